@@ -1,0 +1,127 @@
+//! All connections. Enters: [`Input`]. Leaves: [`Assembled`]. Never holds more connections or bytes than its [`Limits`]: the
+//! connection that was silent for longest is let go, with what was understood of it, and counted.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    Anomaly, AnomalyKind, Assembled, Limits,
+    http1::{Half, Shared},
+};
+use crate::{
+    sources::{Direction, Input, StreamEvent, StreamId},
+    units::Timestamp,
+};
+
+/// Turns the bytes of many connections into messages.
+///
+/// State: one entry a connection, at most `limits.connections` of them and `limits.buffered_bytes` in all.
+#[derive(Debug)]
+pub struct Assembler {
+    limits: Limits,
+    connections: HashMap<StreamId, Connection>,
+    /// Connections by the turn of their last event: the first was silent for longest.
+    by_turn: BTreeMap<u64, StreamId>,
+    turn: u64,
+    buffered: usize,
+}
+
+#[derive(Debug)]
+struct Connection {
+    shared: Shared,
+    sent: Half,
+    received: Half,
+    turn: u64,
+    buffered: usize,
+}
+
+impl Connection {
+    fn close(mut self, totals: (Option<u64>, Option<u64>), certain: bool, at: Timestamp, out: &mut Vec<Assembled>) {
+        self.sent.close(totals.0, certain, at, &mut self.shared, out);
+        self.received.close(totals.1, certain, at, &mut self.shared, out);
+        out.push(Assembled::Closed(self.shared.stream));
+    }
+}
+
+impl Assembler {
+    /// An assembler without connections.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, connections: HashMap::new(), by_turn: BTreeMap::new(), turn: 0, buffered: 0 }
+    }
+
+    /// Takes what happened on a connection; adds what it completes to `out`.
+    pub fn push(&mut self, input: &Input, out: &mut Vec<Assembled>) {
+        if let StreamEvent::Closed { sent_bytes, received_bytes } = &input.event {
+            if let Some(connection) = self.remove(input.stream) {
+                connection.close((*sent_bytes, *received_bytes), true, input.at, out);
+            }
+            return;
+        }
+        let turn = self.turn;
+        self.turn += 1;
+        let limits = self.limits;
+        let connection = self.connections.entry(input.stream).or_insert_with(|| Connection {
+            shared: Shared::new(input.stream, Arc::clone(&input.origin), limits),
+            sent: Half::new(Direction::Sent),
+            received: Half::new(Direction::Received),
+            turn,
+            buffered: 0,
+        });
+        self.by_turn.remove(&std::mem::replace(&mut connection.turn, turn));
+        self.by_turn.insert(turn, input.stream);
+        match &input.event {
+            StreamEvent::Opened { server_name } => connection.shared.server_name = Some(Arc::clone(server_name)),
+            StreamEvent::Bytes { direction, offset, bytes } => {
+                let half = match direction {
+                    Direction::Sent => &mut connection.sent,
+                    Direction::Received => &mut connection.received,
+                };
+                half.push(*offset, bytes, input.at, &mut connection.shared, out);
+                let buffered = connection.sent.buffered() + connection.received.buffered();
+                self.buffered = self.buffered - std::mem::replace(&mut connection.buffered, buffered) + buffered;
+            }
+            StreamEvent::Closed { .. } => {}
+        }
+        self.keep_bounds(input.at, out);
+    }
+
+    /// The source ended: gives out what is open, as cut.
+    pub fn finish(&mut self, at: Timestamp, out: &mut Vec<Assembled>) {
+        while let Some((_, stream)) = self.by_turn.first_key_value() {
+            let stream = *stream;
+            match self.remove(stream) {
+                Some(connection) => connection.close((None, None), false, at, out),
+                None => return,
+            }
+        }
+    }
+
+    /// Connections held now.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Bytes held now, for all connections.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered
+    }
+
+    fn keep_bounds(&mut self, at: Timestamp, out: &mut Vec<Assembled>) {
+        while self.connections.len() > self.limits.connections || self.buffered > self.limits.buffered_bytes {
+            let Some((_, stream)) = self.by_turn.first_key_value() else { return };
+            let stream = *stream;
+            let Some(connection) = self.remove(stream) else { return };
+            out.push(Assembled::Anomaly(Anomaly { stream, kind: AnomalyKind::Evicted, at }));
+            connection.close((None, None), false, at, out);
+        }
+    }
+
+    fn remove(&mut self, stream: StreamId) -> Option<Connection> {
+        let connection = self.connections.remove(&stream)?;
+        self.by_turn.remove(&connection.turn);
+        self.buffered -= connection.buffered;
+        Some(connection)
+    }
+}

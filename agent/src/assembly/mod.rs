@@ -1,0 +1,212 @@
+//! Room 2: bytes become messages. Enters: [`Input`](crate::sources::Input). Leaves: [`Message`] and [`Anomaly`]. Pure; it
+//! never fails: bad bytes become an [`Anomaly`] and the stream resynchronises at the next message.
+
+use std::sync::Arc;
+
+use crate::{
+    sources::{Direction, Origin, StreamId},
+    units::Timestamp,
+};
+
+mod assembler;
+mod body;
+mod chunked;
+mod head;
+mod http1;
+mod inflate;
+mod sse;
+#[cfg(test)]
+mod tests;
+
+pub use self::{assembler::Assembler, sse::SseParser};
+
+/// What leaves this room.
+#[derive(Clone, Debug)]
+pub enum Assembled {
+    /// A message, once it has ended.
+    Message(Box<Message>),
+    /// Something that is not a message.
+    Anomaly(Anomaly),
+    /// No message of this connection will follow.
+    Closed(StreamId),
+}
+
+/// Bounds of this room. What goes past them is counted, never kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections held at once; past it the one that was silent for longest is let go.
+    pub connections: usize,
+    /// Bytes held for all connections together (heads, decoded bodies); past it connections are let go likewise.
+    pub buffered_bytes: usize,
+    /// Bytes of one start line with its headers.
+    pub head_bytes: usize,
+    /// Decoded bytes kept of one body.
+    pub body_bytes: usize,
+    /// Decoded bytes per compressed byte, judged past the first MiB of output. Deflate itself cannot pass 1032.
+    pub inflate_ratio: u64,
+    /// Requests of one connection that wait for their answer.
+    pub outstanding: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            buffered_bytes: 512 << 20,
+            head_bytes: 64 << 10,
+            body_bytes: 32 << 20,
+            inflate_ratio: 200,
+            outstanding: 256,
+        }
+    }
+}
+
+/// One HTTP message, decoded, with what is known about how complete our view of it was.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Connection it travelled on.
+    pub stream: StreamId,
+    /// Whose connection.
+    pub origin: Arc<Origin>,
+    /// Server name the client asked for (SNI), when seen.
+    pub server_name: Option<Arc<str>>,
+    /// Sent: a request. Received: an answer.
+    pub direction: Direction,
+    /// Which call of the connection this belongs to, counted in the order in which requests began; a request and its answer
+    /// have the same number. `None`: an answer whose request was not seen.
+    pub call: Option<u64>,
+    /// Start line and headers.
+    pub head: Head,
+    /// Body after transfer and content decoding.
+    pub body: Body,
+    /// First byte of the head.
+    pub started_at: Timestamp,
+    /// First byte of the body, when there was one.
+    pub body_at: Option<Timestamp>,
+    /// Last byte.
+    pub ended_at: Timestamp,
+    /// How the message ended.
+    pub end: End,
+}
+
+/// Start line and headers of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// `POST /v1/messages`
+    Request {
+        /// Method as sent.
+        method: String,
+        /// Path and query as sent.
+        target: String,
+        /// Headers, names in lower case.
+        headers: Headers,
+    },
+    /// `200`
+    Response {
+        /// Status code.
+        status: u16,
+        /// Headers, names in lower case.
+        headers: Headers,
+    },
+}
+
+impl Head {
+    /// The headers of either kind.
+    pub fn headers(&self) -> &Headers {
+        match self {
+            Self::Request { headers, .. } | Self::Response { headers, .. } => headers,
+        }
+    }
+}
+
+/// Header fields in order; names are lower case, values are as sent (bytes outside UTF-8 replaced).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// First value of a field; `name` is lower case.
+    pub fn find(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A decoded body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// What it holds.
+    pub content: Content,
+    /// Bytes on the wire, before decoding, without chunk framing.
+    pub wire_bytes: u64,
+    /// Bytes of the wire body known to be missing (gaps, cuts). The true figure may be higher when the end is unknown.
+    pub missing_bytes: u64,
+    /// Bytes of the wire body that came and are not in the content: past a cap, behind a gap, or not decodable.
+    pub unread_bytes: u64,
+}
+
+/// Decoded content of a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// No body.
+    #[default]
+    Empty,
+    /// Anything that is not an event stream: all of it, up to the cap.
+    Bytes(Vec<u8>),
+    /// `text/event-stream`: the events, in order.
+    Events(Vec<SseEvent>),
+}
+
+/// One server-sent event (WHATWG HTML, section 9.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SseEvent {
+    /// The `event:` field, empty when absent.
+    pub event: String,
+    /// The `data:` lines joined by a line feed.
+    pub data: String,
+    /// When its last byte arrived.
+    pub at: Timestamp,
+}
+
+/// How a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// At its own end: length, last chunk, or close where close is the end.
+    Complete,
+    /// Bytes inside it were lost; `missing_bytes` says how many are known to be.
+    Gap,
+    /// The connection closed, or the source ended, before the message did.
+    Cut,
+    /// Longer than the cap: the start is kept, the rest was only counted.
+    TooLarge,
+    /// All its bytes came, but they do not decode: what did is kept.
+    Unreadable,
+}
+
+/// Something a stream did that is not a message. Counted and shown; never an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anomaly {
+    /// Connection.
+    pub stream: StreamId,
+    /// What.
+    pub kind: AnomalyKind,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Kinds of [`Anomaly`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AnomalyKind {
+    /// Bytes that are no HTTP/1.1 message where one had to start.
+    NotHttp,
+    /// A chunk size or trailer that cannot be read.
+    BadChunk,
+    /// A compressed body that does not decode.
+    BadEncoding,
+    /// A decompressed body past its size or ratio cap.
+    Bomb,
+    /// Bytes lost before they reached us.
+    Gap,
+    /// More connections or buffered bytes than the bound: the oldest was let go.
+    Evicted,
+    /// A protocol this room does not read yet (HTTP/2, WebSocket).
+    UnknownProtocol,
+}

@@ -1,0 +1,205 @@
+//! `outflow doctor`: what works on this host, and what to do about the rest. Enters: the host as it is. Leaves: one line a
+//! check. Attaches to nothing: the kernel programs are loaded and let go again.
+
+use std::{io::Write as _, process::ExitCode};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{Format, RuleArgs, exit, shown};
+use crate::{detectors::scan::Backend, engine::Rules};
+
+/// Says what works on this host and what to do about the rest
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// How to write [default: text on a terminal, else jsonl]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Check {
+    #[serde(rename = "check")]
+    name: &'static str,
+    verdict: Verdict,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Ok, detail: detail.into(), remedy: None }
+    }
+
+    fn bad(name: &'static str, verdict: Verdict, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name, verdict, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Runs the command. Exit code 4 when the tap cannot run here, 2 when the rules are wrong.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut checks = vec![kernel_version()];
+    let tap = tap_checks();
+    let tap_fails = tap.iter().any(|check| check.verdict == Verdict::Fail);
+    checks.extend(tap);
+    let rules = rule_checks(&args.rules);
+    let rules_fail = rules.iter().any(|check| check.verdict == Verdict::Fail);
+    checks.extend(rules);
+    checks.push(state_folder());
+
+    let format = args.format.unwrap_or_else(shown::default_format);
+    let mut out = anstream::stdout().lock();
+    for check in &checks {
+        match format {
+            Format::Jsonl => writeln!(out, "{}", serde_json::to_string(check)?)?,
+            Format::Text => {
+                let word = match check.verdict {
+                    Verdict::Ok => "ok  ",
+                    Verdict::Warn => "warn",
+                    Verdict::Fail => "FAIL",
+                };
+                writeln!(out, "{word}  {:<16} {}", check.name, check.detail)?;
+                if let Some(remedy) = &check.remedy {
+                    writeln!(out, "      {:<16} -> {remedy}", "")?;
+                }
+            }
+        }
+    }
+    out.flush().context("standard output")?;
+    Ok(match (rules_fail, tap_fails) {
+        (true, _) => ExitCode::from(exit::USAGE),
+        (false, true) => ExitCode::from(exit::PERMISSION),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+/// `bpf_loop` came with Linux 5.17; a whole call of megabytes is copied with it.
+const OLDEST: (u32, u32) = (5, 17);
+
+fn kernel_version() -> Check {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= OLDEST {
+        Check::ok("kernel", format!("Linux {release}"))
+    } else {
+        Check::bad(
+            "kernel",
+            Verdict::Fail,
+            format!("Linux {release}"),
+            format!("the tap needs Linux {}.{} or newer; scan and replay work here", OLDEST.0, OLDEST.1),
+        )
+    }
+}
+
+#[cfg(not(feature = "tap"))]
+fn tap_checks() -> Vec<Check> {
+    vec![Check::bad(
+        "tap",
+        Verdict::Fail,
+        "this binary was built without the tap",
+        "build with the default features after `cargo xtask setup`",
+    )]
+}
+
+#[cfg(feature = "tap")]
+fn tap_checks() -> Vec<Check> {
+    use crate::sources::tap;
+
+    let mut checks = Vec::new();
+    if std::path::Path::new(tap::KERNEL_BTF).exists() {
+        checks.push(Check::ok("kernel types", tap::KERNEL_BTF));
+    } else {
+        checks.push(Check::bad(
+            "kernel types",
+            Verdict::Fail,
+            format!("no {}", tap::KERNEL_BTF),
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF; every current distribution kernel is",
+        ));
+    }
+    checks.push(match tap::try_load() {
+        Ok(()) => Check::ok("kernel programs", "loaded and let go again"),
+        Err(error) => Check::bad(
+            "kernel programs",
+            Verdict::Fail,
+            error.to_string(),
+            "run as root, or with CAP_SYS_ADMIN (uprobes through perf_event_open need it on current kernels), CAP_BPF, \
+             CAP_PERFMON and CAP_SYS_PTRACE; in a container also without a seccomp profile that refuses bpf(2) and \
+             perf_event_open(2)",
+        ),
+    });
+    checks.push(match tap::try_watch() {
+        Ok(()) => Check::ok("new libraries", "mapping records can be read"),
+        Err(error) => Check::bad(
+            "new libraries",
+            Verdict::Fail,
+            error.to_string(),
+            "CAP_PERFMON, or kernel.perf_event_paranoid at 2 or lower",
+        ),
+    });
+    let libraries = tap::system_libraries();
+    if libraries.is_empty() {
+        checks.push(Check::bad(
+            "TLS libraries",
+            Verdict::Warn,
+            "no libssl in the usual places",
+            "programs that bring their own libssl.so are still found when they map it",
+        ));
+    }
+    for (path, sites) in libraries {
+        checks.push(match sites {
+            Ok(summary) => Check::ok("TLS libraries", format!("{}: {summary}", path.display())),
+            Err(why) => Check::bad(
+                "TLS libraries",
+                Verdict::Warn,
+                format!("{}: {why}", path.display()),
+                "processes that use it are not tapped; see the README for what is",
+            ),
+        });
+    }
+    checks
+}
+
+fn rule_checks(args: &RuleArgs) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let loaded = Rules::load(&args.source(), &[]).and_then(|rules| rules.scanner().map(|_| rules.scan.len()));
+    match loaded {
+        Ok(count) => checks.push(Check::ok(
+            "rules",
+            format!("{count} scan rules, each found its own example with {}", Backend::best().name()),
+        )),
+        Err(error) => checks.push(Check::bad(
+            "rules",
+            Verdict::Fail,
+            format!("{error:#}"),
+            "`outflow rules check` shows every problem",
+        )),
+    }
+    checks
+}
+
+fn state_folder() -> Check {
+    match super::state::fingerprint_key() {
+        Ok(key) => Check::ok("state folder", format!("fingerprint key {}", key.id())),
+        Err(error) => Check::bad(
+            "state folder",
+            Verdict::Warn,
+            format!("{error:#}"),
+            "set STATE_DIRECTORY to a folder that this user may write; until then fingerprints change with every run",
+        ),
+    }
+}

@@ -1,0 +1,87 @@
+//! Beside the river: the command line, one file a command. Enters: arguments. Leaves: data on standard output, talk on
+//! standard error, an exit code. The only room besides `xtask` that may use anyhow.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::rules::RuleSource;
+
+#[cfg(feature = "tap")]
+mod cgroup;
+pub mod doctor;
+pub mod output;
+pub mod replay;
+pub mod rules;
+mod shown;
+pub mod state;
+#[cfg(feature = "tap")]
+pub mod tap;
+
+/// Shows what leaves this host for LLM vendors: leaked data, models that can change under you, money running away.
+#[derive(Debug, Parser)]
+#[command(name = "outflow", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[cfg(feature = "tap")]
+    Tap(tap::Args),
+    Replay(replay::Args),
+    Rules(rules::Args),
+    Doctor(doctor::Args),
+}
+
+/// How standard output is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// Options that several commands share.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RuleArgs {
+    /// Folder laid out like the project's `rules/`, used instead of the built-in rules
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
+}
+
+impl RuleArgs {
+    /// Where the rules come from.
+    pub fn source(&self) -> RuleSource {
+        self.rules.clone().map_or(RuleSource::Embedded, RuleSource::Folder)
+    }
+}
+
+/// Exit codes, DESIGN section 9.
+pub mod exit {
+    /// Findings at or above `--fail-on`.
+    pub const FINDINGS: u8 = 1;
+    /// Usage or configuration error.
+    pub const USAGE: u8 = 2;
+    /// Input was incomplete; wins over [`FINDINGS`].
+    pub const INCOMPLETE: u8 = 3;
+    /// Not permitted.
+    pub const PERMISSION: u8 = 4;
+}
+
+/// Runs the command line and says how to exit.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        #[cfg(feature = "tap")]
+        Command::Tap(args) => tap::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        anstream::eprintln!("outflow: {error:#}");
+        ExitCode::from(exit::USAGE)
+    })
+}

@@ -1,0 +1,194 @@
+//! Figures of a session. Enters: calls and findings as they are printed. Leaves: a [`Summary`]. Its tables have bounds: what a
+//! peer invents (model names) cannot grow them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use crate::{
+    exchange::{Api, Cost, Exchange},
+    findings::{ExchangeRecord, Finding, MAX_OPEN, mask},
+    units::{NanoUsd, Severity},
+};
+
+/// Models that are counted apart; the rest is one line.
+const MAX_MODELS: usize = 256;
+
+/// Name of that line.
+const OTHER_MODELS: &str = "(other models)";
+
+/// Figures of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Always `outflow.summary`.
+    pub event_name: &'static str,
+    /// Calls seen.
+    pub exchanges: u64,
+    /// Of these, seen in part.
+    pub partial_exchanges: u64,
+    /// Bytes of bodies that were scanned.
+    pub scanned_bytes: u64,
+    /// Bytes of bodies.
+    pub total_bytes: u64,
+    /// By severity and rule, the gravest first.
+    pub findings: Vec<FindingCount>,
+    /// Sum of all known costs.
+    pub cost_nano_usd: NanoUsd,
+    /// Calls that answered and whose cost nobody knows.
+    pub unpriced_exchanges: u64,
+    /// By model, the dearest first.
+    pub spend: Vec<ModelSpend>,
+    /// What the source could not hand over.
+    pub losses: Vec<Loss>,
+    /// What was left alone, by verdict.
+    pub not_copied: Vec<NotCopied>,
+}
+
+/// Findings of one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FindingCount {
+    /// How grave.
+    pub severity: Severity,
+    /// Rule id.
+    pub rule: String,
+    /// Different findings.
+    pub findings: u64,
+    /// How often they occurred.
+    pub occurrences: u64,
+}
+
+/// Spend on one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelSpend {
+    /// Vendor id, or the host when no file lists it.
+    pub vendor: String,
+    /// The model that answered, else the one that was asked for.
+    pub model: String,
+    /// Calls.
+    pub exchanges: u64,
+    /// Input tokens, as far as known.
+    pub input_tokens: u64,
+    /// Output tokens, as far as known.
+    pub output_tokens: u64,
+    /// Sum of the known costs; absent when none is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_nano_usd: Option<NanoUsd>,
+}
+
+/// Bytes that the source could not hand over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// Why, a few words: `ring full`.
+    pub reason: String,
+    /// Calls of the TLS library concerned.
+    pub calls: u64,
+    /// Bytes lost.
+    pub bytes: u64,
+}
+
+/// Calls of the TLS library that were left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotCopied {
+    /// Why, a few words: `host not listed`.
+    pub verdict: String,
+    /// How many calls.
+    pub calls: u64,
+    /// How many bytes they carried.
+    pub bytes: u64,
+}
+
+/// Counts while the session runs.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    exchanges: u64,
+    partial_exchanges: u64,
+    unpriced_exchanges: u64,
+    scanned_bytes: u64,
+    total_bytes: u64,
+    cost: NanoUsd,
+    /// By vendor and model.
+    spend: BTreeMap<(String, String), ModelSpend>,
+    /// By severity (gravest first) and rule: findings, occurrences.
+    findings: BTreeMap<(std::cmp::Reverse<Severity>, String), (u64, u64)>,
+    /// Occurrences told so far, by finding.
+    told: HashMap<String, u64>,
+}
+
+impl Tally {
+    pub(super) fn exchange(&mut self, exchange: &Exchange, cost: Option<&Cost>) {
+        let record = ExchangeRecord::new(exchange, None);
+        self.exchanges += 1;
+        self.partial_exchanges += u64::from(!exchange.view.complete);
+        self.scanned_bytes = self.scanned_bytes.saturating_add(record.coverage.scanned_bytes);
+        self.total_bytes = self.total_bytes.saturating_add(record.coverage.total_bytes);
+        let answered = exchange.status.is_some_and(|status| status < 400);
+        let counted = exchange.usage.input_tokens.is_some() || exchange.usage.output_tokens.is_some();
+        if let Some(cost) = cost {
+            self.cost = NanoUsd(self.cost.0.saturating_add(cost.nano_usd.0));
+        } else {
+            // Counting tokens is free; a call without a model (a list of files) has no token price.
+            let billed = exchange.api != Api::CountTokens && (counted || record.model.requested.is_some());
+            self.unpriced_exchanges += u64::from(answered && billed);
+        }
+        let Some(model) = record.model.resolved.or(record.model.requested) else { return };
+        let key = (record.destination.vendor.unwrap_or(record.destination.host), model);
+        let full = self.spend.len() >= MAX_MODELS && !self.spend.contains_key(&key);
+        let key = if full { (String::new(), OTHER_MODELS.to_owned()) } else { key };
+        let spend = self.spend.entry(key).or_insert_with_key(|(vendor, model)| ModelSpend {
+            vendor: vendor.clone(),
+            model: model.clone(),
+            exchanges: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            cost_nano_usd: None,
+        });
+        spend.exchanges += 1;
+        spend.input_tokens = spend.input_tokens.saturating_add(exchange.usage.input_tokens.unwrap_or(0));
+        spend.output_tokens = spend.output_tokens.saturating_add(exchange.usage.output_tokens.unwrap_or(0));
+        if let Some(cost) = cost {
+            let before = spend.cost_nano_usd.unwrap_or_default();
+            spend.cost_nano_usd = Some(NanoUsd(before.0.saturating_add(cost.nano_usd.0)));
+        }
+    }
+
+    pub(super) fn finding(&mut self, finding: &Finding) {
+        // Past the bound a finding counts once for each record of it.
+        let room = self.told.len() < MAX_OPEN;
+        let before = match self.told.get_mut(&finding.finding_id) {
+            Some(told) => std::mem::replace(told, finding.count),
+            None if room => {
+                self.told.insert(finding.finding_id.clone(), finding.count);
+                0
+            }
+            None => finding.count.saturating_sub(1),
+        };
+        let key = (std::cmp::Reverse(finding.severity), finding.rule.id.clone());
+        let (findings, occurrences) = self.findings.entry(key).or_default();
+        *findings += u64::from(finding.revision == 1);
+        *occurrences += finding.count.saturating_sub(before);
+    }
+
+    pub(super) fn summary(&self, losses: Vec<Loss>, not_copied: Vec<NotCopied>) -> Summary {
+        let mut spend: Vec<ModelSpend> = self.spend.values().cloned().collect();
+        spend.sort_by_key(|spend| std::cmp::Reverse(spend.cost_nano_usd));
+        let findings = self.findings.iter().map(|((severity, rule), (findings, occurrences))| FindingCount {
+            severity: severity.0,
+            rule: mask::bounded(rule, 64),
+            findings: *findings,
+            occurrences: *occurrences,
+        });
+        Summary {
+            event_name: "outflow.summary",
+            exchanges: self.exchanges,
+            partial_exchanges: self.partial_exchanges,
+            scanned_bytes: self.scanned_bytes,
+            total_bytes: self.total_bytes,
+            findings: findings.collect(),
+            cost_nano_usd: self.cost,
+            unpriced_exchanges: self.unpriced_exchanges,
+            spend,
+            losses,
+            not_copied,
+        }
+    }
+}

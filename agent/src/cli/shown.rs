@@ -1,0 +1,92 @@
+//! The printer as a session writes to it: shared, because the workers print while the command still has to add the summary.
+//! Enters: calls and findings. Leaves: the same, printed.
+
+use std::{
+    io::{self, IsTerminal as _, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    Format,
+    output::{Loss, NotCopied, Printer},
+};
+use crate::{
+    assembly::AnomalyKind,
+    engine::{Outcome, Sink},
+    exchange::{Cost, Exchange},
+    findings::Finding,
+};
+
+/// A printer that the session and the command share.
+#[derive(Clone)]
+pub(super) struct Shown(Arc<Mutex<Printer<Box<dyn Write + Send>>>>);
+
+impl Shown {
+    /// Prints to `out`.
+    pub(super) fn new(out: Box<dyn Write + Send>, format: Format, colour: bool) -> Self {
+        Self(Arc::new(Mutex::new(Printer::new(out, format, colour))))
+    }
+
+    /// Prints to standard output: without a format, text on a terminal and JSON lines into a pipe.
+    pub(super) fn standard(format: Option<Format>) -> Self {
+        let out = io::stdout();
+        let colour = anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never;
+        Self::new(Box::new(out), format.unwrap_or_else(default_format), colour)
+    }
+
+    /// The end that a session writes to.
+    pub(super) fn sink(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    /// Prints the summary: `losses` of the source, then what the rooms could not read.
+    pub(super) fn summary(
+        &self,
+        mut losses: Vec<Loss>,
+        not_copied: Vec<NotCopied>,
+        outcome: &Outcome,
+    ) -> io::Result<()> {
+        let read = outcome.anomalies.iter().map(|(kind, count)| (anomaly(*kind), *count));
+        let unscanned = (outcome.unscanned > 0).then_some(("text that the scanner refused", outcome.unscanned));
+        losses.extend(read.chain(unscanned).map(|(reason, calls)| Loss { reason: reason.to_owned(), calls, bytes: 0 }));
+        self.lock().summary(losses, not_copied)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Printer<Box<dyn Write + Send>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Shown {
+    fn exchange(&mut self, exchange: &Exchange, cost: Option<&Cost>) -> io::Result<()> {
+        let mut printer = self.lock();
+        printer.exchange(exchange, cost).and_then(|()| still_read(&printer))
+    }
+
+    fn finding(&mut self, finding: &Finding) -> io::Result<()> {
+        let mut printer = self.lock();
+        printer.finding(finding).and_then(|()| still_read(&printer))
+    }
+}
+
+/// A printer goes quiet when its reader is gone; the session has to know, so that nobody works for nobody.
+fn still_read(printer: &Printer<Box<dyn Write + Send>>) -> io::Result<()> {
+    if printer.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+}
+
+/// Text on a terminal, else JSON lines.
+pub(super) fn default_format() -> Format {
+    if io::stdout().is_terminal() { Format::Text } else { Format::Jsonl }
+}
+
+fn anomaly(kind: AnomalyKind) -> &'static str {
+    match kind {
+        AnomalyKind::NotHttp => "bytes that are no HTTP/1.1",
+        AnomalyKind::BadChunk => "chunked body that cannot be read",
+        AnomalyKind::BadEncoding => "compressed body that does not decode",
+        AnomalyKind::Bomb => "compressed body past its cap",
+        AnomalyKind::Gap => "hole in a message",
+        AnomalyKind::Evicted => "connection let go at the bound",
+        AnomalyKind::UnknownProtocol => "protocol that is not read yet",
+    }
+}

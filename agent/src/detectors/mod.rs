@@ -1,0 +1,85 @@
+//! Room 4: calls become hits. Enters: [`Exchange`](crate::exchange::Exchange). Leaves: [`Hit`], borrowed from it. Pure; the
+//! state of each detector is bounded and listed at the top of its file.
+
+use std::ops::Range;
+
+use crate::{exchange::Exchange, rules::ScanRule, units::Severity};
+
+pub mod pinning;
+pub mod resolved_model;
+pub mod scan;
+pub mod untracked_spend;
+
+/// Bytes of a haystack on each side of a match that a finding may look at; more than fits into an excerpt in any script.
+pub const NEAR_BYTES: usize = 320;
+
+/// What a detector saw. It borrows the matched text; only `findings` may turn that into something that is kept.
+#[derive(Debug)]
+pub enum Hit<'a> {
+    /// Text that should not have left.
+    Leak(Leak<'a>),
+    /// Something the call did.
+    Behaviour(Behaviour<'a>),
+}
+
+/// A match of a scan rule.
+#[derive(Debug)]
+pub struct Leak<'a> {
+    /// The rule that matched.
+    pub rule: &'a ScanRule,
+    /// The text it matched in: one leaf, one line.
+    pub haystack: &'a [u8],
+    /// Extent of the secret itself in `haystack`, bytes.
+    pub span: Range<usize>,
+    /// Extents of every match that reaches into the [`NEAR_BYTES`] before or behind `span`, for masking; by position, none
+    /// overlaps another, and `span` itself is one of them.
+    pub others: &'a [Range<usize>],
+    /// 0 to 100: the rule's confidence, raised by context words or a checksum.
+    pub confidence: u8,
+    /// Which half of the exchange.
+    pub side: Side,
+    /// JSON path of the leaf.
+    pub path: &'a str,
+    /// The exchange.
+    pub exchange: &'a Exchange,
+}
+
+/// Which half of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// What was sent.
+    Request,
+    /// What came back.
+    Response,
+}
+
+/// A fact about a call that is not about its text.
+#[derive(Debug)]
+pub struct Behaviour<'a> {
+    /// Stable rule id, `model.unpinned`.
+    pub rule: &'static str,
+    /// What the rule is about, the same for all its hits.
+    pub rule_title: &'static str,
+    /// Where the facts behind the rule come from: addresses of documents.
+    pub references: Vec<String>,
+    /// What is the same for all repeats of this finding, besides service, host and api: the requested model, for example.
+    pub key: String,
+    /// How grave.
+    pub severity: Severity,
+    /// 0 to 100.
+    pub confidence: u8,
+    /// One short sentence for people; never text of a prompt or an answer.
+    pub title: String,
+    /// What to do about it, one sentence.
+    pub remedy: &'static str,
+    /// Facts, in order: names are those of `docs/schema/finding-v1.json` attributes.
+    pub facts: Vec<(&'static str, serde_json::Value)>,
+    /// The exchange.
+    pub exchange: &'a Exchange,
+}
+
+/// Looks at every exchange in turn.
+pub trait Detector {
+    /// Emits what it sees. Deterministic: the same exchanges in the same order give the same hits.
+    fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>));
+}

@@ -1,0 +1,179 @@
+//! Rules compiled for scanning. Enters: [`LoadedRule`]s. Leaves: a [`RuleSet`] that all workers share, or an error that names
+//! file, line and key. Compiled once; never changed.
+
+use std::sync::{Arc, OnceLock};
+
+use regex_automata::{
+    meta::Regex,
+    util::{captures::Captures, syntax},
+};
+use regex_syntax::hir::Hir;
+
+use super::{
+    factor,
+    prefilter::{ScanError, numbers, pure},
+    validators::{self, Validator},
+};
+use crate::rules::{
+    RuleError, RuleSource, ScanRule,
+    scan::{Key, LoadedRule, Trigger, load},
+};
+
+/// Bound of one compiled pattern, bytes.
+const MAX_NFA_BYTES: usize = 4 * 1024 * 1024;
+/// Name of the group that marks the secret itself; without it the whole match is the secret.
+const CAPTURE: &str = "capture";
+
+/// One rule, ready to confirm candidates.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) loaded: LoadedRule,
+    pub(crate) hir: Hir,
+    /// Longest match, bytes.
+    pub(crate) longest: usize,
+    pub(super) exact: Regex,
+    /// Has the group `capture`.
+    pub(super) captures: bool,
+    pub(super) validator: Option<Validator>,
+    pub(super) allow: Option<Regex>,
+}
+
+/// All rules. Shared by the workers.
+#[derive(Debug)]
+pub struct RuleSet {
+    rules: Vec<Compiled>,
+    pure: OnceLock<Arc<pure::Shared>>,
+}
+
+impl RuleSet {
+    /// Loads and compiles the rules of a source.
+    pub fn load(source: &RuleSource) -> Result<Arc<Self>, RuleError> {
+        Self::compile(load(source)?)
+    }
+
+    /// Compiles rules. The order given is kept.
+    pub fn compile(rules: Vec<LoadedRule>) -> Result<Arc<Self>, RuleError> {
+        let rules: Result<Vec<Compiled>, RuleError> = rules.into_iter().map(compile).collect();
+        Ok(Arc::new(Self { rules: rules?, pure: OnceLock::new() }))
+    }
+
+    /// Number of rules.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// No rule at all.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The rule that a [`Match`](super::Match) names by index.
+    pub fn rule(&self, index: usize) -> Option<&ScanRule> {
+        self.rules.get(index).map(|compiled| &compiled.loaded.rule)
+    }
+
+    /// All rules as loaded, in order.
+    pub fn loaded(&self) -> impl Iterator<Item = &LoadedRule> {
+        self.rules.iter().map(|compiled| &compiled.loaded)
+    }
+
+    /// Size of the pure backend's table in bytes, building it when nobody has yet.
+    pub fn pure_bytes(&self) -> Result<usize, ScanError> {
+        Ok(self.pure()?.bytes())
+    }
+
+    pub(crate) fn compiled(&self) -> &[Compiled] {
+        &self.rules
+    }
+
+    /// The DFA of the pure backend, built on first use: the other backend does not need it.
+    pub(super) fn pure(&self) -> Result<Arc<pure::Shared>, ScanError> {
+        if let Some(built) = self.pure.get() {
+            return Ok(Arc::clone(built));
+        }
+        // Two workers that get here together both build, and one result is kept: waste, no harm.
+        let built = Arc::new(pure::Shared::build(self)?);
+        Ok(Arc::clone(self.pure.get_or_init(|| built)))
+    }
+}
+
+fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
+    let (hir, longest) = factor::parse(&loaded.rule.pattern).map_err(|reason| loaded.invalid(Key::Pattern, reason))?;
+    match loaded.trigger {
+        Trigger::Literal => {
+            factor::factor(&hir, &loaded.keywords, pure::SHAPE).and_then(|factor| factor::print(&factor)).map_err(
+                |reason| loaded.invalid(if loaded.keywords.is_empty() { Key::Pattern } else { Key::Keywords }, reason),
+            )?;
+        }
+        Trigger::Digits => numbers::fits_digits(&hir).map_err(|reason| loaded.invalid(Key::Trigger, reason))?,
+        Trigger::Colons | Trigger::Capitals => {}
+    }
+    let exact = Regex::builder()
+        .configure(Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false))
+        .build_from_hir(&hir)
+        .map_err(|error| loaded.invalid(Key::Pattern, error))?;
+    let names = exact.group_info().pattern_names(regex_automata::PatternID::ZERO).flatten();
+    let captures = names.clone().any(|name| name == CAPTURE);
+    if let Some(other) = names.into_iter().find(|name| *name != CAPTURE) {
+        return Err(loaded.invalid(Key::Pattern, format_args!("group `{other}`: only `{CAPTURE}` may have a name")));
+    }
+    let validator = match &loaded.validator {
+        None => None,
+        Some(name) => Some(validators::by_name(name).ok_or_else(|| {
+            let known: Vec<&str> = validators::names().collect();
+            loaded.invalid(Key::Validator, format_args!("unknown validator `{name}`; there are {}", known.join(", ")))
+        })?),
+    };
+    let allow = if loaded.allow_patterns.is_empty() {
+        None
+    } else {
+        let syntax = syntax::Config::new().unicode(false).utf8(false);
+        let built = Regex::builder().syntax(syntax).build_many(&loaded.allow_patterns);
+        Some(built.map_err(|error| loaded.invalid(Key::AllowPatterns, error))?)
+    };
+    Ok(Compiled { loaded, hir, longest, exact, captures, validator, allow })
+}
+
+impl Compiled {
+    /// Extent of the secret in a match.
+    pub(super) fn secret(captures: &Captures) -> Option<std::ops::Range<usize>> {
+        captures
+            .get_group_by_name(CAPTURE)
+            .or_else(|| captures.get_match().map(|found| found.span()))
+            .map(|span| span.range())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::RuleFile;
+
+    fn error(pattern: &str, more: &str) -> String {
+        let text = format!(
+            "[[rule]]\nid = \"secret.x\"\nentity = \"X\"\ntitle = \"X\"\nseverity = \"low\"\nconfidence = 1\nremedy = \"x\"\n\
+             references = [\"x\"]\nexamples = [\"a\", \"b\", \"c\"]\ncounter_examples = [\"a\", \"b\", \"c\"]\n\
+             pattern = '{pattern}'\n{more}\n"
+        );
+        let rules = crate::rules::scan::parse(&RuleFile { path: "secrets/x.toml".into(), text }).unwrap();
+        RuleSet::compile(rules).map(|set| set.len()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn bad_rules_are_refused_at_the_line_of_the_key() {
+        for (pattern, more, expected) in [
+            ("abc[", "", "secrets/x.toml:11: pattern: rule secret.x: "),
+            ("abcd[0-9]+", "", "secrets/x.toml:11: pattern: rule secret.x: has no longest match"),
+            ("[0-9]{9}", "", "secrets/x.toml:11: pattern: rule secret.x: holds no literal"),
+            ("abcd(?P<other>x)", "", "secrets/x.toml:11: pattern: rule secret.x: group `other`"),
+            ("abcd", "validator = \"nope\"", "secrets/x.toml:12: validator: rule secret.x: unknown validator `nope`"),
+            ("abcd", "allow_patterns = [\"(\"]", "secrets/x.toml:12: allow_patterns: rule secret.x: "),
+            ("abcd", "keywords = [\"zz\"]", "secrets/x.toml:12: keywords: rule secret.x: none of the keywords"),
+            ("abcd[0-9]{9}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
+            ("[0-9]{3}-{4}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
+        ] {
+            let error = error(pattern, more);
+            assert!(error.starts_with(expected), "{pattern} {more}: {error}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The two stages joined. Enters: a block and its segments. Leaves: [`Match`]es by position. Stage 1 names candidates; here the
+//! exact pattern, the validator, the allow-list and the context words decide, and overlaps are settled. It keeps no text.
+//! State per worker: windows and matches of the block in work, at most in proportion to its length.
+
+use std::{ops::Range, sync::Arc};
+
+use regex_automata::{Anchored, Input, meta::Cache, util::captures::Captures};
+
+use super::{
+    compile::{Compiled, RuleSet},
+    context,
+    overlap::{self, Settled},
+    prefilter::{Backend, Prefilter, ScanError},
+    segment::{Segment, Segments, Whole},
+    validators::{Text, Verdict},
+};
+
+/// Added to a rule's confidence when one of its context words stands near.
+const CONTEXT_BOOST: u8 = 20;
+/// A checksum or a structure that chance does not produce makes a match at least this sure.
+const SURE: u8 = 95;
+
+/// A confirmed match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Index of the rule in its [`RuleSet`].
+    pub rule: usize,
+    /// Extent of the secret in the block, bytes.
+    pub span: Range<usize>,
+    /// Extent of the segment around it.
+    pub segment: Range<usize>,
+    /// 0 to 100.
+    pub confidence: u8,
+}
+
+/// Scans blocks with one rule set. One per worker.
+pub struct Scanner {
+    rules: Arc<RuleSet>,
+    backend: Backend,
+    prefilter: Box<dyn Prefilter>,
+    /// By rule, made when the rule has its first candidate.
+    workspaces: Vec<Option<Workspace>>,
+    /// By rule: where to look, and whether the windows came in order.
+    windows: Vec<Windows>,
+    /// Rules with windows in the block in work.
+    touched: Vec<usize>,
+    found: Vec<Match>,
+    settled: Settled,
+}
+
+struct Workspace {
+    cache: Cache,
+    captures: Captures,
+}
+
+#[derive(Default)]
+struct Windows {
+    windows: Vec<Window>,
+    unsorted: bool,
+}
+
+#[derive(Clone)]
+struct Window {
+    extent: Range<usize>,
+    segment: Range<usize>,
+}
+
+impl Windows {
+    fn add(&mut self, window: Window) {
+        if let Some(last) = self.windows.last_mut() {
+            // Segments never touch, so windows that do lie in the same one.
+            if window.extent.start >= last.extent.start && window.extent.start <= last.extent.end {
+                last.extent.end = last.extent.end.max(window.extent.end);
+                return;
+            }
+            self.unsorted |= window.extent.start < last.extent.start;
+        }
+        self.windows.push(window);
+    }
+
+    fn sort(&mut self) {
+        if !self.unsorted {
+            return;
+        }
+        let mut windows = std::mem::take(&mut self.windows);
+        windows.sort_unstable_by_key(|window| (window.extent.start, window.extent.end));
+        self.unsorted = false;
+        for window in windows {
+            self.add(window);
+        }
+    }
+}
+
+impl Scanner {
+    /// A scanner that has passed its self-test: every rule's first example is found. Engines have lost matches before
+    /// (Vectorscan 5.4.9 and 5.4.12 on x86-64), and a scanner that does not find is worse than none.
+    pub fn new(rules: Arc<RuleSet>, backend: Backend) -> Result<Self, ScanError> {
+        let mut scanner = Self::untested(rules, backend)?;
+        scanner.self_test()?;
+        Ok(scanner)
+    }
+
+    /// Without the self-test: for the check of rules, which says more about what is lost.
+    pub(super) fn untested(rules: Arc<RuleSet>, backend: Backend) -> Result<Self, ScanError> {
+        Ok(Self {
+            backend,
+            prefilter: backend.build(&rules)?,
+            workspaces: rules.compiled().iter().map(|_| None).collect(),
+            windows: rules.compiled().iter().map(|_| Windows::default()).collect(),
+            touched: Vec::new(),
+            found: Vec::new(),
+            settled: Settled::default(),
+            rules,
+        })
+    }
+
+    fn self_test(&mut self) -> Result<(), ScanError> {
+        let rules = Arc::clone(&self.rules);
+        for (index, loaded) in rules.loaded().enumerate() {
+            let Some(example) = loaded.examples.first() else { continue };
+            let found = self.scan(example.as_bytes(), &Whole { length: example.len() })?;
+            if !found.matches.iter().any(|found| found.rule == index) {
+                return Err(ScanError::SelfTest { backend: self.backend.name(), rule: loaded.rule.id.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules that match indices mean.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// Which stage 1 works here.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Scans one block. The result lives until the next call.
+    pub fn scan(&mut self, block: &[u8], segments: &dyn Segments) -> Result<&Settled, ScanError> {
+        self.gather(block, segments)?;
+        self.found.clear();
+        for rule in std::mem::take(&mut self.touched) {
+            self.confirm(rule, block, segments);
+        }
+        let rules = &self.rules;
+        let priority = |rule: usize| rules.compiled().get(rule).map_or(0, |compiled| compiled.loaded.priority);
+        overlap::settle(&mut self.found, priority, &mut self.settled);
+        Ok(&self.settled)
+    }
+
+    /// Stage 1, and its windows clipped to segments and merged.
+    fn gather(&mut self, block: &[u8], segments: &dyn Segments) -> Result<(), ScanError> {
+        let (windows, touched) = (&mut self.windows, &mut self.touched);
+        for windows in windows.iter_mut() {
+            windows.windows.clear();
+        }
+        touched.clear();
+        // Candidates come in clusters: most lie in the segment of the one before.
+        let mut last: Option<Range<usize>> = None;
+        self.prefilter.candidates(block, &mut |candidate| {
+            let segment = match &last {
+                Some(range) if range.contains(&candidate.at) => range.clone(),
+                _ => match segments.around(candidate.at) {
+                    Some(Segment { range, .. }) => last.insert(range).clone(),
+                    None => return,
+                },
+            };
+            let extent = candidate.window.start.max(segment.start)..candidate.window.end.min(segment.end);
+            let Some(windows) = windows.get_mut(candidate.rule).filter(|_| extent.start < extent.end) else { return };
+            if windows.windows.is_empty() {
+                touched.push(candidate.rule);
+            }
+            windows.add(Window { extent, segment });
+        })
+    }
+
+    /// Stage 2 for one rule.
+    fn confirm(&mut self, rule: usize, block: &[u8], segments: &dyn Segments) {
+        let Self { rules, workspaces, windows, found, .. } = self;
+        let (Some(compiled), Some(workspace), Some(windows)) =
+            (rules.compiled().get(rule), workspaces.get_mut(rule), windows.get_mut(rule))
+        else {
+            return;
+        };
+        let workspace = workspace.get_or_insert_with(|| Workspace {
+            cache: compiled.exact.create_cache(),
+            captures: compiled.exact.create_captures(),
+        });
+        windows.sort();
+        for window in &windows.windows {
+            let Some(haystack) = block.get(window.segment.clone()) else { continue };
+            let offset = window.segment.start;
+            // Look-around sees the whole segment, and nothing beyond it.
+            let mut from = window.extent.start - offset;
+            let to = window.extent.end - offset;
+            while from < to {
+                let input = Input::new(haystack).range(from..to);
+                let Some(whole) = compiled.exact.search_with(&mut workspace.cache, &input) else { break };
+                // Patterns match four bytes at least, so this goes on.
+                from = whole.end();
+                let secret = if compiled.captures {
+                    let input = Input::new(haystack).range(whole.range()).anchored(Anchored::Yes);
+                    compiled.exact.search_captures_with(&mut workspace.cache, &input, &mut workspace.captures);
+                    Compiled::secret(&workspace.captures)
+                } else {
+                    Some(whole.range())
+                };
+                let Some(secret) = secret else { continue };
+                let label = || segments.around(offset + whole.start()).map_or("", |segment| segment.label);
+                if let Some((secret, confidence)) = compiled.judge(haystack, secret, label) {
+                    found.push(Match {
+                        rule,
+                        span: secret.start + offset..secret.end + offset,
+                        segment: window.segment.clone(),
+                        confidence,
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Compiled {
+    /// Validator, allow-list and context. Leaves the secret's extent, which the validator may shorten, and the confidence.
+    fn judge<'l>(
+        &self,
+        haystack: &[u8],
+        mut secret: Range<usize>,
+        label: impl FnOnce() -> &'l str,
+    ) -> Option<(Range<usize>, u8)> {
+        let verdict = match self.validator {
+            Some(validator) => validator(&Text { haystack, span: secret.clone() }),
+            None => Verdict::Plausible,
+        };
+        let mut confidence = self.loaded.rule.confidence;
+        match verdict {
+            Verdict::Refused => return None,
+            Verdict::Plausible => {}
+            Verdict::Proven => confidence = confidence.max(SURE),
+            Verdict::ProvenUpTo(end) => {
+                secret.end = end.min(secret.end);
+                confidence = confidence.max(SURE);
+            }
+        }
+        let text = haystack.get(secret.clone())?;
+        let allowed = self.loaded.allow.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(text))
+            || self.allow.as_ref().is_some_and(|patterns| patterns.is_match(text));
+        if allowed || text.is_empty() {
+            return None;
+        }
+        if !self.loaded.context.is_empty() {
+            let near = context::near(haystack, &secret, label(), &self.loaded.context);
+            if self.loaded.context_required && !near {
+                return None;
+            }
+            if near && !self.loaded.context_required {
+                confidence = confidence.saturating_add(CONTEXT_BOOST).min(100);
+            }
+        }
+        Some((secret, confidence))
+    }
+}

@@ -1,0 +1,430 @@
+//! Derives what stage 1 looks for from a rule's exact pattern. Enters: the pattern. Leaves: a *factor*, an expression of which
+//! every match of the pattern contains a match. It never narrows: look-arounds are dropped, repetitions at the ends are cut to
+//! their minimum, and only one contiguous piece of the pattern is kept. So stage 1 always finds a superset, whatever the
+//! engine, and the exact pattern alone decides.
+//!
+//! Why these shapes: a leading `\b` or open class costs up to 70 times the speed, counted tails make databases large, and a
+//! literal of three bytes or more is what a multi-pattern engine anchors on (measured; `docs/ARCHITECTURE.md`).
+
+use std::fmt::Write as _;
+
+use regex_syntax::{
+    ParserBuilder,
+    hir::{Class, ClassBytes, Hir, HirKind, Repetition},
+};
+
+/// Longest text a rule may match. The whole of it is looked at again around every candidate.
+pub(super) const MAX_MATCH_BYTES: usize = 16 * 1024;
+/// Shortest: anything below matches everywhere.
+pub(super) const MIN_MATCH_BYTES: usize = 4;
+/// Choices of literals (`(?:services|workflows)`) up to this length never split a pattern.
+const LONG_CHOICE_BYTES: usize = 16;
+/// A literal that stage 1 can anchor on has at least this many bytes.
+const MIN_LITERAL_BYTES: usize = 3;
+/// A class of at most so many bytes does not part a literal.
+const FEW_BYTES: usize = 8;
+
+/// How much of a pattern a factor keeps. More is more exact and costs the engine more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Parts that can be longer than so many bytes split the pattern into pieces.
+    pub(crate) long_part_bytes: usize,
+    /// Bytes of a class that stay after the last literal.
+    pub(crate) tail: u32,
+}
+
+/// Parses a pattern as bytes: no Unicode classes, no UTF-8 promise. The second value is the longest possible match in bytes.
+pub(super) fn parse(pattern: &str) -> Result<(Hir, usize), String> {
+    let hir = ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .nest_limit(64)
+        .build()
+        .parse(pattern)
+        .map_err(|error| error.to_string())?;
+    let properties = hir.properties();
+    let longest = properties.maximum_len().ok_or("has no longest match; write `{1,64}` instead of `+` and `*`")?;
+    if longest > MAX_MATCH_BYTES {
+        return Err(format!("can match {longest} bytes, at most {MAX_MATCH_BYTES} are allowed"));
+    }
+    if properties.minimum_len().is_none_or(|shortest| shortest < MIN_MATCH_BYTES) {
+        return Err(format!("can match fewer than {MIN_MATCH_BYTES} bytes; it would match everywhere"));
+    }
+    Ok((hir, longest))
+}
+
+/// The factor of a pattern, or why there is none.
+pub(super) fn factor(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Hir, String> {
+    of_stripped(&strip(hir), keywords, shape).map(|(_, factor)| factor)
+}
+
+/// The factor and how good it is to look for.
+fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<(usize, Hir), String> {
+    let parts = match hir.kind() {
+        // Any branch may be the one, so stage 1 looks for a piece of each, and the worst tells how good that is.
+        HirKind::Alternation(branches) => {
+            let factors: Result<Vec<(usize, Hir)>, String> =
+                branches.iter().map(|branch| of_stripped(branch, keywords, shape)).collect();
+            let (scores, factors): (Vec<usize>, Vec<Hir>) = factors?.into_iter().unzip();
+            return Ok((scores.into_iter().min().unwrap_or(0), Hir::alternation(factors)));
+        }
+        HirKind::Concat(parts) => parts.as_slice(),
+        _ => std::slice::from_ref(hir),
+    };
+    let choices = parts.iter().filter(|part| is_long(part, shape) && matches!(part.kind(), HirKind::Alternation(_)));
+    let of_choices = choices.filter_map(|choice| of_stripped(choice, keywords, shape).ok());
+    let of_pieces =
+        pieces(parts, shape).into_iter().filter_map(|piece| Some((anchor(&piece, keywords)?, trim(piece, shape.tail))));
+    // Of equals the first: texts are read from the left.
+    let best = of_pieces.chain(of_choices).reduce(|best, next| if next.0 > best.0 { next } else { best });
+    best.ok_or_else(|| {
+        if keywords.is_empty() {
+            format!(
+                "holds no literal of {MIN_LITERAL_BYTES} bytes that stage 1 could look for; name a shorter one in \
+                 `keywords`, or set `trigger`"
+            )
+        } else {
+            "none of the keywords is a literal of the pattern".to_owned()
+        }
+    })
+}
+
+fn is_long(part: &Hir, shape: Shape) -> bool {
+    let bound = if spelled(part) { LONG_CHOICE_BYTES } else { shape.long_part_bytes };
+    part.properties().maximum_len().is_none_or(|length| length > bound)
+}
+
+/// Without captures and look-arounds. Sequences and literals that touch are joined by the constructors.
+fn strip(hir: &Hir) -> Hir {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Hir::empty(),
+        HirKind::Literal(_) | HirKind::Class(_) => hir.clone(),
+        HirKind::Capture(capture) => strip(&capture.sub),
+        HirKind::Repetition(repetition) => Hir::repetition(repetition.with(strip(&repetition.sub))),
+        HirKind::Concat(parts) => Hir::concat(parts.iter().map(strip).collect()),
+        HirKind::Alternation(parts) => Hir::alternation(parts.iter().map(strip).collect()),
+    }
+}
+
+/// Exactly `count` copies of what a repetition repeats.
+fn copies(repetition: &Repetition, count: u32) -> Hir {
+    Hir::repetition(Repetition { min: count, max: Some(count), ..repetition.clone() })
+}
+
+/// Cuts a sequence at its long parts. Next to a cut the required copies of the long part stay, as far as they are short.
+fn pieces(parts: &[Hir], shape: Shape) -> Vec<Vec<Hir>> {
+    let mut pieces = vec![Vec::new()];
+    for part in parts {
+        let long = is_long(part, shape);
+        let literal = matches!(part.kind(), HirKind::Literal(_));
+        let Some(current) = pieces.last_mut() else { break };
+        if !long || literal {
+            current.push(part.clone());
+            continue;
+        }
+        let mut next = Vec::new();
+        if let HirKind::Repetition(repetition) = part.kind()
+            && repetition.sub.properties().maximum_len().is_some_and(|length| length == 1)
+        {
+            current.push(copies(repetition, repetition.min.min(shape.tail)));
+            next.push(copies(repetition, repetition.min.min(1)));
+        }
+        pieces.push(next);
+    }
+    pieces
+}
+
+/// How good a piece is to look for: the length of its longest literal, counting caseless letters. `None`: not good enough.
+fn anchor(piece: &[Hir], keywords: &[String]) -> Option<usize> {
+    let mut runs = Vec::new();
+    literal_runs(piece, &mut runs);
+    let holds = |run: &[u8], word: &str| {
+        !word.is_empty() && run.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    runs.iter()
+        .filter(|run| {
+            if keywords.is_empty() {
+                run.len() >= MIN_LITERAL_BYTES
+            } else {
+                keywords.iter().any(|word| holds(run, word))
+            }
+        })
+        .map(Vec::len)
+        .max()
+}
+
+/// The literal runs of a sequence. Of an alternation the shortest branch counts, because any branch may be the one.
+fn literal_runs(parts: &[Hir], runs: &mut Vec<Vec<u8>>) {
+    let mut run = Vec::new();
+    for part in parts {
+        match part.kind() {
+            HirKind::Literal(literal) => run.extend_from_slice(&literal.0),
+            HirKind::Class(class) if one_letter(class).is_some() => run.extend(one_letter(class)),
+            // `gh[pousr]_` is as good as five literals; the engines spell it out. No keyword holds this byte.
+            HirKind::Class(class) if few_bytes(class) => run.push(0),
+            HirKind::Concat(inner) => {
+                runs.push(std::mem::take(&mut run));
+                literal_runs(inner, runs);
+            }
+            // `gl(?:pat|dt)-`: spelled out as well, as good as its shortest branch.
+            HirKind::Alternation(_) if spelled(part) => {
+                run.extend(std::iter::repeat_n(0, part.properties().minimum_len().unwrap_or(0)));
+            }
+            HirKind::Alternation(branches) => {
+                runs.push(std::mem::take(&mut run));
+                let longest = branches.iter().map(|branch| {
+                    let mut inner = Vec::new();
+                    literal_runs(std::slice::from_ref(branch), &mut inner);
+                    inner.into_iter().max_by_key(Vec::len).unwrap_or_default()
+                });
+                runs.extend(longest.min_by_key(Vec::len));
+            }
+            HirKind::Repetition(repetition) if repetition.min > 0 => {
+                runs.push(std::mem::take(&mut run));
+                literal_runs(std::slice::from_ref(&repetition.sub), runs);
+            }
+            _ => runs.push(std::mem::take(&mut run)),
+        }
+    }
+    runs.push(run);
+}
+
+/// Nothing but literals, caseless letters, classes of few bytes, choices between such, and such that may be missing.
+fn spelled(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Literal(_) => true,
+        HirKind::Class(class) => few_bytes(class),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().all(spelled),
+        HirKind::Repetition(repetition) => repetition.max == Some(1) && spelled(&repetition.sub),
+        _ => false,
+    }
+}
+
+/// The lower-case letter of a class such as `[Aa]`; that is how a caseless literal arrives here.
+fn one_letter(class: &Class) -> Option<u8> {
+    let bytes = bytes_of(class)?;
+    let mut all = bytes.iter().flat_map(|range| range.start()..=range.end());
+    let (first, second) = (all.next()?, all.next()?);
+    (all.next().is_none() && first.is_ascii_uppercase() && second == first.to_ascii_lowercase()).then_some(second)
+}
+
+fn few_bytes(class: &Class) -> bool {
+    bytes_of(class).is_some_and(|bytes| bytes.iter().flat_map(|range| range.start()..=range.end()).count() <= FEW_BYTES)
+}
+
+fn bytes_of(class: &Class) -> Option<ClassBytes> {
+    match class {
+        Class::Bytes(bytes) => Some(bytes.clone()),
+        Class::Unicode(unicode) => unicode.to_byte_class(),
+    }
+}
+
+/// Cuts the ends of a piece: before the first literal one byte of a class is enough, behind the last part no more than the
+/// required copies, and of those `tail`.
+fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
+    let anchored = |part: &Hir| match part.kind() {
+        HirKind::Literal(_) | HirKind::Alternation(_) => true,
+        HirKind::Class(class) => one_letter(class).is_some(),
+        _ => false,
+    };
+    if let Some(first) = piece.iter().position(anchored) {
+        let before = first.checked_sub(1).and_then(|index| piece.get(index)).and_then(|part| match part.kind() {
+            HirKind::Class(_) => Some(part.clone()),
+            HirKind::Repetition(repetition) if repetition.min > 0 => {
+                matches!(repetition.sub.kind(), HirKind::Class(_)).then(|| (*repetition.sub).clone())
+            }
+            _ => None,
+        });
+        piece.drain(..first);
+        if let Some(before) = before {
+            piece.insert(0, before);
+        }
+    }
+    while let Some(last) = piece.pop() {
+        let HirKind::Repetition(repetition) = last.kind() else {
+            piece.push(last);
+            break;
+        };
+        if repetition.min > 0 {
+            piece.push(copies(repetition, repetition.min.min(tail)));
+            break;
+        }
+    }
+    Hir::concat(piece)
+}
+
+/// The factor as a PCRE expression over bytes, for Vectorscan. Needs no flags but DOTALL.
+pub(super) fn print(hir: &Hir) -> Result<String, String> {
+    let mut out = String::new();
+    write_hir(hir, &mut out)?;
+    Ok(out)
+}
+
+fn write_hir(hir: &Hir, out: &mut String) -> Result<(), String> {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => out.push_str("(?:)"),
+        HirKind::Literal(literal) => literal.0.iter().for_each(|byte| write_byte(*byte, out)),
+        HirKind::Class(class) => {
+            let bytes = bytes_of(class).ok_or("a class holds characters beyond ASCII; write them as bytes")?;
+            out.push('[');
+            for range in bytes.iter() {
+                write_byte(range.start(), out);
+                if range.start() != range.end() {
+                    out.push('-');
+                    write_byte(range.end(), out);
+                }
+            }
+            out.push(']');
+        }
+        HirKind::Repetition(repetition) => {
+            out.push_str("(?:");
+            write_hir(&repetition.sub, out)?;
+            let max = repetition.max.ok_or("a repetition has no upper bound")?;
+            // Writing to a string cannot fail.
+            let _ = write!(out, "){{{},{max}}}", repetition.min);
+        }
+        HirKind::Capture(capture) => write_hir(&capture.sub, out)?,
+        HirKind::Concat(parts) => {
+            for part in parts {
+                write_hir(part, out)?;
+            }
+        }
+        HirKind::Alternation(branches) => {
+            let optional = branches.iter().any(|branch| matches!(branch.kind(), HirKind::Empty));
+            out.push_str("(?:");
+            let written = branches.iter().filter(|branch| !matches!(branch.kind(), HirKind::Empty));
+            for (index, branch) in written.enumerate() {
+                if index > 0 {
+                    out.push('|');
+                }
+                write_hir(branch, out)?;
+            }
+            out.push_str(if optional { ")?" } else { ")" });
+        }
+    }
+    Ok(())
+}
+
+fn write_byte(byte: u8, out: &mut String) {
+    // Only letters and digits stand for themselves in every dialect and every place.
+    if byte.is_ascii_alphanumeric() {
+        out.push(char::from(byte));
+    } else {
+        let _ = write!(out, "\\x{byte:02x}");
+    }
+}
+
+/// Every byte of every match is one of these.
+pub(super) fn only(hir: &Hir, allowed: impl Fn(u8) -> bool + Copy) -> bool {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => true,
+        HirKind::Literal(literal) => literal.0.iter().all(|byte| allowed(*byte)),
+        HirKind::Class(class) => {
+            bytes_of(class).is_some_and(|bytes| bytes.iter().flat_map(|range| range.start()..=range.end()).all(allowed))
+        }
+        HirKind::Repetition(repetition) => only(&repetition.sub, allowed),
+        HirKind::Capture(capture) => only(&capture.sub, allowed),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().all(|part| only(part, allowed)),
+    }
+}
+
+/// How many bytes of a kind every match holds at least.
+pub(super) fn at_least(hir: &Hir, counted: impl Fn(u8) -> bool + Copy) -> usize {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 0,
+        HirKind::Literal(literal) => literal.0.iter().filter(|byte| counted(**byte)).count(),
+        HirKind::Class(_) => usize::from(only(hir, counted)),
+        HirKind::Repetition(repetition) => {
+            usize::try_from(repetition.min).unwrap_or(usize::MAX).saturating_mul(at_least(&repetition.sub, counted))
+        }
+        HirKind::Capture(capture) => at_least(&capture.sub, counted),
+        HirKind::Concat(parts) => parts.iter().map(|part| at_least(part, counted)).sum(),
+        HirKind::Alternation(parts) => parts.iter().map(|part| at_least(part, counted)).min().unwrap_or(0),
+    }
+}
+
+/// How long the longest unbroken sequence of bytes of a kind is in every match, at least.
+pub(super) fn longest_group(hir: &Hir, counted: impl Fn(u8) -> bool + Copy) -> usize {
+    if only(hir, counted) {
+        return at_least(hir, counted);
+    }
+    match hir.kind() {
+        HirKind::Repetition(repetition) if repetition.min > 0 => longest_group(&repetition.sub, counted),
+        HirKind::Capture(capture) => longest_group(&capture.sub, counted),
+        HirKind::Concat(parts) => {
+            let (mut longest, mut group) = (0, 0);
+            for part in parts {
+                // A look-around matches no byte, so it does not break a group.
+                group = if only(part, counted) { group + at_least(part, counted) } else { 0 };
+                longest = longest.max(group).max(longest_group(part, counted));
+            }
+            longest
+        }
+        HirKind::Alternation(parts) => parts.iter().map(|part| longest_group(part, counted)).min().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(pattern: &str, keywords: &[&str], tail: u32) -> Result<String, String> {
+        let keywords: Vec<String> = keywords.iter().map(ToString::to_string).collect();
+        print(&factor(&parse(pattern)?.0, &keywords, Shape { long_part_bytes: 16, tail })?)
+    }
+
+    #[test]
+    fn factors_keep_the_literal_and_little_else() {
+        let cases: &[(&str, &[&str], &str)] = &[
+            (r"\bghp_[0-9A-Za-z]{36}\b", &[], r"ghp\x5f(?:[0-9A-Za-z]){2,2}"),
+            (r"\b[a-z.]{1,64}@[a-z]{1,63}\.[a-z]{2,24}", &["@"], r"[\x2ea-z]\x40[a-z]"),
+            (r"sk-[0-9A-Za-z]{20}T3BlbkFJ[0-9A-Za-z]{20}\b", &[], r"[0-9A-Za-z]T3BlbkFJ(?:[0-9A-Za-z]){2,2}"),
+            (r"(?:xox[bp]|xapp)-[0-9]{10,40}", &[], r"(?:xox[bp]|xapp)\x2d(?:[0-9]){2,2}"),
+            (r"-----BEGIN KEY-----(?s:.){10,2000}-----END", &[], ""),
+            (r"(?i:secret)[ ]{0,2}=[a-z]{8}", &[], r"[Ss][Ee][Cc][Rr][Ee][Tt](?:\x20){0,2}\x3d(?:[a-z]){2,2}"),
+            (r"abcd[0-9]{0,3}", &[], "abcd"),
+        ];
+        for (pattern, keywords, expected) in cases {
+            let got = printed(pattern, keywords, 2).unwrap();
+            if expected.is_empty() {
+                assert!(got.contains("BEGIN"), "{got}");
+            } else {
+                assert_eq!(&got, expected, "{pattern}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_looked_for_is_refused_with_the_reason() {
+        for (pattern, reason) in [
+            (r"abcd+", "no longest match"),
+            (r"abcd.{0,20000}", "20004 bytes"),
+            (r"abc?", "fewer than 4"),
+            (r"[0-9]{16}", "no literal"),
+            (r"(abcd|[0-9]{4})x{3}", "no literal"),
+            (r"abc[", "unclosed"),
+        ] {
+            let error = printed(pattern, &[], 2).unwrap_err();
+            assert!(error.contains(reason), "{pattern}: {error}");
+        }
+        assert!(printed("abcd@[a-z]", &["%"], 2).unwrap_err().contains("keywords"));
+    }
+
+    #[test]
+    fn counts_are_lower_bounds() {
+        let hir = parse(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b").unwrap().0;
+        assert_eq!(at_least(&hir, |byte| byte.is_ascii_digit()), 4);
+        assert_eq!(at_least(&hir, |byte| byte == b'.'), 3);
+        for (pattern, group) in [
+            (r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b", 1),
+            (r"\b[2-6][0-9]{3}[ -]?[0-9]{4}\b", 4),
+            (r"(?:[0-9]{3}-[0-9]{2}|[0-9]{2}-[0-9]{7})", 3),
+            (r"\b[0-9]{9}\b", 9),
+        ] {
+            assert_eq!(longest_group(&parse(pattern).unwrap().0, |byte| byte.is_ascii_digit()), group, "{pattern}");
+        }
+        assert!(only(&hir, |byte| byte.is_ascii_digit() || byte == b'.'));
+        assert!(!only(&parse("[0-9a]{4}").unwrap().0, |byte| byte.is_ascii_digit()));
+    }
+}

@@ -1,0 +1,127 @@
+//! Stage 1: says which rules may match near which place of a block. Enters: a block. Leaves: [`Candidate`]s, always a superset
+//! of what the exact patterns will confirm. It confirms nothing.
+//!
+//! Backends may differ in what they report, not in the result. Say a rule's longest match is L bytes and a candidate's window
+//! reaches L to both sides of a byte inside the match. Every match then lies wholly in a window; windows that touch are
+//! merged, so no match crosses a window's edge; so searching the windows from left to right finds exactly what searching the
+//! whole segment finds, for any superset of candidates. The differential tests check the backends against [`Exhaustive`].
+
+use std::ops::Range;
+
+use super::compile::RuleSet;
+
+pub mod numbers;
+pub mod pure;
+#[cfg(feature = "vectorscan")]
+pub mod vectorscan;
+
+/// A place where a rule may match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Index of the rule in its set.
+    pub rule: usize,
+    /// The match, if there is one, lies in this extent; it may reach past the segment, and past the ends of the block.
+    pub window: Range<usize>,
+    /// A byte that tells the segment.
+    pub at: usize,
+}
+
+/// Finds candidates. One per worker: scratch memory is inside.
+pub trait Prefilter: Send {
+    /// Reports every candidate of a block, in any order.
+    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError>;
+}
+
+/// Stage 1 failed; only the C++ backend can.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The library said no, or a database cannot be built.
+    #[error("scan backend {backend}: {message}")]
+    Backend {
+        /// Which.
+        backend: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// The start-up self-test lost a rule's known positive: this build of the scan engine must not be trusted.
+    #[error("scan backend {backend} does not find the first example of rule {rule}; refusing to scan with it")]
+    SelfTest {
+        /// Which.
+        backend: &'static str,
+        /// The rule's id.
+        rule: String,
+    },
+}
+
+/// Which stage 1 to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// One dense DFA over all factors, in Rust.
+    Pure,
+    /// Vectorscan.
+    #[cfg(feature = "vectorscan")]
+    Vectorscan,
+    /// Every rule over everything: slow, and the truth that tests compare with.
+    Exhaustive,
+}
+
+impl Backend {
+    /// The fastest one that this binary has.
+    pub fn best() -> Self {
+        #[cfg(feature = "vectorscan")]
+        {
+            Self::Vectorscan
+        }
+        #[cfg(not(feature = "vectorscan"))]
+        {
+            Self::Pure
+        }
+    }
+
+    /// All that scan for real.
+    pub fn all() -> &'static [Self] {
+        &[
+            Self::Pure,
+            #[cfg(feature = "vectorscan")]
+            Self::Vectorscan,
+        ]
+    }
+
+    /// For messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pure => "pure",
+            #[cfg(feature = "vectorscan")]
+            Self::Vectorscan => "vectorscan",
+            Self::Exhaustive => "exhaustive",
+        }
+    }
+
+    pub(super) fn build(self, rules: &RuleSet) -> Result<Box<dyn Prefilter>, ScanError> {
+        let numbers = numbers::Numbers::new(rules);
+        Ok(match self {
+            Self::Pure => Box::new(pure::Pure::new(rules, numbers)?),
+            #[cfg(feature = "vectorscan")]
+            Self::Vectorscan => Box::new(vectorscan::Vectorscan::new(rules, numbers)?),
+            Self::Exhaustive => Box::new(Exhaustive { rules: rules.len() }),
+        })
+    }
+}
+
+/// Every rule may match in every line: the reference.
+#[derive(Debug)]
+pub struct Exhaustive {
+    rules: usize,
+}
+
+impl Prefilter for Exhaustive {
+    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
+        let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', block).map(|at| at + 1));
+        for at in starts {
+            for rule in 0..self.rules {
+                found(Candidate { rule, window: 0..block.len(), at });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+//! Stage 1 by Vectorscan. Enters: a block. Leaves: candidates. No start-of-match flag (27 % slower, and long repeats are
+//! refused with it), no UTF-8 mode, no caseless flag: factors spell both cases.
+//!
+//! The binding's scanner borrows its database. A database is built once per set of expressions and kept for the life of the
+//! process (half a megabyte for a hundred rules), so that workers can hold `&'static`; asking for the same expressions again
+//! gives the same database, so reloading unchanged rules costs nothing.
+
+use std::sync::{Mutex, PoisonError};
+
+use hyperscan::{BlockDatabase, BlockScanner, Flag, Pattern, Scan};
+
+use super::{
+    super::{compile::RuleSet, factor},
+    Candidate, Prefilter, ScanError,
+    numbers::Numbers,
+};
+use crate::rules::scan::Trigger;
+
+/// Long enough to keep most words of prose out; the library counts cheaply.
+const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 16, tail: 8 };
+/// The C interface takes a 32-bit length and the binding truncates without a word.
+const MAX_SCAN_BYTES: usize = 1 << 30;
+
+static BUILT: Mutex<Vec<(Vec<String>, &'static BlockDatabase)>> = Mutex::new(Vec::new());
+
+fn failed(message: &dyn ToString) -> ScanError {
+    ScanError::Backend { backend: "vectorscan", message: message.to_string() }
+}
+
+/// `names` are the rules' ids, for the message.
+fn database(expressions: Vec<String>, names: &[&str]) -> Result<&'static BlockDatabase, ScanError> {
+    // A worker that panicked here left the list as it was: entries are pushed whole.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, database)) = built.iter().find(|(known, _)| *known == expressions) {
+        return Ok(database);
+    }
+    let patterns = expressions
+        .iter()
+        .enumerate()
+        .map(|(id, text)| Pattern::new(text.clone().into_bytes(), Flag::DOTALL, u32::try_from(id).ok()))
+        .collect();
+    let built_database = BlockDatabase::new(patterns).map_err(|error| match &error {
+        hyperscan::Error::HyperscanCompile(message, index) => {
+            let name =
+                usize::try_from(*index).ok().and_then(|index| names.get(index)).copied().unwrap_or("all together");
+            failed(&format!("rule {name}: {message}"))
+        }
+        _ => failed(&error),
+    })?;
+    let database: &'static BlockDatabase = Box::leak(Box::new(built_database));
+    built.push((expressions, database));
+    Ok(database)
+}
+
+/// The backend.
+pub struct Vectorscan {
+    /// Absent when no rule has a literal: an empty database cannot be built.
+    scanner: Option<BlockScanner<'static>>,
+    /// By expression: rule and longest match.
+    rules: Vec<(usize, usize)>,
+    numbers: Numbers,
+}
+
+impl Vectorscan {
+    pub(super) fn new(rules: &RuleSet, numbers: Numbers) -> Result<Self, ScanError> {
+        let (mut expressions, mut targets, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (rule, compiled) in rules.compiled().iter().enumerate() {
+            if compiled.loaded.trigger == Trigger::Literal {
+                let factor =
+                    factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(|error| failed(&error))?;
+                expressions.push(factor::print(&factor).map_err(|error| failed(&error))?);
+                targets.push((rule, compiled.longest));
+                names.push(compiled.loaded.rule.id.as_str());
+            }
+        }
+        let scanner = if expressions.is_empty() {
+            None
+        } else {
+            Some(database(expressions, &names)?.create_scanner().map_err(|error| failed(&error))?)
+        };
+        Ok(Self { scanner, rules: targets, numbers })
+    }
+}
+
+impl Prefilter for Vectorscan {
+    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
+        self.numbers.candidates(block, found);
+        let Some(scanner) = &mut self.scanner else { return Ok(()) };
+        if block.len() > MAX_SCAN_BYTES {
+            return Err(failed(&format!("a block of {} bytes is over {MAX_SCAN_BYTES}", block.len())));
+        }
+        // No panic may cross the C frames; nothing in here can: positions are added with saturation, indices looked up.
+        scanner
+            .scan(block, |id, _, end, _| {
+                let end = usize::try_from(end).unwrap_or(usize::MAX);
+                if let Some((rule, longest)) = usize::try_from(id).ok().and_then(|id| self.rules.get(id)) {
+                    let window = end.saturating_sub(*longest)..end.saturating_add(*longest);
+                    found(Candidate { rule: *rule, window, at: end.saturating_sub(1) });
+                }
+                Scan::Continue
+            })
+            .map_err(|error| failed(&error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! JSON web tokens: header and claims decode to JSON objects and the header names an algorithm. Source: RFC 7519 and RFC 7515.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+use super::{Text, Verdict};
+
+fn object(part: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
+/// Three parts between dots; the last one, the signature, may not be empty (`alg: none` proves nothing and opens nothing).
+pub(super) fn validate(text: &Text<'_>) -> Verdict {
+    let mut parts = text.secret().split(|byte| *byte == b'.');
+    let (Some(header), Some(claims), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Verdict::Refused;
+    };
+    let algorithm =
+        object(header).and_then(|header| header.get("alg")?.as_str().map(|name| !name.is_empty() && name != "none"));
+    Verdict::proven_if(algorithm == Some(true) && !signature.is_empty() && object(claims).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::verdict, *};
+
+    #[test]
+    fn both_parts_are_json() {
+        let token = |header: &str, claims: &str, signature: &str| {
+            format!("{}.{}.{signature}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims))
+        };
+        let good = token(r#"{"alg":"HS256","typ":"JWT"}"#, r#"{"sub":"demo"}"#, "c2lnbmF0dXJl");
+        assert_eq!(verdict(validate, &good), Verdict::Proven);
+        for bad in [
+            token(r#"{"typ":"JWT"}"#, r#"{"sub":"demo"}"#, "c2ln"),
+            token(r#"{"alg":"none"}"#, r#"{"sub":"demo"}"#, "c2ln"),
+            token(r#"{"alg":"HS256"}"#, "demo", "c2ln"),
+            token(r#"{"alg":"HS256"}"#, "{}", ""),
+            "eyJhbGciOiJIUzI1NiJ9.eyJ".to_owned(),
+        ] {
+            assert_eq!(verdict(validate, &bad), Verdict::Refused, "{bad}");
+        }
+    }
+}

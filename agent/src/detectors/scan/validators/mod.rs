@@ -1,0 +1,147 @@
+//! Validators: what a pattern cannot say. Enters: a match in its segment. Leaves: a [`Verdict`]. One kind of secret a file, each
+//! with its source. Pure; they look at the segment and nothing else, never at the network: asking a vendor whether a key lives
+//! would be a leak of its own.
+
+use std::ops::Range;
+
+mod aws;
+mod basic_auth;
+mod card;
+mod checksums;
+mod crc_token;
+mod discord;
+mod email;
+mod iban;
+mod ip;
+mod jwt;
+mod national;
+mod pem;
+mod phone;
+mod secret;
+mod ssn;
+
+/// A match as validators see it.
+#[derive(Clone, Debug)]
+pub struct Text<'a> {
+    /// The segment around the match.
+    pub haystack: &'a [u8],
+    /// Extent of the secret in it.
+    pub span: Range<usize>,
+}
+
+impl<'a> Text<'a> {
+    /// The secret itself.
+    fn secret(&self) -> &'a [u8] {
+        self.haystack.get(self.span.clone()).unwrap_or_default()
+    }
+
+    /// The text before it.
+    fn before(&self) -> &'a [u8] {
+        self.haystack.get(..self.span.start).unwrap_or_default()
+    }
+
+    /// The text behind it.
+    fn after(&self) -> &'a [u8] {
+        self.haystack.get(self.span.end..).unwrap_or_default()
+    }
+
+    /// The digits of the secret as numbers.
+    fn digits(&self) -> Vec<u8> {
+        self.secret().iter().filter(|byte| byte.is_ascii_digit()).map(|byte| byte - b'0').collect()
+    }
+}
+
+/// What a validator says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not what the rule looks for.
+    Refused,
+    /// Nothing speaks against it.
+    Plausible,
+    /// A checksum or a structure that chance hardly produces holds.
+    Proven,
+    /// As `Proven`, and the secret ends here, earlier than the pattern thought; offset in the segment.
+    ProvenUpTo(usize),
+}
+
+impl Verdict {
+    fn plausible_if(holds: bool) -> Self {
+        if holds { Self::Plausible } else { Self::Refused }
+    }
+
+    fn proven_if(holds: bool) -> Self {
+        if holds { Self::Proven } else { Self::Refused }
+    }
+}
+
+/// A validator.
+pub type Validator = fn(&Text<'_>) -> Verdict;
+
+const REGISTRY: &[(&str, Validator)] = &[
+    ("aadhaar", national::aadhaar),
+    ("aba", national::aba),
+    ("aws_access_key", aws::access_key),
+    ("aws_secret_key", aws::secret_key),
+    ("basic_auth", basic_auth::validate),
+    ("card", card::validate),
+    ("cpf", national::cpf),
+    ("crc_token", crc_token::validate),
+    ("discord_bot", discord::validate),
+    ("email", email::validate),
+    ("iban", iban::validate),
+    ("ipv4", ip::v4),
+    ("ipv6", ip::v6),
+    ("itin", ssn::itin),
+    ("jwt", jwt::validate),
+    ("luhn", card::luhn_only),
+    ("nhs", national::nhs),
+    ("nino", national::nino),
+    ("nir", national::nir),
+    ("password", secret::password),
+    ("pem", pem::validate),
+    ("phone", phone::e164),
+    ("phone_nanp", phone::nanp),
+    ("secret", secret::generic),
+    ("ssn", ssn::ssn),
+    ("token", secret::token),
+];
+
+/// The validator of a name.
+pub fn by_name(name: &str) -> Option<Validator> {
+    REGISTRY.iter().find(|(known, _)| *known == name).map(|(_, validator)| *validator)
+}
+
+/// All names, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|(name, _)| *name)
+}
+
+/// For the tests of the validators: the whole text is the secret.
+#[cfg(test)]
+fn verdict(validator: Validator, secret: &str) -> Verdict {
+    validator(&Text { haystack: secret.as_bytes(), span: 0..secret.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sorted_and_no_validator_panics_on_odd_text() {
+        assert!(names().is_sorted());
+        let long = "9".repeat(5000);
+        let texts =
+            ["", "0", "::", "\u{e4}\u{f6}", "-----", "AAAA", "....", "= =", &long, "a@b", "eyJ.eyJ.", "%%%%:%%%%"];
+        for (name, validator) in REGISTRY {
+            for text in texts {
+                let haystack = text.as_bytes();
+                for span in
+                    [0..haystack.len(), 0..0, 0..haystack.len() / 2, haystack.len() / 2..haystack.len(), 7..90_000]
+                {
+                    let verdict = validator(&Text { haystack, span: span.clone() });
+                    assert!(!matches!(verdict, Verdict::ProvenUpTo(end) if end > haystack.len()), "{name} {span:?}");
+                }
+            }
+        }
+    }
+}

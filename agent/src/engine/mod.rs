@@ -1,0 +1,19 @@
+//! Beside the river: wires the rooms together; holds no logic of theirs.
+//!
+//! ```text
+//!   source ──Input──► worker 0   assembly ► exchange ► scan ─┐
+//!          ──Input──► worker 1   assembly ► exchange ► scan ─┼──► session: behaviour detectors ► findings ► output
+//!              by connection     (one thread each)           ─┘    (one lock, taken once an exchange)
+//! ```
+//! What is heavy and needs only one connection runs in the workers without locks. What compares calls with one another (a
+//! model that changed, a finding that repeats) sees all calls of all connections in one place.
+
+mod rules;
+mod session;
+mod workers;
+
+pub use self::{
+    rules::{LoadError, Rules},
+    session::{Outcome, Session, Sink},
+    workers::{Deliver, Shard, Workers},
+};

@@ -1,0 +1,58 @@
+//! Loads everything under `rules/` once. Enters: where the rules are. Leaves: what each room needs of them.
+
+use std::sync::Arc;
+
+use crate::{
+    detectors::scan::{RuleSet, ScanDetector, ScanError},
+    exchange::Catalogue,
+    rules::{ModelRules, RuleError, RuleSource, VendorTable},
+};
+
+/// Why the rules cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file says something wrong.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// The scanner cannot be built or fails its self-test.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// A further host that is no host.
+    #[error("{0:?} is no host: write llm.example.com, or *.example.com for all names below it")]
+    Host(String),
+    /// No thread to be had.
+    #[error("cannot start a worker thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// All rules, compiled.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What to scan for.
+    pub scan: Arc<RuleSet>,
+    /// Which hosts are vendors.
+    pub vendors: Arc<VendorTable>,
+    /// Which models are pinned.
+    pub models: Arc<ModelRules>,
+    /// What calls cost.
+    pub prices: Arc<Catalogue>,
+}
+
+impl Rules {
+    /// Loads them; `hosts` are further hosts of vendors, exact or `*.suffix`.
+    pub fn load(source: &RuleSource, hosts: &[String]) -> Result<Self, LoadError> {
+        Ok(Self {
+            scan: RuleSet::load(source)?,
+            vendors: Arc::new(
+                VendorTable::load(source)?.with_hosts(hosts.iter().map(String::as_str)).map_err(LoadError::Host)?,
+            ),
+            models: Arc::new(ModelRules::load(source)?),
+            prices: Arc::new(Catalogue::bundled()),
+        })
+    }
+
+    /// A scanner for one worker. Building it scans one known positive per rule and fails when one is lost.
+    pub fn scanner(&self) -> Result<ScanDetector, LoadError> {
+        Ok(ScanDetector::new(Arc::clone(&self.scan))?)
+    }
+}

@@ -1,0 +1,168 @@
+//! Requests and answers find each other. Enters: [`Message`]s, each with the number of its call. Leaves: [`Exchange`]s. An
+//! answer without a request is counted, never given to another one.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{Exchange, read};
+use crate::{
+    assembly::{Content, Message},
+    rules::VendorTable,
+    sources::{Direction, StreamId},
+};
+
+/// Messages that wait for their other half.
+const MAX_WAITING: usize = 16_384;
+/// Bytes of bodies that wait.
+const MAX_WAITING_BYTES: usize = 256 << 20;
+
+/// What did not become an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpaired {
+    /// Answers whose request was not seen (the tap came late, or the request was lost).
+    pub answers: u64,
+    /// Requests and answers let go because too many waited; requests became exchanges without an answer.
+    pub evicted: u64,
+}
+
+/// Pairs requests with answers.
+///
+/// State: the messages that wait, at most [`MAX_WAITING`] of them and [`MAX_WAITING_BYTES`] in all.
+#[derive(Debug)]
+pub struct Correlator {
+    vendors: Arc<VendorTable>,
+    waiting: BTreeMap<(StreamId, u64), Waiting>,
+    /// Keys in the order in which they began to wait; entries that were served are skipped.
+    order: VecDeque<((StreamId, u64), u64)>,
+    turn: u64,
+    bytes: usize,
+    unpaired: Unpaired,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Box<Message>,
+    turn: u64,
+    bytes: usize,
+}
+
+impl Correlator {
+    /// A correlator that waits for nothing yet.
+    pub fn new(vendors: Arc<VendorTable>) -> Self {
+        Self {
+            vendors,
+            waiting: BTreeMap::new(),
+            order: VecDeque::new(),
+            turn: 0,
+            bytes: 0,
+            unpaired: Unpaired::default(),
+        }
+    }
+
+    /// Takes a message; adds the exchange that it completes to `out`.
+    pub fn push(&mut self, message: Message, out: &mut Vec<Exchange>) {
+        let Some(call) = message.call else {
+            self.unpaired.answers += 1;
+            return;
+        };
+        let key = (message.stream, call);
+        if message.direction == Direction::Received {
+            // Answers come in the order of their requests: those before this one will not be answered any more.
+            self.give_up(message.stream, Some(call), out);
+        }
+        match self.take(key) {
+            None => self.wait(key, Box::new(message), out),
+            Some(other) => match (other.direction, message.direction) {
+                (Direction::Sent, Direction::Received) => {
+                    out.push(read::exchange(*other, Some(&message), &self.vendors));
+                }
+                (Direction::Received, Direction::Sent) => {
+                    out.push(read::exchange(message, Some(&other), &self.vendors));
+                }
+                // Two of a kind: a source that numbers its streams twice. The older one stands alone.
+                _ => {
+                    self.alone(*other, out);
+                    self.wait(key, Box::new(message), out);
+                }
+            },
+        }
+    }
+
+    /// No message of this connection will follow: requests that wait were not answered.
+    pub fn closed(&mut self, stream: StreamId, out: &mut Vec<Exchange>) {
+        self.give_up(stream, None, out);
+    }
+
+    /// Nothing will follow at all.
+    pub fn finish(&mut self, out: &mut Vec<Exchange>) {
+        self.order.clear();
+        self.bytes = 0;
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            self.alone(*waiting.message, out);
+        }
+    }
+
+    /// What did not become an exchange, since the start.
+    pub fn unpaired(&self) -> Unpaired {
+        self.unpaired
+    }
+
+    fn wait(&mut self, key: (StreamId, u64), message: Box<Message>, out: &mut Vec<Exchange>) {
+        let bytes = size(&message);
+        let turn = self.turn;
+        self.turn += 1;
+        self.bytes += bytes;
+        self.waiting.insert(key, Waiting { message, turn, bytes });
+        self.order.push_back((key, turn));
+        while self.waiting.len() > MAX_WAITING || self.bytes > MAX_WAITING_BYTES {
+            let Some((key, turn)) = self.order.pop_front() else { return };
+            if self.waiting.get(&key).is_some_and(|waiting| waiting.turn == turn)
+                && let Some(message) = self.take(key)
+            {
+                self.unpaired.evicted += 1;
+                self.alone(*message, out);
+            }
+        }
+        // Served entries are swept when they are half of the list, so that it stays within twice its bound.
+        if self.order.len() > 2 * self.waiting.len() + 64 {
+            let waiting = &self.waiting;
+            self.order.retain(|(key, turn)| waiting.get(key).is_some_and(|waiting| waiting.turn == *turn));
+        }
+    }
+
+    fn take(&mut self, key: (StreamId, u64)) -> Option<Box<Message>> {
+        let waiting = self.waiting.remove(&key)?;
+        self.bytes -= waiting.bytes;
+        Some(waiting.message)
+    }
+
+    /// What waits on a stream, up to (not with) a call, has no other half.
+    fn give_up(&mut self, stream: StreamId, before: Option<u64>, out: &mut Vec<Exchange>) {
+        let end = before.unwrap_or(u64::MAX);
+        while let Some((key, _)) = self.waiting.range((stream, 0)..(stream, end)).next() {
+            let key = *key;
+            let Some(message) = self.take(key) else { return };
+            self.alone(*message, out);
+        }
+    }
+
+    fn alone(&mut self, message: Message, out: &mut Vec<Exchange>) {
+        match message.direction {
+            Direction::Sent => out.push(read::exchange(message, None, &self.vendors)),
+            Direction::Received => self.unpaired.answers += 1,
+        }
+    }
+}
+
+fn size(message: &Message) -> usize {
+    let content = match &message.body.content {
+        Content::Empty => 0,
+        Content::Bytes(bytes) => bytes.len(),
+        Content::Events(events) => {
+            events.iter().map(|event| event.data.len() + event.event.len() + size_of_val(event)).sum()
+        }
+    };
+    size_of::<Message>() + content
+}

@@ -1,0 +1,198 @@
+//! Room 3: messages become one LLM call. Enters: [`Message`](crate::assembly::Message). Leaves: [`Exchange`]. Pure; what it
+//! cannot read it leaves empty, and it never guesses a number that the wire did not carry.
+
+use std::{ops::Range, sync::Arc};
+
+use serde::Serialize;
+
+pub use self::correlate::{Correlator, Unpaired};
+pub use crate::rules::vendors::Api;
+use crate::{
+    sources::{Origin, StreamId},
+    units::{NanoUsd, Timestamp},
+};
+
+mod anthropic_messages;
+mod correlate;
+pub mod cost;
+mod embeddings;
+mod facts;
+mod json;
+mod openai_chat;
+mod openai_responses;
+mod path;
+mod read;
+#[cfg(test)]
+pub(crate) mod sample;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod text;
+mod usage;
+
+pub use self::cost::{Catalogue, Cost, CostSource, Prices};
+
+/// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Connection.
+    pub stream: StreamId,
+    /// Who asked.
+    pub origin: Arc<Origin>,
+    /// Vendor id of `rules/vendors`, `None` for a host that no file lists.
+    pub vendor: Option<Arc<str>>,
+    /// The vendor's provider id in the price catalogue, when its file names one.
+    pub priced_as: Option<Arc<str>>,
+    /// Host the client named: SNI, else the Host header.
+    pub host: String,
+    /// HTTP method.
+    pub method: String,
+    /// Path without the query.
+    pub path: String,
+    /// What kind of call the path (or the shape of the body) says it is.
+    pub api: Api,
+    /// HTTP status; `None` when no answer was seen.
+    pub status: Option<u16>,
+    /// Model the request asked for.
+    pub request_model: Option<String>,
+    /// Model the answer says it came from.
+    pub response_model: Option<String>,
+    /// Id of the answer.
+    pub response_id: Option<String>,
+    /// The answer was a stream of events.
+    pub streaming: bool,
+    /// The request asked for usage in its stream (`stream_options.include_usage`); `None` when the request was not read or
+    /// the shape has no such switch.
+    pub usage_requested: Option<bool>,
+    /// Tokens as the vendor reported them.
+    pub usage: Usage,
+    /// Why the model stopped, one per choice.
+    pub finish_reasons: Vec<String>,
+    /// Tools the model asked the client to run, in order.
+    pub tool_calls: Vec<String>,
+    /// Service tier the answer reports.
+    pub service_tier: Option<String>,
+    /// `system_fingerprint` as reported; an attribute for correlation, never an alarm.
+    pub system_fingerprint: Option<String>,
+    /// Code of the error object that the answer carries, whatever its status; `http_429` and the like when a failed answer
+    /// carries none. Never the message: it repeats what was sent.
+    pub error: Option<String>,
+    /// Cost the vendor put on the wire.
+    pub reported_cost: Option<NanoUsd>,
+    /// First byte of the request.
+    pub started_at: Timestamp,
+    /// First byte of the answer's body.
+    pub first_token_at: Option<Timestamp>,
+    /// Last byte seen.
+    pub ended_at: Timestamp,
+    /// Text of the request, with JSON paths.
+    pub request_text: Leaves,
+    /// Text of the answer, with JSON paths; streamed text is joined.
+    pub response_text: Leaves,
+    /// How complete our view was.
+    pub view: View,
+}
+
+/// Tokens by kind. `None` is "the wire did not say", never zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// All input tokens, cache reads and writes included, whatever the vendor's own convention.
+    pub input_tokens: Option<u64>,
+    /// All output tokens, reasoning included.
+    pub output_tokens: Option<u64>,
+    /// Input tokens read from a cache; part of `input_tokens`.
+    pub cache_read_tokens: Option<u64>,
+    /// Input tokens written to a cache; part of `input_tokens`.
+    pub cache_write_tokens: Option<u64>,
+    /// Of these, written for one hour (Anthropic `cache_creation.ephemeral_1h_input_tokens`), which costs more.
+    pub cache_write_1h_tokens: Option<u64>,
+    /// Reasoning tokens; part of `output_tokens`.
+    pub reasoning_tokens: Option<u64>,
+}
+
+/// Text leaves of one body, laid end to end in one block so that one scan covers them all. Leaf i never overlaps leaf i + 1
+/// and a line feed stands between them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaves {
+    text: String,
+    entries: Vec<Leaf>,
+    /// Bytes of the decoded body that are no text and were left out.
+    left_out_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Leaf {
+    start: usize,
+    end: usize,
+    path: String,
+}
+
+impl Leaves {
+    /// Adds a leaf; `path` is a JSON path such as `$.messages[0].content`. Empty text is not kept.
+    pub fn push(&mut self, path: impl Into<String>, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let start = self.text.len();
+        self.text.push_str(text);
+        self.entries.push(Leaf { start, end: self.text.len(), path: path.into() });
+        self.text.push('\n');
+    }
+
+    /// These leaves but those whose path is out.
+    fn without(&self, is_out: impl Fn(&str) -> bool) -> Self {
+        let mut kept = Self { left_out_bytes: self.left_out_bytes, ..Self::default() };
+        for (path, range) in self.iter().filter(|(path, _)| !is_out(path)) {
+            kept.push(path, self.text.get(range).unwrap_or_default());
+        }
+        kept
+    }
+
+    /// The whole block.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Path and extent of each leaf in the block, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.entries.iter().map(|leaf| (leaf.path.as_str(), leaf.start..leaf.end))
+    }
+
+    /// The leaf that holds the byte at `position`; `None` on a separator or past the end.
+    pub fn at(&self, position: usize) -> Option<(&str, Range<usize>)> {
+        let index = self.entries.partition_point(|leaf| leaf.end <= position);
+        self.entries
+            .get(index)
+            .filter(|leaf| leaf.start <= position)
+            .map(|leaf| (leaf.path.as_str(), leaf.start..leaf.end))
+    }
+
+    /// Number of leaves.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// No leaf at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// How complete our view of an exchange was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Bytes of the request's wire body.
+    pub request_bytes: u64,
+    /// Of these, known to be missing.
+    pub request_missing_bytes: u64,
+    /// Of these, seen and not scanned: past a cap, behind a gap, not decodable, or media.
+    pub request_unread_bytes: u64,
+    /// Bytes of the answer's wire body.
+    pub response_bytes: u64,
+    /// Of these, known to be missing.
+    pub response_missing_bytes: u64,
+    /// Of these, seen and not scanned.
+    pub response_unread_bytes: u64,
+    /// Both messages were seen from first to last byte.
+    pub complete: bool,
+}

@@ -1,0 +1,181 @@
+//! OpenAI responses. Enters: an answer, whole or as events. Leaves: facts, and the text of a streamed answer at the paths
+//! that the whole answer would have (`$.output[0].content[0].text`).
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    facts::{Facts, MAX_LISTED, Seen, elements, error_code, replace, text},
+    path::Path,
+    stream::Stream,
+    text::{Joined, Mode},
+    usage,
+};
+
+/// Items that ask the client to run something. All other `*_call` items are run by the vendor.
+const CLIENT_CALLS: [&str; 6] =
+    ["function_call", "custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"];
+
+/// Members of an answer that repeat the request: they did not come from the model, and are scanned where they were sent.
+const ECHOES: [&str; 3] = ["instructions", "tools", "metadata"];
+
+/// Whether the text at a path of an answer repeats the request.
+pub(super) fn is_echo(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("$.") else { return false };
+    ECHOES.iter().any(|key| rest.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+}
+
+/// Reads a whole answer.
+pub(super) fn answer(doc: &Value, facts: &mut Facts) {
+    envelope(doc, facts);
+    facts.finish_reasons.extend(text(doc, "status"));
+    facts.tool_calls.extend(elements(doc, "output").iter().filter_map(tool_name).take(MAX_LISTED));
+    usage::take(facts, doc.get("usage"), usage::responses);
+}
+
+fn envelope(doc: &Value, facts: &mut Facts) {
+    facts.envelope(doc);
+    if doc.get("status").and_then(Value::as_str) == Some("failed") {
+        facts.error.get_or_insert_with(|| "failed".to_owned());
+    }
+}
+
+fn tool_name(item: &Value) -> Option<String> {
+    let kind = item.get("type")?.as_str()?;
+    CLIENT_CALLS.contains(&kind).then(|| text(item, "name").unwrap_or_else(|| kind.to_owned()))
+}
+
+/// A streamed answer. State: one entry a tool call, at most [`MAX_LISTED`].
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    facts: Facts,
+    calls: BTreeMap<u64, String>,
+    /// Items of the present response came one by one.
+    items: bool,
+    /// Items of earlier responses in the same stream.
+    base: u64,
+    next: u64,
+}
+
+impl Stream for Events {
+    fn event(&mut self, name: &str, doc: &Value, joined: &mut Joined) {
+        let kind = doc.get("type").and_then(Value::as_str).unwrap_or(name);
+        match kind {
+            "response.output_item.added" | "response.output_item.done" => self.item(doc, joined),
+            "response.completed" | "response.incomplete" | "response.failed" => self.last(doc, joined),
+            "response.created" | "response.in_progress" | "response.queued" => {
+                let Some(response) = doc.get("response") else { return };
+                if kind == "response.created" {
+                    (self.base, self.items) = (self.next, false);
+                }
+                replace(&mut self.facts.response_model, text(response, "model"));
+                replace(&mut self.facts.response_id, text(response, "id"));
+            }
+            "error" => {
+                // Either `{"type":"error","error":{…}}` or the error's members beside the type.
+                let code = error_code(doc).or_else(|| text(doc, "code")).unwrap_or_else(|| "error".to_owned());
+                self.facts.error = error_code(&serde_json::json!({"error":{"code":code}}));
+                joined.walk(doc, &mut Path::new("$.error"), "", Mode::Set);
+            }
+            _ => {
+                let index = self.index(doc);
+                part(kind, doc, index, joined);
+            }
+        }
+    }
+
+    fn finish(mut self: Box<Self>, _: Seen, _: &mut Joined) -> Facts {
+        self.facts.tool_calls = self.calls.into_values().collect();
+        self.facts
+    }
+}
+
+impl Events {
+    fn index(&mut self, doc: &Value) -> u64 {
+        let index = doc.get("output_index").and_then(Value::as_u64).unwrap_or(0).saturating_add(self.base);
+        self.next = self.next.max(index.saturating_add(1));
+        index
+    }
+
+    fn item(&mut self, doc: &Value, joined: &mut Joined) {
+        let Some(item) = doc.get("item") else { return };
+        self.items = true;
+        let index = self.index(doc);
+        if let Some(name) = tool_name(item)
+            && self.calls.len() < MAX_LISTED
+        {
+            self.calls.insert(index, name);
+        }
+        joined.walk(item, &mut place(index), "", Mode::Set);
+    }
+
+    /// The last event carries the whole answer. Its output repeats the items, at xAI without the tool calls and so at other
+    /// indexes: the items as they were streamed are what was sent.
+    fn last(&mut self, doc: &Value, joined: &mut Joined) {
+        let Some(response) = doc.get("response") else { return };
+        envelope(response, &mut self.facts);
+        self.facts.finish_reasons = text(response, "status").into_iter().collect();
+        usage::take(&mut self.facts, response.get("usage"), usage::responses);
+        if !self.items {
+            let calls = elements(response, "output").iter().filter_map(tool_name).take(MAX_LISTED);
+            self.calls = calls.enumerate().map(|(index, name)| (index as u64, name)).collect();
+        }
+        let Some(map) = response.as_object() else { return };
+        let is_news = |key: &str| !ECHOES.contains(&key) && (!self.items || key != "output");
+        for (key, value) in map.iter().filter(|(key, _)| is_news(key)) {
+            let mut path = Path::new("$");
+            path.key(key);
+            joined.walk(value, &mut path, key, Mode::Set);
+        }
+    }
+}
+
+fn place(index: u64) -> Path {
+    let mut path = Path::new("$.output");
+    path.index(usize::try_from(index).unwrap_or(usize::MAX));
+    path
+}
+
+/// A part of an item: `response.<what>.delta` continues a text, and everything else repeats what `output_item.done` says
+/// once more, except what is cut before that: so it is set where the delta would have put it.
+fn part(kind: &str, doc: &Value, item: u64, joined: &mut Joined) {
+    let number = |key: &str| doc.get(key).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+    let Some(what) = kind.strip_prefix("response.").and_then(|kind| kind.rsplit_once('.')) else {
+        return joined.walk(doc, &mut Path::new("$.event"), "", Mode::Append);
+    };
+    let ("delta", Some(delta)) = (what.1, doc.get("delta")) else { return };
+    let mut path = place(item);
+    let mut inner = |list: &str, index: &str| {
+        path.key(list);
+        path.index(number(index).unwrap_or(0));
+    };
+    let key = match what.0 {
+        "output_text" | "reasoning_text" => {
+            inner("content", "content_index");
+            "text"
+        }
+        "refusal" => {
+            inner("content", "content_index");
+            "refusal"
+        }
+        "reasoning_summary_text" => {
+            inner("summary", "summary_index");
+            "text"
+        }
+        "function_call_arguments" | "mcp_call_arguments" => "arguments",
+        "custom_tool_call_input" => "input",
+        "code_interpreter_call_code" => "code",
+        "shell_call_command" => {
+            path.key("action");
+            path.key("commands");
+            path.index(number("command_index").unwrap_or(0));
+            ""
+        }
+        other => other,
+    };
+    if !key.is_empty() {
+        path.key(key);
+    }
+    joined.walk(delta, &mut path, key, Mode::Append);
+}

@@ -1,0 +1,104 @@
+//! JSON paths as they are shown (`$.messages[0].content`). Enters: keys and indexes. Leaves: text, at most
+//! [`MAX_PATH_BYTES`] of it, whatever the keys of a hostile body are.
+
+use std::fmt::Write as _;
+
+/// Longest path; what lies deeper shares the path that was reached.
+const MAX_PATH_BYTES: usize = 512;
+/// Longest key that is shown.
+const MAX_KEY_CHARS: usize = 64;
+
+/// A path that grows and shrinks as a reader goes in and out.
+#[derive(Clone, Debug)]
+pub(super) struct Path(String);
+
+impl Path {
+    /// A path that starts as `root`.
+    pub(super) fn new(root: &str) -> Self {
+        Self(root.to_owned())
+    }
+
+    /// The path as text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// To be given to [`Path::truncate`] later.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Back to a former length.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
+    }
+
+    /// Into an element.
+    pub(super) fn index(&mut self, index: usize) {
+        if self.0.len() < MAX_PATH_BYTES {
+            let _ = write!(self.0, "[{index}]");
+        }
+    }
+
+    /// From a member to its name.
+    pub(super) fn name(&mut self) {
+        self.0.push('~');
+    }
+
+    /// Into a member: `.key`, or `['a key']` (RFC 9535) when it is not a plain name.
+    pub(super) fn key(&mut self, key: &str) {
+        if self.0.len() >= MAX_PATH_BYTES {
+            return;
+        }
+        let is_plain = |(index, byte): (usize, u8)| {
+            byte.is_ascii_alphabetic() || byte == b'_' || (index > 0 && (byte.is_ascii_digit() || byte == b'-'))
+        };
+        if !key.is_empty() && key.len() <= MAX_KEY_CHARS && key.bytes().enumerate().all(is_plain) {
+            self.0.push('.');
+            self.0.push_str(key);
+            return;
+        }
+        self.0.push_str("['");
+        for (count, letter) in key.chars().enumerate() {
+            match letter {
+                _ if count == MAX_KEY_CHARS => {
+                    self.0.push('…');
+                    break;
+                }
+                '\'' | '\\' => self.0.extend(['\\', letter]),
+                _ if letter.is_control() => self.0.push(' '),
+                _ => self.0.push(letter),
+            }
+        }
+        self.0.push_str("']");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys() {
+        for (key, shown) in [
+            ("content", "$.content"),
+            ("x-y_2", "$.x-y_2"),
+            ("2x", "$['2x']"),
+            ("", "$['']"),
+            ("it's", "$['it\\'s']"),
+            ("a\nb", "$['a b']"),
+        ] {
+            let mut path = Path::new("$");
+            path.key(key);
+            assert_eq!(path.as_str(), shown);
+        }
+        let mut path = Path::new("$");
+        path.key(&"k".repeat(1000));
+        assert!(path.len() < 100);
+        for _ in 0..1000 {
+            path.key("deeper");
+            path.index(7);
+        }
+        assert!(path.len() < 600);
+    }
+}

@@ -1,0 +1,81 @@
+//! Streamed answers. Enters: server-sent events. Leaves: facts and joined text, as if the answer had come whole. An event
+//! that cannot be read is kept as text, so that nothing that was sent escapes the scan.
+
+use serde_json::Value;
+
+use super::{
+    Leaves, anthropic_messages,
+    facts::{Facts, Seen},
+    json::{self, Ended},
+    openai_chat, openai_responses,
+    path::Path,
+    text::{Joined, Mode},
+};
+use crate::{assembly::SseEvent, rules::vendors::Api};
+
+/// Reads the events of one shape.
+pub(super) trait Stream {
+    /// Takes an event that is JSON.
+    fn event(&mut self, name: &str, doc: &Value, joined: &mut Joined);
+    /// The stream said that it is over (`[DONE]`).
+    fn done(&mut self) {}
+    /// All events were taken.
+    fn finish(self: Box<Self>, seen: Seen, joined: &mut Joined) -> Facts;
+}
+
+/// Reads a whole stream.
+pub(super) fn read(api: Api, events: &[SseEvent], seen: Seen) -> (Facts, Leaves) {
+    let mut stream: Box<dyn Stream> = match api {
+        Api::ChatCompletions => Box::<openai_chat::Chunks>::default(),
+        Api::Responses => Box::<openai_responses::Events>::default(),
+        Api::Messages => Box::<anthropic_messages::Events>::default(),
+        Api::CountTokens | Api::Embeddings | Api::Other => Box::<Plain>::default(),
+    };
+    let mut joined = Joined::default();
+    for (index, event) in events.iter().enumerate() {
+        if event.data == "[DONE]" {
+            stream.done();
+            continue;
+        }
+        if !json::looks_like_json(event.data.as_bytes()) {
+            joined.put(&format!("$.events[{index}]"), "", &event.data, Mode::Set);
+            continue;
+        }
+        let outline = json::read(event.data.as_bytes(), "$", usize::MAX, &mut |_: &str, _: &str, _: &str| {});
+        match outline.end {
+            Ended::Whole => stream.event(&event.event, &outline.doc, &mut joined),
+            Ended::Cut | Ended::Malformed(_) => unreadable(index, &event.data, &mut joined),
+        }
+    }
+    let facts = stream.finish(seen, &mut joined);
+    (facts, joined.finish())
+}
+
+/// Half an event says nothing certain, but its text was sent.
+fn unreadable(index: usize, data: &str, joined: &mut Joined) {
+    let root = format!("$.events[{index}]");
+    let outline = json::read(data.as_bytes(), &root, 0, &mut |path: &str, key: &str, text: &str| {
+        joined.put(path, key, text, Mode::Set);
+    });
+    if let Ended::Malformed(at) = outline.end {
+        joined.put(&root, "", data.get(at..).unwrap_or(data), Mode::Append);
+    }
+}
+
+/// Events of a shape that is not understood: strings that stand at the same path in several events are taken as parts of one
+/// text, which is what all vendors' streams do.
+#[derive(Debug, Default)]
+struct Plain {
+    facts: Facts,
+}
+
+impl Stream for Plain {
+    fn event(&mut self, _: &str, doc: &Value, joined: &mut Joined) {
+        self.facts.envelope(doc);
+        joined.walk(doc, &mut Path::new("$"), "", Mode::Append);
+    }
+
+    fn finish(self: Box<Self>, _: Seen, _: &mut Joined) -> Facts {
+        self.facts
+    }
+}

@@ -1,0 +1,487 @@
+//! Text of a body. Enters: strings with their paths, whole or in parts. Leaves: [`Leaves`]. Media and vendor ciphertext are
+//! left out and counted: they are megabytes of base64 in which every secret rule sees ghosts. JSON in a string is read as
+//! such, its strings stand below `.$` of the string's path. A short value whose key says what it is has the key in front. The number of leaves is bounded; text past
+//! the bound is still in the block, under one path.
+
+use std::collections::HashMap;
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde_json::Value;
+
+use super::{
+    Leaves,
+    json::{self, Ended},
+    path::Path,
+};
+
+/// Most leaves with a path of their own.
+const MAX_LEAVES: usize = 65_536;
+/// Path of the text past that bound.
+const REST_PATH: &str = "$…";
+/// Strings shorter than this are text, whatever they look like.
+const MEDIA_MIN_BYTES: usize = 256;
+/// Object keys that hold base64 media, ciphertext or vectors in the shapes that are read here (OpenAI, Anthropic, Gemini).
+const MEDIA_KEYS: [&str; 15] = [
+    "data",
+    "b64_json",
+    "file_data",
+    "image_data",
+    "partial_image_b64",
+    "image_url",
+    "url",
+    "result",
+    "embedding",
+    "bytes",
+    "encrypted_content",
+    "signature",
+    "thoughtSignature",
+    "thought_signature",
+    "redacted_thinking",
+];
+
+/// Most bytes of the head of a data URL.
+const DATA_HEAD_BYTES: usize = 128;
+/// Base64 of a data URL is wrapped only into lines this long; a shorter line behind it is text.
+const WRAPPED_LINE_BYTES: usize = 60;
+/// Longest base64 of a text that is decoded.
+const MAX_DECODED_BYTES: usize = 8 << 20;
+/// JSON in strings of JSON, and texts in data URLs, are opened so deep.
+const MAX_NESTING: usize = 3;
+/// Shortest run of printable characters that is text in a binary body.
+const RUN_MIN_CHARS: usize = 6;
+/// Longest value that gets its name in front.
+const NAMED_MAX_BYTES: usize = 256;
+/// Parts of keys, in lower case and without `_` and `-`, that say to rules what their value is.
+const NAMES: [&str; 21] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "credential",
+    "authorization",
+    "ssn",
+    "socialsecurity",
+    "iban",
+    "card",
+    "cvv",
+    "cvc",
+    "routing",
+    "passport",
+    "taxid",
+    "phone",
+];
+/// Some encoders leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Whether rules that go by the name in front of a value know this one.
+fn is_name(key: &str) -> bool {
+    if key.is_empty() || key.len() > 64 {
+        return false;
+    }
+    let key: String = key.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect();
+    key.ends_with("key") || NAMES.iter().any(|name| key.contains(name))
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=')
+}
+
+/// Bytes of base64 at the start of a text, wrapped or not.
+fn base64_run(text: &[u8]) -> usize {
+    let run = |from: usize| text.get(from..).unwrap_or_default().iter().take_while(|byte| is_base64(**byte)).count();
+    let mut end = run(0);
+    loop {
+        let rest = text.get(end..).unwrap_or_default();
+        let line_end = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
+        let next = if line_end == 0 { 0 } else { run(end + line_end) };
+        if next < WRAPPED_LINE_BYTES {
+            return end;
+        }
+        end += line_end + next;
+    }
+}
+
+/// A data URL at the start of a text: its head, its base64, and the text behind.
+fn data_url(text: &str) -> Option<(&str, &str, &str)> {
+    let head = text.as_bytes().get(..text.len().min(DATA_HEAD_BYTES)).filter(|head| head.starts_with(b"data:"))?;
+    let (head, rest) = text.split_at_checked(memchr::memmem::find(head, b";base64,")? + ";base64,".len())?;
+    let (run, tail) = rest.split_at_checked(base64_run(rest.as_bytes()))?;
+    Some((head, run, tail))
+}
+
+/// Whether a string is media rather than text.
+fn is_media(key: &str, text: &str) -> bool {
+    if text.len() < MEDIA_MIN_BYTES {
+        return false;
+    }
+    MEDIA_KEYS.contains(&key) && text.bytes().all(|byte| is_base64(byte) || matches!(byte, b'\n' | b'\r'))
+}
+
+/// Text that comes in whole strings, in order.
+#[derive(Debug, Default)]
+pub(super) struct Whole {
+    leaves: Leaves,
+    rest: String,
+}
+
+impl Whole {
+    /// Adds a string.
+    pub(super) fn add(&mut self, path: &str, key: &str, text: &str) {
+        self.open(path, key, text, 0);
+    }
+
+    /// Adds what is text in bytes that are none: all of it when little of it is not, else the printable runs.
+    pub(super) fn add_bytes(&mut self, path: &str, bytes: &[u8]) {
+        let is_odd = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+        let odd: usize = bytes
+            .utf8_chunks()
+            .map(|chunk| chunk.invalid().len() + chunk.valid().as_bytes().iter().filter(|byte| is_odd(byte)).count())
+            .sum();
+        if odd <= bytes.len() / 10 {
+            return self.add(path, "", &String::from_utf8_lossy(bytes));
+        }
+        let mut text = String::new();
+        for chunk in bytes.utf8_chunks() {
+            let runs = chunk.valid().split(|c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n'));
+            for run in runs.filter(|run| run.chars().nth(RUN_MIN_CHARS - 1).is_some()) {
+                text.push_str(run);
+                text.push('\n');
+            }
+        }
+        self.leaves.left_out_bytes += bytes.len().saturating_sub(text.len()) as u64;
+        self.add(path, "", &text);
+    }
+
+    fn open(&mut self, path: &str, key: &str, text: &str, depth: usize) {
+        if text.is_empty() {
+            return;
+        }
+        if is_media(key, text) {
+            self.leaves.left_out_bytes += text.len() as u64;
+            return;
+        }
+        if depth < MAX_NESTING && (self.open_data_url(path, text, depth) || self.open_json(path, text, depth)) {
+            return;
+        }
+        if text.len() <= NAMED_MAX_BYTES && is_name(key) {
+            self.put(path, &format!("{key}: {text}"));
+        } else {
+            self.put(path, text);
+        }
+    }
+
+    /// Leaves out the base64 of a data URL, unless it is that of a text.
+    fn open_data_url(&mut self, path: &str, text: &str, depth: usize) -> bool {
+        let Some((head, run, tail)) = data_url(text) else { return false };
+        let is_text = head.starts_with("data:text/") || head.starts_with("data:application/json");
+        if is_text && run.len() <= MAX_DECODED_BYTES {
+            let packed: Vec<u8> = run.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+            let Ok(plain) = BASE64.decode(packed) else { return false };
+            self.open(path, "", &String::from_utf8_lossy(&plain), depth + 1);
+        } else if run.len() < MEDIA_MIN_BYTES {
+            return false;
+        } else {
+            self.leaves.left_out_bytes += run.len() as u64;
+        }
+        self.open(path, "", tail, depth + 1);
+        true
+    }
+
+    /// Reads a string that is JSON itself (arguments and results of tools), so that its escapes hide nothing.
+    fn open_json(&mut self, path: &str, text: &str, depth: usize) -> bool {
+        if !text.trim_start().starts_with(['{', '[']) {
+            return false;
+        }
+        let mut inner = Vec::new();
+        let outline = json::read(text.as_bytes(), &format!("{path}.$"), 0, &mut |path: &str, key: &str, text: &str| {
+            inner.push((path.to_owned(), key.to_owned(), text.to_owned()));
+        });
+        if outline.end != Ended::Whole || inner.is_empty() {
+            return false;
+        }
+        for (path, key, text) in inner {
+            self.open(&path, &key, &text, depth + 1);
+        }
+        true
+    }
+
+    fn put(&mut self, path: &str, text: &str) {
+        if self.leaves.len() < MAX_LEAVES {
+            self.leaves.push(path, text);
+        } else {
+            self.rest.push_str(text);
+            self.rest.push('\n');
+        }
+    }
+
+    /// All of it.
+    pub(super) fn finish(mut self) -> Leaves {
+        self.leaves.push(REST_PATH, &self.rest);
+        self.leaves
+    }
+}
+
+/// How a streamed string changes what stands at its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It continues it.
+    Append,
+    /// It replaces it.
+    Set,
+}
+
+/// Keys whose streamed strings are never parts of a longer text: they come whole, and some vendors repeat them in each event.
+const WHOLE_KEYS: [&str; 12] = [
+    "role",
+    "type",
+    "id",
+    "name",
+    "index",
+    "format",
+    "status",
+    "object",
+    "model",
+    "finish_reason",
+    "provider",
+    "service_tier",
+];
+
+/// Longest such string that may be replaced without a trace.
+const WORD_BYTES: usize = 64;
+
+/// Text that comes in parts, joined by path.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    parts: Vec<Part>,
+    by_path: HashMap<String, usize>,
+    rest: String,
+}
+
+#[derive(Debug)]
+struct Part {
+    path: String,
+    key: String,
+    text: String,
+}
+
+impl Joined {
+    /// Takes a string at a path.
+    pub(super) fn put(&mut self, path: &str, key: &str, text: &str, mode: Mode) {
+        if text.is_empty() {
+            return;
+        }
+        if key == "obfuscation" {
+            return; // padding against traffic analysis: random, never the same
+        }
+        let is_word = WHOLE_KEYS.contains(&key);
+        let mode = if is_word { Mode::Set } else { mode };
+        let known = self.by_path.get(path).copied();
+        let is_room = self.parts.len() < MAX_LEAVES;
+        match known.and_then(|index| self.parts.get_mut(index)) {
+            Some(part) if mode == Mode::Append => part.text.push_str(text),
+            Some(part) => {
+                // What is replaced was sent all the same: unless the new text repeats it, it is scanned too.
+                if !text.starts_with(&part.text) && (!is_word || part.text.len() > WORD_BYTES) {
+                    self.rest.push_str(&part.text);
+                    self.rest.push('\n');
+                }
+                text.clone_into(&mut part.text);
+            }
+            None if is_room => {
+                self.by_path.insert(path.to_owned(), self.parts.len());
+                self.parts.push(Part { path: path.to_owned(), key: key.to_owned(), text: text.to_owned() });
+            }
+            None => {
+                self.rest.push_str(text);
+                self.rest.push('\n');
+            }
+        }
+    }
+
+    /// Takes all strings below a value. Elements that carry their own `index` stand there (streamed tool calls do).
+    pub(super) fn walk(&mut self, value: &Value, path: &mut Path, key: &str, mode: Mode) {
+        let length = path.len();
+        match value {
+            Value::String(text) => self.put(path.as_str(), key, text, mode),
+            Value::Array(values) => {
+                for (position, value) in values.iter().enumerate() {
+                    let own = value.get("index").and_then(Value::as_u64).filter(|_| mode == Mode::Append);
+                    path.index(own.and_then(|index| usize::try_from(index).ok()).unwrap_or(position));
+                    self.walk(value, path, "", mode);
+                    path.truncate(length);
+                }
+            }
+            Value::Object(map) => {
+                for (key, value) in map {
+                    path.key(key);
+                    if json::is_key_text(key) {
+                        self.put(&format!("{}~", path.as_str()), "", key, Mode::Set);
+                    }
+                    self.walk(value, path, key, mode);
+                    path.truncate(length);
+                }
+            }
+            Value::Number(number) => {
+                let number = number.to_string();
+                if json::is_number_text(key, &number) {
+                    self.put(path.as_str(), key, &number, Mode::Set);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the text away from a path, to be read as something else.
+    pub(super) fn take(&mut self, path: &str) -> Option<String> {
+        let index = self.by_path.get(path)?;
+        self.parts.get_mut(*index).map(|part| std::mem::take(&mut part.text)).filter(|text| !text.is_empty())
+    }
+
+    /// All of it, in the order in which paths were first seen.
+    pub(super) fn finish(self) -> Leaves {
+        let mut whole = Whole::default();
+        for part in &self.parts {
+            whole.add(&part.path, &part.key, &part.text);
+        }
+        whole.rest.push_str(&self.rest);
+        whole.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn media_is_no_text() {
+        let base64 = "QUJD".repeat(100);
+        let prose = "a b c ".repeat(100);
+        for (key, text, media) in [
+            ("data", base64.as_str(), true),
+            ("encrypted_content", &base64, true),
+            ("content", &base64, false),
+            ("data", &prose, false),
+            ("data", "QUJD", false),
+        ] {
+            assert_eq!(is_media(key, text), media, "{key}: {text:.40}");
+        }
+    }
+
+    /// Text of the leaves, and bytes left out.
+    fn opened(key: &str, text: &str) -> (Vec<(String, String)>, u64) {
+        let mut whole = Whole::default();
+        whole.add("$.a", key, text);
+        let leaves = whole.finish();
+        let found = leaves.iter().map(|(path, range)| (path.to_owned(), leaves.text()[range].to_owned()));
+        (found.collect(), leaves.left_out_bytes)
+    }
+
+    #[test]
+    fn strings_are_opened_and_named() {
+        let base64 = "QUJD".repeat(100);
+        let wrapped = format!("{}\n{}", &base64[..76], &base64[76..]);
+        let hidden = BASE64.encode("my password: hunter2");
+        let image = |run: &str, tail: &str| format!("data:image/png;base64,{run}{tail}");
+        for (key, text, expected, left_out) in [
+            ("url", image(&base64, ""), &[][..], 400),
+            ("text", image(&base64, "\nAKIA in the tail"), &[("$.a", "\nAKIA in the tail")], 400),
+            ("text", image(&wrapped, " tail"), &[("$.a", " tail")], 401),
+            ("text", image("QUJD", ""), &[("$.a", "data:image/png;base64,QUJD")], 0),
+            ("file_data", format!("data:text/plain;base64,{hidden}"), &[("$.a", "my password: hunter2")], 0),
+            (
+                "arguments",
+                r#"{"x":"1\nAKIA","y":[2,{"z":"{\"w\":\"in\"}"}]}"#.to_owned(),
+                &[("$.a.$.x", "1\nAKIA"), ("$.a.$.y[1].z.$.w", "in")],
+                0,
+            ),
+            ("arguments", r#"{"n":1}"#.to_owned(), &[("$.a", r#"{"n":1}"#)], 0),
+            ("arguments", r#"{"x":"cut"#.to_owned(), &[("$.a", r#"{"x":"cut"#)], 0),
+            (
+                "content",
+                r#"{"db_password":"hunter2","ssn":123456789}"#.to_owned(),
+                &[("$.a.$.db_password", "db_password: hunter2"), ("$.a.$.ssn", "ssn: 123456789")],
+                0,
+            ),
+            ("api_key", "abc".to_owned(), &[("$.a", "api_key: abc")], 0),
+        ] {
+            let (found, bytes) = opened(key, &text);
+            let found: Vec<_> = found.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+            assert_eq!((&found[..], bytes), (expected, left_out), "{key}: {text:.60}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_give_the_text_in_them() {
+        let mut whole = Whole::default();
+        whole.add_bytes("$", b"name;mail\r\nJ\xfcrgen;j@example.com\r\n");
+        let mut binary = b"\x01\xff".repeat(100);
+        binary.extend(b"a@example.com\xfe\x00short\x00");
+        whole.add_bytes("$.b", &binary);
+        let leaves = whole.finish();
+        assert_eq!(leaves.text(), "name;mail\r\nJ\u{fffd}rgen;j@example.com\r\n\na@example.com\n\n");
+        assert_eq!(leaves.left_out_bytes, 200 + 2 + 6 - 1);
+    }
+
+    #[test]
+    fn parts_are_joined_by_path() {
+        let mut joined = Joined::default();
+        for delta in [
+            json!({"role":"assistant","content":"AK"}),
+            json!({"role":"assistant","content":"IA"}),
+            json!({"tool_calls":[{"index":1,"function":{"name":"f","arguments":"{\"a\":"}}]}),
+            json!({"tool_calls":[{"index":1,"function":{"arguments":"1}"}}]}),
+        ] {
+            joined.walk(&delta, &mut Path::new("$.m"), "", Mode::Append);
+        }
+        let leaves = joined.finish();
+        let mut found: Vec<_> = leaves.iter().map(|(path, range)| (path.to_owned(), &leaves.text()[range])).collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                ("$.m.content".to_owned(), "AKIA"),
+                ("$.m.role".to_owned(), "assistant"),
+                ("$.m.tool_calls[1].function.arguments".to_owned(), "{\"a\":1}"),
+                ("$.m.tool_calls[1].function.name".to_owned(), "f"),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_replaced_is_still_text() {
+        let mut joined = Joined::default();
+        for text in ["sec", "secret", "nothing"] {
+            joined.put("$.a", "text", text, Mode::Set);
+        }
+        let leaves = joined.finish();
+        let found: Vec<_> = leaves.iter().map(|(path, range)| (path, &leaves.text()[range])).collect();
+        assert_eq!(found, [("$.a", "nothing"), (REST_PATH, "secret\n")]);
+    }
+
+    #[test]
+    fn text_past_the_bound_is_kept_under_one_path() {
+        let mut whole = Whole::default();
+        for index in 0..MAX_LEAVES + 5 {
+            whole.add(&format!("$[{index}]"), "", "x");
+        }
+        let leaves = whole.finish();
+        assert_eq!(leaves.len(), MAX_LEAVES + 1);
+        assert_eq!(leaves.iter().last().unwrap().0, REST_PATH);
+        assert_eq!(leaves.text().matches('x').count(), MAX_LEAVES + 5);
+    }
+}

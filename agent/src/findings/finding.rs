@@ -1,0 +1,225 @@
+//! A finding as every output writes it: `docs/schema/finding-v1.json` is generated from these types. It never holds matched
+//! text: the excerpt is masked, the fingerprint is keyed.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{fingerprint::Fingerprint, mask::Excerpt};
+use crate::{
+    exchange::{Api, CostSource},
+    units::{NanoUsd, Severity},
+};
+
+/// Version of the shape; grows when a reader must change.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// OpenTelemetry event name of a finding.
+pub const FINDING_EVENT: &str = "outflow.finding";
+
+/// One thing that should be known: leaked data, a model that can change, money that nobody counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Outflow finding")]
+pub struct Finding {
+    /// Version of this shape.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
+    pub schema_version: u32,
+    /// Always `outflow.finding`.
+    #[schemars(extend("const" = FINDING_EVENT))]
+    pub event_name: String,
+    /// The same for all repeats, also on another day and in another process: 32 hexadecimal digits.
+    #[schemars(regex(pattern = "^[0-9a-f]{32}$"))]
+    pub finding_id: String,
+    /// `finding_id` and revision: the same record sent twice has the same.
+    #[schemars(regex(pattern = "^[0-9a-f]{32}-[0-9]+$"))]
+    pub record_id: String,
+    /// 1 for the first record of a finding, one more for each that replaces it.
+    #[schemars(range(min = 1))]
+    pub revision: u32,
+    /// What this record does.
+    pub activity: Activity,
+    /// The rule that found it.
+    pub rule: Rule,
+    /// What was found, Presidio's name where there is one; absent for behaviour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// Which kind of trouble.
+    pub category: Category,
+    /// How grave.
+    pub severity: Severity,
+    /// How sure, 0 to 100.
+    #[schemars(range(max = 100))]
+    pub confidence: u8,
+    /// One line for people.
+    pub title: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Keyed hash of what matched; absent for behaviour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Masked window around what matched, at most 80 characters; absent for behaviour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 80))]
+    pub excerpt: Option<Excerpt>,
+    /// Where it matched, in the newest occurrence; absent for behaviour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// Who did it.
+    pub process: Process,
+    /// To whom.
+    pub destination: Destination,
+    /// Which model.
+    pub model: Model,
+    /// What the calls with this finding cost so far, in billionths of a US dollar; absent when no price is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_nano_usd: Option<NanoUsd>,
+    /// Where the cost figure comes from: of several, the least certain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_source: Option<CostSource>,
+    /// How much of the newest call was seen.
+    pub coverage: Coverage,
+    /// Occurrences so far.
+    #[schemars(range(min = 1))]
+    pub count: u64,
+    /// First occurrence, RFC 3339 in UTC.
+    #[schemars(extend("format" = "date-time"))]
+    pub first_seen: String,
+    /// Newest occurrence, RFC 3339 in UTC.
+    #[schemars(extend("format" = "date-time"))]
+    pub last_seen: String,
+    /// Facts of behaviour, by name: `model.pin_class`, `cost.reason`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub attributes: BTreeMap<String, serde_json::Value>,
+}
+
+/// What a record of a finding does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Activity {
+    /// The first record of a finding.
+    Create,
+    /// Counts went up.
+    Update,
+    /// The trouble is over.
+    Close,
+}
+
+/// Kinds of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Category {
+    /// Data that should not have left.
+    Leak,
+    /// A model that can change, did, or ends.
+    Model,
+    /// Money.
+    Cost,
+}
+
+/// The rule behind a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rule {
+    /// Stable id, `secret.openai-api-key` or `model.unpinned`.
+    pub id: String,
+    /// What it looks for.
+    pub title: String,
+    /// Addresses of the documents behind it.
+    pub references: Vec<String>,
+}
+
+/// Where a match stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Location {
+    /// Which half of the exchange; absent in a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side: Option<HalfName>,
+    /// JSON path of the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// File, for logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line of the file, 1-based.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// First byte of the match in the decoded text, 0-based.
+    pub start: u64,
+    /// First byte after it.
+    pub end: u64,
+}
+
+/// Halves of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HalfName {
+    /// What was sent.
+    Request,
+    /// What came back.
+    Response,
+}
+
+/// Who did it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Process {
+    /// Process id of the newest occurrence; 0 when there was no process (replay).
+    pub pid: u32,
+    /// Name of the executable.
+    pub name: String,
+    /// What the process is for.
+    pub service: String,
+    /// Container id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
+/// To whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Destination {
+    /// Host name.
+    pub host: String,
+    /// Vendor id; absent for a host that no file lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// Kind of call: `chat_completions`, `responses`, `messages`, `count_tokens`, `embeddings`, `other`.
+    pub api: String,
+}
+
+/// Which model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Model {
+    /// What the request asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested: Option<String>,
+    /// What the answer says it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<String>,
+}
+
+/// How much of a call was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Coverage {
+    /// Bytes of both bodies that were scanned.
+    pub scanned_bytes: u64,
+    /// Bytes of both bodies.
+    pub total_bytes: u64,
+}
+
+/// The JSON schema of [`Finding`], as `docs/schema/finding-v1.json` holds it.
+pub fn finding_schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Finding);
+    schema.insert("$id".to_owned(), "urn:outflow:schema:finding-v1".into());
+    schema.to_value()
+}
+
+/// The word for a kind of call that every output uses.
+pub fn api_name(api: Api) -> &'static str {
+    match api {
+        Api::ChatCompletions => "chat_completions",
+        Api::Responses => "responses",
+        Api::Messages => "messages",
+        Api::CountTokens => "count_tokens",
+        Api::Embeddings => "embeddings",
+        Api::Other => "other",
+    }
+}

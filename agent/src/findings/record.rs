@@ -1,0 +1,118 @@
+//! One line about one call: who asked whom, which model, how many tokens, what it cost. Enters: an [`Exchange`] and its cost.
+//! Leaves: [`ExchangeRecord`]. It never holds text of prompts, answers or error
+//! messages, and names that a peer wrote only when they look like names ([`super::shown`]).
+
+use serde::Serialize;
+
+use super::{
+    coverage, field,
+    finding::{Coverage, Destination, Model, Process, api_name},
+    shown::{host, identifier, url_path},
+};
+use crate::{
+    exchange::{Cost, CostSource, Exchange, Usage},
+    units::NanoUsd,
+};
+
+/// OpenTelemetry event name of a call.
+pub const EXCHANGE_EVENT: &str = "outflow.exchange";
+
+/// Most names of tools that one record lists.
+const MAX_TOOLS: usize = 32;
+
+/// A call, without its text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExchangeRecord {
+    /// Always `outflow.exchange`.
+    pub event_name: &'static str,
+    /// First byte of the request, RFC 3339 in UTC.
+    pub started_at: String,
+    /// Who asked.
+    pub process: Process,
+    /// Whom.
+    pub destination: Destination,
+    /// Path without the query.
+    pub path: String,
+    /// Which model.
+    pub model: Model,
+    /// HTTP status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The answer carries an error object, whatever its status.
+    pub error: bool,
+    /// The answer was a stream of events.
+    pub streaming: bool,
+    /// Id of the answer; of a long random one, what stands before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    /// Why the model stopped, one per choice.
+    pub finish_reasons: Vec<String>,
+    /// Tools the model asked to run; at most 32.
+    pub tools: Vec<String>,
+    /// Service tier that the answer reports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
+    /// As reported; for correlation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_fingerprint: Option<String>,
+    /// Tokens by kind; null is "the wire did not say".
+    pub usage: Usage,
+    /// Cost in billionths of a US dollar; absent when nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_nano_usd: Option<NanoUsd>,
+    /// Where the cost figure comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_source: Option<CostSource>,
+    /// Version of the price catalogue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_catalogue: Option<String>,
+    /// First byte of the request to last byte seen, nanoseconds.
+    pub duration_ns: u64,
+    /// First byte of the request to first byte of the answer's body, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_to_first_token_ns: Option<u64>,
+    /// How much was seen.
+    pub coverage: Coverage,
+    /// Both messages were seen from first to last byte.
+    pub complete: bool,
+}
+
+impl ExchangeRecord {
+    /// The record of a call.
+    pub fn new(exchange: &Exchange, cost: Option<&Cost>) -> Self {
+        let name = |text: &Option<String>| text.as_deref().map(identifier);
+        Self {
+            event_name: EXCHANGE_EVENT,
+            started_at: exchange.started_at.rfc3339(),
+            process: Process {
+                pid: exchange.origin.pid,
+                name: field(&exchange.origin.process),
+                service: field(&exchange.origin.service),
+                container: exchange.origin.container.as_deref().map(field),
+            },
+            destination: Destination {
+                host: host(&exchange.host),
+                vendor: exchange.vendor.as_deref().map(field),
+                api: api_name(exchange.api).to_owned(),
+            },
+            path: url_path(&exchange.path),
+            model: Model { requested: name(&exchange.request_model), resolved: name(&exchange.response_model) },
+            status: exchange.status,
+            error: exchange.error.is_some(),
+            streaming: exchange.streaming,
+            response_id: name(&exchange.response_id),
+            finish_reasons: exchange.finish_reasons.iter().take(MAX_TOOLS).map(|reason| identifier(reason)).collect(),
+            tools: exchange.tool_calls.iter().take(MAX_TOOLS).map(|tool| identifier(tool)).collect(),
+            service_tier: name(&exchange.service_tier),
+            system_fingerprint: name(&exchange.system_fingerprint),
+            usage: exchange.usage,
+            cost_nano_usd: cost.map(|cost| cost.nano_usd),
+            cost_source: cost.map(|cost| cost.source),
+            cost_catalogue: cost.map(|cost| cost.catalogue.clone()).filter(|version| !version.is_empty()),
+            duration_ns: exchange.ended_at.since_ns(exchange.started_at),
+            time_to_first_token_ns: exchange.first_token_at.map(|at| at.since_ns(exchange.started_at)),
+            coverage: coverage(&exchange.view),
+            complete: exchange.view.complete,
+        }
+    }
+}

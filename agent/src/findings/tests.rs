@@ -1,0 +1,244 @@
+//! Cases for the table of findings.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    exchange::{CostSource, sample},
+    rules::ScanRule,
+    sources::Origin,
+    units::{NanoUsd, Severity},
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn at(second: u64) -> Timestamp {
+    Timestamp(sample::MIDNIGHT.0 + second * SECOND_NS)
+}
+
+fn findings(capacity: usize) -> Findings {
+    Findings::with_capacity(FingerprintKey::new([7; 32]), 60 * SECOND_NS, capacity)
+}
+
+fn email_rule() -> ScanRule {
+    ScanRule {
+        id: "pii.email".into(),
+        entity: "EMAIL_ADDRESS".into(),
+        title: "E-mail address".into(),
+        severity: Severity::Medium,
+        confidence: 80,
+        pattern: String::new(),
+        remedy: "Remove it from the prompt.".into(),
+        references: vec!["https://www.rfc-editor.org/rfc/rfc5321".into()],
+    }
+}
+
+fn leak<'a>(rule: &'a ScanRule, exchange: &'a Exchange, text: &'a str, secret: &str, path: &'a str) -> Hit<'a> {
+    let start = text.find(secret).expect(secret);
+    Hit::Leak(Leak {
+        rule,
+        haystack: text.as_bytes(),
+        span: start..start + secret.len(),
+        others: &[],
+        confidence: 85,
+        side: Side::Request,
+        path,
+        exchange,
+    })
+}
+
+fn behaviour<'a>(exchange: &'a Exchange, key: &str) -> Hit<'a> {
+    Hit::Behaviour(Behaviour {
+        rule: "model.unpinned",
+        rule_title: "Model identifier that can change",
+        references: Vec::new(),
+        key: key.into(),
+        severity: Severity::Medium,
+        confidence: 95,
+        title: "it can change".into(),
+        remedy: "Pin it.",
+        facts: vec![("model.requested", "x".repeat(1000).into())],
+        exchange,
+    })
+}
+
+#[test]
+fn a_leak_becomes_a_finding_without_its_text() {
+    let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
+    let text = "write to jane.doe@example.com today";
+    let cost = Cost { nano_usd: NanoUsd(5), source: CostSource::Catalogue, catalogue: "c".into() };
+    let hit = leak(&rule, &exchange, text, "jane.doe@example.com", "$.messages[0].content");
+    let finding = findings(8).record(&hit, at(0), Some(&cost)).expect("a new finding is told at once");
+
+    assert_eq!(finding.title, "E-mail address sent to api.openai.com");
+    assert_eq!(finding.excerpt.as_ref().map(Excerpt::as_str), Some("write to j•••@•••.com today"));
+    assert_eq!((finding.revision, finding.activity, finding.count), (1, Activity::Create, 1));
+    assert_eq!(finding.record_id, format!("{}-1", finding.finding_id));
+    let location = finding.location.as_ref().unwrap();
+    assert_eq!((location.start, location.end, location.path.as_deref()), (9, 29, Some("$.messages[0].content")));
+    assert_eq!((finding.cost_nano_usd, finding.cost_source), (Some(NanoUsd(5)), Some(CostSource::Catalogue)));
+    assert_eq!((finding.coverage.scanned_bytes, finding.coverage.total_bytes), (2000, 2000));
+    let everything = serde_json::to_string(&finding).unwrap() + &format!("{finding:?}");
+    assert!(!everything.contains("jane") && !everything.contains("example"), "{everything}");
+}
+
+#[test]
+fn the_id_is_the_same_for_repeats_and_only_for_them() {
+    let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
+    let text = "jane.doe@example.com jack@example.com";
+    let id = |exchange: &Exchange, secret: &str, path: &str, second: u64| {
+        findings(8).record(&leak(&rule, exchange, text, secret, path), at(second), None).unwrap().finding_id
+    };
+    let first = id(&exchange, "jane.doe@example.com", "$.messages[0].content", 0);
+    // Checked with Python's hashlib and hmac. Written down so that a change of the recipe, which would break every receiver's grouping, is seen.
+    assert_eq!(first, "ca998c6a9bb9ae4d8a5b1e1ca36f2af1");
+
+    let elsewhere = Origin { pid: 1, process: "node".into(), ..(*exchange.origin).clone() };
+    let other_process = Exchange { origin: Arc::new(elsewhere), ..exchange.clone() };
+    assert_eq!(id(&other_process, "jane.doe@example.com", "$.messages[14].content", 999), first);
+
+    let other_service = Origin { service: "billing".into(), ..(*exchange.origin).clone() };
+    let others = [
+        id(&exchange, "jack@example.com", "$.messages[0].content", 0),
+        id(&exchange, "jane.doe@example.com", "$.system", 0),
+        id(
+            &Exchange { host: "api.anthropic.com".into(), ..exchange.clone() },
+            "jane.doe@example.com",
+            "$.messages[0].content",
+            0,
+        ),
+        id(
+            &Exchange { origin: Arc::new(other_service), ..exchange.clone() },
+            "jane.doe@example.com",
+            "$.messages[0].content",
+            0,
+        ),
+    ];
+    assert!(!others.contains(&first));
+}
+
+#[test]
+fn repeats_count_and_are_told_once_an_interval() {
+    let exchange = sample::exchange("openai", "gpt-4o");
+    let mut findings = findings(8);
+    let mut told = Vec::new();
+    for second in 0..=150 {
+        let call = Exchange { started_at: at(second), ..exchange.clone() };
+        let cost = Cost { nano_usd: NanoUsd(10), source: CostSource::Catalogue, catalogue: String::new() };
+        told.extend(findings.record(&behaviour(&call, "gpt-4o"), at(second), Some(&cost)));
+    }
+    told.extend(findings.finish());
+    let seen: Vec<_> = told.iter().map(|finding| (finding.revision, finding.activity, finding.count)).collect();
+    let expected =
+        [(1, Activity::Create, 1), (2, Activity::Update, 61), (3, Activity::Update, 121), (4, Activity::Update, 151)];
+    assert_eq!(seen, expected);
+    let last = told.last().unwrap();
+    assert_eq!((last.cost_nano_usd, last.first_seen.as_str()), (Some(NanoUsd(1510)), "2026-11-23T00:00:00.000Z"));
+    assert_eq!(last.last_seen, "2026-11-23T00:02:30.000Z");
+    assert!(told.iter().all(|finding| finding.record_id == format!("{}-{}", finding.finding_id, finding.revision)));
+    assert!(findings.finish().is_empty(), "the session is over");
+}
+
+#[test]
+fn a_call_with_two_equal_leaks_is_paid_for_once() {
+    let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
+    let cost = Cost { nano_usd: NanoUsd(10), source: CostSource::Catalogue, catalogue: String::new() };
+    let mut findings = findings(8);
+    for path in ["$.messages[0].content", "$.messages[2].content"] {
+        findings.record(
+            &leak(&rule, &exchange, "x jane.doe@example.com", "jane.doe@example.com", path),
+            at(0),
+            Some(&cost),
+        );
+    }
+    let last = findings.finish();
+    assert_eq!(
+        last.iter().map(|finding| (finding.count, finding.cost_nano_usd)).collect::<Vec<_>>(),
+        [(2, Some(NanoUsd(10)))]
+    );
+}
+
+#[test]
+fn the_table_has_a_bound_and_loses_no_count() {
+    let exchange = sample::exchange("openai", "gpt-4o");
+    let mut findings = findings(2);
+    for key in ["a", "a", "b", "c", "d", "d"] {
+        findings.record(&behaviour(&exchange, key), at(0), None);
+    }
+    assert_eq!(findings.open.len(), 2);
+    // `a` was counted twice and told once; `b` has no news.
+    let evicted = findings.take_evicted();
+    assert_eq!(evicted.iter().map(|finding| (finding.revision, finding.count)).collect::<Vec<_>>(), [(2, 2)]);
+    assert_eq!(findings.finish().len(), 1);
+    assert_eq!(findings.lost_revisions(), 0);
+}
+
+#[test]
+fn what_a_peer_wrote_is_bounded_and_printable() {
+    let mut exchange = sample::exchange("openai", "gpt-4o");
+    exchange.request_model = Some("\u{1b}[2J".repeat(1000));
+    exchange.host = "h".repeat(5000);
+    let finding = findings(8).record(&behaviour(&exchange, "k"), at(0), None).unwrap();
+    let text = serde_json::to_string(&finding).unwrap();
+    assert!(text.len() < 4000 && !text.contains("\\u001b"), "{text}");
+    assert_eq!(finding.attributes.get("model.requested").and_then(|value| value.as_str()), Some("•••"));
+}
+
+#[test]
+fn a_secret_in_a_path_is_masked_too() {
+    let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
+    let path = "$.metadata['jane.doe@example.com'][3].a[b][12]";
+    let hit = leak(&rule, &exchange, "jane.doe@example.com", "jane.doe@example.com", path);
+    let finding = findings(8).record(&hit, at(0), None).unwrap();
+    assert_eq!(finding.location.unwrap().path.as_deref(), Some("$.metadata['…'][3].a['…'][12]"));
+    assert_eq!(without_indices("$.a[3].b[x][12][1]c["), "$.a[].b[x][][]c[");
+}
+
+#[test]
+fn a_record_of_a_call_has_no_text() {
+    let mut exchange = sample::exchange("openai", "gpt-4o");
+    exchange.request_text.push("$.messages[0].content", "the prompt");
+    exchange.response_text.push("$.choices[0].message.content", "the answer");
+    exchange.error = Some("quotes the prompt".into());
+    exchange.tool_calls = vec!["search".into(); 100];
+    let record = serde_json::to_value(ExchangeRecord::new(&exchange, None)).unwrap();
+    let text = record.to_string();
+    assert!(!text.contains("the prompt") && !text.contains("the answer") && !text.contains("cost"), "{text}");
+    assert_eq!(record["tools"].as_array().map(Vec::len), Some(32));
+    assert_eq!((&record["duration_ns"], &record["error"]), (&1_250_000_000.into(), &true.into()));
+}
+
+#[test]
+fn a_secret_in_the_place_of_a_name_reaches_no_output() {
+    let key = "sk-proj-FAKEfakeT3BlbkFJfakeFAKEfake1234fakeFAKE";
+    let mut exchange = sample::exchange("openai", key);
+    exchange.response_model = Some("jane.doe@example.com".into());
+    exchange.response_id = Some(key.into());
+    exchange.finish_reasons = vec![key.into()];
+    exchange.tool_calls = vec!["search".into(), key.into()];
+    exchange.service_tier = Some(key.into());
+    exchange.system_fingerprint = Some(key.into());
+    exchange.path = format!("/v1/{key}/chat");
+    exchange.host = format!("{key}.example.com");
+    let record = serde_json::to_string(&ExchangeRecord::new(&exchange, None)).unwrap();
+    let hit = Hit::Behaviour(Behaviour {
+        title: format!("asked for `{key}`, answered by `jane.doe@example.com`"),
+        facts: vec![
+            ("model.requested", key.into()),
+            ("model.resolved", "jane.doe@example.com".into()),
+            ("model.note", "A note of ours, with spaces.".into()),
+        ],
+        ..match behaviour(&exchange, key) {
+            Hit::Behaviour(behaviour) => behaviour,
+            Hit::Leak(_) => unreachable!("made above"),
+        }
+    });
+    let finding = findings(8).record(&hit, at(0), None).unwrap();
+    assert_eq!(finding.title, "asked for `sk-proj-•••`, answered by `•••`");
+    assert_eq!(finding.attributes["model.note"], "A note of ours, with spaces.");
+    let (rule, text) = (email_rule(), "x bob@example.org");
+    let leak = findings(8).record(&leak(&rule, &exchange, text, "bob@example.org", "$.a"), at(0), None).unwrap();
+    for shown in [record, serde_json::to_string(&finding).unwrap(), serde_json::to_string(&leak).unwrap()] {
+        assert!(!shown.contains("FAKE") && !shown.contains("T3Blbk") && !shown.contains("jane"), "{shown}");
+    }
+}

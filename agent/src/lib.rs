@@ -1,0 +1,24 @@
+//! Outflow, the host agent: what leaves a host for LLM vendors, and what applications write to their logs.
+//!
+//! The rooms stand in the order in which data flows. A room may use the types of earlier rooms, and of the rooms beside the
+//! river, never those of later rooms (`cargo xtask tidy` checks it). Rooms 2 to 5 do no I/O, know no async runtime and read
+//! no clock: time arrives inside [`sources::Input`].
+#![cfg_attr(not(feature = "tap"), forbid(unsafe_code))]
+
+pub mod sources; // 1  where bytes enter: Input
+
+pub mod assembly; // 2  bytes become messages: Message
+
+pub mod exchange; // 3  messages become one LLM call: Exchange
+
+pub mod detectors; // 4  calls become hits: Hit
+
+pub mod findings; // 5  hits become facts that may leave the host: Finding
+
+// Beside the river.
+pub mod cli;
+pub mod clock;
+pub mod engine;
+pub mod lru;
+pub mod rules;
+pub mod units;

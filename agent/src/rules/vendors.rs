@@ -1,0 +1,410 @@
+//! The vendor table: which hosts are LLM vendors and how their paths are read. Enters: `rules/vendors/*.toml`. Leaves:
+//! [`VendorTable`]. Holds no vendor of its own; what a host serves at a path is data too.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::{RuleError, RuleFile, RuleSource, line_of};
+
+/// Id of the vendor that stands for hosts that the user added.
+pub const CUSTOM: &str = "custom";
+
+/// Kind of call. It stands here because the table says which path is which; room 3 shows it as `exchange::Api`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// OpenAI chat completions and everything compatible with it.
+    ChatCompletions,
+    /// OpenAI responses.
+    Responses,
+    /// Anthropic messages.
+    Messages,
+    /// Anthropic token counting.
+    CountTokens,
+    /// Embeddings.
+    Embeddings,
+    /// Any other call to a listed vendor: scanned, not understood.
+    Other,
+}
+
+/// What a vendor's hosts serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Models.
+    Llm,
+    /// Tools, over the Model Context Protocol.
+    Mcp,
+    /// Vectors.
+    VectorStore,
+}
+
+/// A host name pattern of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// `api.openai.com`
+    Exact(String),
+    /// `openai.azure.com` for `*.openai.azure.com`: at least one label stands before it.
+    Suffix(String),
+}
+
+impl HostPattern {
+    /// Reads `api.openai.com` or `*.openai.azure.com`. `None`: neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let (name, is_suffix) = text.strip_prefix("*.").map_or((text.as_str(), false), |name| (name, true));
+        let is_label = |label: &str| {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            !label.is_empty() && label.len() <= 63 && label.bytes().all(is_part)
+        };
+        // A suffix of one label would be a whole top-level domain.
+        let is_name = name.len() <= 253 && name.split('.').all(is_label) && (!is_suffix || name.contains('.'));
+        let name = name.to_owned();
+        is_name.then_some(if is_suffix { Self::Suffix(name) } else { Self::Exact(name) })
+    }
+}
+
+/// One vendor.
+#[derive(Clone, Debug)]
+pub struct Vendor {
+    /// Stable id, `openai`.
+    pub id: Arc<str>,
+    /// For people, `OpenAI`.
+    pub name: String,
+    /// What its hosts serve.
+    pub kind: Kind,
+    /// Provider id of the price catalogue (`genai-prices`), when it has the vendor.
+    pub prices: Option<String>,
+    /// Where the facts come from.
+    pub references: Vec<String>,
+    hosts: Vec<HostPattern>,
+    paths: Vec<(PathPattern, Api)>,
+}
+
+impl Vendor {
+    /// Its hosts.
+    pub fn hosts(&self) -> &[HostPattern] {
+        &self.hosts
+    }
+
+    /// A host that the user added: nothing is known of its paths but what is common.
+    pub fn is_custom(&self) -> bool {
+        &*self.id == CUSTOM
+    }
+}
+
+/// `/v1/messages`; `*` stands for what a segment begins with or is, and a leading `**` for any number of segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PathPattern {
+    anywhere: bool,
+    segments: Vec<String>,
+}
+
+impl PathPattern {
+    fn parse(text: &str) -> Option<Self> {
+        let (anywhere, rest) = text.strip_prefix("**").map_or((false, text), |rest| (true, rest));
+        let segments: Vec<_> = rest.strip_prefix('/')?.split('/').map(str::to_owned).collect();
+        let is_segment = |segment: &String| !segment.is_empty() && !segment.get(1..).unwrap_or_default().contains('*');
+        segments.iter().all(is_segment).then_some(Self { anywhere, segments })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let count = path.split('/').count().saturating_sub(1);
+        let Some(skip) = count.checked_sub(self.segments.len()).filter(|skip| self.anywhere || *skip == 0) else {
+            return false;
+        };
+        path.split('/').skip(1 + skip).zip(&self.segments).all(|(have, want)| match want.strip_prefix('*') {
+            Some(end) => have.len() > end.len() && have.ends_with(end),
+            None => have == want,
+        })
+    }
+}
+
+/// All vendors.
+#[derive(Clone, Debug, Default)]
+pub struct VendorTable {
+    vendors: Vec<Vendor>,
+    exact: HashMap<String, usize>,
+    suffix: HashMap<String, usize>,
+    /// What paths mean on hosts that no file lists.
+    unlisted: Vec<(PathPattern, Api)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    vendor: Vec<Entry>,
+    unlisted: Option<Unlisted>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: Spanned<String>,
+    name: String,
+    kind: Kind,
+    hosts: Vec<Spanned<String>>,
+    prices: Option<String>,
+    paths: HashMap<String, Spanned<Api>>,
+    references: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unlisted {
+    paths: HashMap<String, Spanned<Api>>,
+}
+
+impl VendorTable {
+    /// Reads `vendors/*.toml`.
+    pub fn load(source: &RuleSource) -> Result<Self, RuleError> {
+        Self::read(&source.files("vendors")?)
+    }
+
+    fn read(files: &[RuleFile]) -> Result<Self, RuleError> {
+        let mut table = Self::default();
+        for file in files {
+            let parsed: File = toml::from_str(&file.text).map_err(|error| {
+                let what = error.message().to_owned();
+                invalid(file, error.span().unwrap_or_default(), what)
+            })?;
+            for entry in parsed.vendor {
+                table.add(file, entry)?;
+            }
+            if let Some(unlisted) = parsed.unlisted {
+                table.unlisted.extend(paths(file, unlisted.paths)?);
+            }
+        }
+        Ok(table)
+    }
+
+    fn add(&mut self, file: &RuleFile, entry: Entry) -> Result<(), RuleError> {
+        let id = entry.id.get_ref().as_str();
+        let is_id =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !is_id(id) || id == CUSTOM {
+            return Err(invalid(
+                file,
+                entry.id.span(),
+                format!("id: `{id}` must be letters, digits and `_`, not `{CUSTOM}`"),
+            ));
+        }
+        if self.vendors.iter().any(|vendor| &*vendor.id == id) {
+            return Err(invalid(file, entry.id.span(), format!("id: `{id}` stands in the table already")));
+        }
+        let mut hosts = Vec::new();
+        for host in &entry.hosts {
+            let text = host.get_ref();
+            let pattern = HostPattern::parse(text).ok_or_else(|| {
+                invalid(
+                    file,
+                    host.span(),
+                    format!("hosts: `{text}` must be a host name or `*.` and at least two labels"),
+                )
+            })?;
+            if let Some(other) = self.index(&pattern).and_then(|index| self.vendors.get(index)) {
+                return Err(invalid(file, host.span(), format!("hosts: `{text}` belongs to `{}` already", other.id)));
+            }
+            hosts.push(pattern);
+        }
+        let vendor = Vendor {
+            id: id.into(),
+            paths: paths(file, entry.paths)?,
+            name: entry.name,
+            kind: entry.kind,
+            prices: entry.prices,
+            references: entry.references,
+            hosts,
+        };
+        self.insert(vendor);
+        Ok(())
+    }
+
+    fn index(&self, pattern: &HostPattern) -> Option<usize> {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Suffix(name) => self.suffix.get(name),
+        }
+        .copied()
+    }
+
+    fn insert(&mut self, vendor: Vendor) {
+        let index = self.vendors.len();
+        for pattern in &vendor.hosts {
+            match pattern {
+                HostPattern::Exact(name) => self.exact.insert(name.clone(), index),
+                HostPattern::Suffix(name) => self.suffix.insert(name.clone(), index),
+            };
+        }
+        self.vendors.push(vendor);
+    }
+
+    /// Adds hosts of the user's own (gateways, private endpoints) under the vendor id [`CUSTOM`]. Hosts that a file lists
+    /// keep their vendor. `Err`: the first one that is no host pattern.
+    pub fn with_hosts<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut added = Vec::new();
+        for host in hosts {
+            let pattern = HostPattern::parse(host).ok_or_else(|| host.to_owned())?;
+            if self.index(&pattern).is_none() && !added.contains(&pattern) {
+                added.push(pattern);
+            }
+        }
+        if !added.is_empty() {
+            let paths = self.unlisted.clone();
+            self.insert(Vendor {
+                id: CUSTOM.into(),
+                name: "Added host".to_owned(),
+                kind: Kind::Llm,
+                prices: None,
+                references: Vec::new(),
+                hosts: added,
+                paths,
+            });
+        }
+        Ok(self)
+    }
+
+    /// The vendor of a host. Port, case and a trailing dot do not matter; the longest pattern wins.
+    pub fn vendor_of(&self, host: &str) -> Option<&Vendor> {
+        let host = host.split_once(':').map_or(host, |(name, _)| name);
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let mut suffixes = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
+        let index = self.exact.get(&host).or_else(|| suffixes.find_map(|suffix| self.suffix.get(suffix)))?;
+        self.vendors.get(*index)
+    }
+
+    /// What a call is, by its method and path (without query). Only POST is a call: the rest lists, fetches and deletes.
+    pub fn api_of(&self, vendor: Option<&Vendor>, method: &str, path: &str) -> Option<Api> {
+        let paths = vendor.map_or(&self.unlisted, |vendor| &vendor.paths);
+        let known = paths.iter().find(|(pattern, _)| pattern.matches(path));
+        known.filter(|_| method == "POST").map(|(_, api)| *api)
+    }
+
+    /// Every host pattern of the table.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
+        self.vendors.iter().flat_map(|vendor| &vendor.hosts)
+    }
+
+    /// Every vendor.
+    pub fn vendors(&self) -> &[Vendor] {
+        &self.vendors
+    }
+}
+
+/// Path patterns, longest first, so that the order in the file does not matter.
+fn paths(file: &RuleFile, entries: HashMap<String, Spanned<Api>>) -> Result<Vec<(PathPattern, Api)>, RuleError> {
+    let mut paths = Vec::new();
+    for (text, api) in entries {
+        let pattern = PathPattern::parse(&text).ok_or_else(|| {
+            let message =
+                format!("paths: `{text}` must be `/segments`, where a segment may begin with `*`, or `**/segments`");
+            invalid(file, api.span(), message)
+        })?;
+        paths.push((pattern, api.into_inner()));
+    }
+    let rank =
+        |pattern: &PathPattern| (pattern.anywhere, std::cmp::Reverse(pattern.segments.len()), pattern.segments.clone());
+    paths.sort_by_key(|(pattern, _)| rank(pattern));
+    Ok(paths)
+}
+
+fn invalid(file: &RuleFile, span: Range<usize>, message: String) -> RuleError {
+    RuleError::Invalid { file: file.path.clone(), line: line_of(&file.text, span.start), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> VendorTable {
+        VendorTable::load(&RuleSource::Embedded).unwrap()
+    }
+
+    #[test]
+    fn hosts_find_their_vendor() {
+        let table = table().with_hosts(["llm.corp.example", "*.gateway.example", "api.openai.com"]).unwrap();
+        for (host, vendor) in [
+            ("api.openai.com", Some("openai")),
+            ("API.OpenAI.com:443", Some("openai")),
+            ("api.openai.com.", Some("openai")),
+            ("eu.api.openai.com", Some("openai")),
+            ("openai.com", None),
+            ("api.openai.com.evil.example", None),
+            ("evil-api.openai.com", None),
+            ("my-resource.openai.azure.com", Some("azure")),
+            ("openai.azure.com", None),
+            ("api.anthropic.com", Some("anthropic")),
+            ("llm.corp.example", Some(CUSTOM)),
+            ("a.gateway.example", Some(CUSTOM)),
+            ("localhost:11434", None),
+            ("", None),
+        ] {
+            assert_eq!(table.vendor_of(host).map(|vendor| &*vendor.id), vendor, "{host}");
+        }
+        assert!(table.clone().with_hosts(["not a host"]).is_err());
+        assert!(table.with_hosts(["*.com"]).is_err());
+    }
+
+    #[test]
+    fn paths_say_what_a_call_is() {
+        let table = table();
+        for (host, method, path, api) in [
+            ("api.openai.com", "POST", "/v1/chat/completions", Some(Api::ChatCompletions)),
+            ("api.openai.com", "POST", "/v1/chat/completions/", Some(Api::ChatCompletions)),
+            ("api.openai.com", "GET", "/v1/chat/completions", None),
+            ("api.openai.com", "GET", "/v1/responses/resp_1", None),
+            ("api.openai.com", "POST", "/v1/files", None),
+            ("api.anthropic.com", "POST", "/v1/messages", Some(Api::Messages)),
+            ("api.anthropic.com", "POST", "/v1/messages/count_tokens", Some(Api::CountTokens)),
+            ("api.anthropic.com", "POST", "/v1/messages/batches", None),
+            ("x.openai.azure.com", "POST", "/openai/deployments/mine/chat/completions", Some(Api::ChatCompletions)),
+            ("x.openai.azure.com", "POST", "/openai/v1/responses", Some(Api::Responses)),
+            ("api.groq.com", "POST", "/openai/v1/chat/completions", Some(Api::ChatCompletions)),
+            ("api.deepseek.com", "POST", "/anthropic/v1/messages", Some(Api::Messages)),
+            ("generativelanguage.googleapis.com", "POST", "/v1beta/models/m:embedContent", Some(Api::Embeddings)),
+            ("generativelanguage.googleapis.com", "POST", "/v1beta/models/m:generateContent", None),
+            ("localhost:8000", "POST", "/v1/embeddings", Some(Api::Embeddings)),
+            ("localhost:8000", "POST", "/proxy/v1/messages", Some(Api::Messages)),
+        ] {
+            let found = table.api_of(table.vendor_of(host), method, path);
+            assert_eq!(found, api, "{method} {host}{path}");
+        }
+    }
+
+    #[test]
+    fn every_vendor_has_a_name_hosts_and_sources() {
+        let table = table();
+        assert!(table.vendors().len() > 20, "{} vendors", table.vendors().len());
+        for vendor in table.vendors() {
+            assert!(
+                !vendor.hosts.is_empty() && !vendor.references.is_empty() && !vendor.name.is_empty(),
+                "{}",
+                vendor.id
+            );
+        }
+        assert_eq!(table.hosts().count(), table.vendors().iter().map(|vendor| vendor.hosts.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let good = "[[vendor]]\nid = \"a\"\nname = \"A\"\nkind = \"llm\"\nhosts = [\"a.example\"]\nreferences = []\npaths = {}\n";
+        for (text, line, part) in [
+            (good.replace("kind = \"llm\"", "kind = \"lm\""), 4, "lm"),
+            (good.replace("name", "nmae"), 3, "nmae"),
+            (good.replace("a.example", "*.example"), 5, "hosts: `*.example`"),
+            (good.replace("\"a\"", "\"a b\""), 2, "id: `a b`"),
+            (good.replace("{}", "{ \"v1\" = \"messages\" }"), 7, "paths: `v1`"),
+            (good.replace("{}", "{ \"/v1\" = \"message\" }"), 7, "message"),
+            (format!("{good}{good}"), 9, "id: `a`"),
+            (format!("{good}{}", good.replace("\"a\"", "\"b\"")), 12, "hosts: `a.example` belongs to `a`"),
+        ] {
+            let file = RuleFile { path: "vendors/x.toml".to_owned(), text };
+            let error = VendorTable::read(&[file]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("vendors/x.toml:{line}: ")) && error.contains(part), "{error}");
+        }
+    }
+}

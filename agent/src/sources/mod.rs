@@ -1,0 +1,77 @@
+//! Room 1: where bytes enter. Leaves: [`Input`]. The only room that blocks on the outside world; it never interprets bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::units::Timestamp;
+
+pub mod replay;
+#[cfg(feature = "tap")]
+pub mod tap;
+
+/// One connection, for as long as it lives. Never reused by a source, even when the address of the TLS object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
+
+/// Seen from the process that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// What the process sent.
+    Sent,
+    /// What the process received.
+    Received,
+}
+
+/// Who the bytes belong to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Process id on the host; zero when there is no process (replay).
+    pub pid: u32,
+    /// Name of the executable, `python3.11`.
+    pub process: String,
+    /// What the process is for: `OTEL_SERVICE_NAME`, else the script, else the executable.
+    pub service: String,
+    /// Container id, when the control group names one.
+    pub container: Option<String>,
+}
+
+/// What happened on a connection, in the order the kernel saw it.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Which connection.
+    pub stream: StreamId,
+    /// Whose it is.
+    pub origin: Arc<Origin>,
+    /// When, as the source stamped it.
+    pub at: Timestamp,
+    /// What.
+    pub event: StreamEvent,
+}
+
+/// One event of a connection.
+#[derive(Clone, Debug)]
+pub enum StreamEvent {
+    /// The connection names the server it wants (SNI), before any byte.
+    Opened {
+        /// Lower-case host name.
+        server_name: Arc<str>,
+    },
+    /// Plaintext.
+    Bytes {
+        /// Which way.
+        direction: Direction,
+        /// Absolute position of the first byte in its direction. A jump past what came before is a gap: bytes that existed
+        /// and were not handed over. It is never spliced over.
+        offset: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// The connection is gone. Final positions show bytes lost at the end.
+    Closed {
+        /// Bytes sent in all, when the source knows.
+        sent_bytes: Option<u64>,
+        /// Bytes received in all, when the source knows.
+        received_bytes: Option<u64>,
+    },
+}

@@ -1,0 +1,274 @@
+//! The loaded kernel programs. Enters: settings, hosts, processes in scope, probe sites. Leaves: attached links, which the
+//! kernel removes when this process ends, however it ends. Never attaches to the agent itself.
+
+use std::{collections::HashMap as StdHashMap, fs::File, os::fd::AsRawFd as _};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    programs::{
+        ProgramError, RawTracePoint, UProbe,
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope},
+    },
+};
+use outflow_ebpf::{hash, wire::host};
+
+use super::{
+    elf::{Program, Site},
+    ffi::{Key, Value},
+    ledger::Ledger,
+    offsets::{self, Offsets},
+};
+use crate::rules::vendors::HostPattern;
+
+/// The kernel object that the build made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("OUTFLOW_BPF_OBJECT"));
+
+/// Why the tap does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The kernel does not describe its types.
+    #[error("{0}; the tap needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF)")]
+    Offsets(String),
+    /// Process ids here are not the kernel's.
+    #[error("the tap must run in the host's PID namespace: docker run --pid=host, or hostPID: true in a pod")]
+    PidNamespace,
+    /// The programs do not load.
+    #[error("the kernel refused the programs: {0}; `outflow doctor` says what is missing")]
+    Load(#[from] EbpfError),
+    /// A program does not load or attach.
+    #[error("the kernel refused the program {name}: {source}; `outflow doctor` says what is missing")]
+    Program {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: ProgramError,
+    },
+    /// A map cannot be used.
+    #[error("the kernel refused a map operation: {0}")]
+    Map(#[from] MapError),
+    /// The object and this code disagree; only a broken build does that.
+    #[error("the kernel object has no {0}: rebuild with `cargo xtask build-ebpf`")]
+    Missing(&'static str),
+}
+
+/// What the programs are told when they are loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Follow process trees from the processes given to [`Kernel::add_process`].
+    pub tree: bool,
+    /// Control group id and level below the root, when a control group is in scope.
+    pub cgroup: Option<(u64, u32)>,
+    /// Most bytes of a request head copied while no verdict is known.
+    pub peek_bytes: u32,
+    /// Most bytes taken of one TLS call; the rest is counted.
+    pub call_bytes_max: u64,
+    /// Size of the ring, bytes; a power of two.
+    pub ring_bytes: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { tree: false, cgroup: None, peek_bytes: 4096, call_bytes_max: 64 << 20, ring_bytes: 16 << 20 }
+    }
+}
+
+/// Loaded programs. Dropping it detaches them.
+pub(super) struct Kernel {
+    bpf: Ebpf,
+    processes: HashMap<MapData, u32, u32>,
+}
+
+/// The maps that the reader works with.
+pub(super) struct Channels {
+    /// Ring of records.
+    pub ring: RingBuf<MapData>,
+    /// Verdicts by connection id.
+    pub verdicts: HashMap<MapData, u64, u32>,
+    /// Connections.
+    pub connections: HashMap<MapData, Key, Value>,
+    /// Slot 1 says that the reader sleeps.
+    pub state: Array<MapData, u64>,
+}
+
+/// Reads the loss counters, from any thread.
+pub(super) struct Counters(PerCpuArray<MapData, u64>);
+
+impl Counters {
+    /// Sums over the processors.
+    pub(super) fn read(&self) -> Result<Ledger, MapError> {
+        let mut sums = [0u64; outflow_ebpf::wire::COUNTERS as usize];
+        for (slot, sum) in (0..).zip(&mut sums) {
+            *sum = self.0.get(&slot, 0)?.iter().sum();
+        }
+        Ok(Ledger::new(&sums))
+    }
+}
+
+impl Kernel {
+    /// Loads the programs and attaches those that follow processes. Nothing is tapped yet.
+    pub(super) fn load<'a>(
+        settings: Settings,
+        hosts: impl Iterator<Item = &'a HostPattern>,
+    ) -> Result<(Self, Channels, Counters), KernelError> {
+        if !in_host_pid_namespace() {
+            return Err(KernelError::PidNamespace);
+        }
+        let Offsets { task_tgid, task_signal, signal_live } = offsets::read().map_err(KernelError::Offsets)?;
+        let (cgroup, level) = settings.cgroup.unwrap_or_default();
+        let agent = std::process::id();
+        let tree = u32::from(settings.tree);
+        let mut bpf = EbpfLoader::new()
+            // Nothing in the object is relocated against kernel types; parsing them again would cost 20 MB.
+            .btf(None)
+            .override_global("SCOPE_TREE", &tree, true)
+            .override_global("SCOPE_CGROUP", &cgroup, true)
+            .override_global("SCOPE_CGROUP_LEVEL", &level, true)
+            .override_global("AGENT_TGID", &agent, true)
+            .override_global("PEEK_BYTES", &settings.peek_bytes, true)
+            .override_global("CALL_CAP", &settings.call_bytes_max, true)
+            .override_global("TASK_TGID", &task_tgid, true)
+            .override_global("TASK_SIGNAL", &task_signal, true)
+            .override_global("SIGNAL_LIVE", &signal_live, true)
+            .map_max_entries("RING", settings.ring_bytes)
+            .load(OBJECT)?;
+        let channels = Channels {
+            ring: RingBuf::try_from(take(&mut bpf, "RING")?)?,
+            verdicts: HashMap::try_from(take(&mut bpf, "VERDICTS")?)?,
+            connections: HashMap::try_from(take(&mut bpf, "CONNS")?)?,
+            state: Array::try_from(take(&mut bpf, "STATE")?)?,
+        };
+        let counters = Counters(PerCpuArray::try_from(take(&mut bpf, "COUNTERS")?)?);
+        list(&mut HashMap::try_from(bpf.map_mut("HOSTS").ok_or(KernelError::Missing("HOSTS"))?)?, hosts)?;
+        let processes = HashMap::try_from(take(&mut bpf, "PROCESSES")?)?;
+        for program in Program::ALL {
+            uprobe(&mut bpf, program)?
+                .load()
+                .map_err(|source| KernelError::Program { name: program.name(), source })?;
+        }
+        for (name, tracepoint) in [("fork", "sched_process_fork"), ("exit", "sched_process_exit")] {
+            let failed = |source| KernelError::Program { name, source };
+            let program: &mut RawTracePoint =
+                bpf.program_mut(name).ok_or(KernelError::Missing(name))?.try_into().map_err(failed)?;
+            program.load().map_err(failed)?;
+            program.attach(tracepoint).map_err(failed)?;
+        }
+        Ok((Self { bpf, processes }, channels, counters))
+    }
+
+    /// Puts a process, and all that it starts from now on, in scope.
+    pub(super) fn add_process(&mut self, pid: u32) -> Result<(), KernelError> {
+        Ok(self.processes.insert(pid, 1, 0)?)
+    }
+
+    /// Probes a library, for every process that maps this inode; the programs themselves look only at processes in scope.
+    pub(super) fn attach(&mut self, library: &File, sites: &[Site]) -> Result<(), KernelError> {
+        // The open file keeps the inode, whatever happens to its name.
+        let path = format!("/proc/self/fd/{}", library.as_raw_fd());
+        for site in sites {
+            let failed = |source| KernelError::Program { name: site.program.name(), source };
+            let point = UProbeAttachPoint {
+                location: UProbeAttachLocation::AbsoluteOffset(site.offset),
+                cookie: Some(site.cookie),
+            };
+            uprobe(&mut self.bpf, site.program)?.attach(point, &path, UProbeScope::AllProcesses).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The inode of the first PID namespace is fixed: PROC_PID_INIT_INO, include/linux/proc_ns.h.
+fn in_host_pid_namespace() -> bool {
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]")
+}
+
+fn take(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, KernelError> {
+    bpf.take_map(name).ok_or(KernelError::Missing(name))
+}
+
+fn uprobe(bpf: &mut Ebpf, program: Program) -> Result<&mut UProbe, KernelError> {
+    let name = program.name();
+    bpf.program_mut(name)
+        .ok_or(KernelError::Missing(name))?
+        .try_into()
+        .map_err(|source| KernelError::Program { name, source })
+}
+
+/// Fills the table of hosts; a name can be listed both as itself and as a suffix.
+fn list<'a>(
+    table: &mut HashMap<&mut MapData, u64, u32>,
+    hosts: impl Iterator<Item = &'a HostPattern>,
+) -> Result<(), KernelError> {
+    let mut bits: StdHashMap<u64, u32> = StdHashMap::new();
+    for pattern in hosts {
+        let (name, bit) = match pattern {
+            HostPattern::Exact(name) => (name, host::EXACT),
+            HostPattern::Suffix(name) => (name, host::SUFFIX),
+        };
+        *bits.entry(hash::name(name.as_bytes())).or_default() |= bit;
+    }
+    for (hash, bits) in bits {
+        table.insert(hash, bits, 0)?;
+    }
+    Ok(())
+}
+
+impl Program {
+    /// All of them.
+    pub(super) const ALL: [Self; 5] = [Self::Enter, Self::Leave, Self::LeaveReturn, Self::Ctrl, Self::Free];
+
+    /// Name of the program in the kernel object.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Enter => "tls_enter",
+            Self::Leave => "tls_leave",
+            Self::LeaveReturn => "tls_leave_ret",
+            Self::Ctrl => "tls_ctrl",
+            Self::Free => "tls_free",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object::{Object as _, ObjectSection as _, SectionKind};
+
+    use super::OBJECT;
+
+    /// Deepest byte below the frame pointer (r10) that a section's instructions touch. Instruction layout: kernel
+    /// Documentation/bpf/standardization/instruction-set.rst.
+    fn stack_bytes(code: &[u8]) -> i32 {
+        let mut deepest = 0;
+        let mut copied_to = None;
+        for instruction in code.chunks_exact(8) {
+            let (opcode, destination, source) = (instruction[0], instruction[1] & 0xf, instruction[1] >> 4);
+            let offset = i32::from(i16::from_le_bytes([instruction[2], instruction[3]]));
+            let immediate = i32::from_le_bytes([instruction[4], instruction[5], instruction[6], instruction[7]]);
+            let touched = match opcode & 7 {
+                1 if source == 10 => offset,
+                2 | 3 if destination == 10 => offset,
+                7 if opcode == 0x07 && copied_to == Some(destination) => immediate,
+                _ => 0,
+            };
+            copied_to = (opcode == 0xbf && source == 10).then_some(destination);
+            deepest = deepest.min(touched);
+        }
+        -deepest
+    }
+
+    #[test]
+    fn no_program_reaches_the_stack_that_gets_it_a_private_one() {
+        let object = object::File::parse(OBJECT).unwrap();
+        let mut programs = 0;
+        for section in object.sections().filter(|section| section.kind() == SectionKind::Text && section.size() > 0) {
+            let depth = stack_bytes(section.data().unwrap());
+            println!("{}: {depth} bytes", section.name().unwrap());
+            // A frame is rounded up to 16 bytes before it is compared with 64 (kernel/bpf/verifier.c).
+            assert!(depth <= 48, "{} uses {depth} bytes of stack", section.name().unwrap());
+            programs += 1;
+        }
+        assert!(programs >= 5, "{programs} sections with code");
+        // The measure itself: *(u64 *)(r10 - 72) = r1
+        assert_eq!(stack_bytes(&[0x7b, 0x1a, 0xb8, 0xff, 0, 0, 0, 0]), 72);
+    }
+}

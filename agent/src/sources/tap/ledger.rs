@@ -1,0 +1,96 @@
+//! What became of every call and every byte. Enters: the kernel's counters. Leaves: [`Ledger`]. Nothing is ever estimated:
+//! each call and each byte has exactly one outcome, so the sum over the outcomes is what the processes did.
+
+use outflow_ebpf::wire::{self, Outcome};
+
+/// Calls and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// TLS calls.
+    pub calls: u64,
+    /// Plaintext bytes.
+    pub bytes: u64,
+}
+
+/// The kernel's counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    outcomes: [Tally; Outcome::ALL.len()],
+    /// Server names that did not fit the ring.
+    pub opens_lost: u64,
+    /// Ends of connections and processes that did not fit the ring.
+    pub ends_lost: u64,
+    /// Returns without an entry, with unknown bytes: calls in flight when the probe was attached, or no room for the entry.
+    pub unpaired: u64,
+    /// Child processes that did not fit the table of processes in scope: they are not tapped.
+    pub forks_lost: u64,
+}
+
+impl Ledger {
+    /// From the summed counter slots.
+    pub fn new(slots: &[u64; wire::COUNTERS as usize]) -> Self {
+        let tally = |at: u32| Tally { calls: slots[at as usize], bytes: slots[at as usize + 1] };
+        Self {
+            outcomes: Outcome::ALL.map(|outcome| tally(outcome.index())),
+            opens_lost: slots[wire::OPENS_LOST as usize],
+            ends_lost: slots[wire::ENDS_LOST as usize],
+            unpaired: slots[wire::UNPAIRED as usize],
+            forks_lost: slots[wire::FORKS_LOST as usize],
+        }
+    }
+
+    /// Calls and bytes with one outcome.
+    pub fn of(&self, outcome: Outcome) -> Tally {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Outcomes that are losses, with a name for people, when there are any.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, Tally)> {
+        [
+            ("ring full", Outcome::RingFull),
+            ("page not in memory", Outcome::NotResident),
+            ("past the cap of one call", Outcome::OverCap),
+            ("table of connections full", Outcome::TableFull),
+        ]
+        .map(|(name, outcome)| (name, self.of(outcome)))
+        .into_iter()
+        .filter(|(_, tally)| *tally != Tally::default())
+    }
+
+    /// Outcomes by which a connection was left alone, when there are any.
+    pub fn left_alone(&self) -> impl Iterator<Item = (&'static str, Tally)> {
+        [
+            ("host not listed", Outcome::Unlisted),
+            ("no host name known", Outcome::Undecided),
+            ("request head read for the host name", Outcome::Peeked),
+        ]
+        .map(|(name, outcome)| (name, self.of(outcome)))
+        .into_iter()
+        .filter(|(_, tally)| *tally != Tally::default())
+    }
+
+    /// All calls that returned data, and their bytes.
+    pub fn seen(&self) -> Tally {
+        self.outcomes.iter().fold(Tally::default(), |sum, tally| Tally {
+            calls: sum.calls + tally.calls,
+            bytes: sum.bytes + tally.bytes,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_read_by_their_names() {
+        let mut slots = [0; wire::COUNTERS as usize];
+        slots[Outcome::Copied.index() as usize] = 2;
+        slots[Outcome::Copied.index() as usize + 1] = 250;
+        slots[Outcome::RingFull.index() as usize] = 1;
+        slots[Outcome::RingFull.index() as usize + 1] = 50;
+        let ledger = Ledger::new(&slots);
+        assert_eq!(ledger.seen(), Tally { calls: 3, bytes: 300 });
+        assert_eq!(ledger.losses().collect::<Vec<_>>(), [("ring full", Tally { calls: 1, bytes: 50 })]);
+    }
+}

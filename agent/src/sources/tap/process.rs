@@ -1,0 +1,134 @@
+//! Who a process is. Enters: a process id. Leaves: [`Origin`]. Reads `/proc`; keeps neither arguments nor environment, both of
+//! which may hold secrets.
+
+use std::{collections::HashMap, path::Path};
+
+use procfs::process::Process;
+
+use crate::sources::Origin;
+
+/// What `/proc` says about a process; a process that is gone has only its id.
+pub(super) fn origin(pid: u32) -> Origin {
+    let unknown = Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), container: None };
+    let Ok(process) = i32::try_from(pid).map_err(drop).and_then(|pid| Process::new(pid).map_err(drop)) else {
+        return unknown;
+    };
+    let Ok(executable) = process.exe() else { return unknown };
+    let name = file_name(&executable.to_string_lossy());
+    let named = process.environ().ok().and_then(|environment| {
+        environment.get(std::ffi::OsStr::new("OTEL_SERVICE_NAME")).map(|value| value.to_string_lossy().into_owned())
+    });
+    let service = named
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| service_of(&name, &process.cmdline().unwrap_or_default()));
+    let container = process.cgroups().ok().and_then(|groups| groups.0.iter().find_map(|g| container_of(&g.pathname)));
+    Origin { pid, process: name, service, container }
+}
+
+/// A process and everything below it in the process tree, as it is now.
+pub(super) fn with_descendants(pid: u32) -> Vec<u32> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for process in procfs::process::all_processes().into_iter().flatten().flatten() {
+        if let Ok(stat) = process.stat() {
+            children.entry(stat.ppid.cast_unsigned()).or_default().push(stat.pid.cast_unsigned());
+        }
+    }
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(children.remove(&parent).unwrap_or_default());
+        next += 1;
+    }
+    found
+}
+
+/// Processes of a control group and of the groups below it.
+pub(super) fn in_cgroup(folder: &Path) -> std::io::Result<Vec<u32>> {
+    let listed = std::fs::read_to_string(folder.join("cgroup.procs"))?;
+    let mut found: Vec<u32> = listed.lines().filter_map(|line| line.parse().ok()).collect();
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(in_cgroup(&entry.path())?);
+        }
+    }
+    Ok(found)
+}
+
+/// Runtimes whose first argument says more than their own name.
+const RUNTIMES: [&str; 8] = ["python", "node", "deno", "bun", "ruby", "java", "perl", "php"];
+
+/// The script of a runtime, else the executable: `app.py` for `python3 -u app.py`, `uvicorn` for `python -m uvicorn`.
+fn service_of(executable: &str, arguments: &[String]) -> String {
+    if !RUNTIMES.iter().any(|runtime| executable.starts_with(runtime)) {
+        return executable.to_owned();
+    }
+    let mut rest = arguments.iter().skip(1);
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "-m" => return named(rest.next()).unwrap_or_else(|| executable.to_owned()),
+            // Switches that stand alone, as people write them.
+            "-u" | "-B" | "-E" | "-I" | "-O" | "-OO" | "-s" | "-S" | "run" => {}
+            // Any other may be followed by a value, and a value may be code: `-c`, `-e`, `-uc`, `-pe`.
+            flag if flag.starts_with('-') => break,
+            _ => return named(Some(argument)).unwrap_or_else(|| executable.to_owned()),
+        }
+    }
+    executable.to_owned()
+}
+
+/// The file name of an argument that is a plain path or module name. Code on the command line is neither, and may hold
+/// anything.
+fn named(argument: Option<&String>) -> Option<String> {
+    const MAX_BYTES: usize = 64;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/' | b'@' | b'+');
+    let name = file_name(argument?);
+    (argument?.bytes().all(is_plain) && (1..=MAX_BYTES).contains(&name.len())).then_some(name)
+}
+
+fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned());
+    name.strip_suffix(" (deleted)").map_or(name.clone(), str::to_owned)
+}
+
+/// The 64 hex digits that Docker, containerd, CRI-O and podman put into the path of a container's control group.
+fn container_of(path: &str) -> Option<String> {
+    path.split(|c: char| !c.is_ascii_hexdigit())
+        .find(|part| part.len() == 64)
+        .map(|id| id.get(..12).unwrap_or(id).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_is_the_script_of_a_runtime() {
+        let service = |executable: &str, line: &str| {
+            service_of(executable, &line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert_eq!(service("python3.11", "python3 -u /srv/app.py --key x"), "app.py");
+        assert_eq!(service("python3.11", "python3 -m uvicorn main:app"), "uvicorn");
+        assert_eq!(service("python3.11", "python3 -c import-secret"), "python3.11");
+        assert_eq!(service("curl", "curl https://api.openai.com"), "curl");
+        assert_eq!(service("node", "node"), "node");
+        assert_eq!(service("deno", "deno run main.ts"), "main.ts");
+        assert_eq!(service("python3.11", "python3 -uc print(KEY)"), "python3.11");
+        assert_eq!(service("python3.11", "python3 -W ignore app.py"), "python3.11");
+        assert_eq!(service_of("php", &["php".to_owned(), "-r".to_owned(), "$k='sk-1';".to_owned()]), "php");
+        assert_eq!(service_of("node", &["node".to_owned(), "fetch('x', {k: 'sk-1'})".to_owned()]), "node");
+    }
+
+    #[test]
+    fn container_id_is_taken_from_the_control_group() {
+        let id = "3f".repeat(32);
+        assert_eq!(container_of(&format!("/system.slice/docker-{id}.scope")).as_deref(), Some("3f3f3f3f3f3f"));
+        assert_eq!(container_of(&format!("/kubepods/besteffort/pod1/{id}")).as_deref(), Some("3f3f3f3f3f3f"));
+        assert_eq!(container_of("/user.slice/session-1.scope"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_only_its_id() {
+        assert_eq!(origin(u32::MAX).pid, u32::MAX);
+        assert_eq!(origin(std::process::id()).pid, std::process::id());
+    }
+}

@@ -1,0 +1,10 @@
+//! End to end: real clients, a real TLS server and, where the rights are there, the kernel. Each test has a place of its own
+//! (crate `testbed`), so they may run side by side.
+//!
+//! A test that lacks rights prints `skipped: reason` and returns; with OUTFLOW_REQUIRE_BPF=1 it fails instead.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod leaks;
+mod smoke;
+mod support;
+mod tap;

@@ -1,0 +1,8 @@
+//! One integration binary: a file a topic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on is to say so")]
+
+#[cfg(all(feature = "tap", feature = "vectorscan"))]
+mod cli;
+mod conformance;
+mod recorded_facts;
+mod schema;

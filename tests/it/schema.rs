@@ -1,0 +1,176 @@
+//! `docs/schema/finding-v1.json` is what the code makes, and what the code writes follows it. `OUTFLOW_BLESS=1` writes the file.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests that fails is a failed test")]
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use outflow::{
+    detectors::{
+        Detector, Hit, Leak, Side, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
+    },
+    exchange::{Api, Exchange, Leaves, Prices, Usage, View, cost::Catalogue},
+    findings::{Finding, Findings, FingerprintKey, finding_schema},
+    rules::{ModelRules, RuleSource, ScanRule},
+    sources::{Origin, StreamId},
+    units::{Severity, Timestamp},
+};
+
+fn committed() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/schema/finding-v1.json")
+}
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    let generated = serde_json::to_string_pretty(&finding_schema()).unwrap() + "\n";
+    if std::env::var_os("OUTFLOW_BLESS").is_some() {
+        fs::write(committed(), &generated).unwrap();
+    }
+    let committed = fs::read_to_string(committed()).unwrap();
+    assert!(committed == generated, "docs/schema/finding-v1.json is out of date: run this test with OUTFLOW_BLESS=1");
+}
+
+pub(crate) fn exchange(requested: &str, resolved: &str) -> Exchange {
+    let started_at = Timestamp(1_795_392_000_000_000_000);
+    Exchange {
+        stream: StreamId(1),
+        origin: Arc::new(Origin {
+            pid: 7,
+            process: "python3".into(),
+            service: "shop".into(),
+            container: Some("c0ffee".into()),
+        }),
+        vendor: Some("openai".into()),
+        priced_as: None,
+        host: "api.openai.com".into(),
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        api: Api::ChatCompletions,
+        status: Some(200),
+        request_model: Some(requested.into()),
+        response_model: Some(resolved.into()),
+        response_id: None,
+        streaming: false,
+        usage_requested: None,
+        usage: Usage { input_tokens: Some(100), output_tokens: Some(10), ..Usage::default() },
+        finish_reasons: Vec::new(),
+        tool_calls: Vec::new(),
+        service_tier: None,
+        system_fingerprint: None,
+        error: None,
+        reported_cost: None,
+        started_at,
+        first_token_at: None,
+        ended_at: started_at,
+        request_text: Leaves::default(),
+        response_text: Leaves::default(),
+        view: View { request_bytes: 10, response_bytes: 10, complete: true, ..View::default() },
+    }
+}
+
+/// A finding of every rule that the detectors know, and of a leak; then their last revisions.
+fn every_kind() -> Vec<Finding> {
+    let prices = Catalogue::bundled();
+    let rules = Arc::new(ModelRules::load(&RuleSource::Embedded).unwrap());
+    let mut pinning = Pinning::new(rules);
+    let mut resolved = ResolvedModel::new();
+    let mut untracked = UntrackedSpend::new(Arc::new(prices));
+    let stream = Exchange { streaming: true, usage: Usage::default(), ..exchange("gpt-4o", "gpt-4o") };
+    let calls = [
+        exchange("gpt-4", "gpt-4-0613"),
+        exchange("gpt-4o", "gpt-4o-2024-08-06"),
+        exchange("gpt-4o", "gpt-4o-2024-11-20"),
+        exchange("gpt-4o", "gpt-4o-2024-08-06"),
+        exchange("gpt-4o", "gpt-4o-mini"),
+        stream,
+    ];
+    let mut findings = Findings::new(FingerprintKey::new([1; 32]), 60_000_000_000);
+    let mut told = Vec::new();
+    for call in &calls {
+        let cost = prices.price(call);
+        let mut record = |hit: Hit<'_>| told.extend(findings.record(&hit, call.started_at, cost.as_ref()));
+        pinning.inspect(call, &mut record);
+        resolved.inspect(call, &mut record);
+        untracked.inspect(call, &mut record);
+    }
+    let rule = ScanRule {
+        id: "pii.email".into(),
+        entity: "EMAIL_ADDRESS".into(),
+        title: "E-mail address".into(),
+        severity: Severity::Medium,
+        confidence: 80,
+        pattern: String::new(),
+        remedy: "Remove it.".into(),
+        references: Vec::new(),
+    };
+    let [call, ..] = &calls;
+    for side in [Side::Request, Side::Response] {
+        let leak = Leak {
+            rule: &rule,
+            haystack: b"to jane@example.com",
+            span: 3..19,
+            others: &[],
+            confidence: 90,
+            side,
+            path: "$.input",
+            exchange: call,
+        };
+        told.extend(findings.record(&Hit::Leak(leak), call.started_at, prices.price(call).as_ref()));
+    }
+    told.extend(findings.finish());
+    told
+}
+
+#[test]
+fn findings_of_every_kind_follow_the_schema() {
+    // The committed schema is this one: the test above.
+    let validator = jsonschema::validator_for(&finding_schema()).unwrap();
+    let told = every_kind();
+    for finding in &told {
+        let value = serde_json::to_value(finding).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{errors:?} in {value:#}");
+        assert_eq!(&serde_json::from_value::<Finding>(value).unwrap(), finding, "what was written can be read");
+    }
+    let mut rules: Vec<&str> = told.iter().map(|finding| finding.rule.id.as_str()).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let expected = [
+        "cost.untracked",
+        "model.flapping",
+        "model.resolved_changed",
+        "model.retired",
+        "model.retiring",
+        "model.substituted",
+        "model.unpinned",
+        "pii.email",
+    ];
+    assert_eq!(rules, expected);
+    assert!(told.iter().any(|finding| finding.revision > 1), "no last revision was checked");
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_finding() {
+    let validator = jsonschema::validator_for(&finding_schema()).unwrap();
+    let good = serde_json::to_value(every_kind().first().unwrap()).unwrap();
+    assert!(validator.is_valid(&good));
+    let cases = [
+        ("severity", serde_json::json!("grave")),
+        ("confidence", serde_json::json!(101)),
+        ("event_name", serde_json::json!("outflow.exchange")),
+        ("schema_version", serde_json::json!(2)),
+        ("finding_id", serde_json::json!("x")),
+        ("activity", serde_json::json!("delete")),
+        ("count", serde_json::json!(0)),
+        ("cost_nano_usd", serde_json::json!(-1)),
+        ("excerpt", serde_json::json!("x".repeat(81))),
+    ];
+    for (field, value) in cases {
+        let mut bad = good.clone();
+        bad[field] = value;
+        assert!(!validator.is_valid(&bad), "{field} was not refused");
+    }
+    let mut missing = good;
+    missing.as_object_mut().unwrap().remove("rule");
+    assert!(!validator.is_valid(&missing));
+}

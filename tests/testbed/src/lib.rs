@@ -1,0 +1,49 @@
+//! What the end-to-end tests and the demo stand on. Enters: the workspace and a command. Leaves: that command's run in a
+//! place of its own, with real clients, a local server and a TLS library that no other process on the host maps.
+//!
+//! It never attaches a kernel program and never touches a process, a mount or a cgroup that it did not make. Everything is
+//! taken down on drop, in this order: processes, cgroups, folders.
+
+mod bench;
+mod cgroup;
+mod job;
+mod journal;
+mod private_tls;
+mod rendezvous;
+mod rights;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+pub use bench::{Bench, Tools};
+pub use cgroup::Cgroup;
+pub use job::{Ended, Job};
+pub use journal::{Connection, connections};
+pub use private_tls::PrivateTls;
+pub use rendezvous::Rendezvous;
+pub use rights::{missing_for_bpf, missing_for_sandbox};
+
+/// The folder of the workspace.
+pub fn workspace() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or(own)
+}
+
+/// The Python interpreter with the vendors' clients, in `target/venv`; made on first use (needs PyPI then).
+pub fn python(target: &Path) -> Result<PathBuf> {
+    let script = workspace().join("tests/e2e/make-venv.sh");
+    let mut command = Command::new(&script);
+    command.arg(target.join("venv")).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| format!("cannot run {}", script.display()))?;
+    ensure!(output.status.success(), "{} failed with {}", script.display(), output.status);
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+}
+
+/// The source of a client in `tests/e2e/clients`.
+pub fn client(name: &str) -> PathBuf {
+    workspace().join("tests/e2e/clients").join(name).with_extension("py")
+}

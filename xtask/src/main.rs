@@ -1,0 +1,91 @@
+//! The project's chores, as `cargo xtask`. Enters: a chore's name. Leaves: its talk and its exit status. It never depends on
+//! the agent, so that it builds in seconds on a machine that can build nothing else yet.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+mod bench;
+mod ci;
+mod demo;
+#[expect(dead_code, reason = "agent/build.rs uses the rest")]
+mod ebpf;
+mod setup;
+mod sh;
+mod suite;
+mod tidy;
+
+/// The project's chores
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+enum Chore {
+    /// Installs what building and testing need; asks first, does nothing where nothing is missing
+    Setup {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Builds the kernel programs and says where the object is
+    BuildEbpf,
+    /// Shows the agent at work on this machine, with clients and a server of its own
+    Demo,
+    /// Runs the tests: all, or one suite
+    Test {
+        /// Which suite
+        suite: Option<suite::Suite>,
+        /// For the test programs, behind `--`: a name filter, `--test-threads=1`
+        #[arg(last = true)]
+        filter: Vec<String>,
+    },
+    /// Runs a benchmark of benches/, or all
+    Bench {
+        /// Which, `scan`
+        name: Option<String>,
+        /// For the benchmark, behind `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Checks the house rules that no lint knows
+    Tidy,
+    /// Runs what CI runs
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Chore::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<ExitCode> {
+    match chore {
+        Chore::Setup { yes } => setup::run(setup::Scope::Everything, yes)?,
+        Chore::BuildEbpf => build_ebpf()?,
+        Chore::Demo => {
+            setup::run(setup::Scope::Build, false)?;
+            demo::run()?;
+        }
+        Chore::Test { suite, filter } => return Ok(close(&suite::run(suite, &filter)?)),
+        Chore::Bench { name, arguments } => bench::run(name.as_deref(), &arguments)?,
+        Chore::Tidy => tidy::run()?,
+        Chore::Ci => return Ok(close(&ci::run())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build_ebpf() -> Result<()> {
+    let target = sh::target_dir().join("bpf");
+    let object = ebpf::build(sh::workspace(), &target, std::env::consts::ARCH, ebpf::Talk::Shown)?;
+    println!("{}", object.display());
+    Ok(())
+}
+
+fn close(tally: &suite::Tally) -> ExitCode {
+    tally.print();
+    if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
