@@ -51,11 +51,22 @@ fn collect(streams: &Streams, input: &Input) {
 
 /// Taps what `work` starts and gives what was seen, with the ledger.
 fn tapped<T>(bench: &Bench, settings: Settings, work: impl FnOnce() -> T) -> (T, Vec<Seen>, Ledger) {
+    tapped_until(bench, settings, |_| {}, work)
+}
+
+/// As [`tapped`], and shows every input to `watch` as it comes.
+fn tapped_until<T>(
+    bench: &Bench,
+    settings: Settings,
+    watch: impl Fn(&Input) + Send + 'static,
+    work: impl FnOnce() -> T,
+) -> (T, Vec<Seen>, Ledger) {
     let streams = Streams::default();
     let vendors = Arc::new(VendorTable::load(&RuleSource::Embedded).unwrap());
     let into = Arc::clone(&streams);
     let deliver = move |input: Input| {
         collect(&into, &input);
+        watch(&input);
         true
     };
     let tap =
@@ -193,8 +204,17 @@ fn a_connection_without_a_name_is_decided_by_its_host_header() {
         return;
     }
     let bench = bench("tap-no-sni");
-    let listed = ["--no-sni", "--address", "127.0.0.1", "--requests", "300"];
-    let (_, seen, ledger) = tapped(&bench, Settings::default(), || run_client(&bench, "raw_client.py", &listed));
+    // How many requests pass before the verdict is up to the machine: the client goes on until an answer was copied.
+    let stop = bench.dir().join("stop");
+    let listed = ["--no-sni", "--address", "127.0.0.1", "--requests", "20000", "--stop", stop.to_str().unwrap()];
+    let seen_enough = stop.clone();
+    let enough = move |input: &Input| {
+        if let StreamEvent::Bytes { direction: Direction::Received, .. } = input.event {
+            std::fs::write(&seen_enough, "").unwrap();
+        }
+    };
+    let (_, seen, ledger) =
+        tapped_until(&bench, Settings::default(), enough, || run_client(&bench, "raw_client.py", &listed));
     let journal = bench.connections().unwrap();
     let stream = seen.iter().find(|seen| !seen.sent.is_empty()).expect("the Host header names a vendor");
     assert_eq!(stream.server_name, None);

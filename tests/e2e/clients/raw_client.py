@@ -1,16 +1,18 @@
 """Requests without a vendor's client: http.client over one kept-alive connection, with every write counted.
 
 Usage: raw_client.py [--host NAME] [--port N] [--address A] [--no-sni] [--requests N] [--size BYTES] [--canary TEXT]
-                     [--answer-size BYTES] [--ready FIFO] [--go FIFO]
+                     [--answer-size BYTES] [--ready FIFO] [--go FIFO] [--stop FILE]
 
 The handshake comes first; then the client says so in the ready pipe (if given) and waits for a line in the go pipe (if
-given); then the requests go out. So a test can attach a tap between a connection's start and its first request.
+given); then the requests go out, at most N, until the stop file (if given) is there. So a test can attach a tap between a
+connection's start and its first request, and keep the connection busy until it has seen what it waits for.
 Request I carries the text TEXT-I and is BYTES long. Prints one JSON line.
 """
 
 import argparse
 import http.client
 import json
+import os
 import socket
 
 import common
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--answer-size", type=int)
     parser.add_argument("--ready")
     parser.add_argument("--go")
+    parser.add_argument("--stop")
     args = parser.parse_args()
 
     connection = connect(args)
@@ -61,7 +64,9 @@ def main() -> None:
     if args.answer_size is not None:
         headers["x-fixture"] = f"size={args.answer_size}"
     received = 0
-    for number in range(args.requests):
+    requests = 0
+    while requests < args.requests and not (args.stop and os.path.exists(args.stop)):
+        number, requests = requests, requests + 1
         connection.request("POST", "/v1/chat/completions", body(args.size, f"{args.canary}-{number}"), headers)
         response = connection.getresponse()
         received += len(response.read())
@@ -70,7 +75,7 @@ def main() -> None:
     sends = common.CountingSocket
     common.report(
         "raw_client",
-        requests=args.requests,
+        requests=requests,
         sends=sends.sends,
         sent_bytes=sends.sent_bytes,
         largest_send_bytes=sends.largest_send_bytes,
