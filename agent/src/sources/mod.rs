@@ -6,9 +6,19 @@ use bytes::Bytes;
 
 use crate::units::Timestamp;
 
+pub mod log;
 pub mod replay;
 #[cfg(feature = "tap")]
 pub mod tap;
+
+/// What a source must remember about one thing it reads, so that it can go on there after a restart. Opaque to all but the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Unique: source kind and identity, `tail/8:1/1234`.
+    pub key: String,
+    /// The source's own record, JSON.
+    pub value: String,
+}
 
 /// One connection, for as long as it lives. Never reused by a source, even when the address of the TLS object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
