@@ -8,6 +8,7 @@ use crate::units::Timestamp;
 
 pub mod log;
 pub mod replay;
+pub mod tail;
 #[cfg(feature = "tap")]
 pub mod tap;
 

@@ -1,0 +1,233 @@
+//! One file that is followed. Enters: its open handle. Leaves: [`LogBlock`]s, each with the checkpoint behind it. It never reads past
+//! the size that it was told of, and never skips a byte.
+
+use std::{
+    fs::{File, Metadata},
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use memchr::{memchr_iter, memrchr};
+
+use super::record::{Consumed, FileId, Record};
+use crate::{
+    sources::{
+        Origin,
+        log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position},
+    },
+    units::Timestamp,
+};
+
+/// First bytes that are kept of a file, to tell quickly that another one is no copy of it.
+pub(super) const FIRST_BYTES: usize = 64;
+
+/// A file and how far it was read.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub id: FileId,
+    /// Under which name it was found last.
+    pub path: PathBuf,
+    /// Name and service in findings: those under which it was found first.
+    pub shown: Arc<LogFile>,
+    /// Closed when it was rotated away and read to its end.
+    pub file: Option<File>,
+    pub consumed: Consumed,
+    cutter: LineCutter,
+    /// Next byte to read; between it and the position lies what the cutter holds.
+    read_at: u64,
+    /// Size when it was last looked at.
+    pub size: u64,
+    /// When it was last looked at and was whole.
+    pub seen: Timestamp,
+    /// When it last grew.
+    pub grew: Timestamp,
+    /// Since when no name that matches leads to it.
+    pub gone: Option<Timestamp>,
+    /// Rotated away and read to its end.
+    pub ended: bool,
+    /// Its first bytes, at most [`FIRST_BYTES`].
+    first: Vec<u8>,
+    limits: CutLimits,
+}
+
+/// What has become of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// All that there was is read.
+    AtEnd,
+    /// There is more.
+    More,
+    /// It is shorter than what was read, or other bytes stand there.
+    Truncated,
+}
+
+impl Followed {
+    /// Follows a file from the start, or from where `record` ends.
+    pub(super) fn open(
+        (path, file, metadata): (PathBuf, File, &Metadata),
+        service: Option<&str>,
+        record: Option<&Record>,
+        limits: CutLimits,
+        now: Timestamp,
+    ) -> io::Result<Self> {
+        let consumed = match record {
+            Some(record) => Consumed::up_to(record, &file)?,
+            None => Consumed::nothing(),
+        };
+        let first = first_bytes(&file)?;
+        let name = record.map_or_else(|| path.to_string_lossy().into_owned(), |record| record.path.clone());
+        let service = match (service, record) {
+            (Some(service), _) => service.to_owned(),
+            (None, Some(record)) => record.service.clone(),
+            (None, None) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let origin = Origin { service, ..Origin::default() };
+        Ok(Self {
+            id: FileId { dev: metadata.dev(), ino: metadata.ino() },
+            path,
+            shown: Arc::new(LogFile { path: name, origin: Arc::new(origin) }),
+            file: Some(file),
+            cutter: LineCutter::new(limits, consumed.position),
+            read_at: consumed.position.offset,
+            consumed,
+            size: metadata.len(),
+            seen: now,
+            grew: now,
+            gone: None,
+            ended: record.is_some_and(|record| record.ended),
+            first,
+            limits,
+        })
+    }
+
+    /// Opens a file again that was let go at its end and has grown since.
+    pub(super) fn reopen_if_grown(&mut self) -> io::Result<()> {
+        if self.file.is_none() && self.gone.is_none() {
+            let metadata = std::fs::metadata(&self.path)?;
+            let same = FileId { dev: metadata.dev(), ino: metadata.ino() } == self.id;
+            if same && metadata.len() != self.size {
+                self.file = Some(File::open(&self.path)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The file, open.
+    pub(super) fn handle(&self) -> io::Result<File> {
+        self.file.as_ref().map_or_else(|| File::open(&self.path), File::try_clone)
+    }
+
+    /// May a file that starts with `first` be a copy of this one?
+    pub(super) fn starts_like(&self, first: &[u8]) -> bool {
+        let common = first.len().min(self.first.len());
+        common > 0 && first.get(..common) == self.first.get(..common)
+    }
+
+    /// Looks at the size, and whether the bytes before the position are still there when there is something new.
+    pub(super) fn look(&mut self, now: Timestamp) -> io::Result<State> {
+        let Some(file) = &self.file else { return Ok(State::AtEnd) };
+        let size = file.metadata()?.len();
+        if size < self.read_at || (size != self.size && !self.consumed.still_there(file)?) {
+            return Ok(State::Truncated);
+        }
+        if size != self.size {
+            self.grew = now;
+            self.ended = false;
+            if self.first.len() < FIRST_BYTES {
+                self.first = first_bytes(file)?;
+            }
+        }
+        self.size = size;
+        self.seen = now;
+        Ok(if size > self.read_at { State::More } else { State::AtEnd })
+    }
+
+    /// Reads once into `buffer` and appends the blocks that are complete. At most up to the size that [`look`](Self::look) saw.
+    pub(super) fn read(&mut self, buffer: &mut [u8], now: Timestamp, blocks: &mut Vec<LogBlock>) -> io::Result<State> {
+        let Some(file) = &self.file else { return Ok(State::AtEnd) };
+        let there = self.size.saturating_sub(self.read_at);
+        let length = usize::try_from(there).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(room) = buffer.get_mut(..length) else { return Ok(State::AtEnd) };
+        let count = loop {
+            match file.read_at(room, self.read_at) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        // Truncated and written anew between the look and the read? Then these bytes may be of another life of the file.
+        if count > 0 && !self.consumed.still_there(file)? {
+            return Ok(State::Truncated);
+        }
+        let mut cuts = Vec::new();
+        self.cutter.push(room.get(..count).unwrap_or_default(), &mut cuts);
+        self.read_at += count as u64;
+        self.pass_on(cuts, now, blocks);
+        // Nothing where there was something: the next look finds it truncated.
+        Ok(if count > 0 && self.read_at < self.size { State::More } else { State::AtEnd })
+    }
+
+    /// Hands on complete lines that wait for the end of a secret of several lines.
+    pub(super) fn flush_held(&mut self, now: Timestamp, blocks: &mut Vec<LogBlock>) {
+        let mut cuts = Vec::new();
+        self.cutter.flush_held(&mut cuts);
+        self.pass_on(cuts, now, blocks);
+    }
+
+    /// Hands on all that is held, also a last line without its end: nobody will write it.
+    pub(super) fn finish(&mut self, now: Timestamp, blocks: &mut Vec<LogBlock>) {
+        let mut cuts = Vec::new();
+        self.cutter.finish(&mut cuts);
+        self.pass_on(cuts, now, blocks);
+    }
+
+    /// Bytes that were read and wait for the rest of their line.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.read_at - self.consumed.position.offset
+    }
+
+    /// Bytes that are there and were not handed on.
+    pub(super) fn lag_bytes(&self) -> u64 {
+        self.size.saturating_sub(self.consumed.position.offset)
+    }
+
+    /// The file was truncated: what was read so far is past, and it starts again.
+    pub(super) fn restart(&mut self, now: Timestamp) -> io::Result<()> {
+        self.consumed = Consumed::nothing();
+        self.cutter = LineCutter::new(self.limits, Position::default());
+        self.read_at = 0;
+        let file = self.handle()?;
+        (self.size, self.first) = (file.metadata()?.len(), first_bytes(&file)?);
+        (self.seen, self.grew, self.ended) = (now, now, false);
+        Ok(())
+    }
+
+    /// What to remember of it.
+    pub(super) fn record(&self) -> Record {
+        self.consumed.record(&self.shown.path, &self.shown.origin.service, self.size, self.seen, self.ended)
+    }
+
+    fn pass_on(&mut self, cuts: Vec<Cut>, now: Timestamp, blocks: &mut Vec<LogBlock>) {
+        for cut in cuts {
+            let new = cut.bytes.get(..cut.bytes.len() - cut.carry).unwrap_or_default();
+            let position = Position {
+                offset: cut.offset + new.len() as u64,
+                line: cut.first_line + memchr_iter(b'\n', new).count() as u64,
+                column: memrchr(b'\n', new)
+                    .map_or(cut.first_column + new.len() as u64, |at| (new.len() - at - 1) as u64),
+                overlap: cut.carry,
+            };
+            self.consumed.advance(new, position);
+            let checkpoint = self.record().checkpoint(self.id.key());
+            blocks.push(cut.into_block(Arc::clone(&self.shown), now, Some(checkpoint)));
+        }
+    }
+}
+
+fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
+    let mut first = vec![0; FIRST_BYTES];
+    let count = file.read_at(&mut first, 0)?;
+    first.truncate(count);
+    Ok(first)
+}

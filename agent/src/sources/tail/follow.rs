@@ -1,0 +1,349 @@
+//! All files that are followed, without a thread of its own. Enters: patterns, what was remembered, the time. Leaves:
+//! [`LogInput`]s, in order for each file. It forgets nothing that is not told: bytes that are gone become a [`Gap`].
+//!
+//! A step looks at the patterns, then at each file, and reads. State: one entry a file that matches, at most
+//! [`TailSettings::max_files`], and those that [`super::departed`] keeps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{File, Metadata},
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use super::{
+    GapReason, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
+    departed::{Copies, Departed, Departures, Judged},
+    file::{Followed, State},
+    glob::{self, Found, Patterns},
+    record::{FileId, Record},
+};
+use crate::{
+    sources::{Checkpoint, log::LogBlock},
+    units::Timestamp,
+};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 1 << 20;
+/// Reads of one file before the next file has its turn.
+const READS_PER_TURN: usize = 4;
+/// How long a file stands still before complete lines are handed on that wait for the end of a secret of several lines.
+const HOLD_NS: u64 = 2_000_000_000;
+/// Paths that were told to be unreadable, compressed and so on, so that each is told once.
+const TOLD_MAX: usize = 4096;
+
+/// The files.
+pub(super) struct Follower {
+    settings: TailSettings,
+    groups: Vec<Patterns>,
+    files: BTreeMap<FileId, Followed>,
+    departures: Departures,
+    copies: Copies,
+    told: BTreeSet<PathBuf>,
+    buffer: Vec<u8>,
+    stats: Arc<TailStats>,
+}
+
+/// A file that turned up, open.
+struct Candidate {
+    id: FileId,
+    found: Found,
+    file: File,
+    metadata: Metadata,
+}
+
+impl Follower {
+    /// Nothing is opened yet. `remembered` are the checkpoints of an earlier life.
+    pub(super) fn new(
+        settings: TailSettings,
+        remembered: &[Checkpoint],
+        stats: Arc<TailStats>,
+    ) -> Result<Self, TailError> {
+        Ok(Self {
+            groups: settings.groups.iter().map(Patterns::new).collect::<Result<_, _>>()?,
+            files: BTreeMap::new(),
+            departures: Departures::new(remembered),
+            copies: Copies::default(),
+            told: BTreeSet::new(),
+            buffer: vec![0; READ_BYTES],
+            settings,
+            stats,
+        })
+    }
+
+    /// Folders in which something new may turn up.
+    pub(super) fn folders(&self) -> BTreeSet<PathBuf> {
+        let of_files = self.files.values().filter_map(|file| file.path.parent().map(Path::to_owned));
+        self.groups.iter().flat_map(Patterns::folders).chain(of_files).collect()
+    }
+
+    /// Looks at everything once, and reads a turn of each file. True when there is more to read at once.
+    pub(super) fn step(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
+        let mut unreadable = Vec::new();
+        let mut found = glob::find(&self.groups, |path, why| unreadable.push((path.to_owned(), why)));
+        for (path, why) in unreadable {
+            self.tell(out, path, |path| TailNotice::Unreadable { path, why });
+        }
+        for file in self.files.values_mut() {
+            match found.remove(&file.id) {
+                Some(Found { path, .. }) => (file.path, file.gone) = (path, None),
+                None => file.gone = file.gone.or(Some(now)),
+            }
+        }
+        // What was truncated first: a copy of it that turns up in the same step is known then.
+        self.look(now, out)?;
+        self.take_in(found, now, out)?;
+        let more = self.read(now, out)?;
+        self.retire(now, out)?;
+        for (key, departed) in self.departures.given_up(now) {
+            self.give_up(key, departed, now, out)?;
+        }
+        self.stats.files.store(self.files.len() as u64, Relaxed);
+        self.stats.lag_bytes.store(self.files.values().map(Followed::lag_bytes).sum(), Relaxed);
+        Ok(more)
+    }
+
+    /// What is new at the files that are followed.
+    fn look(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
+        let ids: Vec<FileId> = self.files.keys().copied().collect();
+        for id in ids {
+            let Some(file) = self.files.get_mut(&id) else { continue };
+            let looked = file.reopen_if_grown().and_then(|()| file.look(now));
+            match looked {
+                Ok(State::Truncated) => self.truncated(id, now, out)?,
+                Ok(State::AtEnd | State::More) => {}
+                Err(error) => self.unreadable(id, &error, out),
+            }
+        }
+        Ok(())
+    }
+
+    /// New names: files that are known from before, copies, or new ones.
+    fn take_in(
+        &mut self,
+        found: BTreeMap<FileId, Found>,
+        now: Timestamp,
+        out: &mut Out<'_>,
+    ) -> Result<(), Stopped> {
+        self.copies.keep(|id| found.contains_key(&id));
+        // Those that are known by their place go first: what is left of the records is free for copies and moved files.
+        let (known, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(id, _)| self.departures.contains(&id.key()));
+        for (id, found) in known.into_iter().chain(others) {
+            if self.files.len() >= self.settings.max_files {
+                let max = self.settings.max_files;
+                self.tell(out, found.path, |path| TailNotice::TooMany { path, max });
+                continue;
+            }
+            let path = found.path.clone();
+            let opened = open(id, found);
+            let taken = match opened {
+                Ok(Some(candidate)) => self.adopt(candidate, now, out),
+                // Another file stands under that name by now; the next step sees it.
+                Ok(None) => Ok(Ok(())),
+                Err(error) => Ok(Err(error)),
+            };
+            match taken? {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() }),
+            }
+        }
+        self.departures.looked(now, self.settings.rotate_wait_ns);
+        Ok(())
+    }
+
+    fn adopt(&mut self, candidate: Candidate, now: Timestamp, out: &mut Out<'_>) -> Result<io::Result<()>, Stopped> {
+        let (resume, mut mark) = match self.recognise(&candidate, now) {
+            Ok(Some(recognised)) => recognised,
+            Ok(None) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        };
+        let Candidate { id, found, file, metadata } = candidate;
+        let service = self.groups.get(found.group).and_then(|group| group.service.as_deref());
+        let opened = (found.path.clone(), file, &metadata);
+        let followed = match Followed::open(opened, service, resume.as_ref(), self.settings.cut, now) {
+            Ok(followed) => followed,
+            Err(error) => return Ok(Err(error)),
+        };
+        if !mark.forgotten.is_empty() || !mark.checkpoints.is_empty() {
+            mark.file = Arc::clone(&followed.shown);
+            mark.checkpoints.push(followed.record().checkpoint(id.key()));
+            out.input(LogInput::Mark(mark))?;
+        }
+        let from = followed.consumed.position.offset;
+        self.copies.forget(id);
+        self.files.insert(id, followed);
+        self.tell(out, found.path, |path| TailNotice::Following { path, from });
+        Ok(Ok(()))
+    }
+
+    /// Which file is this? The record to go on from, and what to remember and to forget with it; nothing when it is not to be
+    /// read, at least not yet.
+    fn recognise(&mut self, candidate: &Candidate, now: Timestamp) -> io::Result<Option<(Option<Record>, Mark)>> {
+        let Candidate { id, found, file, metadata } = candidate;
+        if is_compressed(file)? {
+            return Err(io::Error::other("it is compressed; `outflow scan` reads it"));
+        }
+        let mut mark = Mark::at(now);
+        let is_same = self.departures.get(&id.key()).map(|departed| departed.record.is_of(file)).transpose()?;
+        if let Some(departed) = self.departures.take(&id.key()) {
+            if is_same == Some(true) {
+                return Ok(Some((Some(departed.record), mark)));
+            }
+            // Another file has its place, or it was truncated while nobody looked. Read to its end, it may go.
+            if !departed.record.ended {
+                let same_name = found.path.to_string_lossy() == departed.record.path;
+                let reason = if same_name { GapReason::Truncated } else { GapReason::Gone };
+                let departed = Departed { reason, ..departed };
+                mark.checkpoints.push(self.departures.add(*id, departed, now, self.settings.rotate_wait_ns));
+            }
+        }
+        if let Some((key, departed)) = self.departures.take_like(file, metadata.len())? {
+            mark.forgotten.push(key);
+            return Ok(Some((Some(departed.record), mark)));
+        }
+        if is_same.is_some() {
+            return Ok(Some((None, mark)));
+        }
+        Ok(match self.copies.judge(*id, file, metadata.len(), &self.files)? {
+            Judged::New => Some((None, mark)),
+            Judged::GoesOn(record) => Some((Some(record), mark)),
+            Judged::Waits => None,
+        })
+    }
+
+    fn read(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
+        let mut more = false;
+        let ids: Vec<FileId> = self.files.keys().copied().collect();
+        for id in ids {
+            for turn in 0..READS_PER_TURN {
+                let Some(file) = self.files.get_mut(&id) else { break };
+                let before = file.consumed.position.offset + file.held_bytes();
+                let mut blocks = Vec::new();
+                let state = file.read(&mut self.buffer, now, &mut blocks);
+                let count = (file.consumed.position.offset + file.held_bytes()).saturating_sub(before);
+                self.stats.read_bytes.fetch_add(count, Relaxed);
+                send(blocks, out)?;
+                match state {
+                    Ok(State::More) => more |= turn + 1 == READS_PER_TURN,
+                    Ok(State::AtEnd) => break,
+                    Ok(State::Truncated) => {
+                        self.truncated(id, now, out)?;
+                        more = true;
+                        break;
+                    }
+                    Err(error) => {
+                        self.unreadable(id, &error, out);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(more)
+    }
+
+    /// A file starts again. What was not read of it may still turn up in a copy.
+    fn truncated(&mut self, id: FileId, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
+        let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
+        let record = file.record();
+        let mut rest = Vec::new();
+        file.finish(now, &mut rest);
+        if let Err(error) = file.restart(now) {
+            self.unreadable(id, &error, out);
+            return Ok(());
+        }
+        let mut mark = Mark { file: Arc::clone(&file.shown), ..Mark::at(now) };
+        let restarted = file.record().checkpoint(id.key());
+        let departed = Departed { record, reason: GapReason::Truncated, given_up_at: None, rest };
+        mark.checkpoints.push(self.departures.add(id, departed, now, self.settings.rotate_wait_ns));
+        mark.checkpoints.push(restarted);
+        self.stats.truncations.fetch_add(1, Relaxed);
+        out.input(LogInput::Mark(mark))
+    }
+
+    /// Files that stand still: lines that wait for more are handed on, and what was rotated away and read is let go.
+    fn retire(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
+        let mut released = Vec::new();
+        for (id, file) in &mut self.files {
+            if file.file.is_none() && file.gone.is_none() || file.lag_bytes() > file.held_bytes() {
+                continue;
+            }
+            let mut blocks = Vec::new();
+            if file.held_bytes() > 0 && now.since_ns(file.grew) >= HOLD_NS {
+                file.flush_held(now, &mut blocks);
+            }
+            let since = file.gone.map_or(file.grew, |gone| gone.max(file.grew));
+            let rotated = file.gone.is_some() || file.path.to_string_lossy() != file.shown.path;
+            let done = rotated && now.since_ns(since) >= self.settings.rotate_wait_ns;
+            if done {
+                file.finish(now, &mut blocks);
+                (file.ended, file.file) = (true, None);
+            }
+            send(blocks, out)?;
+            if done {
+                let mut mark = Mark { file: Arc::clone(&file.shown), ..Mark::at(now) };
+                if file.gone.is_some() {
+                    released.push(*id);
+                    mark.forgotten.push(id.key());
+                } else {
+                    mark.checkpoints.push(file.record().checkpoint(id.key()));
+                }
+                out.input(LogInput::Mark(mark))?;
+            }
+        }
+        for id in released {
+            self.files.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Nothing with the bytes of this file turned up: they are lost, and that is told.
+    fn give_up(&mut self, key: String, departed: Departed, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
+        let mut mark = Mark { file: departed.record.shown(), ..Mark::at(now) };
+        if !departed.record.ended {
+            mark.gap = Some(departed.gap(now));
+            self.stats.gaps.fetch_add(1, Relaxed);
+        }
+        // The end of its last line was seen, and nobody else will tell it.
+        send(departed.rest, out)?;
+        mark.forgotten.push(key);
+        out.input(LogInput::Mark(mark))
+    }
+
+    fn unreadable(&mut self, id: FileId, error: &io::Error, out: &mut Out<'_>) {
+        let Some(path) = self.files.get(&id).map(|file| file.path.clone()) else { return };
+        self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() });
+    }
+
+    fn tell(&mut self, out: &mut Out<'_>, path: PathBuf, notice: impl FnOnce(PathBuf) -> TailNotice) {
+        if self.told.len() >= TOLD_MAX {
+            self.told.clear();
+        }
+        let notice = notice(path.clone());
+        if matches!(notice, TailNotice::Following { .. }) || self.told.insert(path) {
+            (out.notice)(notice);
+        }
+    }
+}
+
+fn send(blocks: Vec<LogBlock>, out: &mut Out<'_>) -> Result<(), Stopped> {
+    blocks.into_iter().try_for_each(|block| out.input(LogInput::Block(block)))
+}
+
+/// The file of a name; `None` when it is not the file any more that the name stood for.
+fn open(id: FileId, found: Found) -> io::Result<Option<Candidate>> {
+    let file = File::open(&found.path)?;
+    let metadata = file.metadata()?;
+    let same = FileId { dev: metadata.dev(), ino: metadata.ino() } == id && metadata.is_file();
+    Ok(same.then_some(Candidate { id, found, file, metadata }))
+}
+
+/// Starts it as gzip (RFC 1952) or Zstandard (RFC 8878) does?
+fn is_compressed(file: &File) -> io::Result<bool> {
+    let mut magic = [0; 4];
+    let count = file.read_at(&mut magic, 0)?;
+    Ok((count >= 2 && magic.starts_with(&[0x1f, 0x8b])) || magic == [0x28, 0xb5, 0x2f, 0xfd])
+}

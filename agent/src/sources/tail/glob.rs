@@ -1,0 +1,137 @@
+//! Which files are to be followed. Enters: patterns. Leaves: the regular files that match now, each once, with symbolic links
+//! resolved. It opens no file.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::{LogGroup, TailError, record::FileId};
+
+/// A group of patterns, compiled.
+#[derive(Debug)]
+pub(super) struct Patterns {
+    globs: Vec<String>,
+    exclude: GlobSet,
+    pub service: Option<String>,
+}
+
+/// A file that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Under which name.
+    pub path: PathBuf,
+    /// Of which group.
+    pub group: usize,
+}
+
+impl Patterns {
+    /// Compiles a group; the patterns must be absolute, so that they mean the same wherever the agent is started.
+    pub(super) fn new(group: &LogGroup) -> Result<Self, TailError> {
+        let bad = |pattern: &str, why: String| TailError::Pattern { pattern: pattern.to_owned(), why };
+        for pattern in &group.globs {
+            if !pattern.starts_with('/') {
+                return Err(bad(pattern, "a pattern starts with /".to_owned()));
+            }
+            glob::Pattern::new(pattern).map_err(|error| bad(pattern, error.to_string()))?;
+        }
+        let mut exclude = GlobSetBuilder::new();
+        for pattern in &group.exclude {
+            exclude.add(Glob::new(pattern).map_err(|error| bad(pattern, error.to_string()))?);
+        }
+        let exclude = exclude.build().map_err(|error| bad(&group.exclude.join(", "), error.to_string()))?;
+        Ok(Self { globs: group.globs.clone(), exclude, service: group.service.clone() })
+    }
+
+    /// Folders in which files of this group may appear, as far as they can be told from the patterns.
+    pub(super) fn folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.globs.iter().map(|glob| fixed_folder(glob))
+    }
+}
+
+/// All files that match, by what they are. Of two names of one file the first in order stands for it; folders that cannot be read
+/// are told.
+pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String)) -> BTreeMap<FileId, Found> {
+    let mut all: BTreeMap<FileId, Found> = BTreeMap::new();
+    for (group, patterns) in groups.iter().enumerate() {
+        for pattern in &patterns.globs {
+            // It was compiled before, so it is good.
+            for entry in glob::glob(pattern).into_iter().flatten() {
+                let path = match entry {
+                    Ok(path) => path,
+                    Err(error) => {
+                        unreadable(error.path(), error.error().to_string());
+                        continue;
+                    }
+                };
+                if patterns.exclude.is_match(&path) {
+                    continue;
+                }
+                // A link is followed: Kubernetes has /var/log/containers full of them. One that leads nowhere is no file.
+                match fs::metadata(&path) {
+                    Ok(metadata) if metadata.is_file() => {
+                        let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
+                        all.entry(id).or_insert(Found { path, group });
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => unreadable(&path, error.to_string()),
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The part of a pattern before its first wild card, whole folders only.
+fn fixed_folder(pattern: &str) -> PathBuf {
+    let fixed = pattern.split(['*', '?', '[']).next().unwrap_or_default();
+    PathBuf::from(fixed.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(globs: &[String], exclude: &[&str]) -> Patterns {
+        let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
+        Patterns::new(&LogGroup { globs: globs.to_vec(), exclude, service: None }).unwrap()
+    }
+
+    #[test]
+    fn each_file_is_found_once_under_its_first_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for name in ["a.log", "b.log", "c.txt", "d.log.gz"] {
+            fs::write(root.join(name), name).unwrap();
+        }
+        fs::create_dir(root.join("dir.log")).unwrap();
+        std::os::unix::fs::symlink(root.join("c.txt"), root.join("link.log")).unwrap();
+        std::os::unix::fs::symlink(root.join("gone"), root.join("dangling.log")).unwrap();
+        fs::hard_link(root.join("a.log"), root.join("z.log")).unwrap();
+        let globs = [format!("{}/*.log*", root.display()), format!("{}/a.*", root.display())];
+        let found = find(&[group(&globs, &["**/*.gz"])], |path, why| panic!("{}: {why}", path.display()));
+        let mut names: Vec<_> = found.values().map(|found| found.path.file_name().unwrap().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["a.log", "b.log", "link.log"]);
+    }
+
+    #[test]
+    fn folders_to_watch_are_the_fixed_part() {
+        let folders: Vec<_> = group(&["/var/log/*/x.log".into(), "/a.log".into(), "/var/l?g/x".into()], &[]).folders().collect();
+        assert_eq!(folders, [PathBuf::from("/var/log"), PathBuf::from("/"), PathBuf::from("/var")]);
+    }
+
+    #[test]
+    fn bad_patterns_are_named() {
+        let group = |glob: &str| LogGroup { globs: vec![glob.to_owned()], exclude: Vec::new(), service: None };
+        for (glob, says) in [("var/*.log", "starts with /"), ("/var/***.log", "/var/***.log"), ("/var/[a.log", "[")] {
+            let error = Patterns::new(&group(glob)).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

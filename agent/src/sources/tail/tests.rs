@@ -1,0 +1,462 @@
+//! The tail against an oracle: whatever is written, rotated, copied, truncated and killed in whatever order, each line is stored
+//! once. The follower is driven step by step, with made-up time; files are real.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+};
+
+use proptest::{prelude::*, test_runner::Config};
+
+use super::*;
+use crate::sources::log::Position;
+
+const WAIT_NS: u64 = 30_000_000_000;
+
+/// What a store keeps: each input is one transaction.
+#[derive(Default)]
+struct Stored {
+    checkpoints: BTreeMap<String, Checkpoint>,
+    lines: BTreeMap<String, u32>,
+    gaps: Vec<(String, Gap)>,
+    blocks: Vec<LogBlock>,
+}
+
+impl Stored {
+    fn commit(&mut self, input: LogInput) {
+        match input {
+            LogInput::Block(block) => {
+                let new = &block.bytes[block.overlap..];
+                for line in new.split_inclusive(|&byte| byte == b'\n') {
+                    *self.lines.entry(String::from_utf8_lossy(line).into_owned()).or_default() += 1;
+                }
+                if let Some(checkpoint) = block.checkpoint.clone() {
+                    self.checkpoints.insert(checkpoint.key.clone(), checkpoint);
+                }
+                self.blocks.push(block);
+            }
+            LogInput::Mark(mark) => {
+                for key in &mark.forgotten {
+                    self.checkpoints.remove(key);
+                }
+                for checkpoint in mark.checkpoints {
+                    self.checkpoints.insert(checkpoint.key.clone(), checkpoint);
+                }
+                self.gaps.extend(mark.gap.map(|gap| (mark.file.path.clone(), gap)));
+            }
+        }
+    }
+}
+
+/// A folder with a log, whoever writes it, and the agent.
+struct World {
+    folder: tempfile::TempDir,
+    settings: TailSettings,
+    follower: Option<Follower>,
+    stored: Stored,
+    /// Delivered and not yet committed: a kill loses them.
+    waiting: Vec<LogInput>,
+    now: Timestamp,
+    written: Vec<String>,
+    rotated: u32,
+    /// A copy for copytruncate that is under way: its name, and how far it is.
+    copying: Option<(PathBuf, u64)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let globs = vec![format!("{}/app.log*", folder.path().display())];
+        let settings = TailSettings {
+            groups: vec![LogGroup { globs, ..LogGroup::default() }],
+            rotate_wait_ns: WAIT_NS,
+            cut: CutLimits { block_bytes: 256, line_bytes: 128, overlap_bytes: 16 },
+            ..TailSettings::default()
+        };
+        Self {
+            folder,
+            settings,
+            follower: None,
+            stored: Stored::default(),
+            waiting: Vec::new(),
+            now: Timestamp(1_000_000_000_000),
+            written: Vec::new(),
+            rotated: 0,
+            copying: None,
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("app.log")
+    }
+
+    fn append(&self, text: &str) {
+        OpenOptions::new().append(true).create(true).open(self.log()).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) {
+        let line = format!("line {} {}\n", self.written.len(), "x".repeat(self.written.len() % 40));
+        self.append(&line);
+        self.written.push(line);
+    }
+
+    fn step(&mut self, seconds: u64) {
+        self.now.0 += seconds * 1_000_000_000;
+        if self.follower.is_none() {
+            let remembered: Vec<_> = self.stored.checkpoints.values().cloned().collect();
+            self.follower = Some(Follower::new(self.settings.clone(), &remembered, Arc::default()).unwrap());
+        }
+        let follower = self.follower.as_mut().unwrap();
+        let mut delivered = Vec::new();
+        loop {
+            let mut deliver = |input| {
+                delivered.push(input);
+                true
+            };
+            let mut out = Out { deliver: &mut deliver, notice: &mut |_| {} };
+            if !follower.step(self.now, &mut out).unwrap() {
+                break;
+            }
+        }
+        self.waiting.extend(delivered);
+    }
+
+    fn commit(&mut self) {
+        self.waiting.drain(..).for_each(|input| self.stored.commit(input));
+    }
+
+    /// The agent is gone; of what it delivered only the first `committed` were stored.
+    fn kill(&mut self, committed: usize) {
+        let rest = self.waiting.split_off(committed.min(self.waiting.len()));
+        drop(rest);
+        self.commit();
+        self.follower = None;
+    }
+
+    /// Older logs move up by one name, as logrotate does; the oldest goes, and it was read long ago.
+    fn shift(&mut self) {
+        for number in (1..=self.rotated.min(8)).rev() {
+            let name = |number: u32| self.folder.path().join(format!("app.log.{number}"));
+            if name(number).exists() {
+                fs::rename(name(number), name(number + 1)).unwrap();
+            }
+        }
+        self.rotated += 1;
+    }
+
+    fn rotate(&mut self) {
+        if self.log().exists() && self.copying.is_none() {
+            self.shift();
+            fs::rename(self.log(), self.folder.path().join("app.log.1")).unwrap();
+        }
+    }
+
+    /// Copies some of the log; when all is copied, truncates it. What is written in between is lost, as with logrotate, so it
+    /// is copied whole in the last step.
+    fn copytruncate(&mut self, whole: bool) {
+        if !self.log().exists() {
+            return;
+        }
+        let content = fs::read(self.log()).unwrap();
+        let (path, at) = match self.copying.take() {
+            Some(copying) => copying,
+            None => {
+                self.shift();
+                (self.folder.path().join("app.log.1"), 0)
+            }
+        };
+        let upto = if whole { content.len() as u64 } else { (at + 100).min(content.len() as u64) };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).unwrap();
+        file.write_all_at(&content[at as usize..upto as usize], at).unwrap();
+        if whole {
+            fs::File::create(self.log()).unwrap();
+        } else {
+            self.copying = Some((path, upto));
+        }
+    }
+
+    /// All that was written is stored, once, and nothing else.
+    fn check(&mut self) {
+        if self.copying.is_some() {
+            self.copytruncate(true);
+        }
+        for _ in 0..4 {
+            self.step(40);
+            self.commit();
+        }
+        let missed: Vec<_> = self.written.iter().filter(|line| !self.stored.lines.contains_key(*line)).collect();
+        assert!(missed.is_empty(), "missed {missed:?}\nstored {:?}", self.stored.lines);
+        let wrong: Vec<_> =
+            self.stored.lines.iter().filter(|(line, count)| **count != 1 || !self.written.contains(line)).collect();
+        assert!(wrong.is_empty(), "stored more than once, or never written: {wrong:?}");
+        assert_eq!(self.stored.gaps, []);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Lines(u8),
+    Step(u8),
+    Commit,
+    Kill(u8),
+    Rotate,
+    CopyTruncate { whole: bool },
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        6 => (1..12u8).prop_map(Op::Lines),
+        4 => (0..40u8).prop_map(Op::Step),
+        3 => Just(Op::Commit),
+        2 => (0..20u8).prop_map(Op::Kill),
+        2 => Just(Op::Rotate),
+        3 => any::<bool>().prop_map(|whole| Op::CopyTruncate { whole }),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+fn run(ops: &[Op], copytruncate: bool) {
+    let mut world = World::new();
+    for op in ops {
+        match op {
+            Op::Lines(count) => (0..*count).for_each(|_| world.line()),
+            Op::Step(seconds) => world.step(u64::from(*seconds)),
+            Op::Commit => world.commit(),
+            Op::Kill(committed) => world.kill(usize::from(*committed)),
+            // Nine names are kept: what falls off the end must have been seen, as the third guarantee says.
+            Op::Rotate | Op::CopyTruncate { .. } if world.rotated >= 8 => {}
+            Op::Rotate => world.rotate(),
+            Op::CopyTruncate { whole } if copytruncate => world.copytruncate(*whole),
+            Op::CopyTruncate { .. } => {}
+        }
+    }
+    world.check();
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn renamed_logs_are_stored_once(ops in ops()) {
+        run(&ops, false);
+    }
+
+    /// More than is promised: as long as the copy is under the patterns, truncation loses nothing.
+    #[test]
+    fn truncated_logs_with_a_copy_are_stored_once(ops in ops()) {
+        run(&ops, true);
+    }
+}
+
+#[test]
+fn a_line_without_its_end_waits_for_it() {
+    let mut world = World::new();
+    world.append("whole\npart");
+    world.step(1);
+    world.commit();
+    assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["whole\n"]);
+    world.kill(0);
+    world.append("ial\n");
+    world.step(1);
+    world.commit();
+    assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["partial\n", "whole\n"]);
+    let block = world.stored.blocks.last().unwrap();
+    assert_eq!((block.offset, block.first_line), (6, 2));
+}
+
+/// Truncated without a copy: what was seen of the last line is told, and the gap says how much is known to be lost, and when.
+#[test]
+fn a_truncation_without_a_copy_is_a_gap() {
+    let mut world = World::new();
+    world.append("one\ntwo\nthr");
+    world.step(1);
+    world.commit();
+    let from = world.now;
+    world.kill(0);
+    world.append("ee\nfour\n");
+    fs::write(world.log(), "new\n").unwrap();
+    world.step(1);
+    world.commit();
+    assert_eq!(world.stored.gaps, [], "a copy may still turn up");
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["new\n", "one\n", "two\n"]);
+    let [(path, gap)] = &world.stored.gaps[..] else { panic!("{:?}", world.stored.gaps) };
+    assert_eq!(*path, world.log().to_string_lossy());
+    let until = world.now;
+    assert_eq!(*gap, Gap { reason: GapReason::Truncated, offset: 8, known_bytes: 3, from, until });
+    // It is told once, also to the next life.
+    world.kill(0);
+    world.step(40);
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.gaps.len(), 1);
+}
+
+#[test]
+fn the_end_of_a_line_that_was_seen_before_a_truncation_is_told() {
+    let mut world = World::new();
+    world.append("one\ntwo and more");
+    world.step(1);
+    fs::write(world.log(), "new\n").unwrap();
+    world.step(1);
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["new\n", "one\n", "two and more"]);
+    assert_eq!(world.stored.gaps[0].1.known_bytes, 0);
+}
+
+/// Truncated and written past the old position between two looks: others go on in the middle of a line, and never know.
+#[test]
+fn a_log_that_grew_past_the_position_again_is_read_from_its_start() {
+    let mut world = World::new();
+    world.append("aaaa\nbbbb\n");
+    world.step(1);
+    fs::write(world.log(), "cccc\ndddd\neeee\n").unwrap();
+    world.step(1);
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.lines.len(), 5, "{:?}", world.stored.lines);
+    assert_eq!(world.stored.gaps.len(), 1);
+}
+
+#[test]
+fn a_file_that_disappears_while_nobody_looks_is_told_if_it_was_known() {
+    let mut world = World::new();
+    world.append("one\n");
+    world.step(1);
+    world.kill(usize::MAX);
+    fs::remove_file(world.log()).unwrap();
+    world.step(1);
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.gaps[0].1.reason, GapReason::Gone);
+    assert!(world.stored.checkpoints.is_empty(), "{:?}", world.stored.checkpoints);
+}
+
+/// A file that is deleted while it is open is read to its end.
+#[test]
+fn a_file_that_is_deleted_while_it_is_followed_is_read_to_its_end() {
+    let mut world = World::new();
+    world.append("one\n");
+    world.step(1);
+    world.append("two\nthree");
+    fs::remove_file(world.log()).unwrap();
+    world.step(1);
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["one\n", "three", "two\n"]);
+    assert_eq!(world.stored.gaps, []);
+    assert!(world.stored.checkpoints.is_empty());
+}
+
+/// ext4 gives the new log the inode of the one that was deleted.
+#[test]
+fn an_inode_that_is_used_again_is_another_file() {
+    let mut world = World::new();
+    world.append("first life\n");
+    world.step(1);
+    world.kill(usize::MAX);
+    // The very inode, with other content: as after deleting and creating.
+    fs::write(world.log(), "second life, longer\n").unwrap();
+    world.step(1);
+    world.commit();
+    assert_eq!(world.stored.lines.get("second life, longer\n"), Some(&1));
+}
+
+#[test]
+fn two_logs_that_start_alike_are_both_read() {
+    let mut world = World::new();
+    world.append("banner\n");
+    world.step(1);
+    fs::write(world.folder.path().join("app.log.other"), "banner\n").unwrap();
+    world.step(1);
+    OpenOptions::new()
+        .append(true)
+        .open(world.folder.path().join("app.log.other"))
+        .unwrap()
+        .write_all(b"its own\n")
+        .unwrap();
+    world.append("ours\n");
+    world.step(1);
+    world.commit();
+    assert_eq!(world.stored.lines.get("ours\n"), Some(&1));
+    assert_eq!(world.stored.lines.get("its own\n"), Some(&1));
+}
+
+/// A line over the cap goes on in the middle after a kill, with the overlap that its next window needs.
+#[test]
+fn an_over_long_line_survives_a_kill_between_its_windows() {
+    let mut world = World::new();
+    let line: String = (0..60).map(|n| format!("{n:05} ")).collect::<String>() + "\n";
+    world.append(&line);
+    world.step(1);
+    let windows = world.waiting.len();
+    assert!(windows >= 2, "{windows}");
+    world.kill(1);
+    world.step(1);
+    world.commit();
+    let mut joined = String::new();
+    for block in &world.stored.blocks {
+        assert_eq!(block.first_line, 1);
+        joined.push_str(std::str::from_utf8(&block.bytes[block.overlap..]).unwrap());
+    }
+    assert_eq!(joined, line);
+    assert!(world.stored.blocks[1].overlap > 0);
+    let position: serde_json::Value =
+        serde_json::from_str(&world.stored.checkpoints.values().next().unwrap().value).unwrap();
+    let position: Position = serde_json::from_value(position["position"].clone()).unwrap();
+    assert_eq!((position.offset, position.line, position.overlap), (line.len() as u64, 2, 0));
+}
+
+#[test]
+fn compressed_files_are_told_and_not_read() {
+    let world = World::new();
+    fs::write(world.folder.path().join("app.log.2.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
+    let mut follower = Follower::new(world.settings.clone(), &[], Arc::default()).unwrap();
+    let mut notices = Vec::new();
+    for _ in 0..2 {
+        let mut out = Out { deliver: &mut |_| true, notice: &mut |notice| notices.push(notice) };
+        follower.step(world.now, &mut out).unwrap();
+    }
+    let [TailNotice::Unreadable { why, .. }] = &notices[..] else { panic!("{notices:?}") };
+    assert!(why.contains("outflow scan"), "{why}");
+}
+
+/// The thread: a line is noticed at once, because something wakes it, and not at the scan interval.
+#[test]
+fn a_running_tail_is_woken_by_a_write() {
+    let world = World::new();
+    let settings = TailSettings { scan_interval: Duration::from_secs(3600), ..world.settings.clone() };
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    let (notices, told) = crossbeam_channel::unbounded();
+    world.append("before\n");
+    let tail = Tail::start(
+        settings,
+        &[],
+        move |input| sender.send(input).is_ok(),
+        move |notice| {
+            let _ = notices.send(notice);
+        },
+    )
+    .unwrap();
+    let limit = Duration::from_secs(60);
+    assert!(matches!(told.recv_timeout(limit).unwrap(), TailNotice::Following { .. }));
+    let line = || loop {
+        if let LogInput::Block(block) = receiver.recv_timeout(limit).expect("a block") {
+            return String::from_utf8(block.bytes.to_vec()).unwrap();
+        }
+    };
+    assert_eq!(line(), "before\n");
+    let stats = tail.stats();
+    // The second look is the one after watching began; the next would come in an hour.
+    while stats.looks.load(Relaxed) < 2 {
+        std::thread::yield_now();
+    }
+    world.append("after\n");
+    assert_eq!(line(), "after\n");
+    tail.stop().unwrap();
+}

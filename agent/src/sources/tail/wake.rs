@@ -1,0 +1,98 @@
+//! When to look again. Enters: folders in which something may happen. Leaves: wake-ups. A hint only: whoever gets none looks at
+//! the scan interval. It never reads a file.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::TailNotice;
+
+/// After a look that took t, the next one that an event asks for comes no sooner than this many t later: many files and many
+/// events cost at most a tenth of a processor.
+const REST: u32 = 9;
+/// And no sooner than this: lines that are written one by one are read together.
+const REST_MIN: Duration = Duration::from_millis(5);
+
+/// Waits.
+pub(super) struct Wake {
+    stopped: Receiver<()>,
+    events: Receiver<()>,
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+}
+
+impl Wake {
+    /// `stopped` is closed when the tail is to end.
+    pub(super) fn new(stopped: Receiver<()>, notice: &mut dyn FnMut(TailNotice)) -> Self {
+        // One is as good as many.
+        let (sender, events) = bounded(1);
+        let watcher = match notify::recommended_watcher(move |event| pass_on(&sender, &event)) {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                notice(TailNotice::NoWakeUp { why: error.to_string() });
+                None
+            }
+        };
+        Self { stopped, events, watcher, watched: BTreeSet::new() }
+    }
+
+    /// Watches these folders, and no others. True when one was not watched before.
+    pub(super) fn watch(&mut self, folders: BTreeSet<PathBuf>, notice: &mut dyn FnMut(TailNotice)) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
+        for gone in self.watched.difference(&folders) {
+            // It may be gone from the disk as well.
+            let _ = watcher.unwatch(gone);
+        }
+        let mut refused = None;
+        let watched = folders.into_iter().filter(|folder| {
+            if self.watched.contains(folder) {
+                return true;
+            }
+            match watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => true,
+                Err(error) => {
+                    // A folder that is not there yet is no news: the next look tries again.
+                    if folder.exists() {
+                        refused = Some(error.to_string());
+                    }
+                    false
+                }
+            }
+        });
+        let watched: BTreeSet<PathBuf> = watched.collect();
+        let fresh = !watched.is_subset(&self.watched);
+        self.watched = watched;
+        if let Some(why) = refused {
+            // Told once: from then on the interval does.
+            self.watcher = None;
+            notice(TailNotice::NoWakeUp { why });
+        }
+        fresh
+    }
+
+    /// Waits for an event, at most `most`; `took` is how long the last look took. False when the tail is to end.
+    pub(super) fn wait(&self, most: Duration, took: Duration) -> bool {
+        if most.is_zero() {
+            return !matches!(self.stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+        }
+        let rest = (took * REST).clamp(REST_MIN, most.max(REST_MIN));
+        match self.stopped.recv_timeout(rest) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return false,
+        }
+        select! {
+            recv(self.stopped) -> _ => false,
+            recv(self.events) -> _ => true,
+            default(most.saturating_sub(rest)) => true,
+        }
+    }
+}
+
+fn pass_on(sender: &Sender<()>, event: &notify::Result<Event>) {
+    // Our own reading is an event too. An error (the queue overflowed) is a reason to look.
+    if !matches!(event, Ok(Event { kind: EventKind::Access(_), .. })) {
+        // Full: a wake-up waits already.
+        let _ = sender.try_send(());
+    }
+}
