@@ -11,7 +11,10 @@ use super::{
     record::{DEPARTED, FileId, HEAD_BYTES, LIVE, Record},
 };
 use crate::{
-    sources::{Checkpoint, Origin, log::{LogBlock, LogFile}},
+    sources::{
+        Checkpoint, Origin,
+        log::{LogBlock, LogFile},
+    },
     units::Timestamp,
 };
 

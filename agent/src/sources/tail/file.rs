@@ -39,6 +39,8 @@ pub(super) struct Followed {
     read_at: u64,
     /// Size when it was last looked at.
     pub size: u64,
+    /// When it was last written to, as the file system says: seconds and nanoseconds.
+    written: (i64, i64),
     /// When it was last looked at and was whole.
     pub seen: Timestamp,
     /// When it last grew.
@@ -93,6 +95,7 @@ impl Followed {
             read_at: consumed.position.offset,
             consumed,
             size: metadata.len(),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
             seen: now,
             grew: now,
             gone: None,
@@ -125,13 +128,16 @@ impl Followed {
         common > 0 && first.get(..common) == self.first.get(..common)
     }
 
-    /// Looks at the size, and whether the bytes before the position are still there when there is something new.
+    /// Looks at the size, and whether the bytes before the position are still there when somebody wrote.
     pub(super) fn look(&mut self, now: Timestamp) -> io::Result<State> {
         let Some(file) = &self.file else { return Ok(State::AtEnd) };
-        let size = file.metadata()?.len();
-        if size < self.read_at || (size != self.size && !self.consumed.still_there(file)?) {
+        let metadata = file.metadata()?;
+        let (size, written) = (metadata.len(), (metadata.mtime(), metadata.mtime_nsec()));
+        let touched = size != self.size || written != self.written;
+        if size < self.read_at || (touched && !self.consumed.still_there(file)?) {
             return Ok(State::Truncated);
         }
+        self.written = written;
         if size != self.size {
             self.grew = now;
             self.ended = false;

@@ -5,6 +5,7 @@
 //! [`TailSettings::max_files`], and those that [`super::departed`] keeps.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     fs::{File, Metadata},
     io,
@@ -121,16 +122,13 @@ impl Follower {
     }
 
     /// New names: files that are known from before, copies, or new ones.
-    fn take_in(
-        &mut self,
-        found: BTreeMap<FileId, Found>,
-        now: Timestamp,
-        out: &mut Out<'_>,
-    ) -> Result<(), Stopped> {
+    fn take_in(&mut self, found: BTreeMap<FileId, Found>, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         self.copies.keep(|id| found.contains_key(&id));
         // Those that are known by their place go first: what is left of the records is free for copies and moved files.
-        let (known, others): (Vec<_>, Vec<_>) =
+        let (known, mut others): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(id, _)| self.departures.contains(&id.key()));
+        // A copy is never longer than the log that it is made of, and its name is.
+        others.sort_by_cached_key(|(_, found)| (Reverse(found.size), found.path.as_os_str().len()));
         for (id, found) in known.into_iter().chain(others) {
             if self.files.len() >= self.settings.max_files {
                 let max = self.settings.max_files;

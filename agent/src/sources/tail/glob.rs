@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub path: PathBuf,
     /// Of which group.
     pub group: usize,
+    /// Bytes.
+    pub size: u64,
 }
 
 impl Patterns {
@@ -75,7 +77,7 @@ pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String
                 match fs::metadata(&path) {
                     Ok(metadata) if metadata.is_file() => {
                         let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
-                        all.entry(id).or_insert(Found { path, group });
+                        all.entry(id).or_insert(Found { path, group, size: metadata.len() });
                     }
                     Ok(_) => {}
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -122,7 +124,8 @@ mod tests {
 
     #[test]
     fn folders_to_watch_are_the_fixed_part() {
-        let folders: Vec<_> = group(&["/var/log/*/x.log".into(), "/a.log".into(), "/var/l?g/x".into()], &[]).folders().collect();
+        let folders: Vec<_> =
+            group(&["/var/log/*/x.log".into(), "/a.log".into(), "/var/l?g/x".into()], &[]).folders().collect();
         assert_eq!(folders, [PathBuf::from("/var/log"), PathBuf::from("/"), PathBuf::from("/var")]);
     }
 
