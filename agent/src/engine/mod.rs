@@ -14,6 +14,6 @@ mod workers;
 
 pub use self::{
     rules::{LoadError, Rules},
-    session::{Outcome, Session, Sink},
+    session::{Outcome, Session, Sink, Told},
     workers::{Deliver, Shard, Workers},
 };
