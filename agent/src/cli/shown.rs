@@ -100,6 +100,11 @@ impl Screen {
     }
 }
 
+/// What was asked for, else the default.
+pub(super) fn format(asked: Option<Format>) -> Format {
+    asked.unwrap_or_else(default_format)
+}
+
 /// Text on a terminal, else JSON lines.
 pub(super) fn default_format() -> Format {
     if io::stdout().is_terminal() { Format::Text } else { Format::Jsonl }

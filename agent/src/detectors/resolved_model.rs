@@ -411,7 +411,9 @@ mod tests {
         let mut told = Vec::new();
         for call in &calls {
             let mut detector = ResolvedModel::new();
-            kept.iter().for_each(|(key, value)| detector.restore(key, value));
+            for (key, value) in &kept {
+                detector.restore(key, value);
+            }
             told.push(rules(&mut detector, call));
             detector.changes(&mut |change| {
                 assert_eq!(change.detector, detector_name());
@@ -439,8 +441,7 @@ mod tests {
         assert_eq!(changes, [(false, true), (true, false)]);
 
         let key = r#"["s","h","chat_completions","m"]"#;
-        let too_many =
-            format!(r#"{{"answers":[{}],"flapping":false}}"#, vec![r#"["x",1,1]"#; MAX_ANSWERS + 1].join(","));
+        let too_many = format!(r#"{{"answers":[{}],"flapping":false}}"#, [r#"["x",1,1]"#; MAX_ANSWERS + 1].join(","));
         for (key, value) in [
             ("no JSON", r#"{"answers":[["x",1,1]],"flapping":false}"#),
             (key, "{}"),

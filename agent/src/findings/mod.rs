@@ -30,6 +30,8 @@ pub use self::{
     shown::{host, identifier},
 };
 
+pub(crate) use self::fingerprint::hex;
+
 /// Longest text that a peer or a program may put into one field of a finding, in characters.
 const MAX_FIELD_CHARS: usize = 256;
 

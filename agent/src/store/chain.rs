@@ -61,7 +61,7 @@ pub(super) fn link(previous: &Hash, seq: u64, finding_id: &str, revision: u64, a
 
 /// In hexadecimal.
 pub(super) fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::findings::hex(hash, 2 * hash.len())
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// What an error of SQLite on this file means.
-    pub(super) fn sqlite(path: &Path, error: rusqlite::Error) -> Self {
+    pub(super) fn sqlite(path: &Path, error: &rusqlite::Error) -> Self {
         let path = path.to_owned();
         let reason = error.to_string();
         match error.sqlite_error_code() {
@@ -137,7 +137,7 @@ impl StoreError {
     }
 
     /// What an error of the file system means.
-    pub(super) fn file(path: &Path, reason: io::Error) -> Self {
+    pub(super) fn file(path: &Path, reason: &io::Error) -> Self {
         let path = path.to_owned();
         match reason.kind() {
             io::ErrorKind::NotFound => Self::Missing(path),

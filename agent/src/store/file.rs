@@ -29,7 +29,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Makes the folder (0700) and the file (0600) when they are missing, and takes the lock.
 pub(super) fn prepare(path: &Path) -> Result<Lock, StoreError> {
-    let failed = |error| StoreError::file(path, error);
+    let failed = |error| StoreError::file(path, &error);
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
@@ -46,7 +46,7 @@ pub(super) fn prepare(path: &Path) -> Result<Lock, StoreError> {
 /// A lock file of its own: closing any descriptor of the database itself would drop the locks that SQLite holds on it
 /// (sqlite.org/howtocorrupt.html, section 2.2).
 fn lock(path: &Path) -> Result<Lock, StoreError> {
-    let failed = |error| StoreError::file(path, error);
+    let failed = |error| StoreError::file(path, &error);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -87,7 +87,7 @@ pub(super) fn bytes(path: &Path) -> (u64, u64) {
 
 /// Can this file be read? Says why not in the words of the store.
 pub(super) fn readable(path: &Path) -> Result<(), StoreError> {
-    let is_file = File::open(path).and_then(|file| file.metadata()).map_err(|error| StoreError::file(path, error))?;
+    let is_file = File::open(path).and_then(|file| file.metadata()).map_err(|error| StoreError::file(path, &error))?;
     if is_file.is_file() {
         return Ok(());
     }

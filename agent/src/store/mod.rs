@@ -225,13 +225,13 @@ fn start(
     std::thread::Builder::new()
         .name("outflow-store".to_owned())
         .spawn(move || writer.run())
-        .map_err(|error| StoreError::file(path, error))
+        .map_err(|error| StoreError::file(path, &error))
 }
 
 /// Opens the database for its one writer.
 fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |error| StoreError::sqlite(path, error);
+    let failed = |error| StoreError::sqlite(path, &error);
     let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
     let found = schema::look(&db, path)?;

@@ -63,7 +63,7 @@ impl StoreReader {
     /// Opens a store for reading.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         file::readable(path)?;
-        let failed = |error| StoreError::sqlite(path, error);
+        let failed = |error| StoreError::sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(failed)?;
         db.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(failed)?;
@@ -111,7 +111,7 @@ impl StoreReader {
             .db
             .query_row("SELECT payload FROM finding WHERE id = ?1", [id], |row| row.get(0))
             .optional()
-            .map_err(|error| self.failed(error))?;
+            .map_err(|error| self.failed(&error))?;
         payload.map(|payload| self.finding_of(&payload)).transpose()
     }
 
@@ -212,7 +212,7 @@ impl StoreReader {
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StoreError> {
         let rows = || self.db.prepare_cached(sql)?.query_map(values, read)?.collect::<rusqlite::Result<_>>();
-        rows().map_err(|error| self.failed(error))
+        rows().map_err(|error| self.failed(&error))
     }
 
     fn finding_of(&self, payload: &str) -> Result<Finding, StoreError> {
@@ -220,7 +220,7 @@ impl StoreReader {
             .map_err(|error| StoreError::Finding { path: self.path.clone(), reason: error.to_string() })
     }
 
-    pub(super) fn failed(&self, error: rusqlite::Error) -> StoreError {
+    pub(super) fn failed(&self, error: &rusqlite::Error) -> StoreError {
         StoreError::sqlite(&self.path, error)
     }
 }

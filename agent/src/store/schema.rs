@@ -65,7 +65,7 @@ pub(super) fn current() -> i64 {
 
 /// Looks at a database without changing it. A newer or a foreign one is refused.
 pub(super) fn look(db: &Connection, path: &Path) -> Result<Found, StoreError> {
-    let failed = |error| StoreError::sqlite(path, error);
+    let failed = |error| StoreError::sqlite(path, &error);
     let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed);
     let version = number("user_version")?;
     let objects: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
@@ -93,7 +93,7 @@ pub(super) fn migrate(db: &mut Connection, path: &Path, found: Found) -> Result<
             change.pragma_update(None, "user_version", version)?;
             change.commit()
         };
-        step().map_err(|error| StoreError::sqlite(path, error))?;
+        step().map_err(|error| StoreError::sqlite(path, &error))?;
     }
     Ok(())
 }

@@ -33,6 +33,13 @@ pub(super) struct Pending {
     pub(super) answer: Sender<Result<(), StoreError>>,
 }
 
+impl Pending {
+    fn answer(self, result: Result<(), StoreError>) {
+        // Nobody may care for this receipt.
+        let _ = self.answer.send(result);
+    }
+}
+
 /// What else the writer does, besides batches.
 pub(super) enum Request {
     /// Cut the revisions that are due.
@@ -117,7 +124,9 @@ impl Writer {
         let _ = self.fold();
         let closers = std::mem::take(&mut self.closers);
         drop(self);
-        closers.into_iter().for_each(|closer| drop(closer.send(Ok(0))));
+        for closer in closers {
+            let _ = closer.send(Ok(0));
+        }
     }
 
     /// Commits these batches and, with `gather`, what waits behind them. All are answered when it comes back.
@@ -132,7 +141,7 @@ impl Writer {
                 Ok(rows) => {
                     self.shared.size(file::bytes(&self.path));
                     self.shared.committed(rows);
-                    group.drain(..).for_each(|pending| answer(pending, Ok(())));
+                    group.drain(..).for_each(|pending| pending.answer(Ok(())));
                 }
                 Err(error) if error.is_passing() => {
                     self.shared.full(&error);
@@ -140,7 +149,9 @@ impl Writer {
                     let refused: Vec<Pending> = group.extract_if(.., |pending| !waits(pending)).collect();
                     let live = refused.iter().filter(|pending| pending.when_full == WhenFull::Fail).count();
                     self.shared.refused(live);
-                    refused.into_iter().for_each(|pending| answer(pending, Err(error.clone())));
+                    for pending in refused {
+                        pending.answer(Err(error.clone()));
+                    }
                     if !group.is_empty() {
                         self.wait(pause);
                         pause = LONGEST_PAUSE.min(pause * 2);
@@ -148,7 +159,7 @@ impl Writer {
                 }
                 // One of them cannot be written at all; the others are not to suffer for it.
                 Err(_) if group.len() > 1 => group.drain(..).for_each(|alone| self.commit(vec![alone], false)),
-                Err(error) => group.drain(..).for_each(|pending| answer(pending, Err(error.clone()))),
+                Err(error) => group.drain(..).for_each(|pending| pending.answer(Err(error.clone()))),
             }
         }
     }
@@ -261,18 +272,13 @@ impl Writer {
     fn fold(&self) -> Result<(), StoreError> {
         let folded = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         self.shared.size(file::bytes(&self.path));
-        folded.map_err(|error| StoreError::sqlite(&self.path, error))
+        folded.map_err(|error| StoreError::sqlite(&self.path, &error))
     }
 }
 
 fn told(path: &std::path::Path, failure: Failure) -> StoreError {
     match failure {
-        Failure::Sqlite(error) => StoreError::sqlite(path, error),
+        Failure::Sqlite(error) => StoreError::sqlite(path, &error),
         Failure::Json(error) => StoreError::Finding { path: path.to_owned(), reason: error.to_string() },
     }
-}
-
-fn answer(pending: Pending, result: Result<(), StoreError>) {
-    // Nobody may care for this receipt.
-    let _ = pending.answer.send(result);
 }
