@@ -185,7 +185,7 @@ fn an_erased_finding_leaves_tombstones_and_goes_on_behind_them() {
     let reader = store.reader().unwrap();
     assert_eq!(whole(&reader), Whole { revisions: 3, erased: 2, head });
     assert_eq!(reader.finding(&secret.finding_id).unwrap(), None);
-    assert_eq!(reader.ids(&secret.finding_id[..8], 9).unwrap(), [secret.finding_id.clone()]);
+    assert_eq!(reader.ids(&secret.finding_id[..8], 9).unwrap(), std::slice::from_ref(&secret.finding_id));
     for file in ["", "-wal"] {
         let bytes = std::fs::read(file::beside(&place(&folder), file)).unwrap();
         assert_eq!(memchr::memmem::find(&bytes, b"marker-of-a"), None, "what was erased is still in the file {file:?}");

@@ -50,7 +50,7 @@ fn a_full_store_makes_files_wait_refuses_live_sources_and_recovers_by_itself() {
         assert_eq!(store.erase(id).unwrap(), 1);
     }
     waiting.wait().unwrap();
-    let live_kept = live.into_iter().flatten().map(Receipt::wait).filter(Result::is_ok).count();
+    let live_kept = live.into_iter().flatten().filter_map(|receipt| receipt.wait().ok()).count();
     let stats = store.stats();
     assert_eq!((stats.full_since, stats.full_because), (None, None));
     assert_eq!(stats.refused, 5 - live_kept as u64);

@@ -231,8 +231,12 @@ fn play(steps: &[Step]) {
         match step {
             Step::Batches(batches) => {
                 let receipts: Vec<_> = batches.iter().map(|small| store.submit(make(small, now)).unwrap()).collect();
-                receipts.into_iter().for_each(|receipt| receipt.wait().unwrap());
-                batches.iter().for_each(|small| model.batch(small, now));
+                for receipt in receipts {
+                    receipt.wait().unwrap();
+                }
+                for small in batches {
+                    model.batch(small, now);
+                }
             }
             Step::CutDue => {
                 let due = |row: &Row| row.told_at.is_none_or(|told| told + INTERVAL <= now);
