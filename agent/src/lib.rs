@@ -15,6 +15,8 @@ pub mod detectors; // 4  calls become hits: Hit
 
 pub mod findings; // 5  hits become facts that may leave the host: Finding
 
+pub mod store; // 6  what was found becomes durable: rows, and an outbox for the sinks
+
 // Beside the river.
 pub mod cli;
 pub mod clock;

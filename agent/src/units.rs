@@ -15,6 +15,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// Reads RFC 3339, as [`rfc3339`](Self::rfc3339) writes it or with another offset. `None`: it is none, or before 1970.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(time.as_nanosecond()).ok().map(Self)
+    }
+
     /// RFC 3339 in UTC with milliseconds, as every output writes times.
     pub fn rfc3339(self) -> String {
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -96,5 +102,9 @@ mod tests {
     #[test]
     fn times_are_rfc3339() {
         assert_eq!(Timestamp(1_795_392_000_123_456_789).rfc3339(), "2026-11-23T00:00:00.123Z");
+        assert_eq!(Timestamp::parse("2026-11-23T02:00:00.123+02:00"), Some(Timestamp(1_795_392_000_123_000_000)));
+        for no_time in ["", "2026-11-23", "1969-12-31T23:59:59Z"] {
+            assert_eq!(Timestamp::parse(no_time), None, "{no_time}");
+        }
     }
 }

@@ -6,3 +6,4 @@ mod cli;
 mod conformance;
 mod recorded_facts;
 mod schema;
+mod store;

@@ -9,7 +9,7 @@ use outflow::{
         Detector, Hit, Leak, Side, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
     },
     exchange::{Api, Exchange, Leaves, Prices, Usage, View, cost::Catalogue},
-    findings::{Finding, Findings, FingerprintKey, finding_schema},
+    findings::{Finding, Findings, FingerprintKey, Maker, finding_schema},
     rules::{ModelRules, RuleSource, ScanRule},
     sources::{Origin, StreamId},
     units::{Severity, Timestamp},
@@ -83,14 +83,17 @@ fn every_kind() -> Vec<Finding> {
         exchange("gpt-4o", "gpt-4o-mini"),
         stream,
     ];
-    let mut findings = Findings::new(FingerprintKey::new([1; 32]), 60_000_000_000);
+    let maker = Maker::new(FingerprintKey::new([1; 32]));
+    let mut findings = Findings::new(60_000_000_000);
     let mut told = Vec::new();
     for call in &calls {
         let cost = prices.price(call);
-        let mut record = |hit: Hit<'_>| told.extend(findings.record(&hit, call.started_at, cost.as_ref()));
+        let mut seen = Vec::new();
+        let mut record = |hit: Hit<'_>| seen.push(maker.occurrence(&hit, call.started_at, cost.as_ref()));
         pinning.inspect(call, &mut record);
         resolved.inspect(call, &mut record);
         untracked.inspect(call, &mut record);
+        told.extend(findings.count(seen, call.started_at));
     }
     let rule = ScanRule {
         id: "pii.email".into(),
@@ -114,7 +117,8 @@ fn every_kind() -> Vec<Finding> {
             path: "$.input",
             exchange: call,
         };
-        told.extend(findings.record(&Hit::Leak(leak), call.started_at, prices.price(call).as_ref()));
+        let seen = maker.occurrence(&Hit::Leak(leak), call.started_at, prices.price(call).as_ref());
+        told.extend(findings.count(vec![seen], call.started_at));
     }
     told.extend(findings.finish());
     told

@@ -10,13 +10,17 @@ use crate::rules::RuleSource;
 #[cfg(feature = "tap")]
 mod cgroup;
 pub mod doctor;
+pub mod findings;
 pub mod output;
 pub mod replay;
 pub mod rules;
 mod shown;
+mod since;
 pub mod state;
+mod stored;
 #[cfg(feature = "tap")]
 pub mod tap;
+pub mod verify;
 
 /// Shows what leaves this host for LLM vendors: leaked data, models that can change under you, money running away.
 #[derive(Debug, Parser)]
@@ -31,8 +35,10 @@ enum Command {
     #[cfg(feature = "tap")]
     Tap(tap::Args),
     Replay(replay::Args),
+    Findings(findings::Args),
     Rules(rules::Args),
     Doctor(doctor::Args),
+    Verify(verify::Args),
 }
 
 /// How standard output is written.
@@ -63,6 +69,8 @@ impl RuleArgs {
 pub mod exit {
     /// Findings at or above `--fail-on`.
     pub const FINDINGS: u8 = 1;
+    /// The chain of the store does not verify.
+    pub const BROKEN: u8 = 1;
     /// Usage or configuration error.
     pub const USAGE: u8 = 2;
     /// Input was incomplete; wins over [`FINDINGS`].
@@ -77,8 +85,10 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "tap")]
         Command::Tap(args) => tap::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Findings(args) => findings::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Verify(args) => verify::run(&args),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("outflow: {error:#}");

@@ -16,6 +16,7 @@ mod summary;
 mod text;
 
 pub use self::summary::{FindingCount, Loss, ModelSpend, NotCopied, Summary};
+pub(super) use self::text::wrapped;
 use self::{summary::Tally, text::Text};
 
 /// Prints calls and findings as they happen, and keeps count for the summary.

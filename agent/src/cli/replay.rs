@@ -11,16 +11,17 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{Format, RuleArgs, exit, shown::Shown, state};
+use super::{Format, RuleArgs, exit, shown::Shown, stored::StoreArgs};
 use crate::{
     assembly::{Assembled, Assembler, Limits},
-    engine::{Rules, Session, Shard},
+    engine::{Rules, Shard},
     exchange::{Correlator, Exchange},
     rules::VendorTable,
     sources::{
         Input, StreamId,
         replay::{Options, Record, ReplayError},
     },
+    store::WhenFull,
     units::{Severity, Timestamp},
 };
 
@@ -51,6 +52,8 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "SEVERITY", conflicts_with = "facts")]
     fail_on: Option<Severity>,
     #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
     rules: RuleArgs,
 }
 
@@ -63,7 +66,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = Rules::load(&args.rules.source(), &[])?;
     let shown = Shown::standard(args.format);
-    let session = Arc::new(Session::new(&rules, state::key_for_session()?, shown.sink()));
+    let stored = args.store.open()?;
+    let session = Arc::new(stored.session(&rules, &shown, WhenFull::Wait)?);
     let mut shard = Shard::new(&rules, Arc::clone(&session))?;
     for inputs in inputs(args) {
         for input in inputs? {

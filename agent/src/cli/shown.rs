@@ -1,5 +1,6 @@
 //! The printer as a session writes to it: shared, because the workers print while the command still has to add the summary.
-//! Enters: calls and findings. Leaves: the same, printed.
+//! Enters: calls with the occurrences found in them. Leaves: calls and findings, printed; a finding that repeats is told at most once
+//! an interval.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -12,19 +13,27 @@ use super::{
 };
 use crate::{
     assembly::AnomalyKind,
-    engine::{Outcome, Sink},
-    exchange::{Cost, Exchange},
-    findings::Finding,
+    engine::{Outcome, Sink, Told},
+    exchange::Subject,
+    findings::{Findings, UPDATE_INTERVAL_NS},
 };
 
 /// A printer that the session and the command share.
 #[derive(Clone)]
-pub(super) struct Shown(Arc<Mutex<Printer<Box<dyn Write + Send>>>>);
+pub(super) struct Shown(Arc<Mutex<Screen>>);
+
+struct Screen {
+    printer: Printer<Box<dyn Write + Send>>,
+    findings: Findings,
+    /// A write failed: what follows would stand behind a hole.
+    failed: bool,
+}
 
 impl Shown {
     /// Prints to `out`.
     pub(super) fn new(out: Box<dyn Write + Send>, format: Format, colour: bool) -> Self {
-        Self(Arc::new(Mutex::new(Printer::new(out, format, colour))))
+        let printer = Printer::new(out, format, colour);
+        Self(Arc::new(Mutex::new(Screen { printer, findings: Findings::new(UPDATE_INTERVAL_NS), failed: false })))
     }
 
     /// Prints to standard output: without a format, text on a terminal and JSON lines into a pipe.
@@ -49,29 +58,51 @@ impl Shown {
         let read = outcome.anomalies.iter().map(|(kind, count)| (anomaly(*kind), *count));
         let unscanned = (outcome.unscanned > 0).then_some(("text that the scanner refused", outcome.unscanned));
         losses.extend(read.chain(unscanned).map(|(reason, calls)| Loss { reason: reason.to_owned(), calls, bytes: 0 }));
-        self.lock().summary(losses, not_copied)
+        self.lock().printer.summary(losses, not_copied)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Printer<Box<dyn Write + Send>>> {
+    fn lock(&self) -> MutexGuard<'_, Screen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Sink for Shown {
-    fn exchange(&mut self, exchange: &Exchange, cost: Option<&Cost>) -> io::Result<()> {
-        let mut printer = self.lock();
-        printer.exchange(exchange, cost).and_then(|()| still_read(&printer))
+    fn told(&mut self, told: Told<'_>) -> io::Result<()> {
+        let mut screen = self.lock();
+        let result = screen.told(told).and_then(|()| screen.still_read());
+        screen.failed = result.is_err();
+        result
     }
 
-    fn finding(&mut self, finding: &Finding) -> io::Result<()> {
-        let mut printer = self.lock();
-        printer.finding(finding).and_then(|()| still_read(&printer))
+    fn finish(&mut self) -> io::Result<()> {
+        let mut screen = self.lock();
+        if screen.failed { Ok(()) } else { screen.finish() }
     }
 }
 
-/// A printer goes quiet when its reader is gone; the session has to know, so that nobody works for nobody.
-fn still_read(printer: &Printer<Box<dyn Write + Send>>) -> io::Result<()> {
-    if printer.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+impl Screen {
+    fn told(&mut self, told: Told<'_>) -> io::Result<()> {
+        match told.subject {
+            Subject::Exchange(exchange) => self.printer.exchange(exchange, told.cost)?,
+        }
+        let news = self.findings.count(told.findings, told.subject.at());
+        news.iter().try_for_each(|finding| self.printer.finding(finding))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.findings.finish().iter().try_for_each(|finding| self.printer.finding(finding))?;
+        self.still_read()
+    }
+
+    /// A printer goes quiet when its reader is gone; the session has to know, so that nobody works for nobody.
+    fn still_read(&self) -> io::Result<()> {
+        if self.printer.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+}
+
+/// What was asked for, else the default.
+pub(super) fn format(asked: Option<Format>) -> Format {
+    asked.unwrap_or_else(default_format)
 }
 
 /// Text on a terminal, else JSON lines.

@@ -1,4 +1,4 @@
-//! The state folder and what is kept there. Enters: environment, files. Leaves: the folder's path and the fingerprint key. The
+//! The state folder and what is kept there. Enters: environment, files. Leaves: the folder's path, the store's, and the fingerprint key. The
 //! key is created once, readable by its owner alone, and never printed.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::findings::FingerprintKey;
+use crate::{findings::FingerprintKey, store::STORE_FILE};
 
 /// Name of the key file in the state folder.
 const KEY_FILE: &str = "fingerprint.key";
@@ -23,6 +23,11 @@ const MAX_KEY_FILE_BYTES: u64 = 4096;
 /// `~/.local/state/outflow`. `None` when none of these is set.
 pub fn folder() -> Option<PathBuf> {
     folder_of(&|name| std::env::var_os(name), rustix::process::geteuid().is_root())
+}
+
+/// Where the store is kept, when nobody names another place.
+pub fn store() -> Option<PathBuf> {
+    folder().map(|folder| folder.join(STORE_FILE))
 }
 
 fn folder_of(variable: &dyn Fn(&str) -> Option<OsString>, is_root: bool) -> Option<PathBuf> {

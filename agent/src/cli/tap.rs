@@ -26,18 +26,19 @@ use super::{
     Format, RuleArgs, cgroup, exit,
     output::{Loss, NotCopied},
     shown::Shown,
-    state,
+    stored::StoreArgs,
 };
 use crate::{
-    engine::{Outcome, Rules, Session, Workers},
+    engine::{Outcome, Rules, Workers},
     sources::tap::{Ledger, Notice, Scope, Settings, Tap, TapError, loader_choice},
+    store::WhenFull,
     units::Severity,
 };
 
 /// Runs a command and shows what it, and only it and its children, sends to LLM vendors
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  outflow tap -- python app.py\n  outflow tap --format jsonl -o calls.jsonl -- ./agent.sh\n  outflow tap --pid 4242"
+    after_help = "Examples:\n  outflow tap -- python app.py\n  outflow tap --format jsonl -o calls.jsonl -- ./agent.sh\n  outflow tap --pid 4242\n  outflow tap --store findings.db -- ./agent.sh"
 )]
 pub struct Args {
     /// Tap a running process and what it starts from now on (may be given more than once)
@@ -49,6 +50,8 @@ pub struct Args {
     /// Further vendor host: llm.example.com or *.example.com (may be given more than once)
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(flatten)]
     rules: RuleArgs,
     /// How to write [default: text on a terminal, else jsonl]
@@ -87,7 +90,8 @@ async fn tap(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let rules = Rules::load(&args.rules.source(), &args.host)?;
     let shown = open_output(args)?;
-    let session = Arc::new(Session::new(&rules, state::key_for_session()?, shown.sink()));
+    let stored = args.store.open()?;
+    let session = Arc::new(stored.session(&rules, &shown, WhenFull::Fail)?);
     let workers = Workers::start(&rules, &session, std::thread::available_parallelism().map_or(1, usize::from))?;
 
     // Before anything starts, so that no signal meets the default action.
@@ -141,7 +145,8 @@ async fn tap(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::default(),
         result => result.context("cannot write the output")?,
     };
-    let (losses, not_copied) = told(&ledger);
+    let (mut losses, not_copied) = told(&ledger);
+    losses.extend(stored.losses());
     let incomplete = !losses.is_empty() || outcome.is_incomplete() || refused.load(Ordering::Relaxed) > 0;
     shown.summary(losses, not_copied, &outcome).context("cannot write the output")?;
     Ok(exit_code(args.fail_on, outcome.worst, incomplete, status))

@@ -3,11 +3,11 @@
 //! `model.flapping` (it goes back and forth). It never alarms on `system_fingerprint`: one pinned snapshot had 39 values.
 //!
 //! State: for each (service, host, api, requested id) the ids that answered, in a table of [`MAX_TRACKED`] entries with at
-//! most [`MAX_ANSWERS`] ids each; the least recently used entry goes first.
+//! most [`MAX_ANSWERS`] ids each; the least recently used entry goes first. The state survives a restart, a key an entry (`state.rs`).
 
 use serde_json::json;
 
-use super::{Behaviour, Detector, Hit};
+use super::{Behaviour, Detector, Hit, StateChange};
 use crate::{
     exchange::{Api, Exchange},
     lru::Lru,
@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod identity;
+mod state;
 
 use identity::{Identity, is_same_model};
 
@@ -34,6 +35,8 @@ const FLAPPING_NS: u64 = 60 * 60 * 1_000_000_000;
 #[derive(Debug)]
 pub struct ResolvedModel {
     tracked: Lru<Key, Track>,
+    /// Keys whose entry changed, or went, since somebody asked. As bounded as the table.
+    changed: Lru<Key, ()>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +72,7 @@ enum Change {
 impl ResolvedModel {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { tracked: Lru::new(MAX_TRACKED) }
+        Self { tracked: Lru::new(MAX_TRACKED), changed: Lru::new(MAX_TRACKED) }
     }
 }
 
@@ -80,6 +83,10 @@ impl Default for ResolvedModel {
 }
 
 impl Detector for ResolvedModel {
+    fn name(&self) -> &'static str {
+        state::NAME
+    }
+
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
         // An error names no model that worked, and a view with holes may name half of one.
         if exchange.status != Some(200) || exchange.error.is_some() || !exchange.view.complete {
@@ -114,13 +121,29 @@ impl Detector for ResolvedModel {
             Change::Flapping { from } => emit(Hit::Behaviour(flapping(exchange, requested, &from, resolved))),
         }
     }
+
+    fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
+        while let Some((key, ())) = self.changed.pop() {
+            let value = self.tracked.touch(&key).map(|track| state::value(track));
+            emit(StateChange { detector: state::NAME, key: state::key(&key), value });
+        }
+    }
+
+    fn restore(&mut self, key: &str, value: &str) {
+        if let (Some(key), Some(track)) = (state::read_key(key), state::read_value(value)) {
+            self.tracked.insert(key, track);
+        }
+    }
 }
 
 impl ResolvedModel {
     fn track(&mut self, key: Key, id: String, at: Timestamp) -> Change {
+        self.changed.insert(key.clone(), ());
         let Some(track) = self.tracked.touch(&key) else {
             let answers = vec![Answer { id, calls: 1, last_at: at }];
-            self.tracked.insert(key, Track { answers, flapping: false });
+            if let Some((gone, _)) = self.tracked.insert(key, Track { answers, flapping: false }) {
+                self.changed.insert(gone, ());
+            }
             return Change::None;
         };
         track.see(id, at)
@@ -364,5 +387,69 @@ mod tests {
         for exchange in cases {
             assert_eq!(rules(&mut detector, &exchange), [""; 0]);
         }
+    }
+
+    #[test]
+    fn what_it_knows_survives_a_restart() {
+        let calls: Vec<Exchange> = (0..40)
+            .map(|minute| {
+                let resolved = ["gpt-4o-2024-08-06", "gpt-4o-2024-11-20", "gpt-4o-2024-08-06"][minute as usize / 5 % 3];
+                let mut call = call("openai", "gpt-4o", resolved, minute * 7);
+                call.origin = std::sync::Arc::new(crate::sources::Origin {
+                    service: format!("\"{}\" ü", minute % 2),
+                    ..(*call.origin).clone()
+                });
+                call
+            })
+            .collect();
+        let mut never_stopped = ResolvedModel::new();
+        let expected: Vec<_> = calls.iter().map(|call| rules(&mut never_stopped, call)).collect();
+        assert!(expected.iter().flatten().any(|hit| hit.starts_with("model.flapping")), "{expected:?}");
+
+        // Stopped after every call: only what it emitted is known afterwards.
+        let mut kept: Vec<(String, String)> = Vec::new();
+        let mut told = Vec::new();
+        for call in &calls {
+            let mut detector = ResolvedModel::new();
+            for (key, value) in &kept {
+                detector.restore(key, value);
+            }
+            told.push(rules(&mut detector, call));
+            detector.changes(&mut |change| {
+                assert_eq!(change.detector, detector_name());
+                kept.retain(|(key, _)| *key != change.key);
+                kept.extend(change.value.map(|value| (change.key, value)));
+            });
+            detector.changes(&mut |change| panic!("told twice: {change:?}"));
+        }
+        assert_eq!((told, kept.len()), (expected, 2));
+    }
+
+    fn detector_name() -> &'static str {
+        ResolvedModel::new().name()
+    }
+
+    #[test]
+    fn an_entry_that_had_to_go_is_forgotten_and_nonsense_is_ignored() {
+        let mut detector = ResolvedModel::new();
+        detector.tracked = Lru::new(1);
+        for model in ["a-1", "b-1"] {
+            rules(&mut detector, &call("openai", model, &format!("{model}-2024-08-06"), 0));
+        }
+        let mut changes = Vec::new();
+        detector.changes(&mut |change| changes.push((change.key.contains("a-1"), change.value.is_some())));
+        assert_eq!(changes, [(false, true), (true, false)]);
+
+        let key = r#"["s","h","chat_completions","m"]"#;
+        let too_many = format!(r#"{{"answers":[{}],"flapping":false}}"#, [r#"["x",1,1]"#; MAX_ANSWERS + 1].join(","));
+        for (key, value) in [
+            ("no JSON", r#"{"answers":[["x",1,1]],"flapping":false}"#),
+            (key, "{}"),
+            (key, r#"{"answers":[],"flapping":false}"#),
+            (key, too_many.as_str()),
+        ] {
+            detector.restore(key, value);
+        }
+        assert_eq!(detector.tracked.len(), 1);
     }
 }

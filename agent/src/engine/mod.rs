@@ -2,18 +2,20 @@
 //!
 //! ```text
 //!   source ──Input──► worker 0   assembly ► exchange ► scan ─┐
-//!          ──Input──► worker 1   assembly ► exchange ► scan ─┼──► session: behaviour detectors ► findings ► output
+//!          ──Input──► worker 1   assembly ► exchange ► scan ─┼──► session: behaviour detectors ► findings ► sink
 //!              by connection     (one thread each)           ─┘    (one lock, taken once an exchange)
 //! ```
 //! What is heavy and needs only one connection runs in the workers without locks. What compares calls with one another (a
-//! model that changed, a finding that repeats) sees all calls of all connections in one place.
+//! model that changed, a finding that repeats) sees all calls of all connections in one place. A sink prints ([`crate::cli`]), keeps ([`Durable`]) or both.
 
+mod durable;
 mod rules;
 mod session;
 mod workers;
 
 pub use self::{
+    durable::{Both, Durable},
     rules::{LoadError, Rules},
-    session::{Outcome, Session, Sink},
+    session::{Outcome, Session, Sink, Told},
     workers::{Deliver, Shard, Workers},
 };

@@ -1,5 +1,5 @@
 //! The one place that sees all calls of all connections. Enters: an exchange with the leaks that a worker found in it. Leaves:
-//! what the output writes. Never sees raw input.
+//! what the sinks are told. Never sees raw input.
 
 use std::{
     collections::BTreeMap,
@@ -10,18 +10,34 @@ use std::{
 use super::Rules;
 use crate::{
     assembly::AnomalyKind,
-    detectors::{Detector, Hit, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend},
-    exchange::{Catalogue, Cost, Exchange, Prices as _},
-    findings::{Finding, Findings, FingerprintKey, UPDATE_INTERVAL_NS},
+    detectors::{
+        Detector, Hit, StateChange, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
+    },
+    exchange::{Catalogue, Cost, Exchange, Prices as _, Subject},
+    findings::{Finding, FingerprintKey, Maker},
     units::Severity,
 };
 
 /// Where calls and findings go as they happen.
 pub trait Sink: Send {
-    /// A call; its findings follow.
-    fn exchange(&mut self, exchange: &Exchange, cost: Option<&Cost>) -> io::Result<()>;
-    /// A finding, or a new revision of one.
-    fn finding(&mut self, finding: &Finding) -> io::Result<()>;
+    /// One subject with everything that was found in it, so that it can be kept together.
+    fn told(&mut self, told: Told<'_>) -> io::Result<()>;
+
+    /// The session is over: what is held back goes out. Called once, also after a [`told`](Self::told) that failed.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+/// What a session has to say about one subject.
+#[derive(Clone, Debug)]
+pub struct Told<'a> {
+    /// The call.
+    pub subject: Subject<'a>,
+    /// What it cost, when somebody knows.
+    pub cost: Option<&'a Cost>,
+    /// What was found in it, an occurrence each: nothing is counted yet.
+    pub findings: Vec<Finding>,
+    /// What detectors learned from it.
+    pub states: Vec<StateChange>,
 }
 
 /// What a session knows at its end, besides what it told.
@@ -45,15 +61,15 @@ impl Outcome {
 /// Shared by the workers.
 pub struct Session {
     prices: Arc<Catalogue>,
+    maker: Maker,
     inner: Mutex<Inner>,
 }
 
 struct Inner {
     detectors: Vec<Box<dyn Detector + Send>>,
-    findings: Findings,
     sink: Box<dyn Sink>,
     outcome: Outcome,
-    /// The first write that failed; after it nothing more is written.
+    /// The first write that failed; after it nothing more is told.
     failed: Option<io::Error>,
 }
 
@@ -65,33 +81,41 @@ impl Session {
             Box::new(ResolvedModel::new()),
             Box::new(UntrackedSpend::new(Arc::clone(&rules.prices) as _)),
         ];
-        let findings = Findings::new(key, UPDATE_INTERVAL_NS);
-        let inner = Inner { detectors, findings, sink, outcome: Outcome::default(), failed: None };
-        Self { prices: Arc::clone(&rules.prices), inner: Mutex::new(inner) }
+        let inner = Inner { detectors, sink, outcome: Outcome::default(), failed: None };
+        Self { prices: Arc::clone(&rules.prices), maker: Maker::new(key), inner: Mutex::new(inner) }
+    }
+
+    /// Gives the detectors back what they knew: `known` has the keys and values of the detector of a name, in the order in which
+    /// they were told.
+    pub fn restore<E>(&self, mut known: impl FnMut(&'static str) -> Result<Vec<(String, String)>, E>) -> Result<(), E> {
+        let mut inner = self.lock();
+        for detector in inner.detectors.iter_mut().filter(|detector| !detector.name().is_empty()) {
+            for (key, value) in known(detector.name())? {
+                detector.restore(&key, &value);
+            }
+        }
+        Ok(())
     }
 
     /// Takes in one exchange and the leaks found in it. False when the output cannot be written any more.
     pub fn record(&self, exchange: &Exchange, leaks: &[Hit<'_>]) -> bool {
         let cost = self.prices.price(exchange);
+        let occurrence = |hit: &Hit<'_>| self.maker.occurrence(hit, exchange.ended_at, cost.as_ref());
+        // Masking is the work here, and needs no lock.
+        let mut findings: Vec<Finding> = leaks.iter().map(occurrence).collect();
+        let mut states = Vec::new();
         let mut inner = self.lock();
-        let Inner { detectors, findings, sink, outcome, failed } = &mut *inner;
+        let Inner { detectors, sink, outcome, failed } = &mut *inner;
         if failed.is_some() {
             return false;
         }
-        let mut news = Vec::new();
-        let mut hit = |hit: &Hit<'_>| {
-            outcome.worst = outcome.worst.max(Some(severity(hit)));
-            news.extend(findings.record(hit, exchange.ended_at, cost.as_ref()));
-        };
-        leaks.iter().for_each(&mut hit);
         for detector in detectors {
-            detector.inspect(exchange, &mut |found| hit(&found));
+            detector.inspect(exchange, &mut |hit| findings.push(occurrence(&hit)));
+            detector.changes(&mut |change| states.push(change));
         }
-        news.extend(findings.take_evicted());
-        let written = sink
-            .exchange(exchange, cost.as_ref())
-            .and_then(|()| news.iter().try_for_each(|finding| sink.finding(finding)));
-        *failed = written.err();
+        outcome.worst = findings.iter().map(|finding| Some(finding.severity)).fold(outcome.worst, Option::max);
+        let subject = Subject::Exchange(exchange);
+        *failed = sink.told(Told { subject, cost: cost.as_ref(), findings, states }).err();
         failed.is_none()
     }
 
@@ -105,27 +129,18 @@ impl Session {
         self.lock().outcome.unscanned += blocks;
     }
 
-    /// Writes the last revisions and says how it went; an error is the first write that failed.
+    /// Lets the sink finish, whatever happened before, and says how it went; an error is the first write that failed.
     pub fn finish(&self) -> io::Result<Outcome> {
         let mut inner = self.lock();
-        if let Some(error) = inner.failed.take() {
-            return Err(error);
+        let finished = inner.sink.finish();
+        match inner.failed.take() {
+            Some(error) => Err(error),
+            None => finished.map(|()| inner.outcome.clone()),
         }
-        for finding in inner.findings.finish() {
-            inner.sink.finding(&finding)?;
-        }
-        Ok(inner.outcome.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Counts of a worker that panicked are still counts.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn severity(hit: &Hit<'_>) -> Severity {
-    match hit {
-        Hit::Leak(leak) => leak.rule.severity,
-        Hit::Behaviour(behaviour) => behaviour.severity,
     }
 }

@@ -50,6 +50,15 @@ impl CostSource {
     }
 }
 
+/// The vendor bills the call, and nobody knows how much.
+pub fn is_unpriced(exchange: &Exchange, cost: Option<&Cost>) -> bool {
+    let answered = exchange.status.is_some_and(|status| status < 400);
+    let counted = exchange.usage.input_tokens.is_some() || exchange.usage.output_tokens.is_some();
+    // Counting tokens is free; a call without a model (a list of files) has no token price.
+    let billed = exchange.api != Api::CountTokens && (counted || exchange.request_model.is_some());
+    cost.is_none() && answered && billed
+}
+
 /// Knows what calls cost.
 pub trait Prices {
     /// What the call cost; `None` when nobody knows.

@@ -30,7 +30,7 @@ mod tests;
 mod text;
 mod usage;
 
-pub use self::cost::{Catalogue, Cost, CostSource, Prices};
+pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
 #[derive(Clone, Debug)]
@@ -91,6 +91,22 @@ pub struct Exchange {
     pub response_text: Leaves,
     /// How complete our view was.
     pub view: View,
+}
+
+/// What a detector looks at, and what a finding is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// One call to an LLM vendor.
+    Exchange(&'a Exchange),
+}
+
+impl Subject<'_> {
+    /// When it was over.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Exchange(exchange) => exchange.ended_at,
+        }
+    }
 }
 
 /// Tokens by kind. `None` is "the wire did not say", never zero.

@@ -105,6 +105,17 @@ pub enum Activity {
     Close,
 }
 
+impl Activity {
+    /// The word that every output uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Close => "close",
+        }
+    }
+}
+
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -115,6 +126,17 @@ pub enum Category {
     Model,
     /// Money.
     Cost,
+}
+
+impl Category {
+    /// The word that every output uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leak => "leak",
+            Self::Model => "model",
+            Self::Cost => "cost",
+        }
+    }
 }
 
 /// The rule behind a finding.

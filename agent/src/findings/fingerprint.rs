@@ -105,7 +105,8 @@ pub(super) fn stable_id(fields: &[&str]) -> String {
     hex(&hash.finalize(), 32)
 }
 
-fn hex(bytes: &[u8], digits: usize) -> String {
+/// The first `digits` hexadecimal digits of some bytes.
+pub(crate) fn hex(bytes: &[u8], digits: usize) -> String {
     let mut text = String::with_capacity(digits);
     for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(digits) {
         text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));

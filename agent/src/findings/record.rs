@@ -5,9 +5,9 @@
 use serde::Serialize;
 
 use super::{
-    coverage, field,
-    finding::{Coverage, Destination, Model, Process, api_name},
-    shown::{host, identifier, url_path},
+    Coverage, Destination, Model, Process,
+    parties::Parties,
+    shown::{identifier, url_path},
 };
 use crate::{
     exchange::{Cost, CostSource, Exchange, Usage},
@@ -80,23 +80,15 @@ pub struct ExchangeRecord {
 impl ExchangeRecord {
     /// The record of a call.
     pub fn new(exchange: &Exchange, cost: Option<&Cost>) -> Self {
+        let Parties { process, destination, model, coverage } = Parties::of(exchange);
         let name = |text: &Option<String>| text.as_deref().map(identifier);
         Self {
             event_name: EXCHANGE_EVENT,
             started_at: exchange.started_at.rfc3339(),
-            process: Process {
-                pid: exchange.origin.pid,
-                name: field(&exchange.origin.process),
-                service: field(&exchange.origin.service),
-                container: exchange.origin.container.as_deref().map(field),
-            },
-            destination: Destination {
-                host: host(&exchange.host),
-                vendor: exchange.vendor.as_deref().map(field),
-                api: api_name(exchange.api).to_owned(),
-            },
+            process,
+            destination,
             path: url_path(&exchange.path),
-            model: Model { requested: name(&exchange.request_model), resolved: name(&exchange.response_model) },
+            model,
             status: exchange.status,
             error: exchange.error.is_some(),
             streaming: exchange.streaming,
@@ -111,7 +103,7 @@ impl ExchangeRecord {
             cost_catalogue: cost.map(|cost| cost.catalogue.clone()).filter(|version| !version.is_empty()),
             duration_ns: exchange.ended_at.since_ns(exchange.started_at),
             time_to_first_token_ns: exchange.first_token_at.map(|at| at.since_ns(exchange.started_at)),
-            coverage: coverage(&exchange.view),
+            coverage,
             complete: exchange.view.complete,
         }
     }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::*;
+use super::{maker::without_indices, *};
 use crate::{
-    exchange::{CostSource, sample},
+    detectors::{Behaviour, Hit, Leak, Side},
+    exchange::{Cost, CostSource, Exchange, sample},
     rules::ScanRule,
     sources::Origin,
-    units::{NanoUsd, Severity},
+    units::{NanoUsd, Severity, Timestamp},
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -17,7 +18,11 @@ fn at(second: u64) -> Timestamp {
 }
 
 fn findings(capacity: usize) -> Findings {
-    Findings::with_capacity(FingerprintKey::new([7; 32]), 60 * SECOND_NS, capacity)
+    Findings::with_capacity(60 * SECOND_NS, capacity)
+}
+
+fn occurrence(hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Finding {
+    Maker::new(FingerprintKey::new([7; 32])).occurrence(hit, at, cost)
 }
 
 fn email_rule() -> ScanRule {
@@ -68,7 +73,7 @@ fn a_leak_becomes_a_finding_without_its_text() {
     let text = "write to jane.doe@example.com today";
     let cost = Cost { nano_usd: NanoUsd(5), source: CostSource::Catalogue, catalogue: "c".into() };
     let hit = leak(&rule, &exchange, text, "jane.doe@example.com", "$.messages[0].content");
-    let finding = findings(8).record(&hit, at(0), Some(&cost)).expect("a new finding is told at once");
+    let finding = occurrence(&hit, at(0), Some(&cost));
 
     assert_eq!(finding.title, "E-mail address sent to api.openai.com");
     assert_eq!(finding.excerpt.as_ref().map(Excerpt::as_str), Some("write to j•••@•••.com today"));
@@ -87,7 +92,7 @@ fn the_id_is_the_same_for_repeats_and_only_for_them() {
     let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
     let text = "jane.doe@example.com jack@example.com";
     let id = |exchange: &Exchange, secret: &str, path: &str, second: u64| {
-        findings(8).record(&leak(&rule, exchange, text, secret, path), at(second), None).unwrap().finding_id
+        occurrence(&leak(&rule, exchange, text, secret, path), at(second), None).finding_id
     };
     let first = id(&exchange, "jane.doe@example.com", "$.messages[0].content", 0);
     // Checked with Python's hashlib and hmac. Written down so that a change of the recipe, which would break every receiver's grouping, is seen.
@@ -125,7 +130,7 @@ fn repeats_count_and_are_told_once_an_interval() {
     for second in 0..=150 {
         let call = Exchange { started_at: at(second), ..exchange.clone() };
         let cost = Cost { nano_usd: NanoUsd(10), source: CostSource::Catalogue, catalogue: String::new() };
-        told.extend(findings.record(&behaviour(&call, "gpt-4o"), at(second), Some(&cost)));
+        told.extend(findings.count(vec![occurrence(&behaviour(&call, "gpt-4o"), at(second), Some(&cost))], at(second)));
     }
     told.extend(findings.finish());
     let seen: Vec<_> = told.iter().map(|finding| (finding.revision, finding.activity, finding.count)).collect();
@@ -144,13 +149,12 @@ fn a_call_with_two_equal_leaks_is_paid_for_once() {
     let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
     let cost = Cost { nano_usd: NanoUsd(10), source: CostSource::Catalogue, catalogue: String::new() };
     let mut findings = findings(8);
-    for path in ["$.messages[0].content", "$.messages[2].content"] {
-        findings.record(
-            &leak(&rule, &exchange, "x jane.doe@example.com", "jane.doe@example.com", path),
-            at(0),
-            Some(&cost),
-        );
-    }
+    let paths = ["$.messages[0].content", "$.messages[2].content"];
+    let seen = paths.map(|path| {
+        let hit = leak(&rule, &exchange, "x jane.doe@example.com", "jane.doe@example.com", path);
+        occurrence(&hit, at(0), Some(&cost))
+    });
+    assert_eq!(findings.count(seen.into(), at(0)).len(), 1, "a new finding is told at once");
     let last = findings.finish();
     assert_eq!(
         last.iter().map(|finding| (finding.count, finding.cost_nano_usd)).collect::<Vec<_>>(),
@@ -159,18 +163,30 @@ fn a_call_with_two_equal_leaks_is_paid_for_once() {
 }
 
 #[test]
+fn an_older_occurrence_counts_and_moves_nothing() {
+    let exchange = sample::exchange("openai", "gpt-4o");
+    let mut finding = occurrence(&behaviour(&exchange, "k"), at(5), None);
+    let newest = Finding { count: 2, first_seen: at(3).rfc3339(), severity: Severity::Critical, ..finding.clone() };
+    let mut older = occurrence(&behaviour(&exchange, "k"), at(3), None);
+    older.title = "old".into();
+    older.severity = Severity::Critical;
+    finding.absorb(older, false);
+    assert_eq!(finding, newest);
+}
+
+#[test]
 fn the_table_has_a_bound_and_loses_no_count() {
     let exchange = sample::exchange("openai", "gpt-4o");
     let mut findings = findings(2);
+    let mut told = Vec::new();
     for key in ["a", "a", "b", "c", "d", "d"] {
-        findings.record(&behaviour(&exchange, key), at(0), None);
+        told.extend(findings.count(vec![occurrence(&behaviour(&exchange, key), at(0), None)], at(0)));
     }
-    assert_eq!(findings.open.len(), 2);
+    assert_eq!(findings.len(), 2);
     // `a` was counted twice and told once; `b` has no news.
-    let evicted = findings.take_evicted();
-    assert_eq!(evicted.iter().map(|finding| (finding.revision, finding.count)).collect::<Vec<_>>(), [(2, 2)]);
+    let told: Vec<_> = told.iter().map(|finding| (finding.revision, finding.count)).collect();
+    assert_eq!(told, [(1, 1), (1, 1), (1, 1), (2, 2), (1, 1)]);
     assert_eq!(findings.finish().len(), 1);
-    assert_eq!(findings.lost_revisions(), 0);
 }
 
 #[test]
@@ -178,7 +194,7 @@ fn what_a_peer_wrote_is_bounded_and_printable() {
     let mut exchange = sample::exchange("openai", "gpt-4o");
     exchange.request_model = Some("\u{1b}[2J".repeat(1000));
     exchange.host = "h".repeat(5000);
-    let finding = findings(8).record(&behaviour(&exchange, "k"), at(0), None).unwrap();
+    let finding = occurrence(&behaviour(&exchange, "k"), at(0), None);
     let text = serde_json::to_string(&finding).unwrap();
     assert!(text.len() < 4000 && !text.contains("\\u001b"), "{text}");
     assert_eq!(finding.attributes.get("model.requested").and_then(|value| value.as_str()), Some("•••"));
@@ -189,7 +205,7 @@ fn a_secret_in_a_path_is_masked_too() {
     let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
     let path = "$.metadata['jane.doe@example.com'][3].a[b][12]";
     let hit = leak(&rule, &exchange, "jane.doe@example.com", "jane.doe@example.com", path);
-    let finding = findings(8).record(&hit, at(0), None).unwrap();
+    let finding = occurrence(&hit, at(0), None);
     assert_eq!(finding.location.unwrap().path.as_deref(), Some("$.metadata['…'][3].a['…'][12]"));
     assert_eq!(without_indices("$.a[3].b[x][12][1]c["), "$.a[].b[x][][]c[");
 }
@@ -233,11 +249,11 @@ fn a_secret_in_the_place_of_a_name_reaches_no_output() {
             Hit::Leak(_) => unreachable!("made above"),
         }
     });
-    let finding = findings(8).record(&hit, at(0), None).unwrap();
+    let finding = occurrence(&hit, at(0), None);
     assert_eq!(finding.title, "asked for `sk-proj-•••`, answered by `•••`");
     assert_eq!(finding.attributes["model.note"], "A note of ours, with spaces.");
     let (rule, text) = (email_rule(), "x bob@example.org");
-    let leak = findings(8).record(&leak(&rule, &exchange, text, "bob@example.org", "$.a"), at(0), None).unwrap();
+    let leak = occurrence(&leak(&rule, &exchange, text, "bob@example.org", "$.a"), at(0), None);
     for shown in [record, serde_json::to_string(&finding).unwrap(), serde_json::to_string(&leak).unwrap()] {
         assert!(!shown.contains("FAKE") && !shown.contains("T3Blbk") && !shown.contains("jane"), "{shown}");
     }

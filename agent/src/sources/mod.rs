@@ -47,6 +47,15 @@ pub struct Origin {
     pub container: Option<String>,
 }
 
+/// What a source must remember about one thing it reads, so that it can go on there after a restart. Opaque to all but the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Unique: source kind and identity, `tail/8:1/1234`.
+    pub key: String,
+    /// The source's own record, JSON.
+    pub value: String,
+}
+
 /// What happened on a connection, in the order the kernel saw it.
 #[derive(Clone, Debug)]
 pub struct Input {

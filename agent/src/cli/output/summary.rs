@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::{
-    exchange::{Api, Cost, Exchange},
+    exchange::{Cost, Exchange, is_unpriced},
     findings::{ExchangeRecord, Finding, MAX_OPEN, mask},
     units::{NanoUsd, Severity},
 };
@@ -121,14 +121,9 @@ impl Tally {
         self.partial_exchanges += u64::from(!exchange.view.complete);
         self.scanned_bytes = self.scanned_bytes.saturating_add(record.coverage.scanned_bytes);
         self.total_bytes = self.total_bytes.saturating_add(record.coverage.total_bytes);
-        let answered = exchange.status.is_some_and(|status| status < 400);
-        let counted = exchange.usage.input_tokens.is_some() || exchange.usage.output_tokens.is_some();
+        self.unpriced_exchanges += u64::from(is_unpriced(exchange, cost));
         if let Some(cost) = cost {
             self.cost = NanoUsd(self.cost.0.saturating_add(cost.nano_usd.0));
-        } else {
-            // Counting tokens is free; a call without a model (a list of files) has no token price.
-            let billed = exchange.api != Api::CountTokens && (counted || record.model.requested.is_some());
-            self.unpriced_exchanges += u64::from(answered && billed);
         }
         let Some(model) = record.model.resolved.or(record.model.requested) else { return };
         let key = (record.destination.vendor.unwrap_or(record.destination.host), model);

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     detectors::{Behaviour, Hit, Leak, Side},
     exchange::{Api, CostSource, Usage, sample},
-    findings::{Findings, FingerprintKey},
+    findings::{Findings, FingerprintKey, Maker},
     rules::ScanRule,
     sources::Origin,
     units::{NanoUsd, Severity, Timestamp},
@@ -18,7 +18,8 @@ fn cost(nano_usd: u64, source: CostSource) -> Cost {
 
 /// A session with everything that can be shown.
 fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
-    let mut findings = Findings::new(FingerprintKey::new([7; 32]), 60_000_000_000);
+    let maker = Maker::new(FingerprintKey::new([7; 32]));
+    let mut findings = Findings::new(60_000_000_000);
     let rule = ScanRule {
         id: "secret.openai-api-key".into(),
         entity: "OPENAI_API_KEY".into(),
@@ -61,10 +62,9 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
         facts: vec![("model.pin_class", "alias".into())],
         exchange: &alias,
     });
-    for hit in [&leak, &unpinned, &leak] {
-        if let Some(finding) = findings.record(hit, alias.started_at, Some(&price)) {
-            printer.finding(&finding)?;
-        }
+    let seen = [&leak, &unpinned, &leak].map(|hit| maker.occurrence(hit, alias.started_at, Some(&price)));
+    for finding in findings.count(seen.into(), alias.started_at) {
+        printer.finding(&finding)?;
     }
 
     let mut partial = sample::exchange("anthropic", "claude-sonnet-4-5");

@@ -341,7 +341,7 @@ fn grouped(number: u64) -> String {
 }
 
 /// Breaks at spaces; a word longer than the width is cut. At most four lines.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let text = bounded(text, 4 * width - 4);
     let mut lines = vec![String::new()];
     for word in text.split(' ').filter(|word| !word.is_empty()) {

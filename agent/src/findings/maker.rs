@@ -1,0 +1,181 @@
+//! Makes a finding of one hit. Enters: a [`Hit`], when it happened, what its call cost. Leaves: one occurrence, count 1 and
+//! revision 1. It counts nothing and remembers nothing but the fingerprint key; matched text leaves masked, or not at all.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, HalfName, Location, Rule,
+    SCHEMA_VERSION,
+    absorb::record_id,
+    field,
+    fingerprint::stable_id,
+    mask,
+    parties::Parties,
+    shown,
+    shown::{host, identifier},
+};
+use crate::{
+    detectors::{Behaviour, Hit, Leak, Side},
+    exchange::{Cost, Exchange},
+    units::{Severity, Timestamp},
+};
+
+/// Facts that our rules write, in words.
+const PROSE_FACTS: [&str; 1] = ["model.note"];
+
+/// Makes findings with one fingerprint key.
+#[derive(Clone, Debug)]
+pub struct Maker {
+    key: FingerprintKey,
+}
+
+impl Maker {
+    /// Fingerprints are made with `key`.
+    pub fn new(key: FingerprintKey) -> Self {
+        Self { key }
+    }
+
+    /// One occurrence: count 1, revision 1, first and last seen at `at`. `cost` is what the whole call cost.
+    pub fn occurrence(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Finding {
+        let mut finding = match hit {
+            Hit::Leak(leak) => self.leak(leak),
+            Hit::Behaviour(behaviour) => behaved(behaviour),
+        };
+        finding.record_id = record_id(&finding.finding_id, finding.revision);
+        finding.first_seen = at.rfc3339();
+        finding.last_seen.clone_from(&finding.first_seen);
+        finding.cost_nano_usd = cost.map(|cost| cost.nano_usd);
+        finding.cost_source = cost.map(|cost| cost.source);
+        finding
+    }
+
+    fn leak(&self, leak: &Leak<'_>) -> Finding {
+        let span = leak.span.start.min(leak.haystack.len())..leak.span.end.min(leak.haystack.len());
+        let secret = leak.haystack.get(span.clone()).unwrap_or_default();
+        let fingerprint = self.key.fingerprint(&leak.rule.entity, secret);
+        let path = mask::without_secret(leak.path, secret);
+        let (side, way) = match leak.side {
+            Side::Request => (HalfName::Request, "sent to"),
+            Side::Response => (HalfName::Response, "came back from"),
+        };
+        let call_site = format!("{way} {}", without_indices(&path));
+        let host = host(&leak.exchange.host);
+        let mut finding = blank(leak.exchange, &leak.rule.id, &call_site, Some(&fingerprint));
+        finding.rule =
+            Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
+        finding.category = Category::Leak;
+        finding.entity = Some(leak.rule.entity.clone());
+        finding.severity = leak.rule.severity;
+        finding.confidence = leak.confidence.min(100);
+        finding.title = format!("{} {way} {host}", leak.rule.title);
+        finding.remedy.clone_from(&leak.rule.remedy);
+        finding.excerpt = Some(Excerpt::new(&leak.rule.entity, leak.haystack, &leak.span, leak.others));
+        finding.location = Some(Location {
+            side: Some(side),
+            path: Some(mask::without_secret(&shown::json_path(leak.path), secret)),
+            file: None,
+            line: None,
+            start: span.start as u64,
+            end: span.end.max(span.start) as u64,
+        });
+        finding.fingerprint = Some(fingerprint);
+        finding
+    }
+}
+
+fn behaved(behaviour: &Behaviour<'_>) -> Finding {
+    let mut finding = blank(behaviour.exchange, behaviour.rule, &behaviour.key, None);
+    finding.rule = Rule {
+        id: behaviour.rule.to_owned(),
+        title: behaviour.rule_title.to_owned(),
+        references: behaviour.references.clone(),
+    };
+    finding.category = if behaviour.rule.starts_with("cost.") { Category::Cost } else { Category::Model };
+    finding.severity = behaviour.severity;
+    finding.confidence = behaviour.confidence.min(100);
+    finding.title = field(&shown_title(behaviour));
+    behaviour.remedy.clone_into(&mut finding.remedy);
+    finding.attributes =
+        behaviour.facts.iter().map(|(name, value)| ((*name).to_owned(), shown_fact(name, value))).collect();
+    finding
+}
+
+/// Everything that a finding takes from its exchange, and its id. Neither time nor process id goes into the id.
+fn blank(exchange: &Exchange, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
+    let Parties { process, destination, model, coverage } = Parties::of(exchange);
+    let (fingerprint_value, key_id) =
+        fingerprint.map_or(("", ""), |print| (print.value.as_str(), print.key_id.as_str()));
+    let id = stable_id(&[
+        rule,
+        &exchange.origin.service,
+        &exchange.host,
+        &destination.api,
+        call_site,
+        fingerprint_value,
+        key_id,
+    ]);
+    Finding {
+        schema_version: SCHEMA_VERSION,
+        event_name: FINDING_EVENT.to_owned(),
+        finding_id: id,
+        record_id: String::new(),
+        revision: 1,
+        activity: Activity::Create,
+        rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
+        entity: None,
+        category: Category::Leak,
+        severity: Severity::Info,
+        confidence: 0,
+        title: String::new(),
+        remedy: String::new(),
+        fingerprint: None,
+        excerpt: None,
+        location: None,
+        process,
+        destination,
+        model,
+        cost_nano_usd: None,
+        cost_source: None,
+        coverage,
+        count: 1,
+        first_seen: String::new(),
+        last_seen: String::new(),
+        attributes: BTreeMap::new(),
+    }
+}
+
+/// A fact; whatever the rules did not write is an identifier from the wire.
+fn shown_fact(name: &str, value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::String(text) if PROSE_FACTS.contains(&name) => field(text).into(),
+        serde_json::Value::String(text) => identifier(text).into(),
+        other => other.clone(),
+    }
+}
+
+/// A title repeats facts. Those that are not shown as they are must not be read there either; the longest goes first, for it may
+/// hold a shorter one.
+fn shown_title(behaviour: &Behaviour<'_>) -> String {
+    let texts = behaviour.facts.iter().filter(|(name, _)| !PROSE_FACTS.contains(name));
+    let mut texts: Vec<&str> = texts.filter_map(|(_, value)| value.as_str()).filter(|text| !text.is_empty()).collect();
+    texts.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
+    let hide = |title: String, text: &str| match identifier(text) {
+        shown if shown == text => title,
+        shown => title.replace(text, &shown),
+    };
+    texts.into_iter().fold(behaviour.title.clone(), hide)
+}
+
+/// `$.messages[12].content` is the same place as `$.messages[14].content`: a conversation moves its history along.
+pub(super) fn without_indices(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for (position, part) in path.split('[').enumerate() {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let index = position > 0 && digits > 0 && part.as_bytes().get(digits) == Some(&b']');
+        if position > 0 {
+            out.push('[');
+        }
+        out.push_str(if index { part.get(digits..).unwrap_or_default() } else { part });
+    }
+    out
+}

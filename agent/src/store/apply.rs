@@ -1,0 +1,324 @@
+//! Batches become rows. Enters: a transaction and what is to be in it. Leaves: the changed rows; the caller commits or rolls back, and
+//! says which. Findings are counted in memory while the transaction runs, and written once at its end.
+//!
+//! Bound: [`MAX_KNOWN`] findings stay in memory between transactions, so that a finding that repeats is not read each time.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    Batch, UsageRow,
+    chain::{Head, link, payload_hash},
+};
+use crate::{
+    detectors::StateChange,
+    findings::{Activity, Finding},
+    units::{Severity, Timestamp},
+};
+
+/// Findings that stay in memory, about 2 KB each.
+const MAX_KNOWN: usize = 4096;
+
+/// What the writer knows of the database.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    head: Head,
+    /// What the database says the head is.
+    stored_head: u64,
+    known: HashMap<String, Known>,
+}
+
+/// A finding as the transaction will leave it.
+#[derive(Debug)]
+struct Known {
+    finding: Finding,
+    told_count: u64,
+    told_at: Timestamp,
+    /// What its row says.
+    row: Row,
+    changed: bool,
+}
+
+/// What of a finding's row the partial index is about; it is only touched when it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Row {
+    Missing,
+    Stored { revision: u32, news: bool },
+}
+
+/// Why a batch was not applied.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// SQLite said so.
+    Sqlite(rusqlite::Error),
+    /// A finding, ours or a stored one, that is no JSON.
+    Json(serde_json::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl Ledger {
+    /// Reads the head of the chain.
+    pub(super) fn open(db: &Connection) -> Result<Self, Failure> {
+        let head: Option<String> =
+            db.query_row("SELECT value FROM meta WHERE key = 'head'", [], |row| row.get(0)).optional()?;
+        let head = head.as_deref().and_then(Head::parse).unwrap_or(Head::EMPTY);
+        Ok(Self { head, stored_head: head.seq, known: HashMap::new() })
+    }
+
+    /// Puts one batch into the transaction.
+    pub(super) fn apply(&mut self, db: &Connection, batch: &Batch) -> Result<(), Failure> {
+        let mut counted = HashSet::new();
+        for seen in &batch.findings {
+            let same_call = !counted.insert(seen.finding_id.as_str());
+            self.count(db, seen, same_call)?;
+        }
+        for row in &batch.usage {
+            add_usage(db, row)?;
+        }
+        for key in &batch.forgotten {
+            db.prepare_cached("DELETE FROM source_checkpoint WHERE key = ?1")?.execute([key])?;
+        }
+        for checkpoint in &batch.checkpoints {
+            db.prepare_cached("INSERT OR REPLACE INTO source_checkpoint (key, value) VALUES (?1, ?2)")?
+                .execute([&checkpoint.key, &checkpoint.value])?;
+        }
+        batch.states.iter().try_for_each(|change| Ok(change_state(db, change)?))
+    }
+
+    /// Cuts a revision of findings with news: of all, or of those whose last one is `interval_ns` old at `now`. At most `limit`;
+    /// returns how many.
+    pub(super) fn cut(
+        &mut self,
+        db: &Connection,
+        now: Timestamp,
+        interval_ns: u64,
+        limit: usize,
+    ) -> Result<usize, Failure> {
+        // Told in the future: the clock was set back, and waiting for that time again would hold news for as long.
+        let due: Vec<String> = db
+            .prepare_cached(
+                "SELECT id FROM finding WHERE news = 1 AND (told_at_ns <= ?1 OR told_at_ns > ?2)
+                 ORDER BY told_at_ns, id LIMIT ?3",
+            )?
+            .query_map(params![int(now.0.saturating_sub(interval_ns)), int(now.0), limit], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for id in &due {
+            let Some(mut known) = self.know(db, id)? else { continue };
+            known.finding.revise(known.finding.revision.saturating_add(1), Activity::Update);
+            known.told_count = known.finding.count;
+            known.told_at = now;
+            known.changed = true;
+            self.append(db, &known.finding)?;
+            self.known.insert(id.clone(), known);
+        }
+        Ok(due.len())
+    }
+
+    /// Writes what was counted. Nothing may be applied between this and the commit.
+    pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Failure> {
+        // In order of the id: pages of the index are visited once, and the file is the same in every run.
+        let changed: BTreeMap<_, _> = self.known.iter_mut().filter(|(_, known)| known.changed).collect();
+        for (id, known) in changed {
+            known.write(db, id)?;
+        }
+        if self.head.seq != self.stored_head {
+            db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('head', ?1)")?
+                .execute([self.head.text()])?;
+            self.stored_head = self.head.seq;
+        }
+        Ok(())
+    }
+
+    /// The transaction was committed.
+    pub(super) fn committed(&mut self) {
+        if self.known.len() > MAX_KNOWN {
+            self.known.clear();
+        }
+    }
+
+    /// Takes every payload of a finding away, and its current state. The revisions stay as tombstones. Returns how many.
+    pub(super) fn erase(&mut self, db: &Connection, id: &str) -> Result<usize, Failure> {
+        self.known.remove(id);
+        db.execute("DELETE FROM finding WHERE id = ?1", [id])?;
+        Ok(db.execute("UPDATE outbox SET payload = NULL WHERE finding_id = ?1 AND payload IS NOT NULL", [id])?)
+    }
+
+    fn count(&mut self, db: &Connection, seen: &Finding, same_call: bool) -> Result<(), Failure> {
+        if let Some(mut known) = self.know(db, &seen.finding_id)? {
+            known.finding.absorb(seen.clone(), same_call);
+            known.changed = true;
+            self.known.insert(seen.finding_id.clone(), known);
+            return Ok(());
+        }
+        // One that was erased goes on behind its tombstones: the id of a record is never used twice.
+        let before: u32 = db
+            .prepare_cached("SELECT coalesce(max(revision), 0) FROM outbox WHERE finding_id = ?1")?
+            .query_row([&seen.finding_id], |row| row.get(0))?;
+        let mut finding = seen.clone();
+        finding.revise(before.saturating_add(1), Activity::Create);
+        self.append(db, &finding)?;
+        let told_at = Timestamp::parse(&finding.last_seen).unwrap_or_default();
+        let known = Known { told_count: finding.count, told_at, row: Row::Missing, changed: true, finding };
+        self.known.insert(seen.finding_id.clone(), known);
+        Ok(())
+    }
+
+    /// Takes a finding out of memory, or reads it. The caller puts it back.
+    fn know(&mut self, db: &Connection, id: &str) -> Result<Option<Known>, Failure> {
+        if let Some(known) = self.known.remove(id) {
+            return Ok(Some(known));
+        }
+        let row = db
+            .prepare_cached("SELECT payload, told_count, told_at_ns, revision, news FROM finding WHERE id = ?1")?
+            .query_row([id], |row| {
+                let stored = Row::Stored { revision: row.get(3)?, news: row.get(4)? };
+                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, stored))
+            })
+            .optional()?;
+        let Some((payload, told_count, told_at_ns, row)) = row else { return Ok(None) };
+        let finding = serde_json::from_str(&payload)?;
+        Ok(Some(Known { finding, told_count, told_at: Timestamp(told_at_ns), row, changed: false }))
+    }
+
+    /// Appends a revision.
+    fn append(&mut self, db: &Connection, finding: &Finding) -> Result<(), Failure> {
+        let payload = serde_json::to_string(finding)?;
+        let payload_hash = payload_hash(&payload);
+        let seq = self.head.seq.saturating_add(1);
+        let (activity, revision) = (finding.activity.as_str(), finding.revision);
+        db.prepare_cached(
+            "INSERT INTO outbox (seq, finding_id, revision, activity, payload, payload_hash, previous_hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            int(seq),
+            finding.finding_id,
+            revision,
+            activity,
+            payload,
+            payload_hash,
+            self.head.hash
+        ])?;
+        let hash = link(&self.head.hash, seq, &finding.finding_id, revision.into(), activity, &payload_hash);
+        self.head = Head { seq, hash };
+        Ok(())
+    }
+}
+
+impl Known {
+    fn write(&mut self, db: &Connection, id: &str) -> Result<(), Failure> {
+        let finding = &self.finding;
+        let payload = serde_json::to_string(finding)?;
+        let (severity, count) = (rank(finding.severity), int(finding.count));
+        let row = Row::Stored { revision: finding.revision, news: finding.count > self.told_count };
+        if self.row == row {
+            db.prepare_cached(
+                "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, payload = ?6 WHERE id = ?1",
+            )?
+            .execute(params![id, severity, finding.first_seen, finding.last_seen, count, payload])?;
+        } else {
+            db.prepare_cached(
+                "INSERT INTO finding (id, rule, category, severity, service, first_seen, last_seen, count, revision,
+                     told_count, told_at_ns, news, payload)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                 ON CONFLICT (id) DO UPDATE SET severity = ?4, first_seen = ?6, last_seen = ?7, count = ?8,
+                     revision = ?9, told_count = ?10, told_at_ns = ?11, news = ?12, payload = ?13",
+            )?
+            .execute(params![
+                id,
+                finding.rule.id,
+                finding.category.as_str(),
+                severity,
+                finding.process.service,
+                finding.first_seen,
+                finding.last_seen,
+                count,
+                finding.revision,
+                int(self.told_count),
+                int(self.told_at.0),
+                finding.count > self.told_count,
+                payload
+            ])?;
+        }
+        self.row = row;
+        self.changed = false;
+        Ok(())
+    }
+}
+
+/// SQLite's integers have a sign; what does not fit is as much as there can be.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Severities in the order that filters compare them in.
+pub(super) fn rank(severity: Severity) -> i64 {
+    match severity {
+        Severity::Info => 0,
+        Severity::Low => 1,
+        Severity::Medium => 2,
+        Severity::High => 3,
+        Severity::Critical => 4,
+    }
+}
+
+/// A sum past the largest integer would become a float, so it stops there.
+fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
+    const COUNTS: [&str; 8] = [
+        "calls",
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "reasoning_tokens",
+        "cost_nano_usd",
+        "unpriced",
+    ];
+    let sum = |name: &str| format!("{name} = min({name} + excluded.{name}, 9223372036854775807)");
+    let sql = format!(
+        "INSERT INTO usage (minute, service, host, api, model, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+         ?12, ?13) ON CONFLICT DO UPDATE SET {}",
+        COUNTS.join(", "),
+        COUNTS.map(sum).join(", "),
+    );
+    db.prepare_cached(&sql)?.execute(params![
+        int(row.minute),
+        row.service,
+        row.host,
+        row.api,
+        row.model,
+        int(row.calls),
+        int(row.input_tokens),
+        int(row.output_tokens),
+        int(row.cache_read_tokens),
+        int(row.cache_write_tokens),
+        int(row.reasoning_tokens),
+        int(row.cost_nano_usd.0),
+        int(row.unpriced),
+    ])?;
+    Ok(())
+}
+
+fn change_state(db: &Connection, change: &StateChange) -> rusqlite::Result<()> {
+    match &change.value {
+        Some(value) => db
+            .prepare_cached("INSERT OR REPLACE INTO detector_state (detector, key, value) VALUES (?1, ?2, ?3)")?
+            .execute([change.detector, &change.key, value])?,
+        None => db
+            .prepare_cached("DELETE FROM detector_state WHERE detector = ?1 AND key = ?2")?
+            .execute([change.detector, &change.key])?,
+    };
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! What one subject leaves in the store, and the answer to it. Enters: occurrences of findings, usage, state, checkpoints.
+//! Leaves: a [`Batch`] that commits as a whole or not at all, a [`Receipt`].
+
+use crossbeam_channel::{Receiver, TryRecvError};
+
+use super::StoreError;
+use crate::{
+    detectors::StateChange,
+    exchange::{Cost, Exchange, is_unpriced},
+    findings::{ExchangeRecord, Finding},
+    sources::Checkpoint,
+    units::NanoUsd,
+};
+
+/// Everything that one subject (a call, a block of a log) leaves in the store. It commits in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Occurrences, as [`Maker`](crate::findings::Maker) makes them. Those of one finding in one batch are one call, paid for once.
+    pub findings: Vec<Finding>,
+    /// Calls and what they used.
+    pub usage: Vec<UsageRow>,
+    /// How far sources are once this is kept.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Keys of checkpoints that nobody needs any more. Applied before [`checkpoints`](Self::checkpoints).
+    pub forgotten: Vec<String>,
+    /// What detectors learned.
+    pub states: Vec<StateChange>,
+}
+
+impl Batch {
+    /// Rows that it changes at most.
+    pub fn rows(&self) -> usize {
+        self.findings.len() + self.usage.len() + self.checkpoints.len() + self.forgotten.len() + self.states.len()
+    }
+}
+
+/// Use of one call site in one minute. Rows of the same site and minute add up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsageRow {
+    /// Minutes since the Unix epoch, when the call began.
+    pub minute: u64,
+    /// Who asked.
+    pub service: String,
+    /// Whom.
+    pub host: String,
+    /// Kind of call, the word of [`api_name`](crate::findings::api_name).
+    pub api: String,
+    /// The model that answered, else the one that was asked for, else empty.
+    pub model: String,
+    /// Calls.
+    pub calls: u64,
+    /// Input tokens, those of caches included, as far as known.
+    pub input_tokens: u64,
+    /// Output tokens, reasoning included, as far as known.
+    pub output_tokens: u64,
+    /// Of the input, read from a cache.
+    pub cache_read_tokens: u64,
+    /// Of the input, written to a cache.
+    pub cache_write_tokens: u64,
+    /// Of the output, reasoning.
+    pub reasoning_tokens: u64,
+    /// Sum of the known costs, billionths of a US dollar.
+    pub cost_nano_usd: NanoUsd,
+    /// Calls that cost something, and nobody knows how much.
+    pub unpriced: u64,
+}
+
+impl UsageRow {
+    /// What one call used. Names are those that outputs show.
+    pub fn of(exchange: &Exchange, cost: Option<&Cost>) -> Self {
+        let record = ExchangeRecord::new(exchange, cost);
+        let usage = &exchange.usage;
+        Self {
+            minute: exchange.started_at.0 / 60_000_000_000,
+            service: record.process.service,
+            host: record.destination.host,
+            api: record.destination.api,
+            model: record.model.resolved.or(record.model.requested).unwrap_or_default(),
+            calls: 1,
+            input_tokens: usage.input_tokens.unwrap_or(0),
+            output_tokens: usage.output_tokens.unwrap_or(0),
+            cache_read_tokens: usage.cache_read_tokens.unwrap_or(0),
+            cache_write_tokens: usage.cache_write_tokens.unwrap_or(0),
+            reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
+            cost_nano_usd: cost.map(|cost| cost.nano_usd).unwrap_or_default(),
+            unpriced: u64::from(is_unpriced(exchange, cost)),
+        }
+    }
+}
+
+/// What happens to a batch for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits, and with it the source: files keep what was not read yet.
+    Wait,
+    /// It is refused and counted: a live source cannot wait.
+    Fail,
+}
+
+/// Resolves when a batch is on the disk, or when it will never be.
+#[derive(Debug)]
+pub struct Receipt(pub(super) Receiver<Result<(), StoreError>>);
+
+impl Receipt {
+    /// Waits until the batch is committed; an error: it is not, and will not be.
+    pub fn wait(self) -> Result<(), StoreError> {
+        self.0.recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The same without waiting; `None` while it is not decided. After an answer it says [`StoreError::Closed`].
+    pub fn try_wait(&self) -> Option<Result<(), StoreError>> {
+        match self.0.try_recv() {
+            Ok(result) => Some(result),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(StoreError::Closed)),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Room 6: what was found becomes durable. Enters: [`Batch`], all that one subject leaves. Leaves: rows in one SQLite file, and
+//! revisions of findings in its outbox, in order, for the sinks. It never holds matched text, for findings hold none.
+//!
+//! ```text
+//!   submit ──►┌───────┐   one thread, one transaction:     finding   current state, counted up by every batch
+//!   submit ──►│ queue │──► what waits, batches whole  ───► outbox    a revision at once, then one an interval; hash chain
+//! try_submit ►└───────┘   WAL, synchronous=FULL            usage, detector_state, source_checkpoint, sink_cursor
+//! ```
+//! A receipt says that a batch is on the disk; what was not acknowledged, the source reads again from its checkpoint, which commits in
+//! the same transaction. Bounds: [`Limits`]. When there is no room, [`Store::submit`] waits and [`Store::try_submit`] refuses and
+//! counts; what is committed stays, and it goes on by itself when there is room again. [`StoreReader`] reads beside the writer.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rusqlite::{Connection, OpenFlags};
+
+mod apply;
+mod batch;
+mod chain;
+mod error;
+mod file;
+mod reader;
+mod schema;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod writer;
+
+pub use self::{
+    batch::{Batch, Receipt, UsageRow, WhenFull},
+    error::StoreError,
+    reader::{Filter, Revision, StoreReader},
+    stats::Stats,
+    verify::{Verdict, Whole},
+};
+use self::{
+    file::Lock,
+    stats::Shared,
+    writer::{Asked, Pending, Request, Writer},
+};
+use crate::{findings::UPDATE_INTERVAL_NS, sources::Checkpoint, units::Timestamp};
+
+/// Name of the store in the state folder.
+pub const STORE_FILE: &str = "outflow.db";
+
+/// Bytes of a page, fixed when a store is made.
+const PAGE_BYTES: u64 = 4096;
+
+/// Least bound that a store can live with: its empty tables take 80 KB.
+const LEAST_BYTES: u64 = 1024 * 1024;
+
+/// The log keeps this much of the disk for the next time.
+const LOG_KEPT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Requests that may wait beside the batches.
+const REQUESTS: usize = 16;
+
+/// Bounds of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest size of the file, bytes; at least 1 MiB.
+    pub max_bytes: u64,
+    /// Largest size of the log beside it, bytes. Reached only while somebody reads an old state for long.
+    pub log_bytes: u64,
+    /// Batches that may wait for the writer.
+    pub queue: usize,
+    /// Rows after which a commit takes no further batch.
+    pub commit_rows: usize,
+    /// Milliseconds after which it takes no further batch.
+    pub commit_ms: u64,
+    /// Least time between two revisions of a finding, nanoseconds.
+    pub update_interval_ns: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1024 * 1024 * 1024,
+            log_bytes: 64 * 1024 * 1024,
+            queue: 256,
+            commit_rows: 500,
+            commit_ms: 50,
+            update_interval_ns: UPDATE_INTERVAL_NS,
+        }
+    }
+}
+
+/// A store that is open for writing. Shared by all who write; the last one closes it.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    batches: Sender<Pending>,
+    requests: Sender<Asked>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens a store for writing, or makes one: the file with mode 0600, its folder with 0700. Older ones are brought to this version.
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let lock = file::prepare(path)?;
+        let db = connect(path, &limits)?;
+        let (batches, waiting) = bounded(limits.queue.max(1));
+        let (requests, asked) = bounded(REQUESTS);
+        let shared = Arc::new(Shared::default());
+        let thread = start(path, (db, lock), limits, (waiting, asked), Arc::clone(&shared))?;
+        Ok(Self { path: path.to_owned(), batches, requests, shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands a batch over. Waits while the queue is full, and its batch waits while there is no room: for sources that can wait.
+    pub fn submit(&self, batch: Batch) -> Result<Receipt, StoreError> {
+        let (pending, receipt) = pending(batch, WhenFull::Wait);
+        self.batches.send(pending).map_err(|_| StoreError::Closed)?;
+        Ok(receipt)
+    }
+
+    /// Hands a batch over without waiting, for live sources. When the queue is full or there is no room, it is refused and counted:
+    /// at once, or later by its receipt.
+    pub fn try_submit(&self, batch: Batch) -> Result<Receipt, StoreError> {
+        // One goes through to see whether there is room again.
+        if self.shared.is_full() && !self.batches.is_empty() {
+            self.shared.refused(1);
+            return Err(StoreError::Busy);
+        }
+        let (pending, receipt) = pending(batch, WhenFull::Fail);
+        match self.batches.try_send(pending) {
+            Ok(()) => Ok(receipt),
+            Err(TrySendError::Full(_)) => {
+                self.shared.refused(1);
+                Err(StoreError::Busy)
+            }
+            Err(TrySendError::Disconnected(_)) => Err(StoreError::Closed),
+        }
+    }
+
+    /// Cuts a revision of each finding that was counted up and whose last revision is an update interval old. Returns how many.
+    pub fn cut_due(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.ask(Request::CutDue(now))
+    }
+
+    /// Cuts a revision of each finding that was counted up. Returns how many. [`close`](Self::close) does the same.
+    pub fn cut_all(&self) -> Result<usize, StoreError> {
+        self.ask(Request::CutAll)
+    }
+
+    /// Takes away what is kept of a finding. Its revisions stay in the outbox as tombstones, so the chain still verifies. Returns how
+    /// many payloads were erased.
+    pub fn erase(&self, finding_id: &str) -> Result<usize, StoreError> {
+        self.ask(Request::Erase(finding_id.to_owned()))
+    }
+
+    /// Remembers that a sink has everything up to `seq`.
+    pub fn move_cursor(&self, sink: &str, seq: u64) -> Result<(), StoreError> {
+        self.ask(Request::Move(sink.to_owned(), seq)).map(drop)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A reader of what is committed.
+    pub fn reader(&self) -> Result<StoreReader, StoreError> {
+        StoreReader::open(&self.path)
+    }
+
+    /// The checkpoints whose keys begin with `prefix`, by key.
+    pub fn checkpoints(&self, prefix: &str) -> Result<Vec<Checkpoint>, StoreError> {
+        self.reader()?.checkpoints(prefix)
+    }
+
+    /// Keys and values of one detector's state, in the order in which they changed.
+    pub fn states(&self, detector: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.reader()?.states(detector)
+    }
+
+    /// How it is doing.
+    pub fn stats(&self) -> Stats {
+        Stats { queued: self.batches.len(), ..self.shared.stats() }
+    }
+
+    /// Commits what waits, cuts the last revisions and closes the file. Never waits for room: a batch that finds none then is
+    /// refused, by its receipt. Closing again does nothing.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        let asked = self.ask(Request::Close).map(drop);
+        thread.join().map_err(|_| StoreError::Closed)?;
+        asked
+    }
+
+    fn ask(&self, request: Request) -> Result<usize, StoreError> {
+        let (answer, answered) = bounded(1);
+        self.requests.send(Asked { request, answer }).map_err(|_| StoreError::Closed)?;
+        answered.recv().unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Whoever wants to know closes it.
+        let _ = self.close();
+    }
+}
+
+fn pending(batch: Batch, when_full: WhenFull) -> (Pending, Receipt) {
+    let (answer, receipt) = bounded(1);
+    (Pending { batch, when_full, answer }, Receipt(receipt))
+}
+
+fn start(
+    path: &Path,
+    file: (Connection, Lock),
+    limits: Limits,
+    queues: (Receiver<Pending>, Receiver<Asked>),
+    shared: Arc<Shared>,
+) -> Result<JoinHandle<()>, StoreError> {
+    let writer = Writer::new(path.to_owned(), file, limits, queues, shared)?;
+    std::thread::Builder::new()
+        .name("outflow-store".to_owned())
+        .spawn(move || writer.run())
+        .map_err(|error| StoreError::file(path, &error))
+}
+
+/// Opens the database for its one writer.
+fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error| StoreError::sqlite(path, &error);
+    let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    db.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
+    let found = schema::look(&db, path)?;
+    let mode: String = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        let reason = "its file system has no shared memory, which the log needs: put it on a local disk".to_owned();
+        return Err(StoreError::Sqlite { path: path.to_owned(), reason });
+    }
+    let set = || -> rusqlite::Result<()> {
+        // A commit that was acknowledged survives a power cut.
+        db.pragma_update(None, "synchronous", "full")?;
+        // What is deleted is overwritten.
+        db.pragma_update(None, "secure_delete", true)?;
+        db.pragma_update(None, "cell_size_check", true)?;
+        db.pragma_update(None, "trusted_schema", false)?;
+        db.pragma_update(None, "temp_store", "memory")?;
+        let pages = limits.max_bytes.max(LEAST_BYTES) / PAGE_BYTES;
+        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        db.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT_BYTES, |_| Ok(()))?;
+        // The log stays beside the file when it is closed: another user who may only read cannot make one.
+        db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        db.set_prepared_statement_cache_capacity(32);
+        Ok(())
+    };
+    set().map_err(failed)?;
+    schema::migrate(&mut db, path, found)?;
+    Ok(db)
+}

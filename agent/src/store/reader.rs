@@ -1,0 +1,226 @@
+//! Reads a store, also while it is being written and as another user who may only read. Enters: a file. Leaves: what was committed.
+//! It changes nothing, not even the version.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, params};
+
+use super::{
+    StoreError, UsageRow,
+    apply::{int, rank},
+    file, schema,
+    schema::Found,
+};
+use crate::{
+    findings::Finding,
+    sources::Checkpoint,
+    units::{NanoUsd, Severity, Timestamp},
+};
+
+/// How long a reader waits for the writer to put a crashed log in order, milliseconds.
+const BUSY_MS: u64 = 5000;
+
+/// A store that is open for reading.
+#[derive(Debug)]
+pub struct StoreReader {
+    pub(super) db: Connection,
+    pub(super) path: PathBuf,
+}
+
+/// Which findings.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// This severity or a graver one.
+    pub severity: Option<Severity>,
+    /// Rule id; `*` stands for any text.
+    pub rule: Option<String>,
+    /// Kind of trouble, `leak`.
+    pub category: Option<String>,
+    /// Service.
+    pub service: Option<String>,
+    /// Seen then or later.
+    pub since: Option<Timestamp>,
+    /// At most so many, the newest first.
+    pub limit: Option<u64>,
+}
+
+/// One row of the outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revision {
+    /// Position in the outbox, from 1 on.
+    pub seq: u64,
+    /// Whose.
+    pub finding_id: String,
+    /// Number of the revision.
+    pub revision: u32,
+    /// `create`, `update` or `close`.
+    pub activity: String,
+    /// The finding as it was then; `None` when it was erased.
+    pub finding: Option<Finding>,
+}
+
+impl StoreReader {
+    /// Opens a store for reading.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        file::readable(path)?;
+        let failed = |error| StoreError::sqlite(path, &error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+        db.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(failed)?;
+        match schema::look(&db, path)? {
+            Found::Empty => Err(StoreError::Missing(path.to_owned())),
+            Found::Version(found) if found < schema::current() => {
+                Err(StoreError::Older { path: path.to_owned(), found, known: schema::current() })
+            }
+            Found::Version(_) => Ok(Self { db, path: path.to_owned() }),
+        }
+    }
+
+    /// Current states of findings, the newest first.
+    pub fn findings(&self, filter: &Filter) -> Result<Vec<Finding>, StoreError> {
+        let since = filter.since.map(Timestamp::rfc3339);
+        let severity = filter.severity.map(rank);
+        let limit = filter.limit.map_or(-1, int);
+        self.all(
+            "SELECT payload FROM finding WHERE severity >= coalesce(?1, 0) AND (?2 IS NULL OR rule GLOB ?2)
+                 AND (?3 IS NULL OR category = ?3) AND (?4 IS NULL OR service = ?4) AND (?5 IS NULL OR last_seen >= ?5)
+             ORDER BY last_seen DESC, id LIMIT ?6",
+            params![severity, filter.rule, filter.category, filter.service, since, limit],
+            |row| row.get::<_, String>(0),
+        )?
+        .iter()
+        .map(|payload| self.finding_of(payload))
+        .collect()
+    }
+
+    /// How many findings the filter lets through, whatever its limit.
+    pub fn count(&self, filter: &Filter) -> Result<u64, StoreError> {
+        let since = filter.since.map(Timestamp::rfc3339);
+        let counts = self.all(
+            "SELECT count(*) FROM finding WHERE severity >= coalesce(?1, 0) AND (?2 IS NULL OR rule GLOB ?2)
+                 AND (?3 IS NULL OR category = ?3) AND (?4 IS NULL OR service = ?4) AND (?5 IS NULL OR last_seen >= ?5)",
+            params![filter.severity.map(rank), filter.rule, filter.category, filter.service, since],
+            |row| row.get(0),
+        )?;
+        Ok(counts.first().copied().unwrap_or(0))
+    }
+
+    /// The current state of one finding; `None` when there is none, or it was erased.
+    pub fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError> {
+        let payload: Option<String> = self
+            .db
+            .query_row("SELECT payload FROM finding WHERE id = ?1", [id], |row| row.get(0))
+            .optional()
+            .map_err(|error| self.failed(&error))?;
+        payload.map(|payload| self.finding_of(&payload)).transpose()
+    }
+
+    /// Ids that begin with these hexadecimal digits, erased ones included; at most `limit`.
+    pub fn ids(&self, prefix: &str, limit: u64) -> Result<Vec<String>, StoreError> {
+        // `g` comes behind every digit.
+        self.all(
+            "SELECT id FROM finding WHERE id >= ?1 AND id < ?1 || 'g'
+             UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' ORDER BY 1 LIMIT ?2",
+            params![prefix, int(limit)],
+            |row| row.get(0),
+        )
+    }
+
+    /// All revisions of one finding, the first one first.
+    pub fn history(&self, id: &str) -> Result<Vec<Revision>, StoreError> {
+        self.revisions("finding_id = ?1 ORDER BY revision", params![id])
+    }
+
+    /// Revisions of all findings behind a position, in order; at most `limit`.
+    pub fn outbox_after(&self, seq: u64, limit: u64) -> Result<Vec<Revision>, StoreError> {
+        self.revisions("seq > ?1 ORDER BY seq LIMIT ?2", params![int(seq), int(limit)])
+    }
+
+    /// Up to which position a sink has everything.
+    pub fn cursor(&self, sink: &str) -> Result<u64, StoreError> {
+        let rows = self.all("SELECT seq FROM sink_cursor WHERE sink = ?1", params![sink], |row| row.get(0))?;
+        Ok(rows.first().copied().unwrap_or(0))
+    }
+
+    /// The checkpoints whose keys begin with `prefix`, by key.
+    pub fn checkpoints(&self, prefix: &str) -> Result<Vec<Checkpoint>, StoreError> {
+        self.all(
+            "SELECT key, value FROM source_checkpoint WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key",
+            params![prefix],
+            |row| Ok(Checkpoint { key: row.get(0)?, value: row.get(1)? }),
+        )
+    }
+
+    /// Keys and values of one detector's state, in the order in which they changed.
+    pub fn states(&self, detector: &str) -> Result<Vec<(String, String)>, StoreError> {
+        self.all("SELECT key, value FROM detector_state WHERE detector = ?1 ORDER BY id", params![detector], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+    }
+
+    /// Use since a minute (of the Unix epoch), by minute and call site.
+    pub fn usage(&self, since_minute: u64) -> Result<Vec<UsageRow>, StoreError> {
+        self.all(
+            "SELECT minute, service, host, api, model, calls, input_tokens, output_tokens, cache_read_tokens,
+                 cache_write_tokens, reasoning_tokens, cost_nano_usd, unpriced
+             FROM usage WHERE minute >= ?1 ORDER BY minute, service, host, api, model",
+            params![int(since_minute)],
+            |row| {
+                Ok(UsageRow {
+                    minute: row.get(0)?,
+                    service: row.get(1)?,
+                    host: row.get(2)?,
+                    api: row.get(3)?,
+                    model: row.get(4)?,
+                    calls: row.get(5)?,
+                    input_tokens: row.get(6)?,
+                    output_tokens: row.get(7)?,
+                    cache_read_tokens: row.get(8)?,
+                    cache_write_tokens: row.get(9)?,
+                    reasoning_tokens: row.get(10)?,
+                    cost_nano_usd: NanoUsd(row.get(11)?),
+                    unpriced: row.get(12)?,
+                })
+            },
+        )
+    }
+
+    fn revisions(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<Revision>, StoreError> {
+        let sql = format!("SELECT seq, finding_id, revision, activity, payload FROM outbox WHERE {which}");
+        let rows = self.all(&sql, values, |row| {
+            let revision = Revision {
+                seq: row.get(0)?,
+                finding_id: row.get(1)?,
+                revision: row.get(2)?,
+                activity: row.get(3)?,
+                finding: None,
+            };
+            Ok((revision, row.get::<_, Option<String>>(4)?))
+        })?;
+        rows.into_iter()
+            .map(|(revision, payload)| {
+                let finding = payload.map(|payload| self.finding_of(&payload)).transpose()?;
+                Ok(Revision { finding, ..revision })
+            })
+            .collect()
+    }
+
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        values: &[&dyn ToSql],
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = || self.db.prepare_cached(sql)?.query_map(values, read)?.collect::<rusqlite::Result<_>>();
+        rows().map_err(|error| self.failed(&error))
+    }
+
+    fn finding_of(&self, payload: &str) -> Result<Finding, StoreError> {
+        serde_json::from_str(payload)
+            .map_err(|error| StoreError::Finding { path: self.path.clone(), reason: error.to_string() })
+    }
+
+    pub(super) fn failed(&self, error: &rusqlite::Error) -> StoreError {
+        StoreError::sqlite(&self.path, error)
+    }
+}

@@ -1,0 +1,99 @@
+//! The tables and how they came about. Enters: a connection. Leaves: the same, at the version of this build, or a clear refusal.
+//! Steps are only ever added: a step that was released never changes.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// `Outf`, in the header of the file: tells our stores from other people's databases (sqlite.org/pragma.html#pragma_application_id).
+const APPLICATION_ID: i64 = 0x4f75_7466;
+
+/// Version n is reached by the first n steps.
+pub(super) const STEPS: [&str; 2] = [
+    // `finding`: the current state, an id a row. `news`: counted up since the newest revision was cut at `told_at_ns`.
+    // `outbox`: every revision, in order; only its payload may ever be taken away.
+    "CREATE TABLE finding (
+        id TEXT NOT NULL PRIMARY KEY, rule TEXT NOT NULL, category TEXT NOT NULL, severity INTEGER NOT NULL,
+        service TEXT NOT NULL, first_seen TEXT NOT NULL, last_seen TEXT NOT NULL, count INTEGER NOT NULL,
+        revision INTEGER NOT NULL, told_count INTEGER NOT NULL, told_at_ns INTEGER NOT NULL, news INTEGER NOT NULL,
+        payload TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX finding_news ON finding (told_at_ns) WHERE news = 1;
+    CREATE TABLE outbox (
+        seq INTEGER NOT NULL PRIMARY KEY, finding_id TEXT NOT NULL, revision INTEGER NOT NULL, activity TEXT NOT NULL,
+        payload TEXT, payload_hash BLOB NOT NULL, previous_hash BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX outbox_revision ON outbox (finding_id, revision);
+    CREATE TRIGGER outbox_keeps BEFORE DELETE ON outbox
+        BEGIN SELECT RAISE(ABORT, 'the outbox is append-only'); END;
+    CREATE TRIGGER outbox_stays BEFORE UPDATE ON outbox WHEN NEW.payload IS NOT NULL OR NEW.seq <> OLD.seq
+        OR NEW.finding_id <> OLD.finding_id OR NEW.revision <> OLD.revision OR NEW.activity <> OLD.activity
+        OR NEW.payload_hash <> OLD.payload_hash OR NEW.previous_hash <> OLD.previous_hash
+        BEGIN SELECT RAISE(ABORT, 'the outbox is append-only'); END;
+    CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    // `detector_state.id` grows with every change: a detector gets its keys back in the order in which it used them.
+    "CREATE TABLE usage (
+        minute INTEGER NOT NULL, service TEXT NOT NULL, host TEXT NOT NULL, api TEXT NOT NULL, model TEXT NOT NULL,
+        calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+        cost_nano_usd INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        PRIMARY KEY (minute, service, host, api, model)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE detector_state (
+        id INTEGER NOT NULL PRIMARY KEY, detector TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+        UNIQUE (detector, key)
+    ) STRICT;
+    CREATE TABLE source_checkpoint (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE sink_cursor (sink TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+];
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing in it yet.
+    Empty,
+    /// A store of this version.
+    Version(i64),
+}
+
+/// The version of this build.
+pub(super) fn current() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// Looks at a database without changing it. A newer or a foreign one is refused.
+pub(super) fn look(db: &Connection, path: &Path) -> Result<Found, StoreError> {
+    let failed = |error| StoreError::sqlite(path, &error);
+    let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(failed);
+    let version = number("user_version")?;
+    let objects: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    match (number("application_id")?, version) {
+        (0, 0) if objects == 0 => Ok(Found::Empty),
+        (APPLICATION_ID, version) if version > current() => {
+            Err(StoreError::Newer { path: path.to_owned(), found: version, known: current() })
+        }
+        (APPLICATION_ID, version @ 1..) => Ok(Found::Version(version)),
+        _ => Err(StoreError::Foreign(path.to_owned())),
+    }
+}
+
+/// Brings a database to the current version, step by step, each in a transaction of its own.
+pub(super) fn migrate(db: &mut Connection, path: &Path, found: Found) -> Result<(), StoreError> {
+    let done = match found {
+        Found::Empty => 0,
+        Found::Version(version) => version,
+    };
+    for (version, step) in (1..).zip(STEPS).filter(|(version, _)| *version > done) {
+        let mut step = || -> rusqlite::Result<()> {
+            let change = db.transaction()?;
+            change.execute_batch(step)?;
+            change.pragma_update(None, "application_id", APPLICATION_ID)?;
+            change.pragma_update(None, "user_version", version)?;
+            change.commit()
+        };
+        step().map_err(|error| StoreError::sqlite(path, &error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Figures of a store, shared between its writer and whoever asks. Enters: what the writer did. Leaves: [`Stats`].
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::StoreError;
+use crate::{clock, units::Timestamp};
+
+/// How a store is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Rows of batches that were committed.
+    pub rows_written: u64,
+    /// Transactions with batches.
+    pub commits: u64,
+    /// Batches that wait.
+    pub queued: usize,
+    /// Bytes of the file and of the log beside it.
+    pub bytes: u64,
+    /// Batches of live sources that were refused, because there was no room or the queue was full.
+    pub refused: u64,
+    /// There has been no room since then.
+    pub full_since: Option<Timestamp>,
+    /// Why, in words.
+    pub full_because: Option<String>,
+}
+
+/// The figures as the writer keeps them.
+#[derive(Debug, Default)]
+pub(super) struct Shared(Mutex<Stats>);
+
+impl Shared {
+    /// The figures now.
+    pub(super) fn stats(&self) -> Stats {
+        self.lock().clone()
+    }
+
+    /// Is there no room at the moment?
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().full_since.is_some()
+    }
+
+    /// Bytes of the file and of its log.
+    pub(super) fn size(&self, (file, log): (u64, u64)) {
+        self.lock().bytes = file.saturating_add(log);
+    }
+
+    /// A transaction is on the disk.
+    pub(super) fn committed(&self, rows: usize) {
+        let mut stats = self.lock();
+        stats.rows_written = stats.rows_written.saturating_add(u64::try_from(rows).unwrap_or(u64::MAX));
+        stats.commits += 1;
+        stats.full_since = None;
+        stats.full_because = None;
+    }
+
+    /// There is no room.
+    pub(super) fn full(&self, why: &StoreError) {
+        let mut stats = self.lock();
+        stats.full_since.get_or_insert_with(clock::now);
+        stats.full_because = Some(why.to_string());
+    }
+
+    /// So many batches were refused.
+    pub(super) fn refused(&self, batches: usize) {
+        let mut stats = self.lock();
+        stats.refused = stats.refused.saturating_add(u64::try_from(batches).unwrap_or(u64::MAX));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stats> {
+        // Counts of a thread that panicked are still counts.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

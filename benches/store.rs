@@ -1,0 +1,163 @@
+//! Speed of the store, findings per second of wall time, each acknowledged when its transaction is on the disk. Enters: findings that
+//! are made before the clock starts, none like another, and one that repeats. Leaves: one line a measurement, beside the same rows
+//! written with bare rusqlite in the same run on the same disk.
+//!
+//! `cargo bench -p outflow --bench store`. Environment: `OUTFLOW_BENCH_DIR` names the folder to write in (default: the system's
+//! temporary one), `OUTFLOW_BENCH_FINDINGS` how many findings a measurement has (default 20,000; batches of one have a tenth).
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+use std::{error::Error, path::Path, sync::Arc};
+
+use outflow::{
+    clock,
+    detectors::{Behaviour, Hit},
+    exchange::{Api, Exchange, Leaves, Usage, View},
+    findings::{Finding, FingerprintKey, Maker},
+    sources::{Checkpoint, Origin, StreamId},
+    store::{Batch, Limits, Receipt, Store},
+    units::{Severity, Timestamp},
+};
+use rusqlite::{Connection, params};
+
+const ROUNDS: usize = 3;
+
+/// Batches that one thread has on their way.
+const WINDOW: usize = 64;
+
+type Measured = Result<f64, Box<dyn Error>>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let findings: usize = number("OUTFLOW_BENCH_FINDINGS").unwrap_or(20_000);
+    let folder = std::env::var_os("OUTFLOW_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
+    println!("folder: {}, {findings} findings a measurement, best of {ROUNDS}", folder.display());
+    for batch in [1, 100, 1000] {
+        let total = if batch == 1 { findings.div_ceil(10) } else { findings };
+        let new: Vec<Finding> = (0..total).map(|index| finding(&index.to_string())).collect();
+        let same: Vec<Finding> = (0..total).map(|_| finding("the same")).collect();
+        let bare = best(&folder, |path| bare(path, &new, batch))?;
+        println!("batch {batch:>4}: {bare:8.0} findings/s  1.00  bare rusqlite, the same two rows a finding");
+        for (name, findings, window) in [
+            ("new, each batch waited for", &new, 1),
+            ("new, batches on their way", &new, WINDOW),
+            ("repeats of one, batches on their way", &same, WINDOW),
+        ] {
+            let speed = best(&folder, |path| store(path, findings, batch, window))?;
+            println!("batch {batch:>4}: {speed:8.0} findings/s  {:.2}  {name}", speed / bare);
+        }
+    }
+    Ok(())
+}
+
+/// The best of some rounds, each in a folder of its own.
+fn best(folder: &Path, work: impl Fn(&Path) -> Measured) -> Measured {
+    let mut best = 0.0_f64;
+    for _ in 0..ROUNDS {
+        let own = tempfile::tempdir_in(folder)?;
+        best = best.max(work(&own.path().join("bench.db"))?);
+    }
+    Ok(best)
+}
+
+fn store(path: &Path, findings: &[Finding], batch: usize, window: usize) -> Measured {
+    let store = Store::open(path, Limits { queue: WINDOW, ..Limits::default() })?;
+    let batches: Vec<Batch> = findings
+        .chunks(batch)
+        .zip(0_u64..)
+        .map(|(chunk, number)| Batch {
+            findings: chunk.to_vec(),
+            checkpoints: vec![Checkpoint { key: "tail/1".to_owned(), value: number.to_string() }],
+            ..Batch::default()
+        })
+        .collect();
+    let start = clock::instant();
+    let mut waiting = std::collections::VecDeque::new();
+    for batch in batches {
+        waiting.push_back(store.submit(batch)?);
+        if waiting.len() >= window {
+            waiting.pop_front().map_or(Ok(()), Receipt::wait)?;
+        }
+    }
+    waiting.into_iter().try_for_each(Receipt::wait)?;
+    let seconds = start.elapsed().as_secs_f64();
+    store.close()?;
+    Ok(findings.len() as f64 / seconds)
+}
+
+/// The least that any store has to do: the current state, the outbox and the checkpoint, with the same guarantees.
+fn bare(path: &Path, findings: &[Finding], batch: usize) -> Measured {
+    let rows: Vec<(&str, String)> = findings
+        .iter()
+        .map(|finding| Ok((finding.finding_id.as_str(), serde_json::to_string(finding)?)))
+        .collect::<Result<_, serde_json::Error>>()?;
+    let mut db = Connection::open(path)?;
+    db.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", "full")?;
+    db.execute_batch(
+        "CREATE TABLE finding (id TEXT NOT NULL PRIMARY KEY, payload TEXT NOT NULL) STRICT;
+         CREATE TABLE outbox (seq INTEGER NOT NULL PRIMARY KEY, id TEXT NOT NULL, payload TEXT NOT NULL) STRICT;
+         CREATE TABLE checkpoint (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    )?;
+    let start = clock::instant();
+    for (chunk, number) in rows.chunks(batch).zip(0_u64..) {
+        let change = db.transaction()?;
+        for (id, payload) in chunk {
+            change
+                .prepare_cached("INSERT INTO finding (id, payload) VALUES (?1, ?2)")?
+                .execute(params![id, payload])?;
+            change.prepare_cached("INSERT INTO outbox (id, payload) VALUES (?1, ?2)")?.execute(params![id, payload])?;
+        }
+        change
+            .prepare_cached("INSERT OR REPLACE INTO checkpoint (key, value) VALUES ('tail/1', ?1)")?
+            .execute([number.to_string()])?;
+        change.commit()?;
+    }
+    Ok(findings.len() as f64 / start.elapsed().as_secs_f64())
+}
+
+/// An occurrence; equal keys make the same finding.
+fn finding(key: &str) -> Finding {
+    let at = Timestamp(1_795_392_000_000_000_000);
+    let exchange = Exchange {
+        stream: StreamId(1),
+        origin: Arc::new(Origin { pid: 7, process: "python3".into(), service: "shop".into(), container: None }),
+        vendor: Some("openai".into()),
+        priced_as: None,
+        host: "api.openai.com".into(),
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        api: Api::ChatCompletions,
+        status: Some(200),
+        request_model: Some("gpt-4o".into()),
+        response_model: Some("gpt-4o-2024-08-06".into()),
+        response_id: None,
+        streaming: false,
+        usage_requested: None,
+        usage: Usage::default(),
+        finish_reasons: Vec::new(),
+        tool_calls: Vec::new(),
+        service_tier: None,
+        system_fingerprint: None,
+        error: None,
+        reported_cost: None,
+        started_at: at,
+        first_token_at: None,
+        ended_at: at,
+        request_text: Leaves::default(),
+        response_text: Leaves::default(),
+        view: View::default(),
+    };
+    let hit = Hit::Behaviour(Behaviour {
+        rule: "model.unpinned",
+        rule_title: "Model identifier that can change",
+        references: vec!["https://developers.openai.com/api/docs/models".into()],
+        key: key.into(),
+        severity: Severity::Medium,
+        confidence: 95,
+        title: "`gpt-4o` is an alias that can move; it answered as `gpt-4o-2024-08-06`".into(),
+        remedy: "Ask for a dated model id.",
+        facts: vec![("model.pin_class", "alias".into())],
+        exchange: &exchange,
+    });
+    Maker::new(FingerprintKey::new([7; 32])).occurrence(&hit, at, None)
+}

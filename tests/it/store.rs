@@ -1,0 +1,255 @@
+//! The store against what a test inside one process cannot do to it: kill -9, a disk that is really full, and another user.
+//!
+//! The children are this test binary, started again with one test and a variable that names its store.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use outflow::{
+    detectors::{Behaviour, Hit},
+    findings::{Finding, FingerprintKey, Maker},
+    sources::Checkpoint,
+    store::{Batch, Filter, Limits, Receipt, Store, StoreError, StoreReader, UsageRow, Verdict},
+    units::Severity,
+};
+
+/// Names the store that a child is to work on.
+const STORE: &str = "OUTFLOW_TEST_STORE";
+
+/// An occurrence; equal keys make the same finding.
+fn finding(key: &str) -> Finding {
+    let exchange = super::schema::exchange("gpt-4o", "gpt-4o");
+    let hit = Hit::Behaviour(Behaviour {
+        rule: "model.unpinned",
+        rule_title: "Model identifier that can change",
+        references: Vec::new(),
+        key: key.into(),
+        severity: Severity::Medium,
+        confidence: 95,
+        title: format!("{key} can change"),
+        remedy: "Pin it.",
+        facts: Vec::new(),
+        exchange: &exchange,
+    });
+    Maker::new(FingerprintKey::new([7; 32])).occurrence(&hit, exchange.ended_at, None)
+}
+
+/// Step `n` of a source: two findings, usage, a finding of its own, and the checkpoint that says `n`.
+fn step(n: u64) -> Batch {
+    Batch {
+        findings: vec![finding("a"), finding(&format!("own {n}")), finding("b")],
+        usage: vec![UsageRow { calls: 1, ..UsageRow::default() }],
+        checkpoints: vec![Checkpoint { key: "source".into(), value: n.to_string() }],
+        ..Batch::default()
+    }
+}
+
+/// Runs one test of this binary in a process of its own.
+fn child(test: &str, store: &Path) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(STORE, store);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+/// The step that the store has come to, held against everything else that says so.
+fn come_to(path: &Path) -> u64 {
+    let reader = StoreReader::open(path).unwrap();
+    let steps = reader.checkpoints("source").unwrap().pop().map_or(0, |last| last.value.parse().unwrap());
+    let findings = reader.findings(&Filter::default()).unwrap();
+    let count = |title: &str| {
+        let own = findings.iter().filter(|finding| finding.title.starts_with(title));
+        own.map(|finding| finding.count).sum::<u64>()
+    };
+    let calls: u64 = reader.usage(0).unwrap().iter().map(|row| row.calls).sum();
+    let seen = [count("a can change"), count("b can change"), count("own "), calls];
+    assert_eq!(seen, [steps; 4], "a batch is torn");
+    let Verdict::Whole(whole) = reader.verify().unwrap() else { panic!("{:?}", reader.verify()) };
+    assert!(steps == 0 || whole.revisions >= steps + 2, "{whole:?} after {steps} steps");
+    steps
+}
+
+/// The child: goes on where the store is and says each step that was acknowledged. Not a test when nobody started it.
+#[test]
+fn child_that_writes_until_it_is_killed() {
+    let Some(path) = env::var_os(STORE).map(PathBuf::from) else { return };
+    let store = Store::open(&path, Limits::default()).unwrap();
+    let done: u64 = store.checkpoints("source").unwrap().pop().map_or(0, |last| last.value.parse().unwrap());
+    let mut out = std::io::stdout();
+    // Some are always on their way, so that a kill meets commits of several batches.
+    let mut waiting: Vec<(u64, Receipt)> = Vec::new();
+    for n in done + 1.. {
+        waiting.push((n, store.submit(step(n)).unwrap()));
+        if n % 7 == 0 {
+            store.cut_all().unwrap();
+        }
+        if waiting.len() > 5 {
+            for (n, receipt) in waiting.drain(..) {
+                receipt.wait().unwrap();
+                // One write, or the kill could leave half a number.
+                out.write_all(format!("kept {n}\n").as_bytes()).unwrap();
+            }
+        }
+    }
+}
+
+/// Reads what the child says until it has said `lines`, kills it, and reads the rest. Returns the last step that it said.
+fn kill_after(mut child: Child, lines: usize) -> u64 {
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let kept = |line: std::io::Result<String>| line.unwrap().strip_prefix("kept ").map(|n| n.parse::<u64>().unwrap());
+    let mut last = said.by_ref().filter_map(kept).take(lines).last().unwrap();
+    child.kill().unwrap();
+    last = last.max(said.filter_map(kept).last().unwrap_or(0));
+    child.wait().unwrap();
+    last
+}
+
+#[test]
+fn what_was_acknowledged_survives_twenty_kills_and_no_batch_is_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outflow.db");
+    let mut before = 0;
+    for round in 0..20 {
+        let running = child("store::child_that_writes_until_it_is_killed", &path).spawn().unwrap();
+        let acknowledged = kill_after(running, 1 + round * 13 % 40);
+        assert!(acknowledged > before, "round {round}: nothing was written");
+        before = come_to(&path);
+        assert!(before >= acknowledged, "round {round}: {acknowledged} was acknowledged, the store is at {before}");
+    }
+    // And it can still be closed, with a last revision of both.
+    Store::open(&path, Limits::default()).unwrap().close().unwrap();
+    assert_eq!(come_to(&path), before);
+    let reader = StoreReader::open(&path).unwrap();
+    let told = |title: &str| {
+        let findings = reader.findings(&Filter::default()).unwrap();
+        let found = findings.into_iter().find(|finding| finding.title.starts_with(title)).unwrap();
+        let last = reader.history(&found.finding_id).unwrap().pop().unwrap();
+        assert_eq!(last.finding.as_ref(), Some(&found));
+        found.count
+    };
+    assert_eq!((told("a can"), told("b can")), (before, before));
+}
+
+/// A small file system of its own, taken down at the end.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new(size: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = ["-t", "tmpfs", "-o", size, "outflow-test"];
+        assert!(Command::new("mount").args(mount).arg(folder.path()).status().unwrap().success());
+        Self(folder)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_makes_it_wait_and_when_there_is_room_everything_arrives() {
+    if let Some(why) = testbed::missing_for_sandbox() {
+        println!("skipped: {why}");
+        return;
+    }
+    let disk = Disk::new("size=8m");
+    let path = disk.0.path().join("state/outflow.db");
+    let ballast = disk.0.path().join("ballast");
+    let store = Store::open(&path, Limits { queue: 4, ..Limits::default() }).unwrap();
+    store.submit(step(1)).unwrap().wait().unwrap();
+    let mut waiting: std::collections::VecDeque<(u64, Receipt)> = std::collections::VecDeque::new();
+    let (mut steps, mut kept) = (1, 1);
+    for round in 0..3 {
+        // The rest of the disk belongs to somebody else now.
+        let mut file = fs::File::create(&ballast).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        drop(file);
+        while store.stats().full_since.is_none() {
+            // A live source would be refused here; a file waits.
+            if waiting.len() < 4 {
+                steps += 1;
+                waiting.push_back((steps, store.submit(step(steps)).unwrap()));
+            }
+            while let Some(result) = waiting.front().and_then(|(_, receipt)| receipt.try_wait()) {
+                result.unwrap();
+                kept = waiting.pop_front().unwrap().0;
+            }
+            std::thread::yield_now();
+        }
+        assert!(!waiting.is_empty(), "round {round}: nothing waits");
+        assert!(come_to(&path) >= kept && come_to(&path) < steps, "round {round}");
+        fs::remove_file(&ballast).unwrap();
+        for (n, receipt) in waiting.drain(..) {
+            receipt.wait().unwrap();
+            kept = n;
+        }
+        assert_eq!(store.stats().full_since, None);
+        assert_eq!((come_to(&path), kept), (steps, steps), "round {round}");
+    }
+    store.close().unwrap();
+    assert_eq!(come_to(&path), steps);
+}
+
+/// The child: reads as whoever it is. Not a test when nobody started it.
+#[test]
+fn child_that_may_only_read() {
+    let Some(path) = env::var_os(STORE).map(PathBuf::from) else { return };
+    match StoreReader::open(&path).map(|reader| reader.count(&Filter::default()).unwrap()) {
+        Ok(findings) => println!("\nfindings {findings}"),
+        Err(error) => println!("\nrefused {error}"),
+    }
+    match Store::open(&path, Limits::default()) {
+        Err(StoreError::Permission { .. }) => println!("may not write"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn another_user_who_may_read_reads_and_one_who_may_not_is_told_so() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    // A copy of the binary: the folder it was built in need not be open to others.
+    let folder = tempfile::tempdir().unwrap();
+    let open_to_all = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    open_to_all(folder.path(), 0o755);
+    let program = folder.path().join("it");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    let path = folder.path().join("state/outflow.db");
+    let reads = || {
+        let mut command = Command::new(&program);
+        command.args(["--exact", "store::child_that_may_only_read", "--nocapture", "--test-threads=1"]);
+        let output = command.env(STORE, &path).current_dir("/").uid(NOBODY).gid(NOBODY).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("may not write"), "{text} {}", String::from_utf8_lossy(&output.stderr));
+        let line = text.lines().find(|line| line.starts_with("findings") || line.starts_with("refused"));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    let store = Store::open(&path, Limits::default()).unwrap();
+    store.submit(step(1)).unwrap().wait().unwrap();
+    let refused = reads();
+    assert!(refused.starts_with("refused not permitted to open the store"), "{refused}");
+    // Its owner lets others read: while it is written, after it was closed, and with a log that a kill left behind.
+    open_to_all(path.parent().unwrap(), 0o755);
+    for suffix in ["", "-wal", "-shm"] {
+        open_to_all(&PathBuf::from(format!("{}{suffix}", path.display())), 0o644);
+    }
+    assert_eq!(reads(), "findings 3");
+    store.submit(step(2)).unwrap().wait().unwrap();
+    assert_eq!(reads(), "findings 4");
+    store.close().unwrap();
+    assert_eq!(reads(), "findings 4");
+    let running = child("store::child_that_writes_until_it_is_killed", &path).spawn().unwrap();
+    kill_after(running, 3);
+    let steps = come_to(&path);
+    assert_eq!(reads(), format!("findings {}", steps + 2));
+}
