@@ -18,6 +18,7 @@ pub mod findings; // 5  hits become facts that may leave the host: Finding
 // Beside the river.
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod engine;
 pub mod lru;
 pub mod rules;

@@ -9,6 +9,7 @@ use crate::rules::RuleSource;
 
 #[cfg(feature = "tap")]
 mod cgroup;
+pub mod config;
 pub mod doctor;
 pub mod output;
 pub mod replay;
@@ -32,6 +33,7 @@ enum Command {
     Tap(tap::Args),
     Replay(replay::Args),
     Rules(rules::Args),
+    Config(config::Args),
     Doctor(doctor::Args),
 }
 
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Tap(args) => tap::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
