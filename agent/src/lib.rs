@@ -22,4 +22,5 @@ pub mod config;
 pub mod engine;
 pub mod lru;
 pub mod rules;
+pub mod telemetry;
 pub mod units;

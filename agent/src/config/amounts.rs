@@ -7,22 +7,22 @@ use super::leaf::{Leaf, leaf};
 use crate::units::NanoUsd;
 
 /// Milliseconds of a second, for the bounds of a [`Period`].
-pub const SECOND: u64 = 1000;
+pub(super) const SECOND: u64 = 1000;
 /// Milliseconds of a minute.
-pub const MINUTE: u64 = 60 * SECOND;
+pub(super) const MINUTE: u64 = 60 * SECOND;
 /// Milliseconds of an hour.
-pub const HOUR: u64 = 60 * MINUTE;
+pub(super) const HOUR: u64 = 60 * MINUTE;
 /// Milliseconds of a day.
-pub const DAY: u64 = 24 * HOUR;
+pub(super) const DAY: u64 = 24 * HOUR;
 
 /// Bytes of a KiB, for the bounds of a [`Size`].
-pub const KIB: u64 = 1 << 10;
+pub(super) const KIB: u64 = 1 << 10;
 /// Bytes of a MiB.
-pub const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 /// Bytes of a GiB.
-pub const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 /// Bytes of a TiB.
-pub const TIB: u64 = 1 << 40;
+pub(super) const TIB: u64 = 1 << 40;
 
 /// A duration from `MIN` to `MAX` milliseconds, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,20 +208,20 @@ mod tests {
             ("500ms 1us", None),
             ("soon", None),
         ] {
-            assert_eq!(Short::parse(text).ok().map(|period| period.get().as_millis()), millis, "{text}");
+            assert_eq!(Short::parse(text).ok().map(|period| period.0), millis, "{text}");
         }
         assert_eq!(Period::<1, { 31 * DAY }>::parse("1d").unwrap().nanos(), 86_400_000_000_000);
     }
 
     #[test]
     fn sizes_have_units_and_bounds() {
-        type Some = Size<KIB, GIB>;
+        type Part = Size<KIB, GIB>;
         for (text, bytes) in [
-            ("1KiB", Option::Some(1024)),
-            ("64 KiB", Option::Some(65_536)),
-            ("1MB", Option::Some(1_000_000)),
-            ("1 GiB", Option::Some(GIB)),
-            ("1.5 MiB", Option::Some(3 * MIB / 2)),
+            ("1KiB", Some(1024)),
+            ("64 KiB", Some(65_536)),
+            ("1MB", Some(1_000_000)),
+            ("1 GiB", Some(GIB)),
+            ("1.5 MiB", Some(3 * MIB / 2)),
             ("1023 B", None),
             ("2 GiB", None),
             ("4096", None),
@@ -229,7 +229,7 @@ mod tests {
             ("-4 KiB", None),
             ("", None),
         ] {
-            assert_eq!(Some::parse(text).ok().map(Size::bytes), bytes, "{text}");
+            assert_eq!(Part::parse(text).ok().map(Size::bytes), bytes, "{text}");
         }
     }
 

@@ -28,11 +28,12 @@ pub use self::{
     amounts::{Period, Size, Usd},
     budget::{Budget, WarnAt},
     logs::{LogFiles, Logs},
-    names::{AbsolutePath, Listen, NameGlob, PathGlob, ServiceName, VendorHost},
+    names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     reference::reference,
     rules::Rules,
     tap::{Scope, Tap},
 };
+use crate::detectors::budget as watch;
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 
 /// No config file is larger; a wrong path must not read a disk into memory.
@@ -177,6 +178,17 @@ impl Config {
     pub fn to_toml(&self) -> String {
         // Every key is text and every value one that TOML has: there is nothing to fail.
         toml::to_string(self).unwrap_or_default()
+    }
+
+    /// The budgets as the detector takes them.
+    pub fn budgets(&self) -> watch::Budgets {
+        let taken = |budget: &Budget| watch::Budget {
+            service: budget.service.matcher().clone(),
+            limit: budget.limit_usd.get(),
+            window_ns: budget.window.nanos(),
+            warn_at_percent: budget.warn_at_percent.percents().to_vec(),
+        };
+        watch::Budgets::new(self.budget.iter().map(taken).collect())
     }
 
     /// Neither logs nor a tap: there is nothing to do.

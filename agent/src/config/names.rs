@@ -40,7 +40,7 @@ impl fmt::Display for AbsolutePath {
 
 impl Leaf for AbsolutePath {
     fn form() -> String {
-        "an absolute path, such as \"/var/lib/outflow\"".to_owned()
+        "an absolute path".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Option<String>> {
@@ -114,6 +114,11 @@ impl NameGlob {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         self.glob.glob()
+    }
+
+    /// The compiled glob.
+    pub fn matcher(&self) -> &GlobMatcher {
+        &self.matcher
     }
 
     /// Is this name meant?
@@ -197,6 +202,36 @@ impl Leaf for ServiceName {
 }
 
 leaf!(ServiceName);
+
+/// The id of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RuleId(String);
+
+impl RuleId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Leaf for RuleId {
+    fn form() -> String {
+        "the id of a rule, such as \"pii.email\"".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        named(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+leaf!(RuleId);
 
 /// A vendor host of the user's own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

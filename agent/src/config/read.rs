@@ -121,12 +121,14 @@ fn reworded(message: &str) -> String {
     };
     let expected = match expected {
         "a sequence" => "an array",
-        "u8" | "u16" | "u32" | "u64" | "i64" => "a whole number",
+        "u32" => "a whole number from 0 to 4294967295",
+        "i64" => "a whole number",
         "a boolean" => "true or false",
         other if other.starts_with("struct ") => "a table",
         other => other,
     };
     let found = found.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+    let found = if found == "map" { "a table" } else { found };
     format!("found {found}, expected {expected}")
 }
 
@@ -259,7 +261,7 @@ mod tests {
             "6:16 logs.files[0].globs[1]: \"b\" is relative",
             "6:21 logs.files[0].globs[2]: \"/c[\" is no glob",
             "7:11 logs.files[0].service: found boolean `true`, expected a name",
-            "9:9 tap.pids[0]: found integer `-1`, expected a whole number",
+            "9:9 tap.pids[0]: found integer `-1`, expected a whole number from 0",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {
@@ -283,6 +285,6 @@ mod tests {
     #[test]
     fn columns_count_characters() {
         let told = problems("logs = { files = [{ globs = [\"/ä\"], servize = \"x\" }] }");
-        assert_eq!(told, ["1:36 logs.files[0].servize: unknown key; did you mean `service`?"]);
+        assert_eq!(told, ["1:37 logs.files[0].servize: unknown key; did you mean `service`?"]);
     }
 }

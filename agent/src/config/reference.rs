@@ -73,7 +73,7 @@ fn entry(section: &[&str], key: &str, table: &Value) -> String {
 /// What may stand there.
 fn form(node: &Value) -> String {
     if let Some(form) = node["x-form"].as_str() {
-        return form.replace('*', "\\*");
+        return code(form);
     }
     // An optional value is "this or null", and TOML knows no null.
     if let Some(choice) = node["anyOf"].as_array().and_then(|all| all.first()) {
@@ -108,7 +108,13 @@ fn choices(node: &Value) -> Vec<String> {
 
 /// As TOML has it; only arrays, numbers, text and truth values are defaults of keys.
 fn shown(value: &Value) -> String {
-    value.to_string()
+    value.to_string().replace(',', ", ")
+}
+
+/// What stands in quotes is what may be typed: it is shown as code, in which a `*` is no emphasis.
+fn code(form: &str) -> String {
+    let parts = form.split('"').enumerate();
+    parts.map(|(index, part)| if index % 2 == 1 { format!("`\"{part}\"`") } else { part.to_owned() }).collect()
 }
 
 fn capital(text: &str) -> String {

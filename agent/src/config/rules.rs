@@ -3,12 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::names::{AbsolutePath, ServiceName};
+use super::names::{AbsolutePath, RuleId};
 use crate::rules::{RuleError, RuleSource, scan};
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 8] = [
+pub(super) const BEHAVIOURS: [&str; 9] = [
     "cost.budget",
+    "cost.burn_rate",
     "cost.untracked",
     "model.flapping",
     "model.resolved_changed",
@@ -27,7 +28,7 @@ pub struct Rules {
     pub directory: Option<AbsolutePath>,
     /// Ids of rules that do not count, such as `pii.email` or `model.unpinned`. `outflow rules list` shows the ids; one that
     /// does not exist is an error, so that a slip of the pen leaves no rule on or off unseen.
-    pub disable: Vec<ServiceName>,
+    pub disable: Vec<RuleId>,
 }
 
 impl Rules {

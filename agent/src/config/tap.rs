@@ -31,7 +31,7 @@ pub struct Tap {
     /// neither are not read.
     pub hosts: Vec<VendorHost>,
     /// Most that is read of a connection's first request while it is not known whether it goes to a vendor, to find its host;
-    /// it is forgotten afterwards. Less than a request head has means that such connections are not recognised.
+    /// it is forgotten afterwards. A host that stands further behind is not found, and such a connection is not read.
     pub peek_bytes: Size<256, { 4 * KIB }>,
     /// Most that is taken of one call of the TLS library; the rest is counted as lost. One call often carries a whole prompt.
     pub call_bytes: Size<{ 16 * KIB }, GIB>,

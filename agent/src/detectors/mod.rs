@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::{exchange::Exchange, rules::ScanRule, units::Severity};
 
+pub mod budget;
 pub mod pinning;
 pub mod resolved_model;
 pub mod scan;
@@ -78,8 +79,31 @@ pub struct Behaviour<'a> {
     pub exchange: &'a Exchange,
 }
 
+/// What a detector learned and must know again after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// [`Detector::name`].
+    pub detector: &'static str,
+    /// The detector's own key, unique within it.
+    pub key: String,
+    /// The detector's own record, JSON; `None`: forget the key.
+    pub value: Option<String>,
+}
+
 /// Looks at every exchange in turn.
 pub trait Detector {
+    /// Under which name its state is kept. Only a detector with a state needs one.
+    fn name(&self) -> &'static str {
+        ""
+    }
+
     /// Emits what it sees. Deterministic: the same exchanges in the same order give the same hits.
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>));
+
+    /// Emits what changed in its state since it was asked last, the oldest change first.
+    fn changes(&mut self, _emit: &mut dyn FnMut(StateChange)) {}
+
+    /// Takes back one key as [`changes`](Self::changes) emitted it, in the same order. What it cannot read it ignores: it may have
+    /// been written by another version.
+    fn restore(&mut self, _key: &str, _value: &str) {}
 }
