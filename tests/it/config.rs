@@ -115,7 +115,7 @@ fn only_rules_and_budgets_are_taken_up_while_it_runs() {
 }
 
 /// Every kind of mistake, each with the file that makes it.
-const MISTAKES: [(&str, &str); 34] = [
+const MISTAKES: [(&str, &str); 35] = [
     ("no TOML", "[logs\nscan_interval = \"1s\"\n"),
     ("two syntax errors", "[logs]\nscan_interval = 1s\nline_bytes = = 4\n"),
     ("a key twice", "[store]\nmax_bytes = \"1 GiB\"\nmax_bytes = \"2 GiB\"\n"),
@@ -131,6 +131,7 @@ const MISTAKES: [(&str, &str); 34] = [
     ("a duration out of its bounds", "[logs]\nscan_interval = \"10ms\"\n"),
     ("a size without a unit", "[store]\nmax_bytes = \"1073741824\"\n"),
     ("a size out of its bounds", "[store]\nmax_bytes = \"1 MiB\"\n"),
+    ("numbers out of their bounds", "[store]\ncommit_rows = 0\nqueue_batches = \"256\"\n"),
     ("a relative folder", "[state]\ndirectory = \"state\"\n"),
     ("a relative glob", "[[logs.files]]\nglobs = [\"*.log\"]\n"),
     ("a glob that is none", "[[logs.files]]\nglobs = [\"/var/log/[a.log\"]\n"),

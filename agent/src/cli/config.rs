@@ -94,5 +94,6 @@ fn good(file: &std::path::Path, config: &Config) -> String {
     };
     let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
     let (groups, budgets) = (count(config.logs.files.len(), "group"), count(config.budget.len(), "budget"));
-    format!("{}: good: {tap}, {groups} of log files, {budgets}\n", file.display())
+    let idle = if config.watches_nothing() { "; it watches nothing" } else { "" };
+    format!("{}: good: {tap}, {groups} of log files, {budgets}{idle}\n", file.display())
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::leaf::{Leaf, leaf};
+use super::leaf::{Leaf, Written, leaf};
 use crate::units::NanoUsd;
 
 /// Milliseconds of a second, for the bounds of a [`Period`].
@@ -122,6 +122,55 @@ impl<const MIN: u64, const MAX: u64> Leaf for Size<MIN, MAX> {
 }
 
 leaf!(Size<MIN, MAX>, const MIN: u64, const MAX: u64);
+
+/// A whole number from `MIN` to `MAX`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Count<const MIN: u32, const MAX: u32>(u32);
+
+impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
+    /// The number, brought into the bounds.
+    pub const fn from_number(number: u32) -> Self {
+        Self(if number < MIN {
+            MIN
+        } else if number > MAX {
+            MAX
+        } else {
+            number
+        })
+    }
+
+    /// The number.
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> fmt::Display for Count<MIN, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Leaf for Count<MIN, MAX> {
+    fn form() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+
+    fn parse(_text: &str) -> Result<Self, Option<String>> {
+        Err(Some("stands in quotes".to_owned()))
+    }
+
+    fn parse_number(text: &str) -> Option<Result<Self, Option<String>>> {
+        let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
+        Some(number.map(Self).ok_or(None))
+    }
+
+    fn written(&self) -> Written<'_> {
+        Written::Number(self.0)
+    }
+}
+
+leaf!(Count<MIN, MAX>, const MIN: u32, const MAX: u32);
 
 /// The value in the largest unit that leaves no rest, so that nothing is rounded.
 fn whole(f: &mut fmt::Formatter<'_>, value: u64, units: &[(u64, &str)]) -> fmt::Result {

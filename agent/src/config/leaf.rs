@@ -3,7 +3,10 @@
 
 use std::{fmt, marker::PhantomData};
 
-use serde::de::{Error, Unexpected, Visitor};
+use serde::{
+    Serialize, Serializer,
+    de::{Error, Unexpected, Visitor},
+};
 
 /// A value that is written as text.
 pub(super) trait Leaf: Sized + fmt::Display {
@@ -16,6 +19,28 @@ pub(super) trait Leaf: Sized + fmt::Display {
     /// Reads a number without quotes; most values need a unit and refuse it.
     fn parse_number(_text: &str) -> Option<Result<Self, Option<String>>> {
         None
+    }
+
+    /// Writes it so that it can be read again.
+    fn written(&self) -> Written<'_> {
+        Written::Text(self)
+    }
+}
+
+/// How a value stands in TOML.
+pub(super) enum Written<'a> {
+    /// In quotes.
+    Text(&'a dyn fmt::Display),
+    /// Without.
+    Number(u32),
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.collect_str(text),
+            Self::Number(number) => serializer.serialize_u32(*number),
+        }
     }
 }
 
@@ -75,7 +100,7 @@ macro_rules! leaf {
 
         impl<$($($generics)*)?> serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serde::Serialize::serialize(&$crate::config::leaf::Leaf::written(self), serializer)
             }
         }
 
@@ -90,7 +115,7 @@ macro_rules! leaf {
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 let form = <Self as $crate::config::leaf::Leaf>::form();
-                schemars::json_schema!({ "type": "string", "x-form": form })
+                schemars::json_schema!({ "x-form": form })
             }
         }
     };

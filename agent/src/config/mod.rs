@@ -25,7 +25,7 @@ mod rules;
 mod tap;
 
 pub use self::{
-    amounts::{Period, Size, Usd},
+    amounts::{Count, Period, Size, Usd},
     budget::{Budget, WarnAt},
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
@@ -81,11 +81,27 @@ pub struct Store {
     pub max_bytes: Size<{ 16 * MIB }, { 4 * TIB }>,
     /// A finding that repeats is told anew at most this often, with its count. Shorter means fresher counts and more records.
     pub update_interval: Period<SECOND, DAY>,
+    /// Longest that a commit collects what belongs in it. A crash of the machine costs nothing that was committed; a crash of
+    /// the agent costs nothing of log files, for they are read again. Longer means fewer and larger commits.
+    pub commit_interval: Period<1, { 10 * SECOND }>,
+    /// Rows after which a commit is closed before its time.
+    pub commit_rows: Count<1, 100_000>,
+    /// Batches that may wait for the store. When as many wait, log files wait too, and what the tap sees is counted and dropped.
+    pub queue_batches: Count<1, 65_536>,
+    /// How large SQLite's write-ahead log may grow beside the store, on disk.
+    pub wal_bytes: Size<MIB, { 4 * GIB }>,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { max_bytes: Size::from_bytes(GIB), update_interval: Period::from_millis(MINUTE) }
+        Self {
+            max_bytes: Size::from_bytes(GIB),
+            update_interval: Period::from_millis(MINUTE),
+            commit_interval: Period::from_millis(50),
+            commit_rows: Count::from_number(500),
+            queue_batches: Count::from_number(256),
+            wal_bytes: Size::from_bytes(64 * MIB),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! nothing is refused: a document of n keys is read at most n times. The place of an error is the span that the TOML reader
 //! gives it; the key is the node of the document that has this span.
 
-use std::ops::Range;
+use std::{fmt::Write as _, ops::Range};
 
 use serde::Deserialize as _;
 use toml::{
@@ -143,20 +143,14 @@ pub(super) fn meant<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
 fn path(steps: &[Step]) -> String {
     let mut out = String::new();
     for step in steps {
-        match step {
-            Step::Index(index) => out.push_str(&format!("[{index}]")),
-            Step::Key(key) => {
-                if !out.is_empty() {
-                    out.push('.');
-                }
-                let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-                if !key.is_empty() && key.chars().all(is_bare) {
-                    out.push_str(key);
-                } else {
-                    out.push_str(&format!("{key:?}"));
-                }
-            }
-        }
+        let dot = if out.is_empty() { "" } else { "." };
+        let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        // Writing to a string cannot fail.
+        let _ = match step {
+            Step::Index(index) => write!(out, "[{index}]"),
+            Step::Key(key) if !key.is_empty() && key.chars().all(is_bare) => write!(out, "{dot}{key}"),
+            Step::Key(key) => write!(out, "{dot}{key:?}"),
+        };
     }
     out
 }

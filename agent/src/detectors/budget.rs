@@ -21,7 +21,7 @@ use super::{Behaviour, Detector, Hit, StateChange};
 use crate::{
     exchange::{Exchange, Prices},
     lru::Lru,
-    units::{NanoUsd, Severity},
+    units::{NanoUsd, Severity, Timestamp},
 };
 
 mod account;
@@ -105,13 +105,17 @@ impl BudgetWatch {
         self.lock().budgets = Arc::new(budgets);
     }
 
-    /// What each service spent in the window of its last call, by name.
-    pub fn spend(&self) -> Vec<Spend> {
+    /// What each service spent in the window that holds `at`, by name.
+    pub fn spend(&self, at: Timestamp) -> Vec<Spend> {
         let shared = self.lock();
         let mut all: Vec<Spend> = shared
             .accounts
             .iter()
-            .map(|(service, account)| Spend { service: service.clone(), spent: account.spent, limit: account.limit })
+            .map(|(service, account)| Spend {
+                service: service.clone(),
+                spent: account.spent_at(at),
+                limit: account.limit,
+            })
             .collect();
         all.sort_unstable_by(|a, b| a.service.cmp(&b.service));
         all
@@ -138,14 +142,14 @@ impl Detector for BudgetWatch {
         if service.len() > NAME_BYTES_MAX {
             return;
         }
-        let mut shared = self.lock();
-        let budgets = Arc::clone(&shared.budgets);
+        let budgets = Arc::clone(&self.lock().budgets);
         let Some(budget) = budgets.of(service) else { return };
         let Some(cost) = self.prices.price(exchange).map(|cost| cost.nano_usd).filter(|cost| cost.0 > 0) else {
             return;
         };
-        if let Some((account, crossed)) = shared.spend(service, exchange, cost, budget) {
-            emit(Hit::Behaviour(told(exchange, &account, &crossed)));
+        let told = self.lock().spend(service, exchange, cost, budget);
+        if let Some((account, crossed)) = told {
+            emit(Hit::Behaviour(tell(exchange, &account, &crossed)));
         }
     }
 
@@ -191,7 +195,7 @@ impl Shared {
     }
 }
 
-fn told<'a>(exchange: &'a Exchange, account: &Account, crossed: &Crossed) -> Behaviour<'a> {
+fn tell<'a>(exchange: &'a Exchange, account: &Account, crossed: &Crossed) -> Behaviour<'a> {
     let Account { limit, window_ns, window_start, spent, .. } = *account;
     let service = &exchange.origin.service;
     let window = window_name(window_ns);

@@ -35,6 +35,8 @@ pub const CONNECTIONS_MAX: usize = 32;
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// A request whose head is not there by then is none.
 const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Pause when the system gives us no connection.
+const RETRY_TIME: Duration = Duration::from_millis(100);
 /// Largest request head, bytes; the smallest that hyper takes.
 const HEAD_BYTES_MAX: usize = 8192;
 /// Most header fields of a request.
@@ -125,14 +127,12 @@ async fn serve(listener: TcpListener, page: Page, mut stopped: oneshot::Receiver
                 oldest.retain(|connection| !connection.is_finished());
                 continue;
             }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // Out of descriptors, for example: it passes, and the others must not starve meanwhile.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            accepted = listener.accept() => accepted.map(|(stream, _)| stream),
+        };
+        let Ok(stream) = stream else {
+            // Out of descriptors, for example: it passes, and the thread must not spin meanwhile.
+            tokio::time::sleep(RETRY_TIME).await;
+            continue;
         };
         if oldest.len() >= CONNECTIONS_MAX
             && let Some(connection) = oldest.pop_front()

@@ -163,7 +163,7 @@ impl Metric {
                 "outflow_findings",
                 None,
                 &["severity", "category"],
-                "Occurrences of findings; the category is what the rule id begins with",
+                "Occurrences of findings; categories are those of the finding schema",
             ),
             Self::Anomalies => counter("outflow_anomalies", None, &["kind"], "What streams did that is no message"),
             Self::UnscannedBlocks => {
@@ -175,7 +175,7 @@ impl Metric {
                 counter("outflow_tap_lost_calls", None, &["reason"], "Calls of the TLS library that were lost")
             }
             Self::TapLostBytes => counter("outflow_tap_lost", Bytes, &["reason"], "Plaintext that was lost"),
-            Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Read of log files"),
+            Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Bytes that were read of log files"),
             Self::LogFiles => gauge("outflow_log_files", None, &[], "Log files that are followed"),
             Self::LogLag => gauge("outflow_log_lag", Bytes, &[], "Bytes of followed log files that are not read yet"),
             Self::LogGap => counter(

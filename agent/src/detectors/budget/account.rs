@@ -92,6 +92,11 @@ impl Account {
         self.window_ns >= SLICES && self.window_start.is_multiple_of(self.window_ns) && self.slices.len() <= SLICES_MAX
     }
 
+    /// Spend of the window that holds `at`: nothing, when the last call was in an earlier one.
+    pub(super) fn spent_at(&self, at: Timestamp) -> NanoUsd {
+        if at.0.saturating_sub(self.window_start) < self.window_ns { self.spent } else { NanoUsd(0) }
+    }
+
     /// Takes in what a call cost. A budget that was changed meanwhile counts from here on: another window length begins a new
     /// account, another limit is told anew.
     pub(super) fn spend(
