@@ -20,7 +20,9 @@ pub mod store; // 6  what was found becomes durable: rows, and an outbox for the
 // Beside the river.
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod engine;
 pub mod lru;
 pub mod rules;
+pub mod telemetry;
 pub mod units;

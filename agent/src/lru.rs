@@ -50,6 +50,16 @@ impl<K: Clone + Eq + Hash, V> Lru<K, V> {
         self.entries.remove(&key).map(|(_, value)| (key, value))
     }
 
+    /// The value of `key`, whose age stays.
+    pub fn peek(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(_, value)| value)
+    }
+
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, (_, value))| (key, value))
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()

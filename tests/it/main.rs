@@ -3,7 +3,9 @@
 
 #[cfg(all(feature = "tap", feature = "vectorscan"))]
 mod cli;
+mod config;
 mod conformance;
+mod metrics;
 mod recorded_facts;
 mod schema;
 mod store;

@@ -74,6 +74,8 @@ fn every_kind() -> Vec<Finding> {
     let mut pinning = Pinning::new(rules);
     let mut resolved = ResolvedModel::new();
     let mut untracked = UntrackedSpend::new(Arc::new(prices));
+    let budget = outflow::config::Config::parse("x", "[[budget]]\nservice = \"*\"\nlimit_usd = 0.000000001\n").unwrap();
+    let mut budgets = outflow::detectors::budget::BudgetWatch::new(Arc::new(prices), budget.budgets());
     let stream = Exchange { streaming: true, usage: Usage::default(), ..exchange("gpt-4o", "gpt-4o") };
     let calls = [
         exchange("gpt-4", "gpt-4-0613"),
@@ -93,6 +95,7 @@ fn every_kind() -> Vec<Finding> {
         pinning.inspect(call, &mut record);
         resolved.inspect(call, &mut record);
         untracked.inspect(call, &mut record);
+        budgets.inspect(call, &mut record);
         told.extend(findings.count(seen, call.started_at));
     }
     let rule = ScanRule {
@@ -140,6 +143,7 @@ fn findings_of_every_kind_follow_the_schema() {
     rules.sort_unstable();
     rules.dedup();
     let expected = [
+        "cost.budget",
         "cost.untracked",
         "model.flapping",
         "model.resolved_changed",
@@ -150,6 +154,9 @@ fn findings_of_every_kind_follow_the_schema() {
         "pii.email",
     ];
     assert_eq!(rules, expected);
+    let disable = toml::Value::from(expected.to_vec());
+    let config = outflow::config::Config::parse("x", &format!("[rules]\ndisable = {disable}\n")).unwrap();
+    assert!(config.rules.is_disabled("cost.budget") && !config.rules.is_disabled("cost.burn_rate"));
     assert!(told.iter().any(|finding| finding.revision > 1), "no last revision was checked");
 }
 

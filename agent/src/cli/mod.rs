@@ -9,6 +9,7 @@ use crate::rules::RuleSource;
 
 #[cfg(feature = "tap")]
 mod cgroup;
+pub mod config;
 pub mod doctor;
 pub mod findings;
 pub mod output;
@@ -37,6 +38,7 @@ enum Command {
     Replay(replay::Args),
     Findings(findings::Args),
     Rules(rules::Args),
+    Config(config::Args),
     Doctor(doctor::Args),
     Verify(verify::Args),
 }
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),
     };

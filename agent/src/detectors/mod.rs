@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::{exchange::Exchange, rules::ScanRule, units::Severity};
 
+pub mod budget;
 pub mod pinning;
 pub mod resolved_model;
 pub mod scan;

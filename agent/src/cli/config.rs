@@ -1,0 +1,99 @@
+//! `outflow config`: checks a config file, and shows what it comes to. Enters: a file. Leaves: one line or the whole config on
+//! standard output; errors on standard error and exit code 2. It starts nothing and connects to nothing.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use serde_json::json;
+
+use super::{Format, exit, state};
+use crate::config::{AbsolutePath, Config, ConfigError};
+
+/// Checks a config file, or shows what it comes to
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Reads a config file and tells everything that is wrong with it
+    Check {
+        /// The config file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// How to write standard output
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Prints a config as `outflow run` would use it; without a file, the defaults
+    Show {
+        /// With all defaults filled in
+        #[arg(long, required = true)]
+        effective: bool,
+        /// The config file
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (text, code) = match &args.command {
+        Command::Check { file, format } => match (Config::load(file), format) {
+            (Ok(config), Format::Text) => (good(file, &config), ExitCode::SUCCESS),
+            (Ok(_), Format::Jsonl) => (String::new(), ExitCode::SUCCESS),
+            (Err(ConfigError::Invalid { file, problems }), Format::Jsonl) => {
+                let line = |problem| format!("{}\n", json!({"file": file, "problem": problem}));
+                (problems.iter().map(line).collect(), ExitCode::from(exit::USAGE))
+            }
+            (Err(error), _) => return Ok(refused(&error)),
+        },
+        Command::Show { file, .. } => match file.as_deref().map_or(Ok(Config::default()), Config::load) {
+            Ok(config) => (effective(config).to_toml(), ExitCode::SUCCESS),
+            Err(error) => return Ok(refused(&error)),
+        },
+    };
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough (`| head`) is no error of ours.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(code),
+        written => Ok(written.map(|()| code)?),
+    }
+}
+
+/// The config with what the agent finds out for itself where the file does not say it.
+pub fn effective(mut config: Config) -> Config {
+    if config.state.directory.is_none() {
+        config.state.directory = state::folder().and_then(AbsolutePath::from_found);
+    }
+    config
+}
+
+/// Each problem on a line of its own that begins with the file, as editors and people look for it.
+fn refused(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::Read { .. } => anstream::eprintln!("outflow: {error}"),
+        ConfigError::Invalid { problems, .. } => {
+            let count = problems.len();
+            anstream::eprintln!("{error}\n{count} {}", if count == 1 { "error" } else { "errors" });
+        }
+    }
+    ExitCode::from(exit::USAGE)
+}
+
+fn good(file: &std::path::Path, config: &Config) -> String {
+    let tap = match config.tap.scope.filter(|_| config.tap.enabled) {
+        None => "no tap",
+        Some(crate::config::Scope::Cgroup) => "tap of control groups",
+        Some(crate::config::Scope::Processes) => "tap of processes",
+        Some(crate::config::Scope::Host) => "tap of the whole host",
+    };
+    let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+    let (groups, budgets) = (count(config.logs.files.len(), "group"), count(config.budget.len(), "budget"));
+    let idle = if config.watches_nothing() { "; it watches nothing" } else { "" };
+    format!("{}: good: {tap}, {groups} of log files, {budgets}{idle}\n", file.display())
+}

@@ -1,0 +1,56 @@
+//! `[logs]` and `[[logs.files]]`: which files are followed, and the bounds of following. Enters: the section. Leaves: globs,
+//! durations, sizes. It looks at no file.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    amounts::{HOUR, KIB, MIB, MINUTE, Period, SECOND, Size},
+    names::{PathGlob, ServiceName},
+};
+
+/// Log files that are followed and scanned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logs {
+    /// How often the globs and the files are looked at. This is the longest time until a new line is seen while the agent keeps
+    /// up; shorter finds sooner and costs a `stat` a file each time.
+    pub scan_interval: Period<100, HOUR>,
+    /// A longer line is scanned in overlapping windows of this size, so that no line needs more memory than this.
+    pub line_bytes: Size<{ 16 * KIB }, { 16 * MIB }>,
+    /// Most that is read and scanned of one file before another has its turn; at least `line_bytes`. Larger is faster and needs
+    /// more memory.
+    pub block_bytes: Size<{ 64 * KIB }, { 64 * MIB }>,
+    /// How long a file that was rotated away or deleted is kept open after it was last written to. A program may go on writing
+    /// to it for a while; an open deleted file takes up disk.
+    pub rotate_wait: Period<SECOND, { 24 * HOUR }>,
+    /// Groups of files; `[[logs.files]]` may be given once for each service. Without any, no file is read.
+    pub files: Vec<LogFiles>,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self {
+            scan_interval: Period::from_millis(SECOND),
+            line_bytes: Size::from_bytes(256 * KIB),
+            block_bytes: Size::from_bytes(MIB),
+            rotate_wait: Period::from_millis(MINUTE),
+            files: Vec::new(),
+        }
+    }
+}
+
+/// Files of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogFiles {
+    /// Which files. Name rotated files too (`/var/log/app.log*`), so that what was written while the agent was down is found;
+    /// a file is known by what it is, not by its name, and none is read twice.
+    pub globs: Vec<PathGlob>,
+    /// Files that the globs fit and that are to be left alone.
+    #[serde(default)]
+    pub exclude: Vec<PathGlob>,
+    /// The service that findings in these files are told of. Without it, it is the name of the file's folder and the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+}

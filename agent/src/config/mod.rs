@@ -1,0 +1,228 @@
+//! Beside the river: what `outflow.toml` says. Enters: the file's text. Leaves: a [`Config`] in which every value is in its
+//! range, or all that is wrong with the file, each with line, column and key. It never opens what the file names, except the
+//! rules, whose ids it needs to know what may be disabled.
+//!
+//! The doc comments of the keys are the text of `docs/CONFIG.md`; their forms, bounds and defaults come from the types.
+
+use std::{
+    fmt, fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod amounts;
+mod budget;
+mod check;
+mod leaf;
+mod logs;
+mod names;
+mod read;
+mod reference;
+mod rules;
+mod tap;
+
+pub use self::{
+    amounts::{Count, Period, Size, Usd},
+    budget::{Budget, WarnAt},
+    logs::{LogFiles, Logs},
+    names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
+    reference::reference,
+    rules::Rules,
+    tap::{Scope, Tap},
+};
+use crate::detectors::budget as watch;
+use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
+
+/// No config file is larger; a wrong path must not read a disk into memory.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What `outflow run` does. An empty file is a good one: it watches nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What the agent keeps between two runs.
+    pub state: State,
+    /// The kernel tap: what processes send to LLM vendors through their TLS library. Taken up at start.
+    pub tap: Tap,
+    /// Log files that are followed and scanned. Taken up at start.
+    pub logs: Logs,
+    /// What is looked for. SIGHUP takes up a change of these.
+    pub rules: Rules,
+    /// The store: findings, spend and how far each log was read, in one SQLite file of the state folder. Taken up at start.
+    pub store: Store,
+    /// The page for probes and monitoring: `/healthz`, `/readyz` and `/metrics`. Taken up at start.
+    pub admin: Admin,
+    /// What a service may spend; `[[budget]]` may be given once for each service. Every service gets the budget that names it
+    /// exactly, else the first one in the file whose pattern fits. A service that none fits has no budget. SIGHUP takes up a
+    /// change of these.
+    pub budget: Vec<Budget>,
+}
+
+/// What the agent keeps between two runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// Folder for the fingerprint key and the store. It is made with mode 0700 when it is missing. Without this key it is
+    /// `$STATE_DIRECTORY` (systemd sets it), for root `/var/lib/outflow`, else `$XDG_STATE_HOME/outflow`, else
+    /// `~/.local/state/outflow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<AbsolutePath>,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// How large the store may grow on disk. When it is full, log files wait and are read later; what the tap sees meanwhile
+    /// is counted and dropped. A finding takes about one KiB.
+    pub max_bytes: Size<{ 16 * MIB }, { 4 * TIB }>,
+    /// A finding that repeats is told anew at most this often, with its count. Shorter means fresher counts and more records.
+    pub update_interval: Period<SECOND, DAY>,
+    /// Longest that a commit collects what belongs in it. A crash of the machine costs nothing that was committed; a crash of
+    /// the agent costs nothing of log files, for they are read again. Longer means fewer and larger commits.
+    pub commit_interval: Period<1, { 10 * SECOND }>,
+    /// Rows after which a commit is closed before its time.
+    pub commit_rows: Count<1, 100_000>,
+    /// Batches that may wait for the store. When as many wait, log files wait too, and what the tap sees is counted and dropped.
+    pub queue_batches: Count<1, 65_536>,
+    /// How large SQLite's write-ahead log may grow beside the store, on disk.
+    pub wal_bytes: Size<MIB, { 4 * GIB }>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            max_bytes: Size::from_bytes(GIB),
+            update_interval: Period::from_millis(MINUTE),
+            commit_interval: Period::from_millis(50),
+            commit_rows: Count::from_number(500),
+            queue_batches: Count::from_number(256),
+            wal_bytes: Size::from_bytes(64 * MIB),
+        }
+    }
+}
+
+/// The page for probes and monitoring.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where it listens: a loopback address with its port, or `"off"`. Loopback only, because the page has neither a password
+    /// nor encryption; a scraper on another host needs a proxy that has.
+    pub listen: Listen,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: Listen::At((std::net::Ipv4Addr::LOCALHOST, 9464).into()) }
+    }
+}
+
+/// One thing that is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Line, 1-based.
+    pub line: usize,
+    /// Column in characters, 1-based.
+    pub column: usize,
+    /// The key and all above it, `logs.files[0].globs[1]`; empty when the text is no TOML.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+/// Why there is no config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file says what it must not.
+    #[error("{}", Listing { file, problems })]
+    Invalid {
+        /// The file, as it was named.
+        file: String,
+        /// All that was found, in the order of the file; at least one.
+        problems: Vec<Problem>,
+    },
+}
+
+/// One line a problem, in the form that editors jump to.
+struct Listing<'a> {
+    file: &'a str,
+    problems: &'a [Problem],
+}
+
+impl fmt::Display for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Problem { line, column, key, message }) in self.problems.iter().enumerate() {
+            let feed = if number > 0 { "\n" } else { "" };
+            let colon = if key.is_empty() { "" } else { ": " };
+            write!(f, "{feed}{}:{line}:{column}: {key}{colon}{message}", self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut text = String::new();
+        let file = fs::File::open(path).map_err(failed)?;
+        let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+        if read as u64 > FILE_BYTES_MAX {
+            let message = format!("it is larger than {FILE_BYTES_MAX} bytes, so it is no config file");
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+        }
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// As [`load`](Self::load), from a text; `file` is its name in messages.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        read::read(text).map_err(|problems| ConfigError::Invalid { file: file.to_owned(), problems })
+    }
+
+    /// All keys with their values, as a file that gives the same config again.
+    pub fn to_toml(&self) -> String {
+        // Every key is text and every value one that TOML has: there is nothing to fail.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// The budgets as the detector takes them.
+    pub fn budgets(&self) -> watch::Budgets {
+        let taken = |budget: &Budget| watch::Budget {
+            service: budget.service.matcher().clone(),
+            limit: budget.limit_usd.get(),
+            window_ns: budget.window.nanos(),
+            warn_at_percent: budget.warn_at_percent.percents().to_vec(),
+        };
+        watch::Budgets::new(self.budget.iter().map(taken).collect())
+    }
+
+    /// Neither logs nor a tap: there is nothing to do.
+    pub fn watches_nothing(&self) -> bool {
+        !self.tap.enabled && self.logs.files.is_empty()
+    }
+
+    /// The sections that differ in `other` and that only a restart takes up; rules and budgets are not among them.
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("state", self.state != other.state),
+            ("tap", self.tap != other.tap),
+            ("logs", self.logs != other.logs),
+            ("store", self.store != other.store),
+            ("admin", self.admin != other.admin),
+        ]
+        .into_iter()
+        .filter_map(|(section, differs)| differs.then_some(section))
+        .collect()
+    }
+}

@@ -1,0 +1,244 @@
+//! The one list of metrics. Enters: nothing. Leaves: name, help, kind, unit and labels of each, for the page, for
+//! `docs/METRICS.md` and for whoever counts. Names follow prometheus.io/docs/practices/naming: a unit in base units, `_total` on
+//! counters.
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Metric {
+    /// Version of the running program.
+    BuildInfo,
+    /// When the agent started.
+    StartTime,
+    /// Whether each part is ready.
+    Ready,
+    /// LLM calls seen.
+    Exchanges,
+    /// Findings seen.
+    Findings,
+    /// Streams that did what is no message.
+    Anomalies,
+    /// Blocks that the scanner refused.
+    UnscannedBlocks,
+    /// Calls of the TLS library that the tap copied.
+    TapCalls,
+    /// Bytes that the tap copied.
+    TapBytes,
+    /// Calls that the tap lost.
+    TapLostCalls,
+    /// Bytes that the tap lost.
+    TapLostBytes,
+    /// Bytes read of log files.
+    LogBytes,
+    /// Log files that are followed.
+    LogFiles,
+    /// Bytes of log files that wait to be read.
+    LogLag,
+    /// Bytes of log files that are gone unread.
+    LogGap,
+    /// Rows of the store.
+    StoreRows,
+    /// Commits of the store.
+    StoreCommits,
+    /// Size of the store.
+    StoreBytes,
+    /// What waits for the store.
+    StoreQueue,
+    /// What was dropped because the store was full.
+    StoreDropped,
+    /// Reloads of the config.
+    ConfigReloads,
+    /// Spend of a service in the running window.
+    BudgetSpend,
+    /// Limit of a service.
+    BudgetLimit,
+}
+
+/// How a value moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only up, from zero at start.
+    Counter,
+    /// Up and down.
+    Gauge,
+}
+
+/// What one stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A plain count.
+    None,
+    /// Bytes.
+    Bytes,
+    /// Seconds since 1970-01-01T00:00:00Z, or a span of time.
+    Seconds,
+    /// US dollars; counted in nano-USD and shown as a decimal.
+    Usd,
+}
+
+impl Unit {
+    /// Suffix in the metric's name.
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Bytes => Some("bytes"),
+            Self::Seconds => Some("seconds"),
+            Self::Usd => Some("usd"),
+        }
+    }
+}
+
+/// What there is to say about a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Name without unit and suffix.
+    pub stem: &'static str,
+    /// One sentence without its full stop, which the format adds.
+    pub help: &'static str,
+    /// How it moves.
+    pub kind: Kind,
+    /// What one stands for.
+    pub unit: Unit,
+    /// Names of its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+}
+
+impl About {
+    /// The whole name, as a query has it.
+    pub fn name(&self) -> String {
+        let unit = self.unit.as_str().map(|unit| format!("_{unit}")).unwrap_or_default();
+        let total = if self.kind == Kind::Counter { "_total" } else { "" };
+        format!("{}{unit}{total}", self.stem)
+    }
+}
+
+const fn counter(stem: &'static str, unit: Unit, labels: &'static [&'static str], help: &'static str) -> About {
+    About { stem, help, kind: Kind::Counter, unit, labels }
+}
+
+const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], help: &'static str) -> About {
+    About { stem, help, kind: Kind::Gauge, unit, labels }
+}
+
+impl Metric {
+    /// All of them, in the order of the page.
+    pub const ALL: [Self; 23] = [
+        Self::BuildInfo,
+        Self::StartTime,
+        Self::Ready,
+        Self::Exchanges,
+        Self::Findings,
+        Self::Anomalies,
+        Self::UnscannedBlocks,
+        Self::TapCalls,
+        Self::TapBytes,
+        Self::TapLostCalls,
+        Self::TapLostBytes,
+        Self::LogBytes,
+        Self::LogFiles,
+        Self::LogLag,
+        Self::LogGap,
+        Self::StoreRows,
+        Self::StoreCommits,
+        Self::StoreBytes,
+        Self::StoreQueue,
+        Self::StoreDropped,
+        Self::ConfigReloads,
+        Self::BudgetSpend,
+        Self::BudgetLimit,
+    ];
+
+    /// What there is to say about it.
+    pub const fn about(self) -> About {
+        use Unit::{Bytes, None, Seconds, Usd};
+        match self {
+            Self::BuildInfo => gauge("outflow_build_info", None, &["version"], "Always 1; the version is the label"),
+            Self::StartTime => {
+                gauge("outflow_start_time", Seconds, &[], "When the agent started, since the Unix epoch")
+            }
+            Self::Ready => gauge("outflow_ready", None, &["component"], "1 when this part is ready, else 0"),
+            Self::Exchanges => {
+                counter("outflow_exchanges", None, &["vendor"], "LLM calls seen; vendor `none` is an unlisted host")
+            }
+            Self::Findings => counter(
+                "outflow_findings",
+                None,
+                &["severity", "category"],
+                "Occurrences of findings; categories are those of the finding schema",
+            ),
+            Self::Anomalies => counter("outflow_anomalies", None, &["kind"], "What streams did that is no message"),
+            Self::UnscannedBlocks => {
+                counter("outflow_unscanned_blocks", None, &[], "Blocks that the scanner refused to look at")
+            }
+            Self::TapCalls => counter("outflow_tap_calls", None, &[], "Calls of the TLS library that were copied"),
+            Self::TapBytes => counter("outflow_tap", Bytes, &[], "Plaintext that was copied"),
+            Self::TapLostCalls => {
+                counter("outflow_tap_lost_calls", None, &["reason"], "Calls of the TLS library that were lost")
+            }
+            Self::TapLostBytes => counter("outflow_tap_lost", Bytes, &["reason"], "Plaintext that was lost"),
+            Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Bytes that were read of log files"),
+            Self::LogFiles => gauge("outflow_log_files", None, &[], "Log files that are followed"),
+            Self::LogLag => gauge("outflow_log_lag", Bytes, &[], "Bytes of followed log files that are not read yet"),
+            Self::LogGap => counter(
+                "outflow_log_gap",
+                Bytes,
+                &[],
+                "Bytes of log files that were gone before they were read, at most",
+            ),
+            Self::StoreRows => gauge("outflow_store_rows", None, &["table"], "Rows of the store"),
+            Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
+            Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
+            Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
+            Self::StoreDropped => counter(
+                "outflow_store_dropped",
+                None,
+                &[],
+                "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::ConfigReloads => counter(
+                "outflow_config_reloads",
+                None,
+                &["result"],
+                "Reloads of the config; result is `ok` or `failed`",
+            ),
+            Self::BudgetSpend => gauge(
+                "outflow_budget_spend",
+                Usd,
+                &["service"],
+                "What a service spent in the running window of its budget",
+            ),
+            Self::BudgetLimit => {
+                gauge("outflow_budget_limit", Usd, &["service"], "What a service may spend in a window")
+            }
+        }
+    }
+
+    /// Its place in [`Self::ALL`].
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let mut names = HashSet::new();
+        for (index, metric) in Metric::ALL.into_iter().enumerate() {
+            assert_eq!(metric.index(), index, "{metric:?} stands in another place than it is declared");
+            let about = metric.about();
+            let name = about.name();
+            assert!(
+                name.starts_with("outflow_") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
+            assert_eq!(name.ends_with("_total"), about.kind == Kind::Counter, "{name}");
+            assert!(!about.stem.ends_with("_total") && !about.stem.ends_with("_bytes"), "{name}: that is added");
+            assert!(!about.help.ends_with('.') && about.help.len() > 10, "{name}");
+            assert!(names.insert(name.clone()), "{name} twice");
+        }
+    }
+}
