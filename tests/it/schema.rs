@@ -6,7 +6,8 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use outflow::{
     detectors::{
-        Detector, Hit, Leak, Side, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
+        Detector, Hit, Leak, Place, Side, pinning::Pinning, resolved_model::ResolvedModel,
+        untracked_spend::UntrackedSpend,
     },
     exchange::{Api, Exchange, Leaves, Prices, Usage, View, cost::Catalogue},
     findings::{Finding, Findings, FingerprintKey, finding_schema},
@@ -110,9 +111,7 @@ fn every_kind() -> Vec<Finding> {
             span: 3..19,
             others: &[],
             confidence: 90,
-            side,
-            path: "$.input",
-            exchange: call,
+            place: Place::Exchange { exchange: call, side, path: "$.input" },
         };
         told.extend(findings.record(&Hit::Leak(leak), call.started_at, prices.price(call).as_ref()));
     }

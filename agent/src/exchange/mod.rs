@@ -8,7 +8,7 @@ use serde::Serialize;
 pub use self::correlate::{Correlator, Unpaired};
 pub use crate::rules::vendors::Api;
 use crate::{
-    sources::{Origin, StreamId},
+    sources::{Origin, StreamId, log::LogBlock},
     units::{NanoUsd, Timestamp},
 };
 
@@ -91,6 +91,33 @@ pub struct Exchange {
     pub response_text: Leaves,
     /// How complete our view was.
     pub view: View,
+}
+
+/// One thing that detectors look at.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A call to an LLM vendor.
+    Exchange(&'a Exchange),
+    /// Lines of a log file.
+    Log(&'a LogBlock),
+}
+
+impl<'a> Subject<'a> {
+    /// Whose it is.
+    pub fn origin(self) -> &'a Origin {
+        match self {
+            Self::Exchange(exchange) => &exchange.origin,
+            Self::Log(block) => &block.file.origin,
+        }
+    }
+
+    /// When it was over: the end of the call, the read of the lines.
+    pub fn at(self) -> Timestamp {
+        match self {
+            Self::Exchange(exchange) => exchange.ended_at,
+            Self::Log(block) => block.at,
+        }
+    }
 }
 
 /// Tokens by kind. `None` is "the wire did not say", never zero.

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    detectors::{Behaviour, Hit, Leak, Side},
-    exchange::{Cost, Exchange, View},
+    detectors::{Behaviour, Hit, Leak},
+    exchange::{Cost, Subject, View},
     lru::Lru,
     sources::StreamId,
     units::Timestamp,
@@ -18,6 +18,7 @@ use crate::{
 mod finding;
 mod fingerprint;
 pub mod mask;
+mod place;
 mod record;
 mod shown;
 
@@ -62,7 +63,7 @@ struct Open {
     told_at: Timestamp,
     told_count: u64,
     /// The newest call that counted, so that a call with two equal leaks is paid for once.
-    last_call: (StreamId, Timestamp),
+    last_call: Option<(StreamId, Timestamp)>,
 }
 
 impl Findings {
@@ -79,8 +80,7 @@ impl Findings {
     /// when the hit happened, `cost` what its call cost.
     pub fn record(&mut self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Option<Finding> {
         let seen = self.finding(hit, at, cost);
-        let exchange = exchange_of(hit);
-        let call = (exchange.stream, exchange.started_at);
+        let call = call_of(hit);
         if let Some(open) = self.open.touch(&seen.finding_id) {
             open.count(seen, call);
             let due = at.since_ns(open.told_at) >= self.update_interval_ns;
@@ -141,31 +141,18 @@ impl Findings {
         let span = leak.span.start.min(leak.haystack.len())..leak.span.end.min(leak.haystack.len());
         let secret = leak.haystack.get(span.clone()).unwrap_or_default();
         let fingerprint = self.key.fingerprint(&leak.rule.entity, secret);
-        let path = mask::without_secret(leak.path, secret);
-        let (side, way) = match leak.side {
-            Side::Request => (HalfName::Request, "sent to"),
-            Side::Response => (HalfName::Response, "came back from"),
-        };
-        let call_site = format!("{way} {}", without_indices(&path));
-        let host = host(&leak.exchange.host);
-        let mut finding = blank(leak.exchange, &leak.rule.id, &call_site, Some(&fingerprint));
+        let placed = place::placed(leak.place, secret, &span);
+        let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
         finding.rule =
             Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
         finding.category = Category::Leak;
         finding.entity = Some(leak.rule.entity.clone());
         finding.severity = leak.rule.severity;
         finding.confidence = leak.confidence.min(100);
-        finding.title = format!("{} {way} {host}", leak.rule.title);
+        finding.title = format!("{} {}", leak.rule.title, placed.way);
         finding.remedy.clone_from(&leak.rule.remedy);
         finding.excerpt = Some(Excerpt::new(&leak.rule.entity, leak.haystack, &leak.span, leak.others));
-        finding.location = Some(Location {
-            side: Some(side),
-            path: Some(mask::without_secret(&shown::json_path(leak.path), secret)),
-            file: None,
-            line: None,
-            start: span.start as u64,
-            end: span.end.max(span.start) as u64,
-        });
+        finding.location = Some(placed.location);
         finding.fingerprint = Some(fingerprint);
         finding
     }
@@ -173,7 +160,7 @@ impl Findings {
 
 impl Open {
     /// Takes over what is new in another occurrence of the same finding.
-    fn count(&mut self, seen: Finding, call: (StreamId, Timestamp)) {
+    fn count(&mut self, seen: Finding, call: Option<(StreamId, Timestamp)>) {
         let kept = &mut self.finding;
         kept.count = kept.count.saturating_add(1);
         kept.last_seen = seen.last_seen;
@@ -212,7 +199,7 @@ impl Open {
 }
 
 fn behaved(behaviour: &Behaviour<'_>) -> Finding {
-    let mut finding = blank(behaviour.exchange, behaviour.rule, &behaviour.key, None);
+    let mut finding = blank(Subject::Exchange(behaviour.exchange), behaviour.rule, &behaviour.key, None);
     finding.rule = Rule {
         id: behaviour.rule.to_owned(),
         title: behaviour.rule_title.to_owned(),
@@ -228,20 +215,22 @@ fn behaved(behaviour: &Behaviour<'_>) -> Finding {
     finding
 }
 
-/// Everything that a finding takes from its exchange, and its id. Neither time nor process id goes into the id.
-fn blank(exchange: &Exchange, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
-    let api = api_name(exchange.api);
+/// Everything that a finding takes from its subject, and its id. Neither time nor process id goes into the id.
+fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
+    let origin = subject.origin();
     let (fingerprint_value, key_id) =
         fingerprint.map_or(("", ""), |print| (print.value.as_str(), print.key_id.as_str()));
-    let id = fingerprint::stable_id(&[
-        rule,
-        &exchange.origin.service,
-        &exchange.host,
-        api,
-        call_site,
-        fingerprint_value,
-        key_id,
-    ]);
+    let (id, exchange) = match subject {
+        Subject::Exchange(exchange) => {
+            let (host, api) = (exchange.host.as_str(), api_name(exchange.api));
+            let fields = [rule, &origin.service, host, api, call_site, fingerprint_value, key_id];
+            (fingerprint::stable_id(&fields), Some(exchange))
+        }
+        Subject::Log(_) => {
+            let fields = [rule, &origin.service, "log", call_site, fingerprint_value, key_id];
+            (fingerprint::stable_id(&fields), None)
+        }
+    };
     Finding {
         schema_version: SCHEMA_VERSION,
         event_name: FINDING_EVENT.to_owned(),
@@ -260,23 +249,23 @@ fn blank(exchange: &Exchange, rule: &str, call_site: &str, fingerprint: Option<&
         excerpt: None,
         location: None,
         process: Process {
-            pid: exchange.origin.pid,
-            name: field(&exchange.origin.process),
-            service: field(&exchange.origin.service),
-            container: exchange.origin.container.as_deref().map(field),
+            pid: origin.pid,
+            name: field(&origin.process),
+            service: field(&origin.service),
+            container: origin.container.as_deref().map(field),
         },
-        destination: Destination {
+        destination: exchange.map(|exchange| Destination {
             host: host(&exchange.host),
             vendor: exchange.vendor.as_deref().map(field),
-            api: api.to_owned(),
-        },
-        model: Model {
+            api: api_name(exchange.api).to_owned(),
+        }),
+        model: exchange.map(|exchange| Model {
             requested: exchange.request_model.as_deref().map(identifier),
             resolved: exchange.response_model.as_deref().map(identifier),
-        },
+        }),
         cost_nano_usd: None,
         cost_source: None,
-        coverage: coverage(&exchange.view),
+        coverage: exchange.map(|exchange| coverage(&exchange.view)),
         count: 1,
         first_seen: String::new(),
         last_seen: String::new(),
@@ -284,10 +273,15 @@ fn blank(exchange: &Exchange, rule: &str, call_site: &str, fingerprint: Option<&
     }
 }
 
-fn exchange_of<'a>(hit: &'a Hit<'_>) -> &'a Exchange {
-    match hit {
-        Hit::Leak(leak) => leak.exchange,
-        Hit::Behaviour(behaviour) => behaviour.exchange,
+/// The call that a hit belongs to; none for a line of a log.
+fn call_of(hit: &Hit<'_>) -> Option<(StreamId, Timestamp)> {
+    let subject = match hit {
+        Hit::Leak(leak) => leak.place.subject(),
+        Hit::Behaviour(behaviour) => Subject::Exchange(behaviour.exchange),
+    };
+    match subject {
+        Subject::Exchange(exchange) => Some((exchange.stream, exchange.started_at)),
+        Subject::Log(_) => None,
     }
 }
 
@@ -327,20 +321,6 @@ fn shown_title(behaviour: &Behaviour<'_>) -> String {
         shown => title.replace(text, &shown),
     };
     texts.into_iter().fold(behaviour.title.clone(), hide)
-}
-
-/// `$.messages[12].content` is the same place as `$.messages[14].content`: a conversation moves its history along.
-fn without_indices(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for (position, part) in path.split('[').enumerate() {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let index = position > 0 && digits > 0 && part.as_bytes().get(digits) == Some(&b']');
-        if position > 0 {
-            out.push('[');
-        }
-        out.push_str(if index { part.get(digits..).unwrap_or_default() } else { part });
-    }
-    out
 }
 
 #[cfg(test)]

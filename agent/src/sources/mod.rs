@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::units::Timestamp;
 
+pub mod files;
 pub mod log;
 pub mod replay;
 #[cfg(feature = "tap")]

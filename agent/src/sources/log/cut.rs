@@ -183,7 +183,9 @@ impl LineCutter {
             let open = if hold { open_at(lines) } else { None };
             match open {
                 None => self.emit(end, 0, cuts),
-                Some(0) if end > HOLD_BYTES || end < complete || self.unfinished >= line_bytes => self.emit(end, 0, cuts),
+                Some(0) if end > HOLD_BYTES || end < complete || self.unfinished >= line_bytes => {
+                    self.emit(end, 0, cuts)
+                }
                 Some(0) => return,
                 Some(at) => self.emit(at, 0, cuts),
             }
