@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod output;
 pub mod replay;
 pub mod rules;
+pub mod scan;
 mod shown;
 pub mod state;
 #[cfg(feature = "tap")]
@@ -30,6 +31,7 @@ pub struct Cli {
 enum Command {
     #[cfg(feature = "tap")]
     Tap(tap::Args),
+    Scan(scan::Args),
     Replay(replay::Args),
     Rules(rules::Args),
     Doctor(doctor::Args),
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         #[cfg(feature = "tap")]
         Command::Tap(args) => tap::run(&args),
+        Command::Scan(args) => scan::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -9,11 +9,13 @@
 //! model that changed, a finding that repeats) sees all calls of all connections in one place.
 
 mod rules;
+mod scan_files;
 mod session;
 mod workers;
 
 pub use self::{
     rules::{LoadError, Rules},
+    scan_files::{ScanOptions, Scanned, scan_files},
     session::{Outcome, Session, Sink},
     workers::{Deliver, Shard, Workers},
 };

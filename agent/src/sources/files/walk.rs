@@ -18,7 +18,7 @@ pub struct WalkOptions {
 
 /// All files of some paths; `-` is standard input. Symbolic links are followed when they were named themselves, not in folders.
 pub fn walk(paths: Vec<PathBuf>, options: WalkOptions) -> impl Iterator<Item = Walked> {
-    paths.into_iter().flat_map(move |path| -> Box<dyn Iterator<Item = Walked>> {
+    paths.into_iter().flat_map(move |path| -> Box<dyn Iterator<Item = Walked> + Send> {
         if path.as_os_str() == "-" {
             return Box::new(std::iter::once(Walked::Target(Target::Stdin)));
         }
