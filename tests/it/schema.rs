@@ -6,7 +6,8 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use outflow::{
     detectors::{
-        Detector, Hit, Leak, Side, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
+        Detector, Hit, Leak, Place, Side, pinning::Pinning, resolved_model::ResolvedModel,
+        untracked_spend::UntrackedSpend,
     },
     exchange::{Api, Exchange, Leaves, Prices, Usage, View, cost::Catalogue},
     findings::{Finding, Findings, FingerprintKey, Maker, finding_schema},
@@ -116,9 +117,7 @@ fn every_kind() -> Vec<Finding> {
             span: 3..19,
             others: &[],
             confidence: 90,
-            side,
-            path: "$.input",
-            exchange: call,
+            place: Place::Exchange { exchange: call, side, path: "$.input" },
         };
         let seen = maker.occurrence(&Hit::Leak(leak), call.started_at, prices.price(call).as_ref());
         told.extend(findings.count(vec![seen], call.started_at));

@@ -15,6 +15,7 @@ pub mod findings;
 pub mod output;
 pub mod replay;
 pub mod rules;
+pub mod scan;
 mod shown;
 mod since;
 pub mod state;
@@ -35,6 +36,7 @@ pub struct Cli {
 enum Command {
     #[cfg(feature = "tap")]
     Tap(tap::Args),
+    Scan(scan::Args),
     Replay(replay::Args),
     Findings(findings::Args),
     Rules(rules::Args),
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         #[cfg(feature = "tap")]
         Command::Tap(args) => tap::run(&args),
+        Command::Scan(args) => scan::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),
         Command::Rules(args) => rules::run(&args),

@@ -1,4 +1,4 @@
-//! Standard output of `tap` and `replay`. Enters: calls with their cost, findings, losses. Leaves: text for people or one JSON
+//! Standard output of `tap`, `replay` and `scan`. Enters: calls with their cost, findings, losses. Leaves: text for people or one JSON
 //! object a line. It never prints a matched text (findings have none) nor a control character that a peer sent, and a closed
 //! pipe ends it quietly.
 
@@ -15,7 +15,7 @@ use crate::{
 mod summary;
 mod text;
 
-pub use self::summary::{FindingCount, Loss, ModelSpend, NotCopied, Summary};
+pub use self::summary::{FindingCount, Loss, ModelSpend, NotCopied, ScanSummary, SkippedFiles, Summary};
 pub(super) use self::text::wrapped;
 use self::{summary::Tally, text::Text};
 
@@ -66,6 +66,19 @@ impl<W: Write> Printer<W> {
         match self.format {
             Format::Text => {
                 let lines = self.text.summary(&summary);
+                self.write(&lines)?;
+            }
+            Format::Jsonl => self.json(&summary)?,
+        }
+        self.quietly(Write::flush)
+    }
+
+    /// Prints the summary of a scan of files; what was found is filled in here.
+    pub fn scan_summary(&mut self, summary: ScanSummary) -> io::Result<()> {
+        let summary = ScanSummary { event_name: "outflow.summary", findings: self.tally.findings(), ..summary };
+        match self.format {
+            Format::Text => {
+                let lines = self.text.scan_summary(&summary);
                 self.write(&lines)?;
             }
             Format::Jsonl => self.json(&summary)?,

@@ -1,9 +1,14 @@
-//! Room 4: calls become hits. Enters: [`Exchange`](crate::exchange::Exchange). Leaves: [`Hit`], borrowed from it. Pure; the
+//! Room 4: calls and log lines become hits. Enters: [`Subject`]. Leaves: [`Hit`], borrowed from it. Pure; the
 //! state of each detector is bounded and listed at the top of its file.
 
 use std::ops::Range;
 
-use crate::{exchange::Exchange, rules::ScanRule, units::Severity};
+use crate::{
+    exchange::{Exchange, Subject},
+    rules::ScanRule,
+    sources::log::LogBlock,
+    units::Severity,
+};
 
 pub mod budget;
 pub mod pinning;
@@ -37,12 +42,41 @@ pub struct Leak<'a> {
     pub others: &'a [Range<usize>],
     /// 0 to 100: the rule's confidence, raised by context words or a checksum.
     pub confidence: u8,
-    /// Which half of the exchange.
-    pub side: Side,
-    /// JSON path of the leaf.
-    pub path: &'a str,
-    /// The exchange.
-    pub exchange: &'a Exchange,
+    /// Where it stands.
+    pub place: Place<'a>,
+}
+
+/// Where a match stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// In the text of a call.
+    Exchange {
+        /// The call.
+        exchange: &'a Exchange,
+        /// Which half.
+        side: Side,
+        /// JSON path of the leaf, which is the haystack.
+        path: &'a str,
+    },
+    /// In a log file.
+    Log {
+        /// The lines around it.
+        block: &'a LogBlock,
+        /// 1-based number of the line in which the secret begins.
+        line: u64,
+        /// First byte of the secret in that line, 0-based.
+        column: u64,
+    },
+}
+
+impl<'a> Place<'a> {
+    /// What it is a part of.
+    pub fn subject(self) -> Subject<'a> {
+        match self {
+            Self::Exchange { exchange, .. } => Subject::Exchange(exchange),
+            Self::Log { block, .. } => Subject::Log(block),
+        }
+    }
 }
 
 /// Which half of an exchange.

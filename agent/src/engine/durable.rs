@@ -73,10 +73,11 @@ impl Durable {
 impl Sink for Durable {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
         let at = told.subject.at();
-        let usage = match told.subject {
-            Subject::Exchange(exchange) => vec![UsageRow::of(exchange, told.cost)],
+        let (usage, checkpoints) = match told.subject {
+            Subject::Exchange(exchange) => (vec![UsageRow::of(exchange, told.cost)], Vec::new()),
+            Subject::Log(block) => (Vec::new(), block.checkpoint.iter().cloned().collect()),
         };
-        let batch = Batch { findings: told.findings, usage, states: told.states, ..Batch::default() };
+        let batch = Batch { findings: told.findings, usage, states: told.states, checkpoints, ..Batch::default() };
         self.submit(batch).and_then(|()| self.cut(at)).map_err(io::Error::other)
     }
 

@@ -10,12 +10,14 @@
 
 mod durable;
 mod rules;
+mod scan_files;
 mod session;
 mod workers;
 
 pub use self::{
     durable::{Both, Durable},
     rules::{LoadError, Rules},
+    scan_files::{ScanOptions, Scanned, scan_files},
     session::{Outcome, Session, Sink, Told},
     workers::{Deliver, Shard, Workers},
 };

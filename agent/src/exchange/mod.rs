@@ -8,7 +8,7 @@ use serde::Serialize;
 pub use self::correlate::{Correlator, Unpaired};
 pub use crate::rules::vendors::Api;
 use crate::{
-    sources::{Origin, StreamId},
+    sources::{Origin, StreamId, log::LogBlock},
     units::{NanoUsd, Timestamp},
 };
 
@@ -93,18 +93,29 @@ pub struct Exchange {
     pub view: View,
 }
 
-/// What a detector looks at, and what a finding is about.
+/// One thing that detectors look at.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
-    /// One call to an LLM vendor.
+    /// A call to an LLM vendor.
     Exchange(&'a Exchange),
+    /// Lines of a log file.
+    Log(&'a LogBlock),
 }
 
-impl Subject<'_> {
-    /// When it was over.
-    pub fn at(&self) -> Timestamp {
+impl<'a> Subject<'a> {
+    /// Whose it is.
+    pub fn origin(self) -> &'a Origin {
+        match self {
+            Self::Exchange(exchange) => &exchange.origin,
+            Self::Log(block) => &block.file.origin,
+        }
+    }
+
+    /// When it was over: the end of the call, the read of the lines.
+    pub fn at(self) -> Timestamp {
         match self {
             Self::Exchange(exchange) => exchange.ended_at,
+            Self::Log(block) => block.at,
         }
     }
 }

@@ -67,18 +67,21 @@ pub struct Finding {
     pub location: Option<Location>,
     /// Who did it.
     pub process: Process,
-    /// To whom.
-    pub destination: Destination,
-    /// Which model.
-    pub model: Model,
+    /// To whom; absent in a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
+    /// Which model; absent in a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
     /// What the calls with this finding cost so far, in billionths of a US dollar; absent when no price is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_nano_usd: Option<NanoUsd>,
     /// Where the cost figure comes from: of several, the least certain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_source: Option<CostSource>,
-    /// How much of the newest call was seen.
-    pub coverage: Coverage,
+    /// How much of the newest call was seen; absent in a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
     /// Occurrences so far.
     #[schemars(range(min = 1))]
     pub count: u64,
@@ -156,18 +159,18 @@ pub struct Location {
     /// Which half of the exchange; absent in a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub side: Option<HalfName>,
-    /// JSON path of the text.
+    /// JSON path of the text; absent in a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// File, for logs.
+    /// Log file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Line of the file, 1-based.
+    /// Line of the file in which the match begins, 1-based, in decompressed data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// First byte of the match in the decoded text, 0-based.
+    /// First byte of the match, 0-based: in the decoded text at `path`, in a log in its line.
     pub start: u64,
-    /// First byte after it.
+    /// First byte after it, counted from the same place: past the line's end when the match goes on over several lines.
     pub end: u64,
 }
 
@@ -184,7 +187,7 @@ pub enum HalfName {
 /// Who did it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
-    /// Process id of the newest occurrence; 0 when there was no process (replay).
+    /// Process id of the newest occurrence; 0 when there was no process (replay, a log).
     pub pid: u32,
     /// Name of the executable.
     pub name: String,

@@ -4,19 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, HalfName, Location, Rule,
-    SCHEMA_VERSION,
-    absorb::record_id,
-    field,
-    fingerprint::stable_id,
-    mask,
-    parties::Parties,
-    shown,
-    shown::{host, identifier},
+    Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, Rule, SCHEMA_VERSION,
+    absorb::record_id, api_name, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
 };
 use crate::{
-    detectors::{Behaviour, Hit, Leak, Side},
-    exchange::{Cost, Exchange},
+    detectors::{Behaviour, Hit, Leak},
+    exchange::{Cost, Subject},
     units::{Severity, Timestamp},
 };
 
@@ -53,38 +46,25 @@ impl Maker {
         let span = leak.span.start.min(leak.haystack.len())..leak.span.end.min(leak.haystack.len());
         let secret = leak.haystack.get(span.clone()).unwrap_or_default();
         let fingerprint = self.key.fingerprint(&leak.rule.entity, secret);
-        let path = mask::without_secret(leak.path, secret);
-        let (side, way) = match leak.side {
-            Side::Request => (HalfName::Request, "sent to"),
-            Side::Response => (HalfName::Response, "came back from"),
-        };
-        let call_site = format!("{way} {}", without_indices(&path));
-        let host = host(&leak.exchange.host);
-        let mut finding = blank(leak.exchange, &leak.rule.id, &call_site, Some(&fingerprint));
+        let placed = placed(leak.place, secret, &span);
+        let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
         finding.rule =
             Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
         finding.category = Category::Leak;
         finding.entity = Some(leak.rule.entity.clone());
         finding.severity = leak.rule.severity;
         finding.confidence = leak.confidence.min(100);
-        finding.title = format!("{} {way} {host}", leak.rule.title);
+        finding.title = format!("{} {}", leak.rule.title, placed.way);
         finding.remedy.clone_from(&leak.rule.remedy);
         finding.excerpt = Some(Excerpt::new(&leak.rule.entity, leak.haystack, &leak.span, leak.others));
-        finding.location = Some(Location {
-            side: Some(side),
-            path: Some(mask::without_secret(&shown::json_path(leak.path), secret)),
-            file: None,
-            line: None,
-            start: span.start as u64,
-            end: span.end.max(span.start) as u64,
-        });
+        finding.location = Some(placed.location);
         finding.fingerprint = Some(fingerprint);
         finding
     }
 }
 
 fn behaved(behaviour: &Behaviour<'_>) -> Finding {
-    let mut finding = blank(behaviour.exchange, behaviour.rule, &behaviour.key, None);
+    let mut finding = blank(Subject::Exchange(behaviour.exchange), behaviour.rule, &behaviour.key, None);
     finding.rule = Rule {
         id: behaviour.rule.to_owned(),
         title: behaviour.rule_title.to_owned(),
@@ -100,20 +80,19 @@ fn behaved(behaviour: &Behaviour<'_>) -> Finding {
     finding
 }
 
-/// Everything that a finding takes from its exchange, and its id. Neither time nor process id goes into the id.
-fn blank(exchange: &Exchange, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
-    let Parties { process, destination, model, coverage } = Parties::of(exchange);
+/// Everything that a finding takes from its subject, and its id. Neither time nor process id goes into the id.
+fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
+    let service = &subject.origin().service;
     let (fingerprint_value, key_id) =
         fingerprint.map_or(("", ""), |print| (print.value.as_str(), print.key_id.as_str()));
-    let id = stable_id(&[
-        rule,
-        &exchange.origin.service,
-        &exchange.host,
-        &destination.api,
-        call_site,
-        fingerprint_value,
-        key_id,
-    ]);
+    let id = match subject {
+        Subject::Exchange(exchange) => {
+            let (host, api) = (exchange.host.as_str(), api_name(exchange.api));
+            stable_id(&[rule, service, host, api, call_site, fingerprint_value, key_id])
+        }
+        Subject::Log(_) => stable_id(&[rule, service, "log", call_site, fingerprint_value, key_id]),
+    };
+    let Parties { process, destination, model, coverage } = Parties::of(subject);
     Finding {
         schema_version: SCHEMA_VERSION,
         event_name: FINDING_EVENT.to_owned(),
@@ -164,18 +143,4 @@ fn shown_title(behaviour: &Behaviour<'_>) -> String {
         shown => title.replace(text, &shown),
     };
     texts.into_iter().fold(behaviour.title.clone(), hide)
-}
-
-/// `$.messages[12].content` is the same place as `$.messages[14].content`: a conversation moves its history along.
-pub(super) fn without_indices(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for (position, part) in path.split('[').enumerate() {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let index = position > 0 && digits > 0 && part.as_bytes().get(digits) == Some(&b']');
-        if position > 0 {
-            out.push('[');
-        }
-        out.push_str(if index { part.get(digits..).unwrap_or_default() } else { part });
-    }
-    out
 }

@@ -12,6 +12,7 @@ mod fingerprint;
 mod maker;
 pub mod mask;
 mod parties;
+mod place;
 mod record;
 mod shown;
 #[cfg(test)]

@@ -1,46 +1,69 @@
-//! Who asked whom for which model, and how much of it was seen: what every record about a call says. Enters: an [`Exchange`].
+//! Who asked whom for which model, and how much of it was seen: what every record about a call says. Enters: a [`Subject`].
 //! Leaves: the four parts of a record that say it, each name shown only when it looks like one ([`super::shown`]).
 
 use super::{
     Coverage, Destination, Model, Process, api_name, field,
     shown::{host, identifier},
 };
-use crate::exchange::{Exchange, View};
+use crate::{
+    exchange::{Exchange, Subject, View},
+    sources::Origin,
+};
 
-/// The parts of a record that say who, whom, which model and how much was seen.
+/// The parts of a record that say who, whom, which model and how much was seen; of a log only who.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parties {
     pub(super) process: Process,
-    pub(super) destination: Destination,
-    pub(super) model: Model,
-    pub(super) coverage: Coverage,
+    pub(super) destination: Option<Destination>,
+    pub(super) model: Option<Model>,
+    pub(super) coverage: Option<Coverage>,
 }
 
 impl Parties {
-    /// Those of a call.
-    pub(super) fn of(exchange: &Exchange) -> Self {
+    /// Those of a subject.
+    pub(super) fn of(subject: Subject<'_>) -> Self {
+        let exchange = match subject {
+            Subject::Exchange(exchange) => Some(exchange),
+            Subject::Log(_) => None,
+        };
         Self {
-            process: Process {
-                pid: exchange.origin.pid,
-                name: field(&exchange.origin.process),
-                service: field(&exchange.origin.service),
-                container: exchange.origin.container.as_deref().map(field),
-            },
-            destination: Destination {
-                host: host(&exchange.host),
-                vendor: exchange.vendor.as_deref().map(field),
-                api: api_name(exchange.api).to_owned(),
-            },
-            model: Model {
-                requested: exchange.request_model.as_deref().map(identifier),
-                resolved: exchange.response_model.as_deref().map(identifier),
-            },
-            coverage: coverage(&exchange.view),
+            process: process(subject.origin()),
+            destination: exchange.map(destination),
+            model: exchange.map(model),
+            coverage: exchange.map(|exchange| coverage(&exchange.view)),
         }
     }
 }
 
-fn coverage(view: &View) -> Coverage {
+/// Who did it.
+pub(super) fn process(origin: &Origin) -> Process {
+    Process {
+        pid: origin.pid,
+        name: field(&origin.process),
+        service: field(&origin.service),
+        container: origin.container.as_deref().map(field),
+    }
+}
+
+/// Whom a call went to.
+pub(super) fn destination(exchange: &Exchange) -> Destination {
+    Destination {
+        host: host(&exchange.host),
+        vendor: exchange.vendor.as_deref().map(field),
+        api: api_name(exchange.api).to_owned(),
+    }
+}
+
+/// Which model it asked for, and which one answered.
+pub(super) fn model(exchange: &Exchange) -> Model {
+    Model {
+        requested: exchange.request_model.as_deref().map(identifier),
+        resolved: exchange.response_model.as_deref().map(identifier),
+    }
+}
+
+/// How much of it was seen.
+pub(super) fn coverage(view: &View) -> Coverage {
     let total_bytes = view.request_bytes.saturating_add(view.response_bytes);
     let missing = view.request_missing_bytes.saturating_add(view.response_missing_bytes);
     let unread = view.request_unread_bytes.saturating_add(view.response_unread_bytes);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Coverage, Destination, Model, Process,
-    parties::Parties,
+    parties::{coverage, destination, model, process},
     shown::{identifier, url_path},
 };
 use crate::{
@@ -80,15 +80,14 @@ pub struct ExchangeRecord {
 impl ExchangeRecord {
     /// The record of a call.
     pub fn new(exchange: &Exchange, cost: Option<&Cost>) -> Self {
-        let Parties { process, destination, model, coverage } = Parties::of(exchange);
         let name = |text: &Option<String>| text.as_deref().map(identifier);
         Self {
             event_name: EXCHANGE_EVENT,
             started_at: exchange.started_at.rfc3339(),
-            process,
-            destination,
+            process: process(&exchange.origin),
+            destination: destination(exchange),
             path: url_path(&exchange.path),
-            model,
+            model: model(exchange),
             status: exchange.status,
             error: exchange.error.is_some(),
             streaming: exchange.streaming,
@@ -103,7 +102,7 @@ impl ExchangeRecord {
             cost_catalogue: cost.map(|cost| cost.catalogue.clone()).filter(|version| !version.is_empty()),
             duration_ns: exchange.ended_at.since_ns(exchange.started_at),
             time_to_first_token_ns: exchange.first_token_at.map(|at| at.since_ns(exchange.started_at)),
-            coverage,
+            coverage: coverage(&exchange.view),
             complete: exchange.view.complete,
         }
     }

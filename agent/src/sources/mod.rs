@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::units::Timestamp;
 
+pub mod files;
 pub mod log;
 pub mod replay;
 pub mod tail;
@@ -45,15 +46,6 @@ pub struct Origin {
     pub service: String,
     /// Container id, when the control group names one.
     pub container: Option<String>,
-}
-
-/// What a source must remember about one thing it reads, so that it can go on there after a restart. Opaque to all but the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Unique: source kind and identity, `tail/8:1/1234`.
-    pub key: String,
-    /// The source's own record, JSON.
-    pub value: String,
 }
 
 /// What happened on a connection, in the order the kernel saw it.

@@ -87,10 +87,18 @@ fn facts(out: &mut String, finding: &Finding) {
         line(out, "place", &format!("{place}{line_number}, bytes {} to {}", location.start, location.end));
     }
     let process = &finding.process;
-    line(out, "process", &format!("{} (service {}, process {})", process.name, process.service, process.pid));
-    line(out, "destination", &format!("{}, {}", finding.destination.host, finding.destination.api));
-    if let Some(model) = finding.model.requested.as_ref().or(finding.model.resolved.as_ref()) {
-        let resolved = finding.model.resolved.as_ref().filter(|resolved| *resolved != model);
+    let whose = match process.pid {
+        0 => format!("service {}", process.service),
+        pid => format!("{} (service {}, process {pid})", process.name, process.service),
+    };
+    line(out, "process", &whose);
+    if let Some(destination) = &finding.destination {
+        line(out, "destination", &format!("{}, {}", destination.host, destination.api));
+    }
+    let (requested, resolved) =
+        finding.model.as_ref().map_or((None, None), |model| (model.requested.as_ref(), model.resolved.as_ref()));
+    if let Some(model) = requested.or(resolved) {
+        let resolved = resolved.filter(|resolved| *resolved != model);
         line(out, "model", &resolved.map_or_else(|| model.clone(), |resolved| format!("{model} → {resolved}")));
     }
     if let Some(cost) = finding.cost_nano_usd {

@@ -44,6 +44,34 @@ pub struct Summary {
     pub not_copied: Vec<NotCopied>,
 }
 
+/// Figures of a scan of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ScanSummary {
+    /// Always `outflow.summary`.
+    pub event_name: &'static str,
+    /// Files that were read.
+    pub files: u64,
+    /// Their bytes, decompressed.
+    pub bytes: u64,
+    /// By severity and rule, the gravest first.
+    pub findings: Vec<FindingCount>,
+    /// Files that were left alone.
+    pub skipped: Vec<SkippedFiles>,
+    /// Files and folders that could not be read, or not in full.
+    pub failed: u64,
+    /// Blocks of files that the scanner refused.
+    pub refused_blocks: u64,
+}
+
+/// Files that were left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SkippedFiles {
+    /// Why, a few words: `binary`.
+    pub reason: String,
+    /// How many.
+    pub files: u64,
+}
+
 /// Findings of one rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FindingCount {
@@ -163,22 +191,26 @@ impl Tally {
         *occurrences += finding.count.saturating_sub(before);
     }
 
+    /// By severity and rule, the gravest first.
+    pub(super) fn findings(&self) -> Vec<FindingCount> {
+        let count =
+            |((severity, rule), (findings, occurrences)): (&(std::cmp::Reverse<Severity>, String), &(u64, u64))| {
+                let rule = mask::bounded(rule, 64);
+                FindingCount { severity: severity.0, rule, findings: *findings, occurrences: *occurrences }
+            };
+        self.findings.iter().map(count).collect()
+    }
+
     pub(super) fn summary(&self, losses: Vec<Loss>, not_copied: Vec<NotCopied>) -> Summary {
         let mut spend: Vec<ModelSpend> = self.spend.values().cloned().collect();
         spend.sort_by_key(|spend| std::cmp::Reverse(spend.cost_nano_usd));
-        let findings = self.findings.iter().map(|((severity, rule), (findings, occurrences))| FindingCount {
-            severity: severity.0,
-            rule: mask::bounded(rule, 64),
-            findings: *findings,
-            occurrences: *occurrences,
-        });
         Summary {
             event_name: "outflow.summary",
             exchanges: self.exchanges,
             partial_exchanges: self.partial_exchanges,
             scanned_bytes: self.scanned_bytes,
             total_bytes: self.total_bytes,
-            findings: findings.collect(),
+            findings: self.findings(),
             cost_nano_usd: self.cost,
             unpriced_exchanges: self.unpriced_exchanges,
             spend,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    detectors::{Behaviour, Hit, Leak, Side},
+    detectors::{Behaviour, Hit, Leak, Place, Side},
     exchange::{Api, CostSource, Usage, sample},
     findings::{Findings, FingerprintKey, Maker},
     rules::ScanRule,
@@ -46,9 +46,7 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
         span: 22..54,
         others: std::slice::from_ref(&address),
         confidence: 99,
-        side: Side::Request,
-        path: "$.messages[1].content[0].text",
-        exchange: &alias,
+        place: Place::Exchange { exchange: &alias, side: Side::Request, path: "$.messages[1].content[0].text" },
     });
     let unpinned = Hit::Behaviour(Behaviour {
         rule: "model.unpinned",

@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::summary::Summary;
+use super::summary::{FindingCount, ScanSummary, Summary};
 use crate::{
     exchange::{Api, Cost, CostSource, Exchange},
-    findings::{Finding, host, identifier, mask::bounded},
+    findings::{Finding, Location, host, identifier, mask::bounded},
     units::{NanoUsd, Severity},
 };
 
@@ -92,8 +92,11 @@ impl Text {
             let indent = if index == 0 { 0 } else { FINDING_INDENT };
             let _ = writeln!(out, "{:indent$}{line}", "");
         }
-        let place = finding.location.as_ref().and_then(|location| location.path.as_deref()).unwrap_or_default();
-        let mut details = vec![format!("{}  {place}", finding.rule.id).trim_end().to_owned()];
+        let rule = &finding.rule.id;
+        let seen = if finding.count > 1 { format!(", {} times", grouped(finding.count)) } else { String::new() };
+        let room = (WIDTH - FINDING_INDENT).saturating_sub(rule.chars().count() + 2 + seen.len());
+        let place = finding.location.as_ref().map(|location| place(location, room)).unwrap_or_default();
+        let mut details = vec![format!("{rule}  {place}{seen}").trim_end().to_owned()];
         details.extend(finding.excerpt.as_ref().map(|excerpt| format!("“{excerpt}”")));
         for detail in details {
             let _ = writeln!(out, "{:FINDING_INDENT$}{}", "", bounded(&detail, WIDTH - FINDING_INDENT));
@@ -120,12 +123,7 @@ impl Text {
         if summary.spend.len() > MAX_SPEND_LINES {
             block.line("", &format!("and {} more", plural((summary.spend.len() - MAX_SPEND_LINES) as u64, "model")));
         }
-        let found: u64 = summary.findings.iter().map(|count| count.findings).sum();
-        block.line("findings", &if found == 0 { "none".to_owned() } else { grouped(found) });
-        for count in &summary.findings {
-            let seen = format!("{}, seen {}", grouped(count.findings), plural(count.occurrences, "time"));
-            block.severity(count.severity, &format!("{}  {seen}", padded(&count.rule, 32)));
-        }
+        block.findings(&summary.findings);
         for (index, loss) in summary.losses.iter().enumerate() {
             let calls = plural(loss.calls, "call");
             let line = format!("{}  {calls}, {}", padded(&loss.reason, 36), plural(loss.bytes, "byte"));
@@ -135,6 +133,25 @@ impl Text {
             let calls = plural(left.calls, "call");
             let line = format!("{}  {calls}, {}", padded(&left.verdict, 36), plural(left.bytes, "byte"));
             block.line(if index == 0 { "not copied" } else { "" }, &line);
+        }
+        out
+    }
+
+    pub(super) fn scan_summary(&self, summary: &ScanSummary) -> String {
+        let mut out = String::from("\n");
+        let mut block = Block { text: self, out: &mut out };
+        block.line("files", &grouped(summary.files));
+        block.line("scanned", &plural(summary.bytes, "byte"));
+        for (index, skipped) in summary.skipped.iter().enumerate() {
+            let line = format!("{}  {}", padded(&skipped.reason, 36), plural(skipped.files, "file"));
+            block.line(if index == 0 { "left alone" } else { "" }, &line);
+        }
+        block.findings(&summary.findings);
+        if summary.failed > 0 {
+            block.line("incomplete", &format!("{} could not be read, or not in full", grouped(summary.failed)));
+        }
+        if summary.refused_blocks > 0 {
+            block.line("incomplete", &format!("{} refused by the scanner", plural(summary.refused_blocks, "block")));
         }
         out
     }
@@ -190,10 +207,38 @@ impl Block<'_> {
         let _ = writeln!(self.out, "{}", bounded(figures, WIDTH - SUMMARY_INDENT));
     }
 
+    fn findings(&mut self, counts: &[FindingCount]) {
+        let found: u64 = counts.iter().map(|count| count.findings).sum();
+        self.line("findings", &if found == 0 { "none".to_owned() } else { grouped(found) });
+        for count in counts {
+            let seen = format!("{}, seen {}", grouped(count.findings), plural(count.occurrences, "time"));
+            self.severity(count.severity, &format!("{}  {seen}", padded(&count.rule, 32)));
+        }
+    }
+
     fn severity(&mut self, severity: Severity, figures: &str) {
         let _ = write!(self.out, "{:SUMMARY_INDENT$}", "");
         self.text.styled(self.out, severity_style(severity), &format!("{severity:8}"));
         let _ = writeln!(self.out, "  {}", bounded(figures, WIDTH - SUMMARY_INDENT - 10));
+    }
+}
+
+/// A JSON path, or `file:line:column` with the column counted from 1 as editors do. Of a long file name the end stays: it tells
+/// more, and so does the line.
+fn place(location: &Location, room: usize) -> String {
+    match (&location.file, &location.path) {
+        (Some(file), _) => {
+            let line = location.line.unwrap_or_default();
+            let at = format!(":{line}:{}", location.start.saturating_add(1));
+            let (room, length) = (room.saturating_sub(at.len()).max(1), file.chars().count());
+            if length <= room {
+                return bounded(file, room) + &at;
+            }
+            let end: String = file.chars().skip(length - room + 1).collect();
+            format!("…{}{at}", bounded(&end, room))
+        }
+        (None, Some(path)) => path.clone(),
+        (None, None) => String::new(),
     }
 }
 

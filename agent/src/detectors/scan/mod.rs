@@ -1,4 +1,4 @@
-//! The leak scanner. Enters: an [`Exchange`]'s text, sent and received. Leaves: [`Hit::Leak`]s, each borrowed from it. Headers are
+//! The leak scanner. Enters: an [`Exchange`]'s text, sent and received, or a block of log lines ([`log`]). Leaves: [`Hit::Leak`]s, each borrowed from it. Headers are
 //! not scanned: the vendor's own credential belongs there; in a body it is reported like any other.
 //!
 //! Two stages. [`prefilter`] names candidates over a whole block; [`engine`] confirms them with the exact pattern, the
@@ -7,7 +7,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{Detector, Hit, Leak, NEAR_BYTES, Side};
+use super::{Detector, Hit, Leak, NEAR_BYTES, Place, Side};
 use crate::exchange::{Exchange, Leaves};
 
 pub mod check;
@@ -15,6 +15,7 @@ mod compile;
 mod context;
 pub mod engine;
 mod factor;
+mod log;
 mod overlap;
 pub mod prefilter;
 pub mod segment;
@@ -25,7 +26,7 @@ pub use self::{
     engine::{Match, Scanner},
     overlap::Settled,
     prefilter::{Backend, ScanError},
-    segment::{Lines, Segment, Segments, Whole},
+    segment::{Lines, LogLines, Segment, Segments, Whole},
 };
 
 /// Scans the text of every exchange.
@@ -141,9 +142,7 @@ impl Found {
                 span: found.span.start - leaf.start..found.span.end - leaf.start,
                 others: self.extents.get(others.clone()).unwrap_or_default(),
                 confidence: found.confidence,
-                side,
-                path,
-                exchange,
+                place: Place::Exchange { exchange, side, path },
             }));
         }
     }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use crate::exchange::Leaves;
 
 /// One part of a block.
@@ -43,14 +45,67 @@ impl Segments for Whole {
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'b>(pub &'b [u8]);
 
-impl Segments for Lines<'_> {
-    fn around(&self, position: usize) -> Option<Segment<'_>> {
+impl Lines<'_> {
+    /// Extent of the line around a position that is not its end.
+    fn line(&self, position: usize) -> Option<Range<usize>> {
         if *self.0.get(position)? == b'\n' {
             return None;
         }
         let start = memchr::memrchr(b'\n', self.0.get(..position)?).map_or(0, |at| at + 1);
         let end = memchr::memchr(b'\n', self.0.get(position..)?).map_or(self.0.len(), |length| position + length);
-        Some(Segment { range: start..end, label: "" })
+        Some(start..end)
+    }
+}
+
+impl Segments for Lines<'_> {
+    fn around(&self, position: usize) -> Option<Segment<'_>> {
+        self.line(position).map(|range| Segment { range, label: "" })
+    }
+}
+
+/// Opens and closes a secret that is written over several lines (RFC 7468, section 2).
+const OPENS: &[u8] = b"-----BEGIN ";
+const CLOSES: &[u8] = b"-----END ";
+/// What opens must close within this many bytes; twice what the longest pattern matches.
+const OPEN_BYTES: usize = 16 * 1024;
+
+/// Each line of a log is a segment, but the lines from `-----BEGIN …` to its `-----END …` are one.
+#[derive(Clone, Debug)]
+pub struct LogLines<'b> {
+    lines: Lines<'b>,
+    /// By position.
+    texts: Vec<Range<usize>>,
+}
+
+impl<'b> LogLines<'b> {
+    /// Looks for texts of several lines; all else is found when somebody asks.
+    pub fn new(block: &'b [u8]) -> Self {
+        let lines = Lines(block);
+        let mut texts: Vec<Range<usize>> = Vec::new();
+        let mut opens = memmem::find_iter(block, OPENS).peekable();
+        while let Some(at) = opens.next() {
+            // Only up to the next one that opens, so that no byte is looked at twice.
+            let until = opens.peek().copied().unwrap_or(block.len()).min(at.saturating_add(OPEN_BYTES));
+            let inside = block.get(at..until).unwrap_or_default();
+            let Some(closes) = memmem::find(inside, CLOSES).map(|offset| at + offset) else { continue };
+            let (Some(first), Some(last)) = (lines.line(at), lines.line(closes)) else { continue };
+            match texts.last_mut() {
+                // Several on one line.
+                Some(text) if first.start < text.end => text.end = text.end.max(last.end),
+                _ => texts.push(first.start..last.end),
+            }
+        }
+        Self { lines, texts }
+    }
+}
+
+impl Segments for LogLines<'_> {
+    fn around(&self, position: usize) -> Option<Segment<'_>> {
+        let index = self.texts.partition_point(|text| text.end <= position);
+        match self.texts.get(index) {
+            Some(text) if text.start <= position => Some(Segment { range: text.clone(), label: "" }),
+            _ => self.lines.around(position),
+        }
     }
 }
 
@@ -66,5 +121,32 @@ mod tests {
         for outside in [3, 4, 8] {
             assert_eq!(lines.around(outside), None);
         }
+    }
+
+    #[test]
+    fn a_text_that_opens_and_closes_is_one_segment() {
+        let block = b"a\nx -----BEGIN K-----\nAA\n-----END K----- y\nb\n-----BEGIN L-----\nc\n-----BEGIN M----- -----END M-----\n";
+        let lines = LogLines::new(block);
+        let text = |position: usize| {
+            lines.around(position).map(|segment| String::from_utf8(block[segment.range].to_vec()).unwrap())
+        };
+        let whole = "x -----BEGIN K-----\nAA\n-----END K----- y";
+        assert_eq!(text(0).as_deref(), Some("a"));
+        for inside in [2, 21, 22, 40] {
+            assert_eq!(text(inside).as_deref(), Some(whole), "{inside}");
+        }
+        let closed = 2 + whole.len();
+        assert_eq!(text(closed), None);
+        assert_eq!(text(closed + 1).as_deref(), Some("b"));
+        assert_eq!(text(closed + 3).as_deref(), Some("-----BEGIN L-----"), "it never closes");
+        assert_eq!(text(block.len() - 4).as_deref(), Some("-----BEGIN M----- -----END M-----"));
+    }
+
+    #[test]
+    fn what_closes_too_late_is_not_one_text() {
+        let mut block = b"-----BEGIN K-----\n".to_vec();
+        block.resize(OPEN_BYTES, b'A');
+        block.extend_from_slice(b"\n-----END K-----\n");
+        assert_eq!(LogLines::new(&block).around(3).unwrap().range, 0..17);
     }
 }

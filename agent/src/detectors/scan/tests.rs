@@ -132,12 +132,13 @@ fn leaks(leaves: &[(&str, &str)]) -> Vec<(String, String, String, Vec<String>)> 
     detector.inspect(&exchange, &mut |hit| {
         let Hit::Leak(leak) = hit else { panic!("a scan detector emits leaks") };
         let text = |span: &Range<usize>| String::from_utf8(leak.haystack[span.clone()].to_vec()).unwrap();
-        if leak.side == Side::Request {
+        let Place::Exchange { side, path, .. } = leak.place else { panic!("no log was scanned") };
+        if side == Side::Request {
             let mut others: Vec<String> = leak.others.iter().map(text).collect();
             others.sort();
-            seen.push((leak.rule.id.clone(), leak.path.to_owned(), text(&leak.span), others));
+            seen.push((leak.rule.id.clone(), path.to_owned(), text(&leak.span), others));
         } else {
-            assert_eq!((leak.path, text(&leak.span).as_str()), ("$.answer", "ada@outflow-fake.org"));
+            assert_eq!((path, text(&leak.span).as_str()), ("$.answer", "ada@outflow-fake.org"));
         }
     });
     assert_eq!(detector.failed_blocks(), 0);

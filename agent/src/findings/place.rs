@@ -1,0 +1,79 @@
+//! What a finding says about where a leak stands. Enters: a [`Place`] and the secret itself. Leaves: words and a [`Location`] in
+//! which the secret is masked too: a JSON key or a file's name may be one.
+
+use std::ops::Range;
+
+use super::{
+    finding::{HalfName, Location},
+    host, mask, shown,
+};
+use crate::detectors::{Place, Side};
+
+/// The place of one leak.
+pub(super) struct Placed {
+    /// Goes on after what leaked: `sent to api.openai.com`, `in app.log`.
+    pub(super) way: String,
+    /// What of the place is the same for all repeats; goes into the finding's id.
+    pub(super) call_site: String,
+    pub(super) location: Location,
+}
+
+/// `span` is the secret's in the haystack.
+pub(super) fn placed(place: Place<'_>, secret: &[u8], span: &Range<usize>) -> Placed {
+    let (start, end) = (span.start as u64, span.end.max(span.start) as u64);
+    match place {
+        Place::Exchange { exchange, side, path } => {
+            let (side, way) = match side {
+                Side::Request => (HalfName::Request, "sent to"),
+                Side::Response => (HalfName::Response, "came back from"),
+            };
+            let call_site = format!("{way} {}", without_indices(&mask::without_secret(path, secret)));
+            let path = Some(mask::without_secret(&shown::json_path(path), secret));
+            let location = Location { side: Some(side), path, file: None, line: None, start, end };
+            Placed { way: format!("{way} {}", host(&exchange.host)), call_site, location }
+        }
+        Place::Log { block, line, column } => {
+            let path = mask::without_secret(&block.file.path, secret);
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let way = format!("in {}", mask::bounded(name, MAX_NAME_CHARS));
+            let location = Location {
+                side: None,
+                path: None,
+                file: Some(mask::bounded(&path, MAX_PATH_CHARS)),
+                line: Some(line),
+                start: column,
+                end: column + (end - start),
+            };
+            Placed { way, call_site: block.file.path.clone(), location }
+        }
+    }
+}
+
+/// Longest file name in a title, characters.
+const MAX_NAME_CHARS: usize = 64;
+/// Longest path, characters: PATH_MAX of linux/limits.h.
+const MAX_PATH_CHARS: usize = 4096;
+
+/// `$.messages[12].content` is the same place as `$.messages[14].content`: a conversation moves its history along.
+fn without_indices(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for (position, part) in path.split('[').enumerate() {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let index = position > 0 && digits > 0 && part.as_bytes().get(digits) == Some(&b']');
+        if position > 0 {
+            out.push('[');
+        }
+        out.push_str(if index { part.get(digits..).unwrap_or_default() } else { part });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_of_lists_are_no_place() {
+        assert_eq!(without_indices("$.a[3].b[x][12][1]c["), "$.a[].b[x][][]c[");
+    }
+}
