@@ -91,9 +91,9 @@ fn every_kind() -> Vec<Finding> {
         let cost = prices.price(call);
         let mut record = |hit: Hit<'_>| told.extend(findings.record(&hit, call.started_at, cost.as_ref()));
         pinning.inspect(call, &mut record);
+        budgets.inspect(call, &mut record);
         resolved.inspect(call, &mut record);
         untracked.inspect(call, &mut record);
-        budgets.inspect(call, &mut record);
     }
     let rule = ScanRule {
         id: "pii.email".into(),
