@@ -94,9 +94,9 @@ fn every_kind() -> Vec<Finding> {
         let mut seen = Vec::new();
         let mut record = |hit: Hit<'_>| seen.push(maker.occurrence(&hit, call.started_at, cost.as_ref()));
         pinning.inspect(call, &mut record);
+        budgets.inspect(call, &mut record);
         resolved.inspect(call, &mut record);
         untracked.inspect(call, &mut record);
-        budgets.inspect(call, &mut record);
         told.extend(findings.count(seen, call.started_at));
     }
     let rule = ScanRule {

@@ -82,8 +82,9 @@ impl Sink for Shown {
 
 impl Screen {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
-        match told.subject {
-            Subject::Exchange(exchange) => self.printer.exchange(exchange, told.cost)?,
+        // Of a log there is nothing to say but what was found in it.
+        if let Subject::Exchange(exchange) = told.subject {
+            self.printer.exchange(exchange, told.cost)?;
         }
         let news = self.findings.count(told.findings, told.subject.at());
         news.iter().try_for_each(|finding| self.printer.finding(finding))

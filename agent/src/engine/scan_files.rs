@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::{LoadError, Rules};
 use crate::{
     detectors::{Hit, scan::ScanDetector},
-    findings::{Finding, Findings, FingerprintKey, MAX_OPEN},
+    findings::{Finding, Findings, FingerprintKey, MAX_OPEN, Maker},
     sources::{
         files::{Blocks, Caps, ReadError, Skip, Target, Walked},
         log::CutLimits,
@@ -82,13 +82,14 @@ where
     W: IntoIterator<Item = Walked> + Send,
 {
     let workers = options.workers.max(1);
+    let maker = &Maker::new(key.clone());
     let (give_file, files) = bounded::<(Target, Sender<Scanned>)>(workers);
     let (give_turn, turns) = bounded::<Receiver<Scanned>>(workers * FILES_AHEAD);
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for number in 0..workers {
             let files = files.clone();
-            let work = move || work(rules, key, &files, options);
+            let work = move || work(rules, maker, &files, options);
             let name = format!("outflow-scan-{number}");
             threads.push(thread::Builder::new().name(name).spawn_scoped(scope, work).map_err(LoadError::Thread)?);
         }
@@ -139,7 +140,7 @@ fn hand_out(
 
 fn work(
     rules: &Rules,
-    key: &FingerprintKey,
+    maker: &Maker,
     files: &Receiver<(Target, Sender<Scanned>)>,
     options: &ScanOptions,
 ) -> Result<(), LoadError> {

@@ -139,16 +139,10 @@ impl Departures {
 }
 
 /// Files that hold what a followed file holds: the copy of a `copytruncate` that is under way, or somebody's backup. They wait,
-/// because what they hold was read or is being read.
+/// because what they hold was read or is being read. By file: where the copy can go on when it gets a life of its own; nowhere
+/// while it is shorter than what was read.
 #[derive(Debug, Default)]
-pub(super) struct Copies(BTreeMap<FileId, Waiting>);
-
-#[derive(Debug)]
-struct Waiting {
-    of: FileId,
-    /// Where the copy can go on when it gets a life of its own; none while it is shorter than what was read.
-    record: Option<Record>,
-}
+pub(super) struct Copies(BTreeMap<FileId, Option<Record>>);
 
 /// What a file that turned up is.
 #[derive(Debug)]
@@ -186,15 +180,15 @@ impl Copies {
         if first.is_empty() {
             return Ok(Judged::Waits);
         }
-        for (of, other) in files {
+        for other in files.values() {
             if other.starts_like(first) && is_snapshot(file, size, other)? {
                 let record = Some(other.record()).filter(|record| record.position.offset <= size);
-                self.0.insert(id, Waiting { of: *of, record });
+                self.0.insert(id, record);
                 return Ok(Judged::Waits);
             }
         }
         // It was a copy, and has a life of its own by now; or what it was a copy of was let go.
-        match self.0.get(&id).and_then(|copy| copy.record.clone()) {
+        match self.0.get(&id).cloned().flatten() {
             Some(record) if record.is_of(file)? => Ok(Judged::GoesOn(record)),
             _ => Ok(Judged::New),
         }
