@@ -5,4 +5,5 @@
 mod cli;
 mod conformance;
 mod recorded_facts;
+mod scan;
 mod schema;
