@@ -31,6 +31,7 @@ fn help_says_what_each_command_does() {
     for arguments in [
         &["--help"][..],
         &["tap", "--help"],
+        &["scan", "--help"],
         &["replay", "--help"],
         &["rules", "--help"],
         &["rules", "list", "--help"],
@@ -53,6 +54,9 @@ fn mistakes_say_what_to_do() {
         &["tap", "--pid", "1", "--", "true"],
         &["tap", "--rules", "no-such-folder", "--", "true"],
         &["tap", "--fail-on", "terrible", "--", "true"],
+        &["scan"],
+        &["scan", "no-such-file.log"],
+        &["scan", "--jobs", "0", "."],
         &["replay"],
         &["replay", "no-such-file.json"],
         &["replay", "broken.json"],

@@ -7,5 +7,6 @@ mod config;
 mod conformance;
 mod metrics;
 mod recorded_facts;
+mod scan;
 mod schema;
 mod store;

@@ -4,6 +4,7 @@
 
 use std::{fs, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use outflow::{
     detectors::{
         Detector, Hit, Leak, Place, Side, pinning::Pinning, resolved_model::ResolvedModel,
@@ -12,7 +13,10 @@ use outflow::{
     exchange::{Api, Exchange, Leaves, Prices, Usage, View, cost::Catalogue},
     findings::{Finding, Findings, FingerprintKey, Maker, finding_schema},
     rules::{ModelRules, RuleSource, ScanRule},
-    sources::{Origin, StreamId},
+    sources::{
+        Origin, StreamId,
+        log::{LogBlock, LogFile},
+    },
     units::{Severity, Timestamp},
 };
 
@@ -122,6 +126,26 @@ fn every_kind() -> Vec<Finding> {
         let seen = maker.occurrence(&Hit::Leak(leak), call.started_at, prices.price(call).as_ref());
         told.extend(findings.count(vec![seen], call.started_at));
     }
+    let block = LogBlock {
+        file: Arc::new(LogFile { path: "/var/log/app.log".into(), origin: Arc::clone(&call.origin) }),
+        offset: 0,
+        first_line: 41,
+        first_column: 0,
+        overlap: 0,
+        carry: 0,
+        bytes: Bytes::from_static(b"one\nto jane@example.com\n"),
+        at: call.started_at,
+        checkpoint: None,
+    };
+    let leak = Leak {
+        rule: &rule,
+        haystack: b"to jane@example.com",
+        span: 3..19,
+        others: &[],
+        confidence: 90,
+        place: Place::Log { block: &block, line: 42, column: 3 },
+    };
+    told.extend(findings.record(&Hit::Leak(leak), block.at, None));
     told.extend(findings.finish());
     told
 }
@@ -157,6 +181,11 @@ fn findings_of_every_kind_follow_the_schema() {
     let config = outflow::config::Config::parse("x", &format!("[rules]\ndisable = {disable}\n")).unwrap();
     assert!(config.rules.is_disabled("cost.budget") && !config.rules.is_disabled("cost.burn_rate"));
     assert!(told.iter().any(|finding| finding.revision > 1), "no last revision was checked");
+    let log = told.iter().find(|finding| finding.destination.is_none()).expect("no finding in a log was checked");
+    let location = log.location.as_ref().unwrap();
+    let place = (location.file.as_deref(), location.line, location.start, location.end);
+    assert_eq!(place, (Some("/var/log/app.log"), Some(42), 3, 19));
+    assert_eq!((log.title.as_str(), log.process.service.as_str()), ("E-mail address in app.log", "shop"));
 }
 
 #[test]

@@ -70,7 +70,37 @@ fn without_indices(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
     use super::*;
+    use crate::{
+        sources::log::{LogBlock, LogFile},
+        units::Timestamp,
+    };
+
+    #[test]
+    fn a_secret_in_a_file_name_is_masked_too() {
+        let file = LogFile { path: "/home/jane@example.com/jane@example.com.log".into(), ..LogFile::default() };
+        let block = LogBlock {
+            file: Arc::new(file),
+            offset: 0,
+            first_line: 1,
+            first_column: 0,
+            overlap: 0,
+            carry: 0,
+            bytes: Bytes::new(),
+            at: Timestamp(0),
+            checkpoint: None,
+        };
+        let secret = b"jane@example.com";
+        let Placed { way, call_site, location } =
+            placed(Place::Log { block: &block, line: 7, column: 2 }, secret, &(5..21));
+        assert!(!way.contains("jane") && !location.file.as_ref().unwrap().contains("jane"), "{way} {location:?}");
+        assert_eq!((location.line, location.start, location.end), (Some(7), 2, 18));
+        assert_eq!(call_site, block.file.path, "it is only hashed");
+    }
 
     #[test]
     fn indices_of_lists_are_no_place() {

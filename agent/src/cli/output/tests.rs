@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     detectors::{Behaviour, Hit, Leak, Place, Side},
     exchange::{Api, CostSource, Usage, sample},
-    findings::{Findings, FingerprintKey, Maker},
+    findings::{Findings, FingerprintKey, Location, Maker},
     rules::ScanRule,
     sources::Origin,
     units::{NanoUsd, Severity, Timestamp},
@@ -137,6 +137,17 @@ fn jsonl() {
     assert_eq!(names, [call, found, found, call, call, call, found, end]);
     assert!(!text.contains("FAKE") && !text.contains("jane"), "{text}");
     snapshot("output_jsonl", &text);
+}
+
+#[test]
+fn a_place_in_a_file_keeps_its_line_and_the_end_of_its_name() {
+    let file = format!("/srv/{}/\u{1b}app.log", "deep/".repeat(40));
+    let location = Location { side: None, path: None, file: Some(file), line: Some(1234), start: 7, end: 9 };
+    let shown = text::place(&location, 40);
+    assert_eq!(shown.chars().count(), 40);
+    assert!(shown.starts_with('…') && shown.ends_with("deep/ app.log:1234:8"), "{shown}");
+    let short = Location { file: Some("a.log".into()), ..location };
+    assert_eq!(text::place(&short, 40), "a.log:1234:8");
 }
 
 #[test]

@@ -225,7 +225,7 @@ impl Block<'_> {
 
 /// A JSON path, or `file:line:column` with the column counted from 1 as editors do. Of a long file name the end stays: it tells
 /// more, and so does the line.
-fn place(location: &Location, room: usize) -> String {
+pub(super) fn place(location: &Location, room: usize) -> String {
     match (&location.file, &location.path) {
         (Some(file), _) => {
             let line = location.line.unwrap_or_default();

@@ -1,1 +1,108 @@
+//! Many files over several workers: told in order, counted, and over when nobody listens.
 
+use std::{fmt::Write as _, fs, path::PathBuf, sync::LazyLock};
+
+use super::*;
+use crate::{
+    rules::RuleSource,
+    sources::files::{WalkOptions, walk},
+};
+
+static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::load(&RuleSource::Embedded, &[]).unwrap());
+
+fn scan(paths: Vec<PathBuf>, options: ScanOptions, tell: &mut dyn FnMut(Scanned) -> bool) {
+    let key = FingerprintKey::new([7; 32]);
+    scan_files(&RULES, &key, walk(paths, WalkOptions::default()), &options, tell).unwrap();
+}
+
+#[test]
+fn findings_come_file_by_file_with_their_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in 0..40 {
+        // The first files are the longest, so that later ones are done before them.
+        let mut text = "nothing here\n".repeat((40 - file) * 500);
+        for _ in 0..=file {
+            writeln!(text, "user{file}@outflow-fake.org and all@outflow-fake.org").unwrap();
+        }
+        fs::write(folder.path().join(format!("{file:02}.log")), text).unwrap();
+    }
+    let options = ScanOptions { workers: 3, ..ScanOptions::default() };
+    let mut told = Vec::new();
+    scan(vec![folder.path().to_owned()], options, &mut |scanned| {
+        told.push(match scanned {
+            Scanned::Finding(finding) => {
+                let location = finding.location.unwrap();
+                assert!(finding.destination.is_none() && finding.model.is_none() && finding.coverage.is_none());
+                let file = location.file.unwrap().rsplit('/').next().unwrap().to_owned();
+                format!("{file}:{}:{} {}", location.line.unwrap(), location.start, finding.count)
+            }
+            Scanned::File { refused_blocks: 0, .. } => "end".to_owned(),
+            other => panic!("{other:?}"),
+        });
+        true
+    });
+    let expected: Vec<String> = (0..40)
+        .flat_map(|file| {
+            let (line, count) = ((40 - file) * 500 + 1, file + 1);
+            let second = format!("user{file}@outflow-fake.org and ").len();
+            [
+                format!("{file:02}.log:{line}:0 {count}"),
+                format!("{file:02}.log:{line}:{second} {count}"),
+                "end".to_owned(),
+            ]
+        })
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_id_of_a_leak_is_its_rule_file_and_fingerprint() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        let mut ids = Vec::new();
+        scan(vec![path], ScanOptions::default(), &mut |scanned| {
+            if let Scanned::Finding(finding) = scanned {
+                ids.push(finding.finding_id);
+            }
+            true
+        });
+        ids
+    };
+    let first = ids("a.log", "ann@outflow-fake.org\n");
+    assert_eq!(first, ids("a.log", "\n\nlater on another line: ann@outflow-fake.org"));
+    assert_ne!(first, ids("a.log", "bob@outflow-fake.org\n"));
+    assert_ne!(first, ids("b.log", "ann@outflow-fake.org\n"));
+}
+
+#[test]
+fn a_file_with_more_findings_than_the_table_holds_loses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.log");
+    let many = MAX_OPEN * 2 + 10;
+    let text: String = (0..many).map(|n| format!("u{n}@outflow-fake.org\n")).collect();
+    fs::write(&path, text).unwrap();
+    let mut lines = Vec::new();
+    scan(vec![path], ScanOptions::default(), &mut |scanned| {
+        if let Scanned::Finding(finding) = scanned {
+            lines.push(finding.location.unwrap().line.unwrap());
+        }
+        true
+    });
+    assert_eq!(lines, (1..=many as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn nobody_listens_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in 0..200 {
+        fs::write(folder.path().join(format!("{file}.log")), "ann@outflow-fake.org\n").unwrap();
+    }
+    let mut told = 0;
+    scan(vec![folder.path().to_owned()], ScanOptions { workers: 2, ..ScanOptions::default() }, &mut |_| {
+        told += 1;
+        false
+    });
+    assert_eq!(told, 1);
+}

@@ -226,3 +226,6 @@ fn open_at(lines: &[u8]) -> Option<usize> {
     let opens = from + opens;
     Some(memrchr(b'\n', lines.get(..opens)?).map_or(0, |at| at + 1))
 }
+
+#[cfg(test)]
+mod tests;
