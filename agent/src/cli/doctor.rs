@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Format, RuleArgs, exit, shown};
-use crate::{detectors::scan::Backend, engine::Rules};
+use crate::{detectors::scan::Backend, engine::Rules, sources::privileges};
 
 /// Says what works on this host and what to do about the rest
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,7 @@ impl Check {
 /// Runs the command. Exit code 4 when the tap cannot run here, 2 when the rules are wrong.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut checks = vec![kernel_version()];
+    checks.extend(rights());
     let tap = tap_checks();
     let tap_fails = tap.iter().any(|check| check.verdict == Verdict::Fail);
     checks.extend(tap);
@@ -103,6 +104,31 @@ fn kernel_version() -> Check {
             format!("Linux {release}"),
             format!("the tap needs Linux {}.{} or newer; scan and replay work here", OLDEST.0, OLDEST.1),
         )
+    }
+}
+
+/// What each of the two processes of `outflow run` needs, and whether this one could give it to them.
+fn rights() -> Vec<Check> {
+    let held = match privileges::Rights::held() {
+        Ok(held) => held,
+        Err(error) => return vec![Check::bad("rights", Verdict::Warn, error.to_string(), "is /proc mounted?")],
+    };
+    let rest = format!("needs none; other users' logs: {}", having(privileges::READ_LOGS, held));
+    let give_up = format!("{}: to become another user and to bound what it starts", having(privileges::GIVE_UP, held));
+    vec![
+        Check::ok("rights: attacher", having(privileges::ATTACH, held)),
+        Check::ok("rights: the rest", rest),
+        Check::ok("rights: start", give_up),
+    ]
+}
+
+/// `CAP_A, CAP_B here; CAP_C NOT here`.
+fn having(wanted: privileges::Rights, held: privileges::Rights) -> String {
+    let (here, missing) = (wanted.within(held).names().join(", "), wanted.without(held).names().join(", "));
+    match (here.is_empty(), missing.is_empty()) {
+        (_, true) => format!("{here} here"),
+        (true, false) => format!("{missing} NOT here"),
+        (false, false) => format!("{here} here; {missing} NOT here"),
     }
 }
 

@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::rules::RuleSource;
 
 #[cfg(feature = "tap")]
+pub mod attacher;
+#[cfg(feature = "tap")]
 mod cgroup;
 pub mod doctor;
 pub mod output;
@@ -33,6 +35,9 @@ enum Command {
     Replay(replay::Args),
     Rules(rules::Args),
     Doctor(doctor::Args),
+    #[cfg(feature = "tap")]
+    #[command(hide = true)]
+    Attacher(attacher::Args),
 }
 
 /// How standard output is written.
@@ -79,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        #[cfg(feature = "tap")]
+        Command::Attacher(args) => attacher::run(&args),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("outflow: {error:#}");

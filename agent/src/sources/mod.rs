@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::units::Timestamp;
 
+pub mod privileges;
 pub mod replay;
 #[cfg(feature = "tap")]
 pub mod tap;
@@ -24,7 +26,7 @@ pub enum Direction {
 }
 
 /// Who the bytes belong to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Process id on the host; zero when there is no process (replay).
     pub pid: u32,
