@@ -12,8 +12,8 @@ use aya_ebpf::{
 use outflow_ebpf::wire::{self, Header, kind};
 
 use crate::maps::{
-    self, ACTIVE, AGENT_TGID, PROCESSES, READER_TGID, RING, SCOPE_CGROUP, SCOPE_CGROUP_LEVEL, SCOPE_TREE, SIGNAL_LIVE, TASK_SIGNAL,
-    TASK_TGID, setting,
+    self, ACTIVE, AGENT_TGID, PROCESSES, READER_TGID, RING, SCOPE_CGROUP, SCOPE_CGROUP_LEVEL, SCOPE_TREE, SIGNAL_LIVE,
+    TASK_SIGNAL, TASK_TGID, setting,
 };
 use crate::tls::READ_KEY;
 

@@ -298,8 +298,55 @@ fn an_attacher_that_may_not_attach_says_so_in_words() {
     }
     let bench = bench("split-refused");
     let attacher = Attacher::spawn_program(&bounded(&bench, "few", "-all")).unwrap();
-    let refused =
-        Tap::start_apart(attacher, &group(&bench), &[], Settings::default(), &vendors(), |_| true, |_| {}).err().unwrap();
+    let refused = Tap::start_apart(attacher, &group(&bench), &[], Settings::default(), &vendors(), |_| true, |_| {})
+        .err()
+        .unwrap();
     assert!(refused.is_permission(), "{refused:?}");
     assert!(matches!(&refused, TapError::Attacher { why, .. } if why.contains("outflow doctor")), "{refused}");
+}
+
+/// Which rights the attacher needs on this kernel, for the table in docs/ARCHITECTURE.md. The client is another user's process.
+#[test]
+#[ignore = "prints a table: cargo test --test e2e -- --ignored --nocapture rights_table"]
+fn rights_table() {
+    const FULL: &str = "-all,+sys_admin,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
+    let sets = [
+        FULL,
+        "-all,+sys_admin,+sys_ptrace,+dac_read_search",
+        "-all,+sys_admin,+bpf,+perfmon,+dac_read_search",
+        "-all,+sys_admin,+bpf,+perfmon,+sys_ptrace",
+        "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search",
+        "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search,+checkpoint_restore",
+        "-all,+sys_admin,+dac_read_search",
+        "-all,+sys_admin,+sys_ptrace",
+        "-all,+sys_admin",
+    ];
+    for (number, set) in sets.into_iter().enumerate() {
+        let bench = bench(&format!("rights-{number}"));
+        let mut meeting = bench.rendezvous().unwrap();
+        for path in [&meeting.ready_path, &meeting.go_path] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        fs::set_permissions(bench.dir(), fs::Permissions::from_mode(0o711)).unwrap();
+        let (ready, go) = (meeting.ready_path.to_str().unwrap(), meeting.go_path.to_str().unwrap());
+        let mut client: Vec<OsString> =
+            ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"].map(OsString::from).into();
+        client.extend(bench.client("raw_client.py", &["--ready", ready, "--go", go, "--requests", "5"]));
+        let client = bench.start(&in_group(&bench, client), "client").unwrap();
+        meeting.wait_ready(CLIENT_TIMEOUT_S).unwrap();
+        let attacher = Attacher::spawn_program(&bounded(&bench, "few", set)).unwrap();
+        let (streams, notices) = (Streams::default(), Arc::new(Mutex::new(Vec::new())));
+        let (into, told) = (Arc::clone(&streams), Arc::clone(&notices));
+        let deliver = move |input: Input| {
+            collect(&into, &input);
+            true
+        };
+        let notice = move |notice: Notice| told.lock().unwrap().push(format!("{notice:?}"));
+        let tap = Tap::start_apart(attacher, &group(&bench), &[], Settings::default(), &vendors(), deliver, notice);
+        meeting.go().unwrap();
+        client.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
+        let result = tap.and_then(Tap::stop).map(|ledger| ledger.seen());
+        let services: Vec<_> = streams.lock().unwrap().values().map(|seen| seen.service.clone()).collect();
+        println!("{set}\n  {result:?}\n  services {services:?}\n  {:?}", notices.lock().unwrap());
+    }
 }

@@ -31,8 +31,7 @@ pub const ATTACH: Rights = Rights(
 pub const READ_LOGS: Rights = Rights(CapabilitySet::DAC_READ_SEARCH);
 
 /// What it takes to give everything up: the bounding set and the change of user.
-pub const GIVE_UP: Rights =
-    Rights(CapabilitySet::SETPCAP.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID));
+pub const GIVE_UP: Rights = Rights(CapabilitySet::SETPCAP.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID));
 
 /// Capabilities, linux/capability.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,8 +54,11 @@ pub(super) fn attach<'a>(
     let (watched, existing) = targets(scope, reader, folder.as_ref(), &mut kernel)?;
     let watch = Watch::start(&watched).map_err(TapError::Watch)?;
     // Whoever came between the first look and the watch is found by looking again.
-    let existing =
-        if let Scope::Cgroup { folder, .. } = scope { process::in_cgroup(folder).unwrap_or(existing) } else { existing };
+    let existing = if let Scope::Cgroup { folder, .. } = scope {
+        process::in_cgroup(folder).unwrap_or(existing)
+    } else {
+        existing
+    };
     let mut libraries = Libraries { kernel, reader, seen: HashSet::new(), notice };
     for path in known {
         libraries.known(path);

@@ -146,3 +146,89 @@ fn short(mut why: String) -> String {
     why.truncate(why.floor_char_boundary(WHY_MAX_BYTES));
     why
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Serves a talk without a kernel: attaching is not permitted. Gives how it ended, and what the attacher said last.
+    fn served(talk: impl FnOnce(&Link)) -> (Result<(), LinkError>, Option<Say>) {
+        let (here, there) = Link::pair().unwrap();
+        let there = Arc::new(Link::inherited(there).unwrap());
+        let serving = std::thread::spawn(move || {
+            serve(&there, 1, |asked, mut tell| {
+                tell(Notice::Refused { library: asked.known.concat(), pid: None, why: "x".repeat(100_000) });
+                Err(TapError::Watch(io::ErrorKind::PermissionDenied.into()))
+            })
+        });
+        talk(&here);
+        let mut last = None;
+        while let Ok(Some(Received { message, .. })) = here.receive() {
+            last = Some(message);
+        }
+        (serving.join().unwrap(), last)
+    }
+
+    trait Concat {
+        fn concat(&self) -> PathBuf;
+    }
+
+    impl Concat for Vec<PathBuf> {
+        fn concat(&self) -> PathBuf {
+            self.iter().fold(PathBuf::from("/"), |all, one| all.join(one))
+        }
+    }
+
+    fn start() -> Ask {
+        Ask::Start { scope: Scope::Children, settings: Settings::default() }
+    }
+
+    #[test]
+    fn a_refusal_comes_in_words() {
+        let (ended, said) = served(|link| {
+            link.send(&Ask::Hosts(vec![HostPattern::Exact("a.test".to_owned())]), &[]).unwrap();
+            link.send(&Ask::Known("lib".into()), &[]).unwrap();
+            link.send(&start(), &[]).unwrap();
+            // News come first, cut to what a message holds.
+            let Some(Received { message: Say::Notice(Notice::Refused { library, why, .. }), .. }) =
+                link.receive().unwrap()
+            else {
+                panic!("no notice")
+            };
+            assert_eq!((library.as_path(), why.len()), (Path::new("/lib"), WHY_MAX_BYTES));
+        });
+        ended.unwrap();
+        let Some(Say::Failed { why, permission: true }) = said else { panic!("{said:?}") };
+        assert!(why.contains("perf_event_open"), "{why}");
+    }
+
+    #[test]
+    fn a_hang_up_ends_it() {
+        let (ended, said) = served(Link::hang_up);
+        ended.unwrap();
+        assert!(said.is_none());
+        served(|link| {
+            link.send(&Ask::Hosts(Vec::new()), &[]).unwrap();
+            link.hang_up();
+        })
+        .0
+        .unwrap();
+    }
+
+    #[test]
+    fn what_is_out_of_turn_or_too_much_ends_it() {
+        for early in [Ask::Origin(1), Ask::Stop] {
+            assert!(matches!(served(|link| link.send(&early, &[]).unwrap()).0, Err(LinkError::OutOfTurn(_))));
+        }
+        let hosts = Ask::Hosts(vec![HostPattern::Exact("h".to_owned()); 1 << 11]);
+        let (ended, _) = served(|link| (0..5).for_each(|_| link.send(&hosts, &[]).unwrap_or(())));
+        assert!(matches!(ended, Err(LinkError::OutOfTurn(_))), "{ended:?}");
+        let (ended, _) =
+            served(|link| (0..=KNOWN_MAX).for_each(|_| link.send(&Ask::Known("x".into()), &[]).unwrap_or(())));
+        assert!(matches!(ended, Err(LinkError::OutOfTurn(_))), "{ended:?}");
+        let (ended, _) = served(|link| link.send(&"nonsense", &[]).unwrap());
+        assert!(matches!(ended, Err(LinkError::Malformed(_))), "{ended:?}");
+    }
+}

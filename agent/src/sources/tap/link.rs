@@ -104,8 +104,8 @@ pub(super) struct Link(OwnedFd);
 impl Link {
     /// Both ends. `SOCK_SEQPACKET` keeps messages apart and says when one does not fit (unix(7)).
     pub(super) fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (here, there) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(io::Error::from)?;
+        let (here, there) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(io::Error::from)?;
         Ok((Self(here), there))
     }
 
@@ -205,5 +205,114 @@ pub(super) mod path {
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
         OsString::deserialize(deserializer).map(PathBuf::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io::{Read as _, Write as _, pipe},
+        os::{
+            fd::AsFd as _,
+            unix::{ffi::OsStringExt as _, net::UnixStream},
+        },
+        path::PathBuf,
+    };
+
+    use super::*;
+
+    fn pair() -> (Link, Link) {
+        let (here, there) = Link::pair().unwrap();
+        (here, Link::inherited(there).unwrap())
+    }
+
+    /// Bytes and descriptors that no [`Link`] would send.
+    fn send_raw(link: &Link, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+        let mut along = SendAncillaryBuffer::new(&mut space);
+        assert!(descriptors.is_empty() || along.push(SendAncillaryMessage::ScmRights(descriptors)));
+        assert_eq!(sendmsg(&link.0, &[IoSlice::new(bytes)], &mut along, SendFlags::empty()), Ok(bytes.len()));
+    }
+
+    #[test]
+    fn messages_arrive_one_by_one_with_what_comes_along() {
+        let (here, there) = pair();
+        let (mut end, mut other) = pipe().unwrap();
+        here.send(&Ask::Origin(7), &[]).unwrap();
+        here.send(&Ask::Stop, &[other.as_fd()]).unwrap();
+        let first = there.receive::<Ask>().unwrap().unwrap();
+        assert!(matches!(first.message, Ask::Origin(7)) && first.descriptors.is_empty());
+        let second = there.receive::<Ask>().unwrap().unwrap();
+        assert!(matches!(second.message, Ask::Stop));
+        let [passed] = <[OwnedFd; 1]>::try_from(second.descriptors).unwrap();
+        File::from(passed).write_all(b"x").unwrap();
+        other.write_all(b"y").unwrap();
+        drop(other);
+        let mut text = String::new();
+        end.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "xy");
+    }
+
+    #[test]
+    fn lengths_are_not_believed() {
+        let (here, there) = pair();
+        let long = Ask::Known(OsString::from("x".repeat(MESSAGE_MAX_BYTES)));
+        assert!(matches!(here.send(&long, &[]), Err(LinkError::TooLong(_))));
+        send_raw(&here, &vec![b' '; MESSAGE_MAX_BYTES + 1], &[]);
+        assert!(matches!(there.receive::<Ask>(), Err(LinkError::Cut)));
+        // More descriptors than there is room for, behind a message that is well.
+        let many = vec![there.0.as_fd(); 12];
+        send_raw(&here, b"\"Stop\"", &many);
+        assert!(matches!(there.receive::<Ask>(), Err(LinkError::Cut)));
+        // And the longest that is allowed still goes through.
+        send_raw(&here, &[&[b' '; MESSAGE_MAX_BYTES - 6], &b"\"Stop\""[..]].concat(), &[]);
+        assert!(matches!(there.receive::<Ask>(), Ok(Some(Received { message: Ask::Stop, .. }))));
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        let (here, there) = pair();
+        for text in ["{", "\"Explode\"", "{\"Origin\":-1}", "{\"Origin\":1} {}", "\0\0\0\0", "{\"Start\":{}}", "[]"] {
+            send_raw(&here, text.as_bytes(), &[]);
+            assert!(matches!(there.receive::<Ask>(), Err(LinkError::Malformed(_))), "{text}");
+        }
+        let deep = "[".repeat(60_000);
+        send_raw(&here, deep.as_bytes(), &[]);
+        assert!(matches!(there.receive::<Ask>(), Err(LinkError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_hang_up_is_heard_on_both_sides() {
+        let (here, there) = pair();
+        drop(here);
+        assert!(there.receive::<Ask>().unwrap().is_none());
+        assert!(matches!(there.send(&Ask::Stop, &[]), Err(LinkError::Io(_))));
+        let (here, there) = pair();
+        here.send(&Ask::Stop, &[]).unwrap();
+        here.hang_up();
+        assert!(here.receive::<Ask>().unwrap().is_none());
+        assert!(there.receive::<Ask>().unwrap().is_some(), "what was said before still counts");
+        assert!(there.receive::<Ask>().unwrap().is_none());
+    }
+
+    #[test]
+    fn only_our_kind_of_socket_is_taken() {
+        let (stream, _other) = UnixStream::pair().unwrap();
+        assert!(Link::inherited(stream.into()).is_none());
+        assert!(Link::inherited(File::open("/dev/null").unwrap().into()).is_none());
+        let (_, there) = Link::pair().unwrap();
+        assert_eq!(Link::inherited(there).unwrap().maker().unwrap(), std::process::id());
+    }
+
+    #[test]
+    fn paths_are_bytes() {
+        let library = PathBuf::from(OsString::from_vec(b"/lib/\xff\"/libssl.so.3".to_vec()));
+        let (here, there) = pair();
+        here.send(&Say::Notice(Notice::Tapped { library: library.clone(), pid: None }), &[]).unwrap();
+        let Say::Notice(Notice::Tapped { library: arrived, .. }) = there.receive().unwrap().unwrap().message else {
+            panic!("another message")
+        };
+        assert_eq!(arrived, library);
     }
 }

@@ -98,11 +98,14 @@ impl Attacher {
             match message {
                 Say::Notice(news) => notice(news),
                 Say::Ready => {
-                    let descriptors = descriptors.try_into().map_err(|_| LinkError::OutOfTurn("too few descriptors"))?;
+                    let descriptors =
+                        descriptors.try_into().map_err(|_| LinkError::OutOfTurn("too few descriptors"))?;
                     break Maps::from_descriptors(descriptors).map_err(KernelError::from)?;
                 }
                 Say::Failed { why, permission } => return Err(TapError::Attacher { why, permission }),
-                Say::Origin(_) | Say::Detached => return Err(LinkError::OutOfTurn("an answer without a question").into()),
+                Say::Origin(_) | Say::Detached => {
+                    return Err(LinkError::OutOfTurn("an answer without a question").into());
+                }
             }
         };
         let state = Arc::new(State::default());
@@ -212,4 +215,94 @@ fn who_is(link: Arc<Link>, answers: Receiver<Origin>) -> WhoIs {
         }
         process::gone(pid)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::AsFd as _};
+
+    use super::*;
+
+    /// An attacher that says what it is told to, once it was asked to start.
+    fn scripted(said: impl FnOnce(&Link) + Send + 'static) -> (Attacher, JoinHandle<()>) {
+        let (here, there) = Link::pair().unwrap();
+        let there = Link::inherited(there).unwrap();
+        let script = std::thread::spawn(move || {
+            while let Ok(Some(Received { message, .. })) = there.receive() {
+                if matches!(message, Ask::Start { .. }) {
+                    return said(&there);
+                }
+            }
+        });
+        (Attacher { link: Arc::new(here), child: None }, script)
+    }
+
+    fn attached(said: impl FnOnce(&Link) + Send + 'static) -> TapError {
+        let hosts: Vec<_> = (0..300).map(|number| HostPattern::Exact(format!("{number}.test"))).collect();
+        let (attacher, script) = scripted(said);
+        let result = attacher.attach(&Scope::Children, &["lib".into()], Settings::default(), hosts.iter(), |_| {});
+        script.join().unwrap();
+        result.err().expect("nothing was attached")
+    }
+
+    #[test]
+    fn an_attacher_that_says_nonsense_is_an_error() {
+        let null = || File::open("/dev/null").unwrap();
+        assert!(matches!(attached(|_| {}), TapError::Link(LinkError::HungUp)));
+        assert!(matches!(
+            attached(|link| link.send(&Say::Ready, &[]).unwrap()),
+            TapError::Link(LinkError::OutOfTurn(_))
+        ));
+        let no_maps = attached(move |link| link.send(&Say::Ready, &[null().as_fd(); 5]).unwrap());
+        assert!(matches!(no_maps, TapError::Kernel(KernelError::Map(_))), "{no_maps:?}");
+        assert!(matches!(
+            attached(|link| link.send(&Say::Detached, &[]).unwrap()),
+            TapError::Link(LinkError::OutOfTurn(_))
+        ));
+        assert!(matches!(attached(|link| link.send(&"what", &[]).unwrap()), TapError::Link(LinkError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_words() {
+        let failed = Say::Failed { why: "no rights".to_owned(), permission: true };
+        let refused = attached(move |link| link.send(&failed, &[]).unwrap());
+        assert!(refused.is_permission());
+        assert_eq!(refused.to_string(), "no rights");
+    }
+
+    #[test]
+    fn an_answer_about_another_process_is_not_taken() {
+        let (here, there) = Link::pair().unwrap();
+        let there = Link::inherited(there).unwrap();
+        let (answer, answers) = bounded(4);
+        let mut who_is = who_is(Arc::new(here), answers);
+        let answering = std::thread::spawn(move || {
+            let asked = there.receive::<Ask>().unwrap().unwrap().message;
+            assert!(matches!(asked, Ask::Origin(7)));
+            for pid in [6, 7] {
+                answer.send(Origin { pid, process: format!("p{pid}"), ..Origin::default() }).unwrap();
+            }
+        });
+        assert_eq!(who_is(7).process, "p7");
+        answering.join().unwrap();
+        // Nobody answers any more: the process is named by its number alone, and nobody waits.
+        assert_eq!(who_is(8), process::gone(8));
+    }
+
+    #[test]
+    fn the_end_of_an_attacher_is_news_unless_it_was_ordered() {
+        for ordered in [false, true] {
+            let (here, there) = Link::pair().unwrap();
+            let (link, state) = (Arc::new(here), Arc::new(State::default()));
+            state.stopping.store(ordered, Ordering::Release);
+            let ((answer, answers), (off, detached)) = (bounded(4), bounded(1));
+            let listener = Listener { link: Arc::clone(&link), state: Arc::clone(&state), answer, off };
+            drop(there);
+            let mut news = Vec::new();
+            listener.run(None, |notice| news.push(notice));
+            assert_eq!(news.len(), usize::from(!ordered), "{news:?}");
+            assert!(state.dead.load(Ordering::Acquire));
+            assert!(answers.recv().is_err() && detached.recv().is_err(), "whoever waits is let go");
+        }
+    }
 }
