@@ -11,6 +11,12 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use outflow::{
+    rules::{RuleSource, VendorTable},
+    sources::tap::{Attacher, Scope, Settings, Tap},
 };
 
 const ROUNDS: usize = 5;
@@ -71,25 +77,47 @@ fn main() {
         );
         println!("{:>6} {:>12.0} {:>22.0} {:>22.0} {:>8} {:>24.0}   p99", "", base.1, drop.1, copy.1, "", apart.1);
     }
+    let (one_ms, two_ms) = starts(&libraries);
+    println!("the tap alone, from nothing to a probed library: one process {one_ms} ms, two processes {two_ms} ms");
     for (name, summaries) in [("one process", &one), ("two processes", &two)] {
         let lost: u64 = summaries.iter().map(|summary| summary.lost_calls).sum();
         println!("{name}: calls lost while listed {lost}; medians of {ROUNDS} runs:");
-        println!("  start to tapped {} ms", middle(summaries, |summary| summary.start_ms));
+        println!("  start to tapped {} ms", middle(summaries.iter().map(|summary| summary.start_ms)));
         for (part, pick) in
             [("reader", Summary::of_reader as fn(&Summary) -> Memory), ("attacher", Summary::of_attacher)]
         {
             println!(
                 "  {part}: RSS {} KiB, PSS {} KiB, peak RSS {} KiB",
-                middle(summaries, |summary| pick(summary).rss_kib),
-                middle(summaries, |summary| pick(summary).pss_kib),
-                middle(summaries, |summary| pick(summary).peak_kib),
+                middle(summaries.iter().map(|summary| pick(summary).rss)),
+                middle(summaries.iter().map(|summary| pick(summary).pss)),
+                middle(summaries.iter().map(|summary| pick(summary).peak)),
             );
         }
     }
 }
 
-fn middle(summaries: &[Summary], pick: impl Fn(&Summary) -> u64) -> u64 {
-    let mut values: Vec<u64> = summaries.iter().map(pick).collect();
+/// From nothing to a probed library, without the rest of the agent: milliseconds in this process, and in two.
+fn starts(libraries: &Path) -> (u64, u64) {
+    let vendors = Arc::new(VendorTable::load(&RuleSource::Embedded).expect("the built-in rules"));
+    let known = [libraries.join("libssl.so.3")];
+    let settings = Settings::default();
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let begin_ms = now_ms();
+        let tap = Tap::start(&Scope::Children, &known, settings, &vendors, |_| true, |_| {}).expect("a tap");
+        one.push(now_ms() - begin_ms);
+        tap.stop().expect("its end");
+        let begin_ms = now_ms();
+        let attacher = Attacher::spawn_program(Path::new(env!("CARGO_BIN_EXE_outflow"))).expect("an attacher");
+        let tap = Tap::start_apart(attacher, &Scope::Children, &known, settings, &vendors, |_| true, |_| {});
+        two.push(now_ms() - begin_ms);
+        tap.expect("a tap").stop().expect("its end");
+    }
+    (middle(one), middle(two))
+}
+
+fn middle(values: impl IntoIterator<Item = u64>) -> u64 {
+    let mut values: Vec<u64> = values.into_iter().collect();
     values.sort_unstable();
     values[values.len() / 2]
 }
@@ -126,12 +154,12 @@ enum Way {
     TwoProcesses,
 }
 
-/// Of one process, at the end of the load.
+/// Of one process, at the end of the load; KiB.
 #[derive(Clone, Copy, Default)]
 struct Memory {
-    rss_kib: u64,
-    pss_kib: u64,
-    peak_kib: u64,
+    rss: u64,
+    pss: u64,
+    peak: u64,
 }
 
 struct Summary {
@@ -225,11 +253,7 @@ fn memory(pid: u32) -> Memory {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
     };
-    Memory {
-        rss_kib: read("smaps_rollup", "Rss"),
-        pss_kib: read("smaps_rollup", "Pss"),
-        peak_kib: read("status", "VmHWM"),
-    }
+    Memory { rss: read("smaps_rollup", "Rss"), pss: read("smaps_rollup", "Pss"), peak: read("status", "VmHWM") }
 }
 
 /// The attaching process: the child that is not the load.

@@ -256,7 +256,7 @@ fn a_reader_learns_at_once_that_its_attacher_was_killed() {
     assert!(tap.is_attached());
 
     kill_process(pid, Signal::KILL).unwrap();
-    let news = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    let news = told.recv_timeout(Duration::from_mins(1)).unwrap();
     assert!(matches!(news, Notice::Ended { .. }), "{news:?}");
     assert!(!tap.is_attached());
     // What was counted until then can still be read.
@@ -305,11 +305,16 @@ fn an_attacher_that_may_not_attach_says_so_in_words() {
     assert!(matches!(&refused, TapError::Attacher { why, .. } if why.contains("outflow doctor")), "{refused}");
 }
 
-/// Which rights the attacher needs on this kernel, for the table in docs/ARCHITECTURE.md. The client is another user's process.
+/// The attach capabilities as setpriv(1) wants them.
+const FULL: &str = "-all,+sys_admin,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
+
+/// What the attacher keeps is enough for another user's process with a library that is nobody else's to read, and what it cannot do
+/// without. Kernels differ in `CAP_SYS_ADMIN`, so that row is only printed, for the table in docs/ARCHITECTURE.md.
 #[test]
-#[ignore = "prints a table: cargo test --test e2e -- --ignored --nocapture rights_table"]
-fn rights_table() {
-    const FULL: &str = "-all,+sys_admin,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
+fn the_rights_that_the_attacher_keeps_are_enough_and_needed() {
+    if !bpf_or_skip() {
+        return;
+    }
     let sets = [
         FULL,
         "-all,+sys_admin,+sys_ptrace,+dac_read_search",
@@ -317,9 +322,6 @@ fn rights_table() {
         "-all,+sys_admin,+bpf,+perfmon,+sys_ptrace",
         "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search",
         "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search,+checkpoint_restore",
-        "-all,+sys_admin,+dac_read_search",
-        "-all,+sys_admin,+sys_ptrace",
-        "-all,+sys_admin",
     ];
     for (number, set) in sets.into_iter().enumerate() {
         let bench = bench(&format!("rights-{number}"));
@@ -328,6 +330,9 @@ fn rights_table() {
             chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
         }
         fs::set_permissions(bench.dir(), fs::Permissions::from_mode(0o711)).unwrap();
+        // The library is nobody else's to read.
+        chown(&bench.tls.dir, Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(&bench.tls.dir, fs::Permissions::from_mode(0o700)).unwrap();
         let (ready, go) = (meeting.ready_path.to_str().unwrap(), meeting.go_path.to_str().unwrap());
         let mut client: Vec<OsString> =
             ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"].map(OsString::from).into();
@@ -348,5 +353,11 @@ fn rights_table() {
         let result = tap.and_then(Tap::stop).map(|ledger| ledger.seen());
         let services: Vec<_> = streams.lock().unwrap().values().map(|seen| seen.service.clone()).collect();
         println!("{set}\n  {result:?}\n  services {services:?}\n  {:?}", notices.lock().unwrap());
+        let tapped = services == ["raw_client.py"];
+        match set {
+            FULL => assert!(tapped, "with all that it keeps"),
+            _ if !set.contains("sys_ptrace") || !set.contains("dac_read_search") => assert!(!tapped, "{set}"),
+            _ => {}
+        }
     }
 }

@@ -90,11 +90,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// `bpf_loop` came with Linux 5.17; a whole call of megabytes is copied with it.
 const OLDEST: (u32, u32) = (5, 17);
 
-fn kernel_version() -> Check {
+/// Since c8644cd0efe7 whoever was given a map may use it without a right, whatever `kernel.unprivileged_bpf_disabled` says.
+const MAPS_WITHOUT_RIGHTS: (u32, u32) = (5, 19);
+
+fn release() -> (String, (u32, u32)) {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (release, version)
+}
+
+fn kernel_version() -> Check {
+    let (release, version) = release();
     if version >= OLDEST {
         Check::ok("kernel", format!("Linux {release}"))
     } else {
@@ -115,9 +123,16 @@ fn rights() -> Vec<Check> {
     };
     let rest = format!("needs none; other users' logs: {}", having(privileges::READ_LOGS, held));
     let give_up = format!("{}: to become another user and to bound what it starts", having(privileges::GIVE_UP, held));
+    let closed = std::fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").is_ok_and(|on| on.trim() != "0");
     vec![
         Check::ok("rights: attacher", having(privileges::ATTACH, held)),
-        Check::ok("rights: the rest", rest),
+        if release().1 < MAPS_WITHOUT_RIGHTS && closed {
+            let remedy = "sysctl kernel.unprivileged_bpf_disabled=0, or Linux 5.19: only there may a process without rights \
+                          read the ring that it was handed";
+            Check::bad("rights: the rest", Verdict::Warn, rest, remedy)
+        } else {
+            Check::ok("rights: the rest", rest)
+        },
         Check::ok("rights: start", give_up),
     ]
 }

@@ -314,8 +314,8 @@ mod tests {
 
     #[test]
     fn with_other_threads_nothing_is_given_up() {
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        let other = std::thread::spawn(move || held.recv());
+        let (hold, end) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || end.recv());
         let before = Rights::held().unwrap();
         assert!(matches!(drop_to(&Keep::default()), Err(PrivilegeError::Threads(2..))));
         assert_eq!(Rights::held().unwrap(), before);

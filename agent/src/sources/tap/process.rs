@@ -26,10 +26,10 @@ pub(super) fn origin(pid: u32) -> Origin {
     let named = process.environ().ok().and_then(|environment| {
         environment.get(std::ffi::OsStr::new("OTEL_SERVICE_NAME")).map(|value| value.to_string_lossy().into_owned())
     });
-    let service = named
+    let mut service = named
         .filter(|name| !name.is_empty())
-        .map(|name| name.get(..name.floor_char_boundary(SERVICE_MAX_BYTES)).unwrap_or_default().to_owned())
         .unwrap_or_else(|| service_of(&name, &process.cmdline().unwrap_or_default()));
+    service.truncate(service.floor_char_boundary(SERVICE_MAX_BYTES));
     let container = process.cgroups().ok().and_then(|groups| groups.0.iter().find_map(|g| container_of(&g.pathname)));
     Origin { pid, process: name, service, container }
 }
