@@ -46,6 +46,9 @@ pub static SCOPE_CGROUP: u64 = 0;
 pub static SCOPE_CGROUP_LEVEL: u32 = 0;
 #[unsafe(no_mangle)]
 pub static AGENT_TGID: u32 = 0;
+/// The process that reads the ring; the same as above, unless the attaching process is one of its own.
+#[unsafe(no_mangle)]
+pub static READER_TGID: u32 = 0;
 #[unsafe(no_mangle)]
 pub static PEEK_BYTES: u32 = 0;
 #[unsafe(no_mangle)]

@@ -12,15 +12,16 @@ use aya_ebpf::{
 use outflow_ebpf::wire::{self, Header, kind};
 
 use crate::maps::{
-    self, ACTIVE, AGENT_TGID, PROCESSES, RING, SCOPE_CGROUP, SCOPE_CGROUP_LEVEL, SCOPE_TREE, SIGNAL_LIVE, TASK_SIGNAL,
-    TASK_TGID, setting,
+    self, ACTIVE, AGENT_TGID, PROCESSES, READER_TGID, RING, SCOPE_CGROUP, SCOPE_CGROUP_LEVEL, SCOPE_TREE, SIGNAL_LIVE,
+    TASK_SIGNAL, TASK_TGID, setting,
 };
 use crate::tls::READ_KEY;
 
-/// The current process is one that the user asked for. The agent never watches itself.
+/// The current process is one that the user asked for. The agent never watches itself, neither of
+/// its two processes.
 #[inline(always)]
 pub fn contains(tgid: u32) -> bool {
-    if tgid == setting(&AGENT_TGID) {
+    if tgid == setting(&AGENT_TGID) || tgid == setting(&READER_TGID) {
         return false;
     }
     if setting(&SCOPE_TREE) != 0 && PROCESSES.get_ptr(tgid).is_some() {

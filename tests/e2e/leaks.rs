@@ -192,7 +192,7 @@ fn an_agent_that_is_killed_takes_its_probes_along() {
 }
 
 /// The code of a library differs in the memory of a process from what is in the file: a probe is a breakpoint in it.
-fn probed(pid: u32, library: &Path) -> bool {
+pub(crate) fn probed(pid: u32, library: &Path) -> bool {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let line = maps
         .lines()

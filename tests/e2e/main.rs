@@ -6,5 +6,6 @@
 
 mod leaks;
 mod smoke;
+mod split;
 mod support;
 mod tap;

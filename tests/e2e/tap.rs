@@ -20,18 +20,18 @@ use crate::support::{bench, bpf_or_skip, run_client};
 
 /// What came of one connection.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+pub(crate) struct Seen {
     server_name: Option<String>,
-    service: String,
+    pub(crate) service: String,
     sent: Vec<u8>,
     received: Vec<u8>,
     gaps: usize,
     closed: Option<(Option<u64>, Option<u64>)>,
 }
 
-type Streams = Arc<Mutex<BTreeMap<StreamId, Seen>>>;
+pub(crate) type Streams = Arc<Mutex<BTreeMap<StreamId, Seen>>>;
 
-fn collect(streams: &Streams, input: &Input) {
+pub(crate) fn collect(streams: &Streams, input: &Input) {
     let mut streams = streams.lock().unwrap();
     let seen = streams.entry(input.stream).or_default();
     seen.service.clone_from(&input.origin.service);
@@ -82,7 +82,7 @@ fn tapped_until<T>(
 
 /// Each connection of the server's journal to a listed host was recovered whole, in both directions. A client may hang up
 /// before it has read all that the server wrote: then what it did read is whole.
-fn assert_byte_exact(bench: &Bench, seen: &[Seen]) -> usize {
+pub(crate) fn assert_byte_exact(bench: &Bench, seen: &[Seen]) -> usize {
     let journal = bench.connections().unwrap();
     let vendors = ["api.openai.com", "api.anthropic.com"];
     let mut compared = 0;
@@ -108,7 +108,7 @@ fn assert_byte_exact(bench: &Bench, seen: &[Seen]) -> usize {
     compared
 }
 
-fn assert_no_loss(ledger: &Ledger) {
+pub(crate) fn assert_no_loss(ledger: &Ledger) {
     assert_eq!(ledger.losses().collect::<Vec<_>>(), [], "{ledger:#?}");
     assert_eq!((ledger.opens_lost, ledger.forks_lost), (0, 0));
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Format, RuleArgs, exit, shown};
-use crate::{detectors::scan::Backend, engine::Rules};
+use crate::{detectors::scan::Backend, engine::Rules, sources::privileges};
 
 /// Says what works on this host and what to do about the rest
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,7 @@ impl Check {
 /// Runs the command. Exit code 4 when the tap cannot run here, 2 when the rules are wrong.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut checks = vec![kernel_version()];
+    checks.extend(rights());
     let tap = tap_checks();
     let tap_fails = tap.iter().any(|check| check.verdict == Verdict::Fail);
     checks.extend(tap);
@@ -89,11 +90,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// `bpf_loop` came with Linux 5.17; a whole call of megabytes is copied with it.
 const OLDEST: (u32, u32) = (5, 17);
 
-fn kernel_version() -> Check {
+/// Since c8644cd0efe7 whoever was given a map may use it without a right, whatever `kernel.unprivileged_bpf_disabled` says.
+const MAPS_WITHOUT_RIGHTS: (u32, u32) = (5, 19);
+
+fn release() -> (String, (u32, u32)) {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (release, version)
+}
+
+fn kernel_version() -> Check {
+    let (release, version) = release();
     if version >= OLDEST {
         Check::ok("kernel", format!("Linux {release}"))
     } else {
@@ -103,6 +112,38 @@ fn kernel_version() -> Check {
             format!("Linux {release}"),
             format!("the tap needs Linux {}.{} or newer; scan and replay work here", OLDEST.0, OLDEST.1),
         )
+    }
+}
+
+/// What each of the two processes of `outflow run` needs, and whether this one could give it to them.
+fn rights() -> Vec<Check> {
+    let held = match privileges::Rights::held() {
+        Ok(held) => held,
+        Err(error) => return vec![Check::bad("rights", Verdict::Warn, error.to_string(), "is /proc mounted?")],
+    };
+    let rest = format!("needs none; other users' logs: {}", having(privileges::READ_LOGS, held));
+    let give_up = format!("{}: to become another user and to bound what it starts", having(privileges::GIVE_UP, held));
+    let closed = std::fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").is_ok_and(|on| on.trim() != "0");
+    vec![
+        Check::ok("rights: attacher", having(privileges::ATTACH, held)),
+        if release().1 < MAPS_WITHOUT_RIGHTS && closed {
+            let remedy = "sysctl kernel.unprivileged_bpf_disabled=0, or Linux 5.19: only there may a process without rights \
+                          read the ring that it was handed";
+            Check::bad("rights: the rest", Verdict::Warn, rest, remedy)
+        } else {
+            Check::ok("rights: the rest", rest)
+        },
+        Check::ok("rights: start", give_up),
+    ]
+}
+
+/// `CAP_A, CAP_B here; CAP_C NOT here`.
+fn having(wanted: privileges::Rights, held: privileges::Rights) -> String {
+    let (here, missing) = (wanted.within(held).names().join(", "), wanted.without(held).names().join(", "));
+    match (here.is_empty(), missing.is_empty()) {
+        (_, true) => format!("{here} here"),
+        (true, false) => format!("{missing} NOT here"),
+        (false, false) => format!("{here} here; {missing} NOT here"),
     }
 }
 

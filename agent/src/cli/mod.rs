@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::rules::RuleSource;
 
 #[cfg(feature = "tap")]
+pub mod attacher;
+#[cfg(feature = "tap")]
 mod cgroup;
 pub mod config;
 pub mod doctor;
@@ -43,6 +45,9 @@ enum Command {
     Config(config::Args),
     Doctor(doctor::Args),
     Verify(verify::Args),
+    #[cfg(feature = "tap")]
+    #[command(hide = true)]
+    Attacher(attacher::Args),
 }
 
 /// How standard output is written.
@@ -95,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),
+        #[cfg(feature = "tap")]
+        Command::Attacher(args) => attacher::run(&args),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("outflow: {error:#}");

@@ -30,7 +30,10 @@ use super::{
 };
 use crate::{
     engine::{Outcome, Rules, Workers},
-    sources::tap::{Ledger, Notice, Scope, Settings, Tap, TapError, loader_choice},
+    sources::{
+        privileges::{self, Keep, User},
+        tap::{Attacher, Ledger, Notice, Scope, Settings, Tap, TapError, loader_choice},
+    },
     store::WhenFull,
     units::Severity,
 };
@@ -63,6 +66,10 @@ pub struct Args {
     /// Exit with 1 when there is a finding of this severity or a graver one, with 3 when bytes were lost
     #[arg(long, value_enum, value_name = "SEVERITY")]
     fail_on: Option<Severity>,
+    /// Attach from a process of its own and give up all rights in this one, as `outflow run` does; with a user, become it. For
+    /// tests and measurements: a command that is run loses its rights too
+    #[arg(long, hide = true, value_name = "USER", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    split: Option<String>,
     /// The command and its arguments
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -73,8 +80,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.command.is_empty() && args.pid.is_empty() && args.cgroup.is_none() {
         bail!("nothing to tap: give a command (outflow tap -- python app.py), --pid or --cgroup");
     }
+    let attacher = args.split.as_deref().map(split).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    match runtime.block_on(tap(args)) {
+    match runtime.block_on(tap(args, attacher)) {
         Err(error) if error.downcast_ref::<TapError>().is_some_and(TapError::is_permission) => {
             anstream::eprintln!("outflow: {error:#}");
             Ok(ExitCode::from(exit::PERMISSION))
@@ -83,7 +91,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn tap(args: &Args) -> anyhow::Result<ExitCode> {
+/// Two processes: the attacher is started while this one still has the rights to pass on, then they are given up.
+fn split(user: &str) -> anyhow::Result<Attacher> {
+    let user = Some(user).filter(|user| !user.is_empty()).map(User::find).transpose()?;
+    let attacher = Attacher::spawn()?;
+    privileges::drop_to(&Keep { read_logs: false, user })?;
+    Ok(attacher)
+}
+
+async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode> {
     guard_memory();
     if args.command.is_empty() {
         raise_file_limit();
@@ -115,7 +131,7 @@ async fn tap(args: &Args) -> anyhow::Result<ExitCode> {
     let refused = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&refused);
     let notice = move |news: Notice| {
-        counted.fetch_add(u64::from(matches!(news, Notice::Refused { .. })), Ordering::Relaxed);
+        counted.fetch_add(u64::from(!matches!(news, Notice::Tapped { .. })), Ordering::Relaxed);
         tell(&news);
     };
     let known: Vec<PathBuf> = if args.command.is_empty() {
@@ -124,7 +140,10 @@ async fn tap(args: &Args) -> anyhow::Result<ExitCode> {
         loader_choice(std::env::var_os("LD_LIBRARY_PATH").as_deref()).into_iter().collect()
     };
     let settings = Settings::default();
-    let tap = Tap::start(&scope, &known, settings, &rules.vendors, deliver, notice)?;
+    let tap = match attacher {
+        None => Tap::start(&scope, &known, settings, &rules.vendors, deliver, notice)?,
+        Some(attacher) => Tap::start_apart(attacher, &scope, &known, settings, &rules.vendors, deliver, notice)?,
+    };
 
     let status = if args.command.is_empty() {
         tokio::select! {
@@ -308,6 +327,7 @@ fn tell(notice: &Notice) {
         Notice::Refused { library, pid, why } => {
             writeln!(talk, "outflow: NOT tapped: {}{}: {why}", library.display(), by(pid))
         }
+        Notice::Ended { why } => writeln!(talk, "outflow: NOTHING is tapped any more: {why}"),
     };
 }
 

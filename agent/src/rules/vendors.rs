@@ -42,7 +42,7 @@ pub enum Kind {
 }
 
 /// A host name pattern of the table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HostPattern {
     /// `api.openai.com`
     Exact(String),

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::units::Timestamp;
 
 pub mod files;
 pub mod log;
+pub mod privileges;
 pub mod replay;
 pub mod tail;
 #[cfg(feature = "tap")]
@@ -36,7 +38,7 @@ pub enum Direction {
 }
 
 /// Who the bytes belong to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Process id on the host; zero when there is no process (replay).
     pub pid: u32,

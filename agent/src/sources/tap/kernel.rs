@@ -5,18 +5,18 @@ use std::{collections::HashMap as StdHashMap, fs::File, os::fd::AsRawFd as _};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, MapError},
     programs::{
         ProgramError, RawTracePoint, UProbe,
         uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope},
     },
 };
 use outflow_ebpf::{hash, wire::host};
+use serde::{Deserialize, Serialize};
 
 use super::{
     elf::{Program, Site},
-    ffi::{Key, Value},
-    ledger::Ledger,
+    maps::Maps,
     offsets::{self, Offsets},
 };
 use crate::rules::vendors::HostPattern;
@@ -53,7 +53,7 @@ pub enum KernelError {
 }
 
 /// What the programs are told when they are loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// Follow process trees from the processes given to [`Kernel::add_process`].
     pub tree: bool,
@@ -79,38 +79,14 @@ pub(super) struct Kernel {
     processes: HashMap<MapData, u32, u32>,
 }
 
-/// The maps that the reader works with.
-pub(super) struct Channels {
-    /// Ring of records.
-    pub ring: RingBuf<MapData>,
-    /// Verdicts by connection id.
-    pub verdicts: HashMap<MapData, u64, u32>,
-    /// Connections.
-    pub connections: HashMap<MapData, Key, Value>,
-    /// Slot 1 says that the reader sleeps.
-    pub state: Array<MapData, u64>,
-}
-
-/// Reads the loss counters, from any thread.
-pub(super) struct Counters(PerCpuArray<MapData, u64>);
-
-impl Counters {
-    /// Sums over the processors.
-    pub(super) fn read(&self) -> Result<Ledger, MapError> {
-        let mut sums = [0u64; outflow_ebpf::wire::COUNTERS as usize];
-        for (slot, sum) in (0..).zip(&mut sums) {
-            *sum = self.0.get(&slot, 0)?.iter().sum();
-        }
-        Ok(Ledger::new(&sums))
-    }
-}
-
 impl Kernel {
-    /// Loads the programs and attaches those that follow processes. Nothing is tapped yet.
+    /// Loads the programs and attaches those that follow processes. Nothing is tapped yet. `reader` is the process that reads
+    /// the ring; the programs look away from it as they do from this one.
     pub(super) fn load<'a>(
         settings: Settings,
+        reader: u32,
         hosts: impl Iterator<Item = &'a HostPattern>,
-    ) -> Result<(Self, Channels, Counters), KernelError> {
+    ) -> Result<(Self, Maps), KernelError> {
         if !in_host_pid_namespace() {
             return Err(KernelError::PidNamespace);
         }
@@ -125,6 +101,7 @@ impl Kernel {
             .override_global("SCOPE_CGROUP", &cgroup, true)
             .override_global("SCOPE_CGROUP_LEVEL", &level, true)
             .override_global("AGENT_TGID", &agent, true)
+            .override_global("READER_TGID", &reader, true)
             .override_global("PEEK_BYTES", &settings.peek_bytes, true)
             .override_global("CALL_CAP", &settings.call_bytes_max, true)
             .override_global("TASK_TGID", &task_tgid, true)
@@ -132,13 +109,13 @@ impl Kernel {
             .override_global("SIGNAL_LIVE", &signal_live, true)
             .map_max_entries("RING", settings.ring_bytes)
             .load(OBJECT)?;
-        let channels = Channels {
-            ring: RingBuf::try_from(take(&mut bpf, "RING")?)?,
-            verdicts: HashMap::try_from(take(&mut bpf, "VERDICTS")?)?,
-            connections: HashMap::try_from(take(&mut bpf, "CONNS")?)?,
-            state: Array::try_from(take(&mut bpf, "STATE")?)?,
+        let maps = Maps {
+            ring: take(&mut bpf, "RING")?,
+            verdicts: take(&mut bpf, "VERDICTS")?,
+            connections: take(&mut bpf, "CONNS")?,
+            state: take(&mut bpf, "STATE")?,
+            counters: take(&mut bpf, "COUNTERS")?,
         };
-        let counters = Counters(PerCpuArray::try_from(take(&mut bpf, "COUNTERS")?)?);
         list(&mut HashMap::try_from(bpf.map_mut("HOSTS").ok_or(KernelError::Missing("HOSTS"))?)?, hosts)?;
         let processes = HashMap::try_from(take(&mut bpf, "PROCESSES")?)?;
         for program in Program::ALL {
@@ -153,7 +130,7 @@ impl Kernel {
             program.load().map_err(failed)?;
             program.attach(tracepoint).map_err(failed)?;
         }
-        Ok((Self { bpf, processes }, channels, counters))
+        Ok((Self { bpf, processes }, maps))
     }
 
     /// Puts a process, and all that it starts from now on, in scope.

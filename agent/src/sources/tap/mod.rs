@@ -3,58 +3,66 @@
 //! the probe and is let go by its first look-up.
 //!
 //! ```text
-//!  watch   mapping records ──► library found ──► probes on its inode        (one thread)
-//!  reader  ring records ─────► Input ──────────► deliver                    (one thread)
+//!  attach   mapping records ──► library found ──► probes on its inode       (one thread)
+//!  reader   ring records ─────► Input ──────────► deliver                   (one thread)
 //! ```
+//! Attaching needs rights, reading does not. [`Tap::start`] does both in this process; with [`Tap::start_apart`] the upper line
+//! is a process of its own (`attacher`), which this one asks over a socket pair (`link`).
 
+mod attach;
+pub mod attacher;
 mod elf;
 mod ffi;
 mod kernel;
 mod ledger;
+mod link;
+mod maps;
 mod offsets;
 mod placement;
 mod process;
 mod reader;
+mod remote;
 mod watch;
 
 use std::{
     collections::HashSet,
-    fs::File,
-    io::{self, Read as _},
+    io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
 };
 
+use serde::{Deserialize, Serialize};
+
 use self::{
-    kernel::{Counters, Kernel},
-    reader::Reader,
-    watch::{Mapped, News, Watch, Watched},
+    kernel::Kernel,
+    maps::{Counters, Maps},
+    reader::{Reader, WhoIs},
+    watch::{Watch, Watched},
 };
 pub use self::{
     kernel::{KernelError, Settings},
     ledger::{Ledger, Tally},
+    link::LinkError,
     offsets::KERNEL_BTF,
+    remote::Attacher,
 };
 use crate::{rules::VendorTable, sources::Input};
 pub use outflow_ebpf::wire::Outcome;
 
-/// Libraries that are probed at most: a process could invent any number of them.
-const LIBRARIES_MAX: usize = 256;
-/// Largest library file that is read for its symbols.
-const LIBRARY_MAX_BYTES: u64 = 256 << 20;
-
 /// What to tap.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
-    /// What the thread that calls [`Tap::start`] starts from then on, with all its children.
+    /// What the thread that calls [`Tap::start`] starts from then on, with all its children; of [`Tap::start_apart`], what this
+    /// whole process starts.
     Children,
     /// Running processes, and what they start from now on.
     Processes(Vec<u32>),
     /// A control group of the v2 hierarchy with everything below it.
     Cgroup {
         /// Its folder.
+        #[serde(with = "link::path")]
         folder: PathBuf,
         /// Its depth below the root of the hierarchy.
         level: u32,
@@ -81,14 +89,29 @@ pub enum TapError {
     /// Threads or pipes.
     #[error("cannot start the tap's threads: {0}")]
     Threads(io::Error),
+    /// The attaching process does not start.
+    #[error("cannot start the attaching process: {0}")]
+    Spawn(io::Error),
+    /// The attaching process says that it cannot do what it was asked for.
+    #[error("{why}")]
+    Attacher {
+        /// In its own words.
+        why: String,
+        /// It lacks the rights.
+        permission: bool,
+    },
+    /// The attaching process cannot be talked to.
+    #[error("the attaching process: {0}")]
+    Link(#[from] LinkError),
 }
 
 /// News about coverage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
     /// A library is tapped from now on.
     Tapped {
         /// Its file.
+        #[serde(with = "link::path")]
         library: PathBuf,
         /// The process that mapped it; none when it was probed before anything ran.
         pid: Option<u32>,
@@ -96,9 +119,15 @@ pub enum Notice {
     /// A TLS library that could not be tapped.
     Refused {
         /// Its file.
+        #[serde(with = "link::path")]
         library: PathBuf,
         /// The process that uses it.
         pid: Option<u32>,
+        /// Why, for people.
+        why: String,
+    },
+    /// The process that held the probes has ended, and the probes with it: nothing is tapped any more.
+    Ended {
         /// Why, for people.
         why: String,
     },
@@ -108,13 +137,18 @@ pub enum Notice {
 pub struct Tap {
     counters: Counters,
     stop_reader: OwnedFd,
-    stop_watch: OwnedFd,
     reader: JoinHandle<io::Result<()>>,
-    watch: JoinHandle<Kernel>,
+    attached: Attached,
+}
+
+/// Who holds the probes.
+enum Attached {
+    Here(attach::Attached),
+    Apart(remote::Connection),
 }
 
 impl Tap {
-    /// Loads the programs, attaches to what is already mapped, and starts both threads.
+    /// Loads the programs, attaches to what is already mapped, and starts both threads, all in this process.
     ///
     /// `known` are libraries that processes in scope will map, as far as known: they are probed before anything starts, so
     /// that the very first call is seen. Any other library is probed when it is mapped, which takes some milliseconds.
@@ -126,41 +160,43 @@ impl Tap {
         deliver: impl FnMut(Input) -> bool + Send + 'static,
         notice: impl FnMut(Notice) + Send + 'static,
     ) -> Result<Self, TapError> {
-        let (settings, folder) = with_scope(scope, settings)?;
-        let (mut kernel, channels, counters) = Kernel::load(settings, vendors.hosts())?;
-        let (watched, existing) = targets(scope, folder.as_ref(), &mut kernel)?;
-        let watch = Watch::start(&watched).map_err(TapError::Watch)?;
-        // Whoever came between the first look and the watch is found by looking again.
-        let existing = if let Scope::Cgroup { folder, .. } = scope {
-            process::in_cgroup(folder).unwrap_or(existing)
-        } else {
-            existing
-        };
-        let mut libraries = Libraries { kernel, seen: HashSet::new(), notice };
-        for path in known {
-            libraries.known(path);
-        }
-        for pid in existing {
-            for mapped in watch::mapped_by(pid).unwrap_or_default() {
-                libraries.found(&mapped);
-            }
-        }
+        let wanted = attach::Wanted { scope, known, settings, reader: std::process::id() };
+        let (maps, attached) = attach::attach(&wanted, vendors.hosts(), notice)?;
+        let who_is = Box::new(process::origin);
+        Self::read(maps, Attached::Here(attached), who_is, vendors, settings, deliver)
+    }
+
+    /// The same with the probes in a process of their own, so that this one, which parses what others wrote, needs no rights:
+    /// it may have given them up since it started the attacher. [`Scope::Children`] means this process's children.
+    ///
+    /// When the attacher ends before it is told to, nothing is tapped any more: `notice` hears of it at once
+    /// ([`Notice::Ended`]), and [`Tap::is_attached`] says so.
+    pub fn start_apart(
+        attacher: Attacher,
+        scope: &Scope,
+        known: &[PathBuf],
+        settings: Settings,
+        vendors: &Arc<VendorTable>,
+        deliver: impl FnMut(Input) -> bool + Send + 'static,
+        notice: impl FnMut(Notice) + Send + 'static,
+    ) -> Result<Self, TapError> {
+        let (maps, connection, who_is) = attacher.attach(scope, known, settings, vendors.hosts(), notice)?;
+        Self::read(maps, Attached::Apart(connection), who_is, vendors, settings, deliver)
+    }
+
+    fn read(
+        maps: Maps,
+        attached: Attached,
+        who_is: WhoIs,
+        vendors: &Arc<VendorTable>,
+        settings: Settings,
+        deliver: impl FnMut(Input) -> bool + Send + 'static,
+    ) -> Result<Self, TapError> {
+        let (channels, counters) = maps.open().map_err(KernelError::from)?;
         let (reader_stopped, stop_reader) = pipe()?;
-        let (watch_stopped, stop_watch) = pipe()?;
-        let reader = Reader::new(channels, Arc::clone(vendors), settings.peek_bytes, reader_stopped);
+        let reader = Reader::new(channels, Arc::clone(vendors), who_is, settings.peek_bytes, reader_stopped);
         let reader = thread("outflow-ring", move || reader.run(deliver))?;
-        let watch = thread("outflow-watch", move || {
-            let refused = |why: String| Notice::Refused { library: PathBuf::from("(new libraries)"), pid: None, why };
-            let watched = watch.run(&watch_stopped, |news| match news {
-                News::Mapped(mapped) => libraries.found(&mapped),
-                News::Lost(count) => (libraries.notice)(refused(format!("{count} mapping records were lost"))),
-            });
-            if let Err(error) = watched {
-                (libraries.notice)(refused(format!("cannot watch for them any more: {error}")));
-            }
-            libraries.kernel
-        })?;
-        Ok(Self { counters, stop_reader, stop_watch, reader, watch })
+        Ok(Self { counters, stop_reader, reader, attached })
     }
 
     /// What became of every call so far.
@@ -168,65 +204,39 @@ impl Tap {
         Ok(self.counters.read()?)
     }
 
+    /// Whether there still is somebody who holds the probes.
+    pub fn is_attached(&self) -> bool {
+        match &self.attached {
+            Attached::Here(attached) => attached.is_running(),
+            Attached::Apart(connection) => connection.is_alive(),
+        }
+    }
+
     /// Detaches everything, reads what is left in the ring, and gives the final ledger.
     pub fn stop(self) -> Result<Ledger, TapError> {
-        drop(self.stop_watch);
         // Dropping the programs takes the probes off; only then is the ring final.
-        drop(self.watch.join());
+        let connection = match self.attached {
+            Attached::Here(attached) => {
+                attached.detach();
+                None
+            }
+            Attached::Apart(connection) => {
+                connection.detach();
+                Some(connection)
+            }
+        };
         drop(self.stop_reader);
-        match self.reader.join() {
+        let read = self.reader.join();
+        // The last records may be of processes that nobody had asked about.
+        if let Some(connection) = connection {
+            connection.close();
+        }
+        match read {
             Ok(Err(error)) => return Err(TapError::Threads(error)),
             Ok(Ok(())) => {}
             Err(_) => return Err(TapError::Threads(io::Error::other("the ring reader panicked"))),
         }
         Ok(self.counters.read().map_err(KernelError::from)?)
-    }
-}
-
-/// Libraries by inode: each is parsed and probed once.
-struct Libraries<N> {
-    kernel: Kernel,
-    seen: HashSet<(u64, u64)>,
-    notice: N,
-}
-
-impl<N: FnMut(Notice)> Libraries<N> {
-    /// A process in scope maps a file.
-    fn found(&mut self, mapped: &Mapped) {
-        if mapped.pid != std::process::id() && is_tls_library(&mapped.path) {
-            self.probe(&mapped.path, Some(mapped.pid), mapped.open());
-        }
-    }
-
-    /// A library that a process in scope will map.
-    fn known(&mut self, path: &Path) {
-        self.probe(path, None, File::open(path));
-    }
-
-    fn probe(&mut self, path: &Path, pid: Option<u32>, opened: io::Result<File>) {
-        let library = path.to_owned();
-        let news = match opened.and_then(|file| Ok((file.metadata()?, file))) {
-            // A process that ended meanwhile needs no tap.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => Notice::Refused { library, pid, why: format!("it cannot be opened: {error}") },
-            Ok((metadata, file)) => {
-                if self.seen.len() >= LIBRARIES_MAX || !self.seen.insert((metadata.dev(), metadata.ino())) {
-                    return;
-                }
-                match self.attach(&file) {
-                    Ok(()) => Notice::Tapped { library, pid },
-                    Err(why) => Notice::Refused { library, pid, why },
-                }
-            }
-        };
-        (self.notice)(news);
-    }
-
-    fn attach(&mut self, file: &File) -> Result<(), String> {
-        let mut bytes = Vec::new();
-        file.take(LIBRARY_MAX_BYTES).read_to_end(&mut bytes).map_err(|error| format!("it cannot be read: {error}"))?;
-        let sites = elf::tls_sites(&bytes).map_err(|error| error.to_string())?;
-        self.kernel.attach(file, &sites).map_err(|error| error.to_string())
     }
 }
 
@@ -236,58 +246,6 @@ fn is_tls_library(path: &Path) -> bool {
         let name = name.to_string_lossy();
         (name.starts_with("libssl.so") || name.starts_with("libssl-")) && name.contains(".so")
     })
-}
-
-fn with_scope(scope: &Scope, settings: Settings) -> Result<(Settings, Option<File>), TapError> {
-    Ok(match scope {
-        Scope::Children | Scope::Processes(_) => (Settings { tree: true, cgroup: None, ..settings }, None),
-        Scope::Cgroup { folder, level } => {
-            let failed = |source| TapError::Target { what: folder.display().to_string(), source };
-            let open = File::open(folder).map_err(failed)?;
-            let id = open.metadata().map_err(failed)?.ino();
-            (Settings { tree: false, cgroup: Some((id, *level)), ..settings }, Some(open))
-        }
-    })
-}
-
-/// What to watch for libraries, and which processes already have some.
-fn targets<'a>(
-    scope: &Scope,
-    folder: Option<&'a File>,
-    kernel: &mut Kernel,
-) -> Result<(Vec<Watched<'a>>, Vec<u32>), TapError> {
-    match scope {
-        Scope::Children => {
-            // The programs never look at the agent itself, but what it starts inherits this entry.
-            kernel.add_process(std::process::id())?;
-            Ok((vec![Watched::OwnChildren], Vec::new()))
-        }
-        Scope::Processes(pids) => {
-            let mut all = Vec::new();
-            for pid in pids {
-                let failed = |source| TapError::Target { what: format!("process {pid}"), source };
-                std::fs::metadata(format!("/proc/{pid}")).map_err(failed)?;
-                // A child that is forked between the look and the entry is found by looking until there is nothing new.
-                loop {
-                    let tree = process::with_descendants(*pid);
-                    let new: Vec<u32> = tree.into_iter().filter(|pid| !all.contains(pid)).collect();
-                    for pid in &new {
-                        kernel.add_process(*pid)?;
-                    }
-                    if new.is_empty() {
-                        break;
-                    }
-                    all.extend(new);
-                }
-            }
-            Ok((all.iter().map(|pid| Watched::Process(*pid)).collect(), all))
-        }
-        Scope::Cgroup { folder: path, .. } => {
-            let failed = |source| TapError::Target { what: path.display().to_string(), source };
-            let existing = process::in_cgroup(path).map_err(failed)?;
-            Ok((folder.map(Watched::Cgroup).into_iter().collect(), existing))
-        }
-    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), TapError> {
@@ -300,7 +258,7 @@ fn thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stat
 
 /// Loads the programs and lets them go again.
 pub fn try_load() -> Result<(), TapError> {
-    Kernel::load(Settings::default(), std::iter::empty()).map(drop).map_err(TapError::from)
+    Kernel::load(Settings::default(), std::process::id(), std::iter::empty()).map(drop).map_err(TapError::from)
 }
 
 /// Starts to watch this process's children and stops again.
@@ -350,6 +308,9 @@ pub fn system_libraries() -> Vec<(PathBuf, Result<String, String>)> {
 impl TapError {
     /// The kernel said that this user may not.
     pub fn is_permission(&self) -> bool {
+        if let Self::Attacher { permission, .. } = self {
+            return *permission;
+        }
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = source {
             if let Some(io) = error.downcast_ref::<io::Error>()

@@ -7,9 +7,17 @@ use procfs::process::Process;
 
 use crate::sources::Origin;
 
+/// Longest name of a service that is kept: a process may write 128 KiB into its environment.
+const SERVICE_MAX_BYTES: usize = 256;
+
+/// A process about which nothing can be known any more.
+pub(super) fn gone(pid: u32) -> Origin {
+    Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), container: None }
+}
+
 /// What `/proc` says about a process; a process that is gone has only its id.
 pub(super) fn origin(pid: u32) -> Origin {
-    let unknown = Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), container: None };
+    let unknown = gone(pid);
     let Ok(process) = i32::try_from(pid).map_err(drop).and_then(|pid| Process::new(pid).map_err(drop)) else {
         return unknown;
     };
@@ -18,9 +26,10 @@ pub(super) fn origin(pid: u32) -> Origin {
     let named = process.environ().ok().and_then(|environment| {
         environment.get(std::ffi::OsStr::new("OTEL_SERVICE_NAME")).map(|value| value.to_string_lossy().into_owned())
     });
-    let service = named
+    let mut service = named
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| service_of(&name, &process.cmdline().unwrap_or_default()));
+    service.truncate(service.floor_char_boundary(SERVICE_MAX_BYTES));
     let container = process.cgroups().ok().and_then(|groups| groups.0.iter().find_map(|g| container_of(&g.pathname)));
     Origin { pid, process: name, service, container }
 }

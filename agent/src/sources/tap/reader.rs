@@ -20,8 +20,7 @@ use zerocopy::FromBytes as _;
 
 use super::{
     ffi::{self, Key},
-    kernel::Channels,
-    process,
+    maps::Channels,
 };
 use crate::{
     clock::MonotonicToWall,
@@ -38,11 +37,15 @@ const UNNAMED_MAX: usize = 16_384;
 /// The slot of `STATE` that says that the reader sleeps.
 const ASLEEP: u32 = 1;
 
+/// Says who a process is: looks itself, or asks the process that may.
+pub(super) type WhoIs = Box<dyn FnMut(u32) -> Origin + Send>;
+
 /// Reads the ring.
 pub(super) struct Reader {
     channels: Channels,
     vendors: Arc<VendorTable>,
     clock: MonotonicToWall,
+    who_is: WhoIs,
     origins: HashMap<u32, Arc<Origin>>,
     unnamed: HashMap<u64, Unnamed>,
     peek_bytes: usize,
@@ -74,11 +77,18 @@ enum HeadSays {
 
 impl Reader {
     /// Reads until `stop` becomes readable or is closed at its other end.
-    pub(super) fn new(channels: Channels, vendors: Arc<VendorTable>, peek_bytes: u32, stop: OwnedFd) -> Self {
+    pub(super) fn new(
+        channels: Channels,
+        vendors: Arc<VendorTable>,
+        who_is: WhoIs,
+        peek_bytes: u32,
+        stop: OwnedFd,
+    ) -> Self {
         Self {
             channels,
             vendors,
             clock: MonotonicToWall::measure(),
+            who_is,
             origins: HashMap::new(),
             unnamed: HashMap::new(),
             peek_bytes: peek_bytes as usize,
@@ -254,7 +264,7 @@ impl Reader {
         if self.origins.len() >= ORIGINS_MAX {
             self.origins.clear();
         }
-        let origin = Arc::new(process::origin(tgid));
+        let origin = Arc::new((self.who_is)(tgid));
         self.origins.insert(tgid, Arc::clone(&origin));
         origin
     }

@@ -1,0 +1,234 @@
+//! The privileged process of the tap, the hidden command `outflow attacher`. Enters: one request over the socket that is its
+//! standard input. Leaves: the maps' descriptors, then notices and answers. Ends when the other side hangs up, and the probes
+//! with it. Never reads the ring: what the processes in scope send and get does not come into this process.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+
+use super::{
+    LinkError, Notice, Scope, Settings, TapError,
+    attach::{self, Attached, Wanted},
+    link::{Ask, Link, Received, Say},
+    maps::Maps,
+    process, thread,
+};
+use crate::{
+    rules::vendors::HostPattern,
+    sources::privileges::{self, PrivilegeError},
+};
+
+/// The table of hosts in the kernel takes no more.
+const HOSTS_MAX: usize = 8_192;
+/// Libraries that can be probed before anybody maps them.
+const KNOWN_MAX: usize = 64;
+/// Longest reason that is passed on.
+const WHY_MAX_BYTES: usize = 4_096;
+
+/// Why the attaching process ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum AttacherError {
+    /// A person started it.
+    #[error("`outflow attacher` is started by `outflow run`, which talks to it over a socket; it is not for people")]
+    NotStartedByUs,
+    /// Signals or descriptors.
+    #[error("cannot set up: {0}")]
+    SetUp(#[from] io::Error),
+    /// It could not give up what it does not need.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    /// The talk with the other process.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// The whole life of the attaching process. Must be called before any thread is started.
+pub fn serve_standard_input() -> Result<(), AttacherError> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map_err(io::Error::from)?;
+    let link = Link::inherited(socket).ok_or(AttacherError::NotStartedByUs)?;
+    let reader = link.maker()?;
+    privileges::keep_only(privileges::ATTACH)?;
+    // A terminal and a service manager send these to both processes. The other one decides when this one may go: it hangs up.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    // Both only make things better where they are allowed.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+    let _ = rustix::thread::set_name(c"outflow-attach");
+    Ok(serve(&Arc::new(link), reader, |asked, notice| {
+        let Asked { hosts, known, scope, settings } = asked;
+        attach::attach(&Wanted { scope, known, settings: *settings, reader }, hosts.iter(), notice)
+    })?)
+}
+
+/// The request, put together from its messages.
+#[derive(Debug)]
+struct Asked {
+    hosts: Vec<HostPattern>,
+    known: Vec<PathBuf>,
+    scope: Scope,
+    settings: Settings,
+}
+
+type Tell = Box<dyn FnMut(Notice) + Send>;
+
+fn serve(
+    link: &Arc<Link>,
+    reader: u32,
+    attach: impl FnOnce(&Asked, Tell) -> Result<(Maps, Attached), TapError>,
+) -> Result<(), LinkError> {
+    let Some(asked) = request(link)? else { return Ok(()) };
+    let teller = Arc::clone(link);
+    // When nobody takes notices any more, nobody needs them; the main loop ends by itself then.
+    let tell = Box::new(move |notice| drop(teller.send(&Say::Notice(shortened(notice)), &[])));
+    let mut attached = match attach(&asked, tell) {
+        Ok((maps, attached)) => {
+            link.send(&Say::Ready, &maps.descriptors())?;
+            Some(attached)
+        }
+        Err(error) => {
+            let (why, permission) = (short(error.to_string()), error.is_permission());
+            return link.send(&Say::Failed { why, permission }, &[]);
+        }
+    };
+    drop(asked);
+    while let Some(Received { message, .. }) = link.receive()? {
+        match message {
+            Ask::Origin(pid) if pid != reader => link.send(&Say::Origin(process::origin(pid)), &[])?,
+            Ask::Origin(pid) => link.send(&Say::Origin(process::gone(pid)), &[])?,
+            // Taking them off takes tens of milliseconds each; questions about the last records go on meanwhile.
+            Ask::Stop => {
+                let Some(attached) = attached.take() else { return Err(LinkError::OutOfTurn("Stop")) };
+                let link = Arc::clone(link);
+                let detach = move || {
+                    attached.detach();
+                    drop(link.send(&Say::Detached, &[]));
+                };
+                thread("outflow-detach", detach).map_err(io::Error::other)?;
+            }
+            Ask::Hosts(_) | Ask::Known(_) | Ask::Start { .. } => return Err(LinkError::OutOfTurn("a second request")),
+        }
+    }
+    Ok(())
+}
+
+/// Everything up to the order to start; `None` when the other side changed its mind.
+fn request(link: &Link) -> Result<Option<Asked>, LinkError> {
+    let (mut hosts, mut known) = (Vec::new(), Vec::new());
+    while let Some(Received { message, .. }) = link.receive()? {
+        match message {
+            Ask::Hosts(more) if hosts.len() + more.len() <= HOSTS_MAX => hosts.extend(more),
+            Ask::Known(library) if known.len() < KNOWN_MAX => known.push(PathBuf::from(library)),
+            Ask::Start { scope, settings } => return Ok(Some(Asked { hosts, known, scope, settings })),
+            Ask::Hosts(_) => return Err(LinkError::OutOfTurn("more hosts than there is room for")),
+            Ask::Known(_) => return Err(LinkError::OutOfTurn("more libraries than there is room for")),
+            Ask::Origin(_) | Ask::Stop => return Err(LinkError::OutOfTurn("a question before the request")),
+        }
+    }
+    Ok(None)
+}
+
+/// Names of files are bounded by the kernel, reasons are not.
+fn shortened(notice: Notice) -> Notice {
+    match notice {
+        Notice::Refused { library, pid, why } => Notice::Refused { library, pid, why: short(why) },
+        Notice::Tapped { .. } | Notice::Ended { .. } => notice,
+    }
+}
+
+fn short(mut why: String) -> String {
+    why.truncate(why.floor_char_boundary(WHY_MAX_BYTES));
+    why
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Serves a talk without a kernel: attaching is not permitted. Gives how it ended, and what the attacher said last.
+    fn served(talk: impl FnOnce(&Link)) -> (Result<(), LinkError>, Option<Say>) {
+        let (here, there) = Link::pair().unwrap();
+        let there = Arc::new(Link::inherited(there).unwrap());
+        let serving = std::thread::spawn(move || {
+            serve(&there, 1, |asked, mut tell| {
+                tell(Notice::Refused { library: asked.known.concat(), pid: None, why: "x".repeat(100_000) });
+                Err(TapError::Watch(io::ErrorKind::PermissionDenied.into()))
+            })
+        });
+        talk(&here);
+        let mut last = None;
+        while let Ok(Some(Received { message, .. })) = here.receive() {
+            last = Some(message);
+        }
+        (serving.join().unwrap(), last)
+    }
+
+    trait Concat {
+        fn concat(&self) -> PathBuf;
+    }
+
+    impl Concat for Vec<PathBuf> {
+        fn concat(&self) -> PathBuf {
+            self.iter().fold(PathBuf::from("/"), |all, one| all.join(one))
+        }
+    }
+
+    fn start() -> Ask {
+        Ask::Start { scope: Scope::Children, settings: Settings::default() }
+    }
+
+    #[test]
+    fn a_refusal_comes_in_words() {
+        let (ended, said) = served(|link| {
+            link.send(&Ask::Hosts(vec![HostPattern::Exact("a.test".to_owned())]), &[]).unwrap();
+            link.send(&Ask::Known("lib".into()), &[]).unwrap();
+            link.send(&start(), &[]).unwrap();
+            // News come first, cut to what a message holds.
+            let Some(Received { message: Say::Notice(Notice::Refused { library, why, .. }), .. }) =
+                link.receive().unwrap()
+            else {
+                panic!("no notice")
+            };
+            assert_eq!((library.as_path(), why.len()), (Path::new("/lib"), WHY_MAX_BYTES));
+        });
+        ended.unwrap();
+        let Some(Say::Failed { why, permission: true }) = said else { panic!("{said:?}") };
+        assert!(why.contains("perf_event_open"), "{why}");
+    }
+
+    #[test]
+    fn a_hang_up_ends_it() {
+        let (ended, said) = served(Link::hang_up);
+        ended.unwrap();
+        assert!(said.is_none());
+        served(|link| {
+            link.send(&Ask::Hosts(Vec::new()), &[]).unwrap();
+            link.hang_up();
+        })
+        .0
+        .unwrap();
+    }
+
+    #[test]
+    fn what_is_out_of_turn_or_too_much_ends_it() {
+        for early in [Ask::Origin(1), Ask::Stop] {
+            assert!(matches!(served(|link| link.send(&early, &[]).unwrap()).0, Err(LinkError::OutOfTurn(_))));
+        }
+        let hosts = Ask::Hosts(vec![HostPattern::Exact("h".to_owned()); 1 << 11]);
+        let (ended, _) = served(|link| (0..5).for_each(|_| link.send(&hosts, &[]).unwrap_or(())));
+        assert!(matches!(ended, Err(LinkError::OutOfTurn(_))), "{ended:?}");
+        let (ended, _) =
+            served(|link| (0..=KNOWN_MAX).for_each(|_| link.send(&Ask::Known("x".into()), &[]).unwrap_or(())));
+        assert!(matches!(ended, Err(LinkError::OutOfTurn(_))), "{ended:?}");
+        let (ended, _) = served(|link| link.send(&"nonsense", &[]).unwrap());
+        assert!(matches!(ended, Err(LinkError::Malformed(_))), "{ended:?}");
+    }
+}
