@@ -145,7 +145,7 @@ fn every_kind() -> Vec<Finding> {
         confidence: 90,
         place: Place::Log { block: &block, line: 42, column: 3 },
     };
-    told.extend(findings.record(&Hit::Leak(leak), block.at, None));
+    told.extend(findings.count(vec![maker.occurrence(&Hit::Leak(leak), block.at, None)], block.at));
     told.extend(findings.finish());
     told
 }
