@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{CLIENT_TIMEOUT_S, bench, bpf_or_skip, outflow};
 
 /// Runs `outflow tap` with `options` around a client in the sandbox; gives its records and its exit status.
-fn tap(label: &str, options: &[&str], client: &str, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
+pub(crate) fn tap(label: &str, options: &[&str], client: &str, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
     let bench = bench(label);
     let data = bench.dir().join("data.jsonl");
     let mut command = vec![outflow().as_os_str().to_owned(), "tap".into()];
@@ -31,7 +31,7 @@ fn tap(label: &str, options: &[&str], client: &str, arguments: &[&str]) -> (Vec<
     (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), ended.status.code())
 }
 
-fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
     records.iter().filter(|record| record["event_name"] == kind).collect()
 }
 
