@@ -46,6 +46,11 @@ impl Group {
         Ok(Self { folder, mount, level, made })
     }
 
+    /// The root of the hierarchy.
+    pub(super) fn root() -> anyhow::Result<PathBuf> {
+        mount_point()
+    }
+
     /// The folder.
     pub(super) fn folder(&self) -> &Path {
         &self.folder

@@ -74,7 +74,7 @@ pub fn effective(mut config: Config) -> Config {
 }
 
 /// Each problem on a line of its own that begins with the file, as editors and people look for it.
-fn refused(error: &ConfigError) -> ExitCode {
+pub(super) fn refused(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::Read { .. } => anstream::eprintln!("outflow: {error}"),
         ConfigError::Invalid { problems, .. } => {

@@ -17,6 +17,7 @@ pub mod findings;
 pub mod output;
 pub mod replay;
 pub mod rules;
+pub mod run;
 pub mod scan;
 mod shown;
 mod since;
@@ -38,6 +39,7 @@ pub struct Cli {
 enum Command {
     #[cfg(feature = "tap")]
     Tap(tap::Args),
+    Run(run::Args),
     Scan(scan::Args),
     Replay(replay::Args),
     Findings(findings::Args),
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         #[cfg(feature = "tap")]
         Command::Tap(args) => tap::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Format, RuleArgs, exit, shown::Shown, stored::StoreArgs};
 use crate::{
     assembly::{Assembled, Assembler, Limits},
-    engine::{Rules, Shard},
+    engine::{LiveRules, Rules, Shard},
     exchange::{Correlator, Exchange},
     rules::VendorTable,
     sources::{
@@ -68,7 +68,7 @@ fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let shown = Shown::standard(args.format);
     let stored = args.store.open()?;
     let session = Arc::new(stored.session(&rules, &shown, WhenFull::Wait)?);
-    let mut shard = Shard::new(&rules, Arc::clone(&session))?;
+    let mut shard = Shard::new(&LiveRules::new(rules), Arc::clone(&session))?;
     for inputs in inputs(args) {
         for input in inputs? {
             shard.push(&input);

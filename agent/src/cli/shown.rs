@@ -111,7 +111,7 @@ pub(super) fn default_format() -> Format {
     if io::stdout().is_terminal() { Format::Text } else { Format::Jsonl }
 }
 
-fn anomaly(kind: AnomalyKind) -> &'static str {
+pub(super) fn anomaly(kind: AnomalyKind) -> &'static str {
     match kind {
         AnomalyKind::NotHttp => "bytes that are no HTTP/1.1",
         AnomalyKind::BadChunk => "chunked body that cannot be read",

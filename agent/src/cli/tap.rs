@@ -29,7 +29,7 @@ use super::{
     stored::StoreArgs,
 };
 use crate::{
-    engine::{Outcome, Rules, Workers},
+    engine::{LiveRules, Outcome, Rules, Workers},
     sources::{
         privileges::{self, Keep, User},
         tap::{Attacher, Ledger, Notice, Scope, Settings, Tap, TapError, loader_choice},
@@ -108,7 +108,8 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
     let shown = open_output(args)?;
     let stored = args.store.open()?;
     let session = Arc::new(stored.session(&rules, &shown, WhenFull::Fail)?);
-    let workers = Workers::start(&rules, &session, std::thread::available_parallelism().map_or(1, usize::from))?;
+    let live = LiveRules::new(rules.clone());
+    let workers = Workers::start(&live, &session, std::thread::available_parallelism().map_or(1, usize::from))?;
 
     // Before anything starts, so that no signal meets the default action.
     let mut signals = Signals::new()?;
@@ -318,7 +319,8 @@ fn wait_for_all(processes: &[OwnedFd]) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn tell(notice: &Notice) {
+/// News about coverage, for people.
+pub(super) fn tell(notice: &Notice) {
     let mut talk = anstream::stderr().lock();
     let by = |pid: &Option<u32>| pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
     // Nobody listening to talk is no reason to stop.

@@ -45,6 +45,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub struct Config {
     /// What the agent keeps between two runs.
     pub state: State,
+    /// What the agent itself may do. Taken up at start.
+    pub process: Process,
     /// The kernel tap: what processes send to LLM vendors through their TLS library. Taken up at start.
     pub tap: Tap,
     /// Log files that are followed and scanned. Taken up at start.
@@ -70,6 +72,18 @@ pub struct State {
     /// `~/.local/state/outflow`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<AbsolutePath>,
+}
+
+/// What the agent itself may do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Process {
+    /// User whom the agent becomes after its start: a name of `/etc/passwd`, a number, or `uid:gid`. Without it the agent stays who
+    /// it is. It gives up all capabilities in either case, but for reading log files (CAP_DAC_READ_SEARCH) when it follows some;
+    /// only the process that attaches the tap's probes keeps what it needs. The state folder must belong to this user; a new one
+    /// is made so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// The store.
@@ -216,6 +230,7 @@ impl Config {
     pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
         [
             ("state", self.state != other.state),
+            ("process", self.process != other.process),
             ("tap", self.tap != other.tap),
             ("logs", self.logs != other.logs),
             ("store", self.store != other.store),

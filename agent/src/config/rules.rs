@@ -11,6 +11,7 @@ pub(super) const BEHAVIOURS: [&str; 9] = [
     "cost.budget",
     "cost.burn_rate",
     "cost.untracked",
+    // `coverage.log-gap` is not among them: that lines were lost is not to be silenced.
     "model.flapping",
     "model.resolved_changed",
     "model.retired",

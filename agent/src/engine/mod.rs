@@ -4,11 +4,14 @@
 //!   source ──Input──► worker 0   assembly ► exchange ► scan ─┐
 //!          ──Input──► worker 1   assembly ► exchange ► scan ─┼──► session: behaviour detectors ► findings ► sink
 //!              by connection     (one thread each)           ─┘    (one lock, taken once an exchange)
+//!   tail ──LogInput──► log worker 0..n   scan ► findings ─────► store, with the checkpoint of the block
 //! ```
 //! What is heavy and needs only one connection runs in the workers without locks. What compares calls with one another (a
 //! model that changed, a finding that repeats) sees all calls of all connections in one place. A sink prints ([`crate::cli`]), keeps ([`Durable`]) or both.
 
 mod durable;
+mod live;
+mod logs;
 mod rules;
 mod scan_files;
 mod session;
@@ -16,6 +19,8 @@ mod workers;
 
 pub use self::{
     durable::{Both, Durable},
+    live::{LiveRules, LiveScanner},
+    logs::{LogDeliver, LogWorkers, Watch as LogWatch},
     rules::{LoadError, Rules},
     scan_files::{ScanOptions, Scanned, scan_files},
     session::{Outcome, Session, Sink, Told},

@@ -36,18 +36,26 @@ pub struct Rules {
     pub models: Arc<ModelRules>,
     /// What calls cost.
     pub prices: Arc<Catalogue>,
+    /// Ids of rules that do not count.
+    pub disabled: Arc<[String]>,
 }
 
 impl Rules {
     /// Loads them; `hosts` are further hosts of vendors, exact or `*.suffix`.
     pub fn load(source: &RuleSource, hosts: &[String]) -> Result<Self, LoadError> {
+        Self::load_without(source, hosts, &[])
+    }
+
+    /// As [`load`](Self::load), without the rules of these ids.
+    pub fn load_without(source: &RuleSource, hosts: &[String], disabled: &[String]) -> Result<Self, LoadError> {
         Ok(Self {
-            scan: RuleSet::load(source)?,
+            scan: RuleSet::load_without(source, disabled)?,
             vendors: Arc::new(
                 VendorTable::load(source)?.with_hosts(hosts.iter().map(String::as_str)).map_err(LoadError::Host)?,
             ),
             models: Arc::new(ModelRules::load(source)?),
             prices: Arc::new(Catalogue::bundled()),
+            disabled: disabled.into(),
         })
     }
 

@@ -66,6 +66,8 @@ pub struct Session {
 }
 
 struct Inner {
+    /// Rules of behaviour that do not count.
+    disabled: Arc<[String]>,
     detectors: Vec<Box<dyn Detector + Send>>,
     sink: Box<dyn Sink>,
     outcome: Outcome,
@@ -81,8 +83,23 @@ impl Session {
             Box::new(ResolvedModel::new()),
             Box::new(UntrackedSpend::new(Arc::clone(&rules.prices) as _)),
         ];
-        let inner = Inner { detectors, sink, outcome: Outcome::default(), failed: None };
+        let disabled = Arc::clone(&rules.disabled);
+        let inner = Inner { disabled, detectors, sink, outcome: Outcome::default(), failed: None };
         Self { prices: Arc::clone(&rules.prices), maker: Maker::new(key), inner: Mutex::new(inner) }
+    }
+
+    /// Watches one thing more.
+    pub fn watch(&self, detector: Box<dyn Detector + Send>) {
+        self.lock().detectors.push(detector);
+    }
+
+    /// Goes on with other rules: the first detector is the one that reads them. What detectors know stays.
+    pub fn reload(&self, rules: &Rules) {
+        let mut inner = self.lock();
+        inner.disabled = Arc::clone(&rules.disabled);
+        if let Some(pinning) = inner.detectors.first_mut() {
+            *pinning = Box::new(Pinning::new(Arc::clone(&rules.models)));
+        }
     }
 
     /// Gives the detectors back what they knew: `known` has the keys and values of the detector of a name, in the order in which
@@ -105,12 +122,16 @@ impl Session {
         let mut findings: Vec<Finding> = leaks.iter().map(occurrence).collect();
         let mut states = Vec::new();
         let mut inner = self.lock();
-        let Inner { detectors, sink, outcome, failed } = &mut *inner;
+        let Inner { disabled, detectors, sink, outcome, failed } = &mut *inner;
         if failed.is_some() {
             return false;
         }
         for detector in detectors {
-            detector.inspect(exchange, &mut |hit| findings.push(occurrence(&hit)));
+            detector.inspect(exchange, &mut |hit| {
+                if !matches!(&hit, Hit::Behaviour(behaviour) if disabled.iter().any(|id| id == behaviour.rule)) {
+                    findings.push(occurrence(&hit));
+                }
+            });
             detector.changes(&mut |change| states.push(change));
         }
         outcome.worst = findings.iter().map(|finding| Some(finding.severity)).fold(outcome.worst, Option::max);
@@ -127,6 +148,11 @@ impl Session {
     /// Counts requests and answers that could not be scanned.
     pub fn unscanned(&self, blocks: u64) {
         self.lock().outcome.unscanned += blocks;
+    }
+
+    /// How it went so far.
+    pub fn outcome(&self) -> Outcome {
+        self.lock().outcome.clone()
     }
 
     /// Lets the sink finish, whatever happened before, and says how it went; an error is the first write that failed.

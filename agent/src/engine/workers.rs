@@ -5,10 +5,10 @@ use std::{io, sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{LoadError, Rules, Session};
+use super::{LiveRules, LiveScanner, LoadError, Session};
 use crate::{
     assembly::{Assembled, Assembler, Limits},
-    detectors::{Detector as _, Hit, scan::ScanDetector},
+    detectors::{Detector as _, Hit},
     exchange::{Correlator, Exchange},
     sources::Input,
     units::Timestamp,
@@ -21,7 +21,7 @@ const QUEUE: usize = 512;
 pub struct Shard {
     assembler: Assembler,
     correlator: Correlator,
-    scan: ScanDetector,
+    scan: LiveScanner,
     session: Arc<Session>,
     assembled: Vec<Assembled>,
     exchanges: Vec<Exchange>,
@@ -30,11 +30,11 @@ pub struct Shard {
 
 impl Shard {
     /// Empty rooms.
-    pub fn new(rules: &Rules, session: Arc<Session>) -> Result<Self, LoadError> {
+    pub fn new(rules: &Arc<LiveRules>, session: Arc<Session>) -> Result<Self, LoadError> {
         Ok(Self {
             assembler: Assembler::new(Limits::default()),
-            correlator: Correlator::new(Arc::clone(&rules.vendors)),
-            scan: rules.scanner()?,
+            correlator: Correlator::new(rules.now().vendors),
+            scan: LiveScanner::new(Arc::clone(rules))?,
             session,
             assembled: Vec::new(),
             exchanges: Vec::new(),
@@ -73,7 +73,7 @@ impl Shard {
         let mut listening = true;
         for exchange in self.exchanges.drain(..) {
             let mut leaks: Vec<Hit<'_>> = Vec::new();
-            self.scan.inspect(&exchange, &mut |hit| leaks.push(hit));
+            self.scan.scanner().inspect(&exchange, &mut |hit| leaks.push(hit));
             listening &= self.session.record(&exchange, &leaks);
         }
         listening
@@ -94,7 +94,7 @@ pub struct Deliver {
 
 impl Workers {
     /// Starts `count` workers, at least one.
-    pub fn start(rules: &Rules, session: &Arc<Session>, count: usize) -> Result<Self, LoadError> {
+    pub fn start(rules: &Arc<LiveRules>, session: &Arc<Session>, count: usize) -> Result<Self, LoadError> {
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
         for index in 0..count.max(1) {
             let shard = Shard::new(rules, Arc::clone(session))?;

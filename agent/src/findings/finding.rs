@@ -129,6 +129,8 @@ pub enum Category {
     Model,
     /// Money.
     Cost,
+    /// Something that could not be looked at.
+    Coverage,
 }
 
 impl Category {
@@ -138,6 +140,7 @@ impl Category {
             Self::Leak => "leak",
             Self::Model => "model",
             Self::Cost => "cost",
+            Self::Coverage => "coverage",
         }
     }
 }

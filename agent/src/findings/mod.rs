@@ -9,6 +9,7 @@ mod absorb;
 mod counted;
 mod finding;
 mod fingerprint;
+mod gap;
 mod maker;
 pub mod mask;
 mod parties;
@@ -25,6 +26,7 @@ pub use self::{
         SCHEMA_VERSION, api_name, finding_schema,
     },
     fingerprint::{BadKey, Fingerprint, FingerprintKey},
+    gap::LOG_GAP,
     maker::Maker,
     mask::Excerpt,
     record::{EXCHANGE_EVENT, ExchangeRecord},

@@ -48,7 +48,14 @@ pub struct RuleSet {
 impl RuleSet {
     /// Loads and compiles the rules of a source.
     pub fn load(source: &RuleSource) -> Result<Arc<Self>, RuleError> {
-        Self::compile(load(source)?)
+        Self::load_without(source, &[])
+    }
+
+    /// As [`load`](Self::load), without the rules of these ids.
+    pub fn load_without(source: &RuleSource, disabled: &[String]) -> Result<Arc<Self>, RuleError> {
+        let mut rules = load(source)?;
+        rules.retain(|loaded| !disabled.contains(&loaded.rule.id));
+        Self::compile(rules)
     }
 
     /// Compiles rules. The order given is kept.

@@ -302,8 +302,10 @@ impl Follower {
     fn give_up(&mut self, key: String, departed: Departed, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         let mut mark = Mark { file: departed.record.shown(), ..Mark::at(now) };
         if !departed.record.ended {
-            mark.gap = Some(departed.gap(now));
+            let gap = departed.gap(now);
             self.stats.gaps.fetch_add(1, Relaxed);
+            self.stats.gap_bytes.fetch_add(gap.known_bytes, Relaxed);
+            mark.gap = Some(gap);
         }
         // The end of its last line was seen, and nobody else will tell it.
         send(departed.rest, out)?;

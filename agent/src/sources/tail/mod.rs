@@ -179,6 +179,8 @@ pub struct TailStats {
     pub truncations: AtomicU64,
     /// Gaps told.
     pub gaps: AtomicU64,
+    /// Bytes known to be lost in them.
+    pub gap_bytes: AtomicU64,
     /// Looks at everything.
     pub looks: AtomicU64,
 }

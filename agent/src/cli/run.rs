@@ -1,0 +1,172 @@
+//! `outflow run`: the agent as a service. Enters: a config file, signals. Leaves: findings in the store, talk on standard error, the page
+//! for probes and monitoring. It taps nothing that the config does not name, and gives up its rights before it reads anything.
+
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::{agent::Agent, attach::Attachers};
+use super::{config::effective, config::refused, exit};
+use crate::{
+    config::Config,
+    sources::privileges::{self, Keep, PrivilegeError, User},
+};
+
+mod agent;
+#[cfg(feature = "tap")]
+mod attach;
+#[cfg(not(feature = "tap"))]
+#[path = "run/no_tap.rs"]
+mod attach;
+mod figures;
+
+/// How often figures are read and due revisions cut.
+const TICK: Duration = Duration::from_secs(1);
+/// How often, until everything is up.
+const STARTING_TICK: Duration = Duration::from_millis(20);
+
+/// Follows logs and taps calls as a config file says, and keeps what it finds
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Signals: SIGHUP takes up changed rules and budgets, and keeps the old ones when the file is wrong; SIGTERM and SIGINT\nstore what is under way and end.\n\nExamples:\n  outflow config check outflow.toml\n  outflow run --config outflow.toml\n  outflow findings list"
+)]
+pub struct Args {
+    /// The config file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(&args.config) {
+        Ok(config) => effective(config),
+        Err(error) => return Ok(refused(&error)),
+    };
+    if config.watches_nothing() {
+        let file = args.config.display();
+        bail!("{file} watches nothing: name log files in [[logs.files]], or enable the [tap]; see docs/CONFIG.md");
+    }
+    match start(args, config) {
+        Err(error) if attach::is_permission(&error) || error.downcast_ref::<PrivilegeError>().is_some() => {
+            anstream::eprintln!("outflow: {error:#}");
+            Ok(ExitCode::from(exit::PERMISSION))
+        }
+        result => result,
+    }
+}
+
+/// No thread may be there before the rights are given up, and no byte of others be read.
+fn start(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
+    // Other people's plaintext will be in this memory: no core dump. Where it is not allowed, things are as they were.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    raise_file_limit();
+    let folder = config.state.directory.as_ref().map(|folder| folder.get().to_owned());
+    let folder = folder.context("no state folder: set [state] directory, STATE_DIRECTORY, XDG_STATE_HOME or HOME")?;
+    let user = config.process.user.as_deref().map(User::find).transpose().context("[process] user")?;
+    state_folder(&folder, user.as_ref())?;
+    let attachers = Attachers::spawn(&config.tap)?;
+    privileges::drop_to(&Keep { read_logs: !config.logs.files.is_empty(), user })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+    runtime.block_on(serve(args, config, &folder, attachers))
+}
+
+async fn serve(args: &Args, config: Config, folder: &Path, attachers: Attachers) -> anyhow::Result<ExitCode> {
+    // Before anything starts, so that no signal meets the default action.
+    let mut signals = Signals::new()?;
+    let mut agent = Agent::start(config, folder, attachers)?;
+    let mut ready = false;
+    let failed = loop {
+        tokio::select! {
+            () = tokio::time::sleep(if ready { TICK } else { STARTING_TICK }) => {}
+            _ = signals.hang_up.recv() => reload(&mut agent, args),
+            _ = signals.terminate.recv() => break None,
+            _ = signals.interrupt.recv() => break None,
+        }
+        if let Err(error) = agent.tick() {
+            break Some(error);
+        }
+        if !ready && agent.is_up() {
+            ready = true;
+            anstream::eprintln!("outflow: ready");
+        }
+    };
+    // Draining waits for threads; a signal meanwhile ends the program at once.
+    let drained = tokio::task::spawn_blocking(move || agent.finish());
+    let drained = tokio::select! {
+        drained = drained => drained.context("draining panicked; this is a bug in outflow")?,
+        _ = signals.terminate.recv() => bail!("ended at once by a second signal; logs are read again from where they were stored"),
+        _ = signals.interrupt.recv() => bail!("ended at once by a second signal; logs are read again from where they were stored"),
+    };
+    match (failed, drained) {
+        (Some(error), _) | (None, Err(error)) => {
+            anstream::eprintln!("outflow: {error:#}");
+            Ok(ExitCode::from(exit::INCOMPLETE))
+        }
+        (None, Ok(())) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn reload(agent: &mut Agent, args: &Args) {
+    let file = args.config.display();
+    let taken = match Config::load(&args.config) {
+        Ok(config) => agent.reload(effective(config)),
+        Err(error) => {
+            agent.reload_failed();
+            Err(error.into())
+        }
+    };
+    match taken {
+        Ok(waiting) if waiting.is_empty() => anstream::eprintln!("outflow: reloaded {file}"),
+        Ok(waiting) => {
+            let sections = waiting.join("], [");
+            anstream::eprintln!("outflow: reloaded {file}; changes of [{sections}] wait for a restart");
+        }
+        Err(error) => anstream::eprintln!("outflow: kept the old config: {error:#}"),
+    }
+}
+
+/// Makes the state folder for whoever will use it, or looks whether it is theirs.
+fn state_folder(folder: &Path, user: Option<&User>) -> anyhow::Result<()> {
+    if !folder.exists() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot create the state folder {}", folder.display()))?;
+        if let Some(user) = user {
+            std::os::unix::fs::chown(folder, Some(user.uid), Some(user.gid))
+                .with_context(|| format!("cannot give the state folder {} to {}", folder.display(), user.name))?;
+        }
+    }
+    user.map_or(Ok(()), |user| user.owns(folder)).map_err(Into::into)
+}
+
+/// Each file that is followed takes a descriptor.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files });
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}

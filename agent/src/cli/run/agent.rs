@@ -1,0 +1,240 @@
+//! The agent's parts, and their life. Enters: a config. Leaves: a running agent that ticks, reloads and drains. It holds no logic of
+//! the parts.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+
+use super::{
+    attach::{Attachers, Taps},
+    figures::{Counted, Figures},
+};
+use crate::{
+    cli::state,
+    clock,
+    config::Config,
+    detectors::budget::BudgetWatch,
+    engine::{Durable, LiveRules, LogWorkers, Rules, Session, Workers},
+    sources::{
+        log::CutLimits,
+        tail::{self, LogGroup, Tail, TailNotice, TailSettings},
+    },
+    store::{Limits, STORE_FILE, Store, WhenFull},
+    telemetry::{Admin, Metric},
+};
+
+/// Draining gives up waiting for room in the store after this time: what is not stored is read again by the next run.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A running agent.
+pub(super) struct Agent {
+    config: Config,
+    rules: Arc<LiveRules>,
+    budgets: BudgetWatch,
+    session: Arc<Session>,
+    store: Arc<Store>,
+    logs: Option<Logs>,
+    taps: Option<(Taps, Workers)>,
+    figures: Figures,
+    /// Held for its life.
+    _admin: Option<Admin>,
+}
+
+struct Logs {
+    tail: Tail,
+    workers: LogWorkers,
+}
+
+impl Agent {
+    /// Starts everything that the config asks for.
+    pub(super) fn start(config: Config, folder: &Path, attachers: Attachers) -> anyhow::Result<Self> {
+        let figures = Figures::new(&config);
+        let admin = config.admin.listen.address();
+        let admin = admin.map(|address| Admin::start(address, figures.metrics(), figures.health())).transpose()?;
+        if let Some(admin) = &admin {
+            anstream::eprintln!("outflow: admin page on http://{}/", admin.address());
+        }
+        let rules = LiveRules::new(load(&config)?);
+        let key = state::fingerprint_key_in(folder)?;
+        let store = Arc::new(Store::open(&folder.join(STORE_FILE), limits(&config))?);
+        figures.store_opened();
+
+        let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
+        let sink = Counted::new(Box::new(durable), figures.metrics());
+        let now = rules.now();
+        let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
+        let budgets = BudgetWatch::new(Arc::clone(&now.prices) as _, config.budgets());
+        session.watch(Box::new(budgets.clone()));
+        let reader = store.reader()?;
+        session.restore(|detector| reader.states(detector))?;
+
+        let threads = available_parallelism().map_or(1, usize::from);
+        let logs = if config.logs.files.is_empty() {
+            None
+        } else {
+            let told = figures.watch();
+            let workers = LogWorkers::start(&rules, &key, &store, &told, threads)?;
+            let deliver = workers.deliver();
+            let remembered = store.checkpoints(tail::CHECKPOINTS)?;
+            let tail = Tail::start(settings(&config), &remembered, move |input| deliver.input(input), tell)?;
+            Some(Logs { tail, workers })
+        };
+        let taps = if config.tap.enabled {
+            let workers = Workers::start(&rules, &session, threads)?;
+            let taps = attachers.start(&config.tap, &now.vendors, &workers.deliver())?;
+            Some((taps, workers))
+        } else {
+            None
+        };
+        Ok(Self { config, rules, budgets, session, store, logs, taps, figures, _admin: admin })
+    }
+
+    /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
+    pub(super) fn tick(&mut self) -> anyhow::Result<()> {
+        let stats = self.store.stats();
+        self.figures.store(&stats);
+        // While there is no room revisions wait, as everything does.
+        if stats.full_since.is_none() {
+            match self.store.cut_due(clock::now()) {
+                Err(error) if !error.is_passing() => return Err(error).context("the store"),
+                _ => {}
+            }
+        }
+        self.figures.session(&self.session, &self.budgets, clock::now());
+        if let Some(logs) = &self.logs {
+            self.figures.logs(&logs.tail.stats(), &logs.workers.refused_blocks());
+            if logs.tail.has_ended() || logs.workers.has_ended() {
+                return Err(anyhow!("nothing follows the logs any more"));
+            }
+        }
+        if let Some((taps, _)) = &self.taps {
+            self.figures.taps(taps);
+            if !taps.are_attached() {
+                return Err(anyhow!("the attaching process has ended: nothing is tapped any more"));
+            }
+        }
+        Ok(())
+    }
+
+    /// All parts do their work.
+    pub(super) fn is_up(&self) -> bool {
+        self.figures.is_ready()
+    }
+
+    /// Takes up the rules and budgets of another config. Gives the sections whose changes wait for a restart; after an error
+    /// everything is as it was.
+    pub(super) fn reload(&mut self, config: Config) -> anyhow::Result<Vec<&'static str>> {
+        let taken = load(&config).and_then(|rules| {
+            self.rules.replace(rules.clone())?;
+            Ok(rules)
+        });
+        self.figures.metrics().add(Metric::ConfigReloads, &[if taken.is_ok() { "ok" } else { "failed" }], 1);
+        self.session.reload(&taken?);
+        self.budgets.set_budgets(config.budgets());
+        let waiting = self.config.needs_restart(&config);
+        self.config.rules = config.rules;
+        self.config.budget = config.budget;
+        Ok(waiting)
+    }
+
+    /// Notes that a reload failed before there was a config.
+    pub(super) fn reload_failed(&self) {
+        self.figures.metrics().add(Metric::ConfigReloads, &["failed"], 1);
+    }
+
+    /// Ends the sources, stores what is under way, cuts the last revisions. In bounded time: while there is no room in the store, what
+    /// is under way is given up after [`DRAIN`]; logs are read again from what is stored.
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        let Self { session, store, logs, taps, .. } = self;
+        let (done, drained) = mpsc::channel();
+        let closing = Arc::clone(&store);
+        let drain = move || {
+            let result = drain(logs, taps, &session);
+            // Whoever waited may have given up.
+            let _ = done.send(());
+            result
+        };
+        let thread = std::thread::Builder::new().name("outflow-drain".to_owned()).spawn(drain)?;
+        if drained.recv_timeout(DRAIN).is_err() {
+            anstream::eprintln!("outflow: the store takes no more; what is not stored is read again by the next run");
+            // Whoever waits for room hears that there will be none.
+            let _ = closing.close();
+        }
+        thread.join().map_err(|_| anyhow!("draining panicked; this is a bug in outflow"))?
+    }
+}
+
+/// Sources first: the rest drains.
+fn drain(logs: Option<Logs>, taps: Option<(Taps, Workers)>, session: &Session) -> anyhow::Result<()> {
+    let (tail, log_workers) = logs.map_or((None, None), |logs| (Some(logs.tail), Some(logs.workers)));
+    let (taps, workers) = taps.map_or((None, None), |(taps, workers)| (Some(taps), Some(workers)));
+    let tail = tail.map_or(Ok(()), Tail::stop).context("the tail");
+    let taps = taps.map_or(Ok(()), Taps::stop).context("the tap");
+    let logs = log_workers.map_or(Ok(()), LogWorkers::finish).context("the log workers");
+    let calls = workers.map_or(Ok(()), Workers::finish).context("the workers");
+    let stored = session.finish().map(drop).context("the store");
+    tail.and(taps).and(logs).and(calls).and(stored)
+}
+
+/// The rules of a config.
+fn load(config: &Config) -> anyhow::Result<Rules> {
+    let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
+    let disabled: Vec<String> = config.rules.disable.iter().map(|id| id.as_str().to_owned()).collect();
+    Ok(Rules::load_without(&config.rules.source(), &hosts, &disabled)?)
+}
+
+fn limits(config: &Config) -> Limits {
+    let store = &config.store;
+    Limits {
+        max_bytes: store.max_bytes.bytes(),
+        log_bytes: store.wal_bytes.bytes(),
+        queue: store.queue_batches.get() as usize,
+        commit_rows: store.commit_rows.get() as usize,
+        commit_ms: store.commit_interval.get().as_millis() as u64,
+        update_interval_ns: store.update_interval.nanos(),
+    }
+}
+
+fn settings(config: &Config) -> TailSettings {
+    let logs = &config.logs;
+    let groups = logs.files.iter().map(|files| LogGroup {
+        globs: files.globs.iter().map(|glob| glob.as_str().to_owned()).collect(),
+        exclude: files.exclude.iter().map(|glob| glob.as_str().to_owned()).collect(),
+        service: files.service.as_ref().map(|service| service.as_str().to_owned()),
+    });
+    let cut = CutLimits {
+        block_bytes: logs.block_bytes.as_usize(),
+        line_bytes: logs.line_bytes.as_usize(),
+        ..CutLimits::default()
+    };
+    TailSettings {
+        groups: groups.collect(),
+        scan_interval: logs.scan_interval.get(),
+        rotate_wait_ns: logs.rotate_wait.nanos(),
+        cut,
+        ..TailSettings::default()
+    }
+}
+
+fn tell(notice: TailNotice) {
+    match notice {
+        // As many as there are files; the metric counts them.
+        TailNotice::Following { .. } => {}
+        TailNotice::Unreadable { path, why } => {
+            anstream::eprintln!("outflow: NOT followed: {}: {why}", path.display());
+        }
+        TailNotice::TooMany { path, max } => {
+            anstream::eprintln!("outflow: NOT followed: {}: {max} files are followed already", path.display());
+        }
+        TailNotice::NoWakeUp { why } => {
+            anstream::eprintln!(
+                "outflow: logs are looked at every scan interval only, inotify is not to be had: {why}"
+            );
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the agent says of itself. Enters: figures of its parts, once a tick. Leaves: metrics and health. Labels are words of ours, never a
+//! peer's.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+#[cfg(feature = "tap")]
+use super::attach::Taps;
+use crate::{
+    cli::shown::anomaly,
+    clock,
+    config::Config,
+    detectors::budget::BudgetWatch,
+    engine::{LogWatch, Session, Sink, Told},
+    exchange::Subject,
+    findings::Finding,
+    sources::tail::TailStats,
+    store::Stats,
+    telemetry::{Component, Health, Metric, Metrics},
+    units::Timestamp,
+};
+
+/// Metrics and health of an agent.
+pub(super) struct Figures {
+    metrics: Metrics,
+    health: Health,
+    store: Component,
+    logs: Option<Component>,
+    tap: Option<Component>,
+}
+
+impl Figures {
+    /// All parts of the config are starting.
+    pub(super) fn new(config: &Config) -> Self {
+        let (metrics, health) = (Metrics::new(), Health::default());
+        metrics.set(Metric::StartTime, &[], clock::now().0 / 1_000_000_000);
+        Self {
+            store: health.component("store"),
+            logs: (!config.logs.files.is_empty()).then(|| health.component("logs")),
+            tap: config.tap.enabled.then(|| health.component("tap")),
+            metrics,
+            health,
+        }
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.health.is_ready()
+    }
+
+    /// Counts findings of logs.
+    pub(super) fn watch(&self) -> LogWatch {
+        let metrics = self.metrics();
+        Arc::new(move |findings: &[Finding]| count(&metrics, findings))
+    }
+
+    pub(super) fn store_opened(&self) {
+        self.store.ready();
+    }
+
+    pub(super) fn store(&self, stats: &Stats) {
+        match &stats.full_because {
+            Some(why) => self.store.not_ready(format!("is full: {why}")),
+            None => self.store.ready(),
+        }
+        let figures = [
+            (Metric::StoreRows, stats.rows_written),
+            (Metric::StoreCommits, stats.commits),
+            (Metric::StoreBytes, stats.bytes),
+            (Metric::StoreQueue, stats.queued as u64),
+            (Metric::StoreDropped, stats.refused),
+        ];
+        figures.into_iter().for_each(|(metric, value)| self.metrics.set(metric, &[], value));
+    }
+
+    pub(super) fn session(&self, session: &Session, budgets: &BudgetWatch, now: Timestamp) {
+        let outcome = session.outcome();
+        for (kind, value) in outcome.anomalies {
+            self.metrics.set(Metric::Anomalies, &[anomaly(kind)], value);
+        }
+        // Services come and go with the config.
+        self.metrics.clear(Metric::BudgetSpend);
+        self.metrics.clear(Metric::BudgetLimit);
+        for spend in budgets.spend(now) {
+            self.metrics.set(Metric::BudgetSpend, &[&spend.service], spend.spent.0);
+            self.metrics.set(Metric::BudgetLimit, &[&spend.service], spend.limit.0);
+        }
+    }
+
+    pub(super) fn logs(&self, stats: &TailStats, refused: &AtomicU64) {
+        let load = |figure: &AtomicU64| figure.load(Relaxed);
+        if load(&stats.looks) > 0
+            && let Some(logs) = &self.logs
+        {
+            logs.ready();
+        }
+        let figures = [
+            (Metric::LogBytes, load(&stats.read_bytes)),
+            (Metric::LogFiles, load(&stats.files)),
+            (Metric::LogLag, load(&stats.lag_bytes)),
+            (Metric::LogGap, load(&stats.gap_bytes)),
+            (Metric::UnscannedBlocks, load(refused)),
+        ];
+        figures.into_iter().for_each(|(metric, value)| self.metrics.set(metric, &[], value));
+    }
+
+    #[cfg(feature = "tap")]
+    pub(super) fn taps(&self, taps: &Taps) {
+        use crate::sources::tap::Outcome;
+        if let Some(tap) = &self.tap {
+            if taps.are_attached() { tap.ready() } else { tap.not_ready("has lost its attaching process") }
+        }
+        let (mut calls, mut bytes) = (0, 0);
+        let mut lost: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
+        for ledger in taps.ledgers() {
+            let copied = ledger.of(Outcome::Copied);
+            (calls, bytes) = (calls + copied.calls, bytes + copied.bytes);
+            for (reason, tally) in ledger.losses() {
+                let sum = lost.entry(reason).or_default();
+                *sum = (sum.0 + tally.calls, sum.1 + tally.bytes);
+            }
+        }
+        self.metrics.set(Metric::TapCalls, &[], calls);
+        self.metrics.set(Metric::TapBytes, &[], bytes);
+        for (reason, (calls, bytes)) in lost {
+            self.metrics.set(Metric::TapLostCalls, &[reason], calls);
+            self.metrics.set(Metric::TapLostBytes, &[reason], bytes);
+        }
+    }
+
+    #[cfg(not(feature = "tap"))]
+    pub(super) fn taps(&self, _: &super::attach::Taps) {
+        let _ = (&self.tap, BTreeMap::<u8, u8>::new());
+    }
+}
+
+/// A sink that counts what it passes on.
+pub(super) struct Counted {
+    sink: Box<dyn Sink>,
+    metrics: Metrics,
+}
+
+impl Counted {
+    pub(super) fn new(sink: Box<dyn Sink>, metrics: Metrics) -> Self {
+        Self { sink, metrics }
+    }
+}
+
+impl Sink for Counted {
+    fn told(&mut self, told: Told<'_>) -> io::Result<()> {
+        if let Subject::Exchange(exchange) = told.subject {
+            // The id comes from our own table.
+            self.metrics.add(Metric::Exchanges, &[exchange.vendor.as_deref().unwrap_or("none")], 1);
+        }
+        count(&self.metrics, &told.findings);
+        self.sink.told(told)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.sink.finish()
+    }
+}
+
+fn count(metrics: &Metrics, findings: &[Finding]) {
+    for finding in findings {
+        metrics.add(Metric::Findings, &[finding.severity.as_str(), finding.category.as_str()], 1);
+    }
+}

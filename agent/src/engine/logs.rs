@@ -1,0 +1,169 @@
+//! The log half: one thread a shard, bounded channels, by file. Enters: [`LogInput`]. Leaves: to the store one batch an input, the findings of
+//! a block together with its checkpoint. A block that cannot be stored is followed by none of its file; nothing is dropped: a full
+//! store makes the worker wait, a waiting worker the tail, and then the files wait.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::{LiveRules, LiveScanner, LoadError};
+use crate::{
+    findings::{Finding, FingerprintKey, Maker},
+    sources::tail::LogInput,
+    store::{Batch, Receipt, Store, StoreError},
+};
+
+/// Inputs that may wait for one worker. A block is about a megabyte, so this bounds memory.
+const QUEUE: usize = 4;
+/// Files of which a worker may have a batch on its way.
+const UNDER_WAY: usize = 64;
+
+/// Told of the findings of every input, before they are stored.
+pub type Watch = Arc<dyn Fn(&[Finding]) + Send + Sync>;
+
+/// The threads.
+#[derive(Debug)]
+pub struct LogWorkers {
+    queues: Vec<Sender<LogInput>>,
+    threads: Vec<JoinHandle<Result<(), StoreError>>>,
+    refused: Arc<AtomicU64>,
+}
+
+/// Hands inputs to the workers.
+#[derive(Clone, Debug)]
+pub struct LogDeliver {
+    queues: Vec<Sender<LogInput>>,
+}
+
+impl LogWorkers {
+    /// Starts `count` workers, at least one.
+    pub fn start(
+        rules: &Arc<LiveRules>,
+        key: &FingerprintKey,
+        store: &Arc<Store>,
+        watch: &Watch,
+        count: usize,
+    ) -> Result<Self, LoadError> {
+        let (mut queues, mut threads) = (Vec::new(), Vec::new());
+        let refused = Arc::new(AtomicU64::new(0));
+        for index in 0..count.max(1) {
+            let (sender, receiver) = bounded(QUEUE);
+            let worker = Worker {
+                scanner: LiveScanner::new(Arc::clone(rules))?,
+                maker: Maker::new(key.clone()),
+                store: Arc::clone(store),
+                watch: Arc::clone(watch),
+                refused: Arc::clone(&refused),
+                under_way: HashMap::new(),
+            };
+            let work = move || worker.run(&receiver);
+            let name = format!("outflow-log-{index}");
+            threads.push(std::thread::Builder::new().name(name).spawn(work).map_err(LoadError::Thread)?);
+            queues.push(sender);
+        }
+        Ok(Self { queues, threads, refused })
+    }
+
+    /// A handle for the tail.
+    pub fn deliver(&self) -> LogDeliver {
+        LogDeliver { queues: self.queues.clone() }
+    }
+
+    /// A worker has ended by itself: the store took something no more.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Blocks that the scanner refused to look at.
+    pub fn refused_blocks(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.refused)
+    }
+
+    /// Waits until everything delivered is stored. All [`LogDeliver`]s must be gone by then.
+    pub fn finish(self) -> Result<(), StoreError> {
+        drop(self.queues);
+        let ended = self.threads.into_iter().map(|thread| thread.join().unwrap_or(Err(StoreError::Closed)));
+        // All are waited for, also after one that failed.
+        ended.fold(Ok(()), Result::and)
+    }
+}
+
+impl LogDeliver {
+    /// Waits while the worker's channel is full. False when the worker has ended.
+    pub fn input(&self, input: LogInput) -> bool {
+        let mut hasher = DefaultHasher::new();
+        path_of(&input).hash(&mut hasher);
+        let shard = usize::try_from(hasher.finish() % self.queues.len().max(1) as u64).unwrap_or(0);
+        self.queues.get(shard).is_some_and(|queue| queue.send(input).is_ok())
+    }
+}
+
+/// All inputs of one log, rotated siblings too, take the same way.
+fn path_of(input: &LogInput) -> &str {
+    match input {
+        LogInput::Block(block) => &block.file.path,
+        LogInput::Mark(mark) => &mark.file.path,
+    }
+}
+
+struct Worker {
+    scanner: LiveScanner,
+    maker: Maker,
+    store: Arc<Store>,
+    watch: Watch,
+    refused: Arc<AtomicU64>,
+    /// The last batch of each file, until it is known to be stored: the next one's checkpoint must not pass it.
+    under_way: HashMap<String, Receipt>,
+}
+
+impl Worker {
+    fn run(mut self, inputs: &Receiver<LogInput>) -> Result<(), StoreError> {
+        for input in inputs {
+            self.take(input)?;
+        }
+        self.settle()
+    }
+
+    fn take(&mut self, input: LogInput) -> Result<(), StoreError> {
+        let path = path_of(&input).to_owned();
+        let batch = self.batch(input);
+        (self.watch)(&batch.findings);
+        if let Some(before) = self.under_way.remove(&path) {
+            before.wait()?;
+        }
+        if self.under_way.len() >= UNDER_WAY {
+            self.settle()?;
+        }
+        let receipt = self.store.submit(batch)?;
+        self.under_way.insert(path, receipt);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.under_way.drain().try_for_each(|(_, receipt)| receipt.wait())
+    }
+
+    fn batch(&mut self, input: LogInput) -> Batch {
+        match input {
+            LogInput::Block(block) => {
+                let (maker, scanner) = (&self.maker, self.scanner.scanner());
+                let (mut findings, refused) = (Vec::new(), scanner.failed_blocks());
+                scanner.inspect_log(&block, &mut |hit| findings.push(maker.occurrence(&hit, block.at, None)));
+                self.refused.fetch_add(scanner.failed_blocks() - refused, Relaxed);
+                Batch { findings, checkpoints: block.checkpoint.into_iter().collect(), ..Batch::default() }
+            }
+            LogInput::Mark(mark) => {
+                let findings = mark.gap.iter().map(|gap| self.maker.gap(&mark.file, gap, mark.at)).collect();
+                Batch { findings, checkpoints: mark.checkpoints, forgotten: mark.forgotten, ..Batch::default() }
+            }
+        }
+    }
+}

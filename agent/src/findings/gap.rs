@@ -1,0 +1,112 @@
+//! The finding about lines of a log that are lost. Enters: a [`Gap`]. Leaves: one occurrence of `coverage.log-gap`. Nothing of the
+//! log's text is known here.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Activity, Category, FINDING_EVENT, Finding, Location, Maker, Rule, SCHEMA_VERSION, absorb::record_id,
+    fingerprint::stable_id, mask, parties::process,
+};
+use crate::{
+    sources::{
+        log::LogFile,
+        tail::{Gap, GapReason},
+    },
+    units::{Severity, Timestamp},
+};
+
+/// Id of the rule.
+pub const LOG_GAP: &str = "coverage.log-gap";
+
+/// Longest path, characters: PATH_MAX of linux/limits.h.
+const MAX_PATH_CHARS: usize = 4096;
+
+impl Maker {
+    /// Lines of `file` are lost. Known bytes make it graver: without them it is only possible that there were any.
+    pub fn gap(&self, file: &LogFile, gap: &Gap, at: Timestamp) -> Finding {
+        let (reason, how) = match gap.reason {
+            GapReason::Truncated => ("truncated", "was truncated"),
+            GapReason::Gone => ("gone", "disappeared while the agent was not running"),
+        };
+        let path = mask::bounded(&file.path, MAX_PATH_CHARS);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let at_least = match gap.known_bytes {
+            0 => "what was written just before is lost, if anything was".to_owned(),
+            bytes => format!("at least {bytes} bytes are lost"),
+        };
+        let id = stable_id(&[LOG_GAP, &file.origin.service, "log", &file.path, reason]);
+        let time = |at: Timestamp| serde_json::Value::from(at.rfc3339());
+        Finding {
+            schema_version: SCHEMA_VERSION,
+            event_name: FINDING_EVENT.to_owned(),
+            record_id: record_id(&id, 1),
+            finding_id: id,
+            revision: 1,
+            activity: Activity::Create,
+            rule: Rule {
+                id: LOG_GAP.to_owned(),
+                title: "Lines of a log that were never seen".to_owned(),
+                references: Vec::new(),
+            },
+            entity: None,
+            category: Category::Coverage,
+            severity: if gap.known_bytes > 0 { Severity::Medium } else { Severity::Low },
+            confidence: if gap.known_bytes > 0 { 100 } else { 50 },
+            title: format!("{name} {how}: {at_least}"),
+            remedy: "Rotate by renaming, and let the patterns match the rotated names too; with copytruncate the copy is read \
+                     when its name matches."
+                .to_owned(),
+            fingerprint: None,
+            excerpt: None,
+            location: Some(Location {
+                side: None,
+                path: None,
+                file: Some(path),
+                line: None,
+                start: gap.offset,
+                end: gap.offset.saturating_add(gap.known_bytes),
+            }),
+            process: process(&file.origin),
+            destination: None,
+            model: None,
+            cost_nano_usd: None,
+            cost_source: None,
+            coverage: None,
+            count: 1,
+            first_seen: at.rfc3339(),
+            last_seen: at.rfc3339(),
+            attributes: BTreeMap::from([
+                ("gap.reason".to_owned(), reason.into()),
+                ("gap.known_bytes".to_owned(), gap.known_bytes.into()),
+                ("gap.from".to_owned(), time(gap.from)),
+                ("gap.until".to_owned(), time(gap.until)),
+            ]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::FingerprintKey;
+
+    #[test]
+    fn a_gap_names_file_bytes_and_time_and_repeats_are_one_finding() {
+        let maker = Maker::new(FingerprintKey::new([1; 32]));
+        let file = LogFile { path: "/var/log/app.log".to_owned(), ..LogFile::default() };
+        let gap = |known_bytes, reason| {
+            let gap = Gap { reason, offset: 10, known_bytes, from: Timestamp(1), until: Timestamp(2_000_000_000) };
+            maker.gap(&file, &gap, Timestamp(2_000_000_000))
+        };
+        let known = gap(5, GapReason::Truncated);
+        assert_eq!(known.title, "app.log was truncated: at least 5 bytes are lost");
+        assert_eq!((known.severity, known.category), (Severity::Medium, Category::Coverage));
+        let location = known.location.clone().unwrap();
+        assert_eq!((location.file.as_deref(), location.start, location.end), (Some("/var/log/app.log"), 10, 15));
+        assert_eq!(known.attributes["gap.until"], "1970-01-01T00:00:02.000Z");
+        let unknown = gap(0, GapReason::Truncated);
+        assert_eq!(unknown.severity, Severity::Low);
+        assert_eq!(unknown.finding_id, known.finding_id);
+        assert_ne!(gap(0, GapReason::Gone).finding_id, known.finding_id);
+    }
+}
