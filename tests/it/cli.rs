@@ -14,7 +14,8 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
     let Output { status, stdout, stderr } =
         command.args(arguments).current_dir(folder).env("STATE_DIRECTORY", folder.join("state")).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    format!("exit {}\n-- stdout\n{}-- stderr\n{}", status.code().unwrap(), text(&stdout), text(&stderr))
+    let said = format!("exit {}\n-- stdout\n{}-- stderr\n{}", status.code().unwrap(), text(&stdout), text(&stderr));
+    said.replace(folder.to_str().unwrap(), "FOLDER")
 }
 
 fn shown(name: &str, text: &str) {
@@ -37,6 +38,10 @@ fn help_says_what_each_command_does() {
         &["rules", "list", "--help"],
         &["rules", "check", "--help"],
         &["doctor", "--help"],
+        &["findings", "--help"],
+        &["findings", "list", "--help"],
+        &["findings", "show", "--help"],
+        &["verify", "--help"],
     ] {
         writeln!(all, "$ outflow {}\n{}", arguments.join(" "), run(folder.path(), arguments)).unwrap();
     }
@@ -62,6 +67,13 @@ fn mistakes_say_what_to_do() {
         &["replay", "broken.json"],
         &["rules", "check", "--rules", "no-such-folder"],
         &["serve"],
+        &["findings", "list"],
+        &["findings", "list", "--store", "broken.json"],
+        &["findings", "list", "--since", "yesterday"],
+        &["findings", "list", "--category", "spam"],
+        &["findings", "show", "--store", "no-such-file.db", "4f1d"],
+        &["verify", "--store", "no-such-file.db"],
+        &["replay", "--store", "broken.json", "broken.json"],
     ] {
         writeln!(all, "$ outflow {}\n{}", arguments.join(" "), run(folder.path(), arguments)).unwrap();
     }
@@ -115,4 +127,98 @@ fn the_list_names_every_rule_once() {
     let folder = tempfile::tempdir().unwrap();
     let text = run(folder.path(), &["rules", "list", "--format", "text"]);
     shown("cli_rules_list", &text);
+}
+
+/// A call with two leaks, as a recorder writes it.
+const LEAKY: &str = r#"{
+    "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": {"content-type": "application/json"},
+        "body": "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"write to jane.doe@example.com, card 4111 1111 1111 1111\"}]}"},
+    "response": {"status": 200, "headers": {"content-type": "application/json"},
+        "body": "{\"id\":\"chatcmpl-1\",\"model\":\"gpt-4o-2024-08-06\",\"choices\":[{\"message\":{\"content\":\"ok\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":1}}"}
+}"#;
+
+/// A folder with a state folder whose store holds the findings of one call that was made three times.
+fn with_store() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    // Ids depend on the key.
+    fs::write(folder.path().join("state/fingerprint.key"), "07".repeat(32)).unwrap();
+    fs::write(folder.path().join("call.json"), LEAKY).unwrap();
+    let replay = ["replay", "--store", "state/outflow.db", "--format", "jsonl", "call.json", "call.json", "call.json"];
+    let said = run(folder.path(), &replay);
+    assert!(said.starts_with("exit 0\n") && said.ends_with("-- stderr\n"), "{said}");
+    let without = run(folder.path(), &["replay", "--format", "jsonl", "call.json", "call.json", "call.json"]);
+    assert_eq!(said, without, "a store changes nothing of what is printed");
+    folder
+}
+
+#[test]
+fn the_store_is_listed_shown_and_verified() {
+    let folder = with_store();
+    let listed = run(folder.path(), &["findings", "list", "--format", "jsonl", "--rule", "pii.credit*"]);
+    let line = listed.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{listed}"));
+    let finding: serde_json::Value = serde_json::from_str(line).unwrap();
+    let id = finding["finding_id"].as_str().unwrap();
+    let mut all = String::new();
+    for arguments in [
+        &["findings", "list", "--format", "text"][..],
+        &["findings", "list", "--format", "text", "--severity", "high"],
+        &["findings", "list", "--format", "text", "--service", "nobody"],
+        &["findings", "list", "--format", "text", "--limit", "1", "--since", "2026-01-01"],
+        &["findings", "list", "--category", "leak"],
+        &["findings", "show", &id[..6], "--format", "text"],
+        &["findings", "show", id],
+        &["findings", "show", "0123456789"],
+        &["findings", "show", "secret"],
+        &["verify", "--format", "text"],
+        &["verify"],
+    ] {
+        writeln!(all, "$ outflow {}\n{}", arguments.join(" "), run(folder.path(), arguments)).unwrap();
+    }
+    assert!(!all.contains("jane") && !all.contains("4111 1111"), "{all}");
+    shown("cli_findings", &all);
+}
+
+#[test]
+fn a_second_session_goes_on_in_the_same_store() {
+    let folder = with_store();
+    let again = run(folder.path(), &["replay", "--store", "state/outflow.db", "--format", "text", "call.json"]);
+    assert!(again.starts_with("exit 0\n"), "{again}");
+    let listed = run(folder.path(), &["findings", "list", "--rule", "model.unpinned"]);
+    assert!(listed.contains("\"count\":4,"), "{listed}");
+    let verified = run(folder.path(), &["verify", "--format", "text"]);
+    assert!(verified.starts_with("exit 0\n"), "{verified}");
+}
+
+#[test]
+fn a_store_that_was_edited_does_not_verify() {
+    let folder = with_store();
+    let db = rusqlite::Connection::open(folder.path().join("state/outflow.db")).unwrap();
+    db.execute_batch(
+        "DROP TRIGGER outbox_stays; UPDATE outbox SET payload = replace(payload, 'gpt', 'GPT') WHERE seq = 2",
+    )
+    .unwrap();
+    let text = run(folder.path(), &["verify", "--format", "text"]);
+    assert_eq!(text, "exit 1\n-- stdout\nBROKEN at revision 2: its payload was changed\n-- stderr\n");
+    let json = run(folder.path(), &["verify"]);
+    assert!(json.starts_with("exit 1\n-- stdout\n{\"seq\":2,\"verdict\":\"broken\","), "{json}");
+}
+
+/// Whoever closes the pipe has seen enough; the store is to have everything.
+#[test]
+fn a_closed_pipe_does_not_stop_the_store() {
+    use std::{os::fd::OwnedFd, process::Stdio};
+    let folder = with_store();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_outflow"))
+        .args(["replay", "--store", "state/outflow.db", "call.json", "call.json"])
+        .current_dir(folder.path())
+        .env("STATE_DIRECTORY", folder.path().join("state"))
+        .stdout(Stdio::from(OwnedFd::from(writer)))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let listed = run(folder.path(), &["findings", "list", "--rule", "model.unpinned"]);
+    assert!(listed.contains("\"count\":5,"), "{listed}");
 }

@@ -38,6 +38,8 @@ struct Known {
     /// What its row says.
     row: Row,
     changed: bool,
+    /// The finding as JSON, when the outbox has just got the same.
+    payload: Option<String>,
 }
 
 /// What of a finding's row the partial index is about; it is only touched when it changes.
@@ -120,7 +122,7 @@ impl Ledger {
             known.told_count = known.finding.count;
             known.told_at = now;
             known.changed = true;
-            self.append(db, &known.finding)?;
+            known.payload = Some(self.append(db, &known.finding)?);
             self.known.insert(id.clone(), known);
         }
         Ok(due.len())
@@ -159,6 +161,7 @@ impl Ledger {
         if let Some(mut known) = self.know(db, &seen.finding_id)? {
             known.finding.absorb(seen.clone(), same_call);
             known.changed = true;
+            known.payload = None;
             self.known.insert(seen.finding_id.clone(), known);
             return Ok(());
         }
@@ -168,9 +171,9 @@ impl Ledger {
             .query_row([&seen.finding_id], |row| row.get(0))?;
         let mut finding = seen.clone();
         finding.revise(before.saturating_add(1), Activity::Create);
-        self.append(db, &finding)?;
+        let payload = Some(self.append(db, &finding)?);
         let told_at = Timestamp::parse(&finding.last_seen).unwrap_or_default();
-        let known = Known { told_count: finding.count, told_at, row: Row::Missing, changed: true, finding };
+        let known = Known { told_count: finding.count, told_at, row: Row::Missing, changed: true, payload, finding };
         self.known.insert(seen.finding_id.clone(), known);
         Ok(())
     }
@@ -189,11 +192,11 @@ impl Ledger {
             .optional()?;
         let Some((payload, told_count, told_at_ns, row)) = row else { return Ok(None) };
         let finding = serde_json::from_str(&payload)?;
-        Ok(Some(Known { finding, told_count, told_at: Timestamp(told_at_ns), row, changed: false }))
+        Ok(Some(Known { finding, told_count, told_at: Timestamp(told_at_ns), row, changed: false, payload: None }))
     }
 
-    /// Appends a revision.
-    fn append(&mut self, db: &Connection, finding: &Finding) -> Result<(), Failure> {
+    /// Appends a revision. Returns its payload.
+    fn append(&mut self, db: &Connection, finding: &Finding) -> Result<String, Failure> {
         let payload = serde_json::to_string(finding)?;
         let payload_hash = payload_hash(&payload);
         let seq = self.head.seq.saturating_add(1);
@@ -213,14 +216,17 @@ impl Ledger {
         ])?;
         let hash = link(&self.head.hash, seq, &finding.finding_id, revision.into(), activity, &payload_hash);
         self.head = Head { seq, hash };
-        Ok(())
+        Ok(payload)
     }
 }
 
 impl Known {
     fn write(&mut self, db: &Connection, id: &str) -> Result<(), Failure> {
         let finding = &self.finding;
-        let payload = serde_json::to_string(finding)?;
+        let payload = match self.payload.take() {
+            Some(payload) => payload,
+            None => serde_json::to_string(finding)?,
+        };
         let (severity, count) = (rank(finding.severity), int(finding.count));
         let row = Row::Stored { revision: finding.revision, news: finding.count > self.told_count };
         if self.row == row {

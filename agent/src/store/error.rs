@@ -57,8 +57,8 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
-    /// A database of somebody else.
-    #[error("{} is no outflow store: name another file; this one was not touched", .0.display())]
+    /// A file of somebody else.
+    #[error("{} is no outflow store, or its head is damaged: name another file, or move this one away and outflow starts a new one", .0.display())]
     Foreign(PathBuf),
     /// The file is damaged.
     #[error("the store {} is damaged ({reason}): move it away and outflow starts a new one; `sqlite3 {} .recover` reads what is left of it", .path.display(), .path.display())]
@@ -76,8 +76,8 @@ pub enum StoreError {
         /// Which room.
         reason: String,
     },
-    /// The system does not let us write at the moment.
-    #[error("the store {} cannot be written for now: {reason}", .path.display())]
+    /// The system does not let us at the moment.
+    #[error("the store {} cannot be used for now: {reason}", .path.display())]
     Blocked {
         /// The file.
         path: PathBuf,
@@ -123,7 +123,8 @@ impl StoreError {
         let reason = error.to_string();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { path, reason },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { path, reason },
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { path, reason },
+            Some(ErrorCode::NotADatabase) => Self::Foreign(path),
             Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => Self::Permission { path, reason },
             Some(
                 ErrorCode::SystemIoFailure

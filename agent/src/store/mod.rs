@@ -58,6 +58,12 @@ const LEAST_BYTES: u64 = 1024 * 1024;
 /// The log keeps this much of the disk for the next time.
 const LOG_KEPT_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Pages that SQLite keeps in memory: ids are random, so the upper pages of three indexes are needed all the time.
+const CACHE_PAGES: u64 = 2048;
+
+/// Pages of the log after which they are folded into the file.
+const LOG_FOLDED_PAGES: u64 = 2048;
+
 /// Requests that may wait beside the batches.
 const REQUESTS: usize = 16;
 
@@ -248,6 +254,8 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
         db.pragma_update(None, "cell_size_check", true)?;
         db.pragma_update(None, "trusted_schema", false)?;
         db.pragma_update(None, "temp_store", "memory")?;
+        db.pragma_update(None, "cache_size", CACHE_PAGES)?;
+        db.pragma_update_and_check(None, "wal_autocheckpoint", LOG_FOLDED_PAGES, |_| Ok(()))?;
         let pages = limits.max_bytes.max(LEAST_BYTES) / PAGE_BYTES;
         db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         db.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT_BYTES, |_| Ok(()))?;

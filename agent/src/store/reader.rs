@@ -59,15 +59,37 @@ pub struct Revision {
     pub finding: Option<Finding>,
 }
 
+/// Opens a database and looks what it is. `address` is the path, or a URI of it.
+fn look(path: &Path, address: &Path) -> Result<(Connection, Found), StoreError> {
+    let failed = |error| StoreError::sqlite(path, &error);
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // A path may begin with `file:` as well.
+    flags.set(OpenFlags::SQLITE_OPEN_URI, address != path);
+    let db = Connection::open_with_flags(address, flags).map_err(failed)?;
+    db.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(failed)?;
+    let found = schema::look(&db, path)?;
+    Ok((db, found))
+}
+
+/// The path as a URI that promises that the file does not change (sqlite.org/uri.html).
+fn immutable(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let escaped = absolute.to_str()?.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Some(format!("file:{escaped}?immutable=1").into())
+}
+
 impl StoreReader {
     /// Opens a store for reading.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         file::readable(path)?;
-        let failed = |error| StoreError::sqlite(path, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(path, flags).map_err(failed)?;
-        db.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(failed)?;
-        match schema::look(&db, path)? {
+        let (db, found) = match look(path, path) {
+            // A copy on a medium that nobody can write: SQLite wants a log beside it, unless it is told that nothing will change.
+            Err(StoreError::Blocked { .. } | StoreError::Permission { .. }) if !file::beside(path, "-wal").exists() => {
+                look(path, &immutable(path).unwrap_or_else(|| path.to_owned()))?
+            }
+            opened => opened?,
+        };
+        match found {
             Found::Empty => Err(StoreError::Missing(path.to_owned())),
             Found::Version(found) if found < schema::current() => {
                 Err(StoreError::Older { path: path.to_owned(), found, known: schema::current() })

@@ -190,6 +190,8 @@ impl Writer {
 
     /// Pauses, unless somebody wants something.
     fn wait(&mut self, pause: Duration) {
+        // What can be folded in makes room on the disk. It may fail for want of room as well.
+        let _ = self.fold();
         match self.requests.recv_timeout(pause) {
             Ok(asked) => self.serve(asked),
             Err(RecvTimeoutError::Timeout) => {}

@@ -103,7 +103,7 @@ fn what_is_no_store_of_ours_is_refused_and_not_touched() {
     let text = folder.path().join("notes.txt");
     fs::write(&text, "not a database, but long enough to be read as the header of one, which it is not. ".repeat(9))
         .unwrap();
-    for (file, words) in [(&foreign, "is no outflow store"), (&text, "is damaged")] {
+    for (file, words) in [(&foreign, "is no outflow store"), (&text, "is no outflow store")] {
         let before = fs::read(file).unwrap();
         let error = refused(file);
         assert!(error.contains(words), "{error}");
@@ -163,7 +163,9 @@ fn a_damaged_file_is_an_error_that_says_what_to_do() {
         for error in [read(), write()].into_iter().filter_map(Result::err) {
             seen += 1;
             let text = error.to_string();
-            let clear = text.contains("is damaged") && text.contains("move it away") && text.contains("outflow.db");
+            let clear = text.contains("is damaged")
+                && text.contains(" away and outflow starts a new one")
+                && text.contains("outflow.db");
             assert!(clear || matches!(error, StoreError::Finding { .. }), "{text}");
         }
         for beside in ["-wal", "-shm"] {
