@@ -168,16 +168,16 @@ fn hidden_ignored_and_binary_files_on_request() {
         files.dedup();
         files
     };
-    let plain = ["./logs/app.log", "./logs/app.log.1.gz", "./logs/key.log"];
+    let plain = ["logs/app.log", "logs/app.log.1.gz", "logs/key.log"];
     let with = |more: &'static str| {
         let mut all: Vec<&'static str> = plain.iter().copied().chain([more]).collect();
         all.sort_unstable();
         all
     };
     assert_eq!(files(&["."]), plain);
-    assert_eq!(files(&["--no-ignore", "."]), with("./left-out.tmp"));
-    assert_eq!(files(&["--hidden", "."]), with("./.env"));
-    assert_eq!(files(&["--binary", "."]), with("./logs/program"));
+    assert_eq!(files(&["--no-ignore", "."]), with("left-out.tmp"));
+    assert_eq!(files(&["--hidden", "."]), with(".env"));
+    assert_eq!(files(&["--binary", "."]), with("logs/program"));
     assert_eq!(files(&["logs/current"]), ["logs/current"], "a link that was named itself");
 }
 
