@@ -82,7 +82,7 @@ fn files(text: &[u8]) -> Result<(), Box<dyn Error>> {
     );
     let key = FingerprintKey::new([7; 32]);
     let options = ScanOptions { workers: 1, ..ScanOptions::default() };
-    let scanned = best(text.len(), || {
+    let whole = best(text.len(), || {
         let walk = [Walked::Target(Target::Path(path.clone()))];
         let mut seen = 0;
         scan_files(&rules, &key, walk, &options, &mut |scanned| {
@@ -93,7 +93,7 @@ fn files(text: &[u8]) -> Result<(), Box<dyn Error>> {
         })?;
         Ok(seen)
     })?;
-    println!("files: {:8.0} MB/s  {:.3}  outflow scan, {} leaks", scanned.0, scanned.0 / bare.0, scanned.1);
+    println!("files: {:8.0} MB/s  {:.3}  outflow scan, {} leaks", whole.0, whole.0 / bare.0, whole.1);
     Ok(())
 }
 
