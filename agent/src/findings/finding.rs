@@ -62,7 +62,7 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 80))]
     pub excerpt: Option<Excerpt>,
-    /// Where it matched, in the newest occurrence; absent for behaviour.
+    /// Where it matched, in the newest occurrence, in a scan of files in the first; absent for behaviour.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     /// Who did it.

@@ -14,12 +14,11 @@ impl ScanDetector {
     /// Emits what leaks in a block, by position, each leak of a file once.
     pub fn inspect_log<'a>(&'a mut self, block: &'a LogBlock, emit: &mut dyn FnMut(Hit<'a>)) {
         let Self { scanner, sides: [found, _], failed_blocks } = self;
-        match scanner.scan(&block.bytes, &LogLines::new(&block.bytes)) {
-            Ok(settled) => found.fill(settled),
-            Err(_) => {
-                found.clear();
-                *failed_blocks += 1;
-            }
+        if let Ok(settled) = scanner.scan(&block.bytes, &LogLines::new(&block.bytes)) {
+            found.fill(settled);
+        } else {
+            found.clear();
+            *failed_blocks += 1;
         }
         let this: &'a Self = self;
         let [found, _] = &this.sides;

@@ -81,7 +81,10 @@ fn a_file_with_more_findings_than_the_table_holds_loses_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("many.log");
     let many = MAX_OPEN * 2 + 10;
-    let text: String = (0..many).map(|n| format!("u{n}@outflow-fake.org\n")).collect();
+    let mut text = String::new();
+    for number in 0..many {
+        writeln!(text, "u{number}@outflow-fake.org").unwrap();
+    }
     fs::write(&path, text).unwrap();
     let mut lines = Vec::new();
     scan(vec![path], ScanOptions::default(), &mut |scanned| {

@@ -27,10 +27,10 @@ pub enum Target {
 }
 
 impl Target {
-    /// As it is shown, and as findings name it.
+    /// As it is shown, and as findings name it: the same with and without `./` before it.
     pub fn shown(&self) -> String {
         match self {
-            Self::Path(path) => path.to_string_lossy().into_owned(),
+            Self::Path(path) => path.strip_prefix(".").unwrap_or(path).to_string_lossy().into_owned(),
             Self::Stdin => "<stdin>".to_owned(),
         }
     }

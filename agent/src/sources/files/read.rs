@@ -36,7 +36,7 @@ pub struct ReadError {
 
 impl ReadError {
     /// Says it.
-    pub fn new(path: impl Into<String>, reason: impl ToString) -> Self {
+    pub fn new(path: impl Into<String>, reason: &impl ToString) -> Self {
         Self { path: path.into(), reason: reason.to_string() }
     }
 }
@@ -59,7 +59,7 @@ impl Blocks {
     /// Opens a file and reads its first block; a file that is no text is left alone unless `binary`.
     pub fn open(target: &Target, limits: CutLimits, caps: Caps, binary: bool) -> Result<Result<Self, Skip>, ReadError> {
         let shown = target.shown();
-        let failed = |error: io::Error| ReadError::new(shown.as_str(), error);
+        let failed = |error: io::Error| ReadError::new(shown.as_str(), &error);
         let file: Box<dyn Read> = match target {
             Target::Path(path) => Box::new(File::open(path).map_err(failed)?),
             Target::Stdin => Box::new(io::stdin()),
@@ -98,7 +98,7 @@ impl Blocks {
             }
             if self.ended {
                 let failed = self.failed.take();
-                return failed.map_or(Ok(None), |error| Err(ReadError::new(self.file.path.as_str(), error)));
+                return failed.map_or(Ok(None), |error| Err(ReadError::new(self.file.path.as_str(), &error)));
             }
             let filled = self.fill().len();
             self.cut(filled);

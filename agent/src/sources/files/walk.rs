@@ -23,7 +23,7 @@ pub fn walk(paths: Vec<PathBuf>, options: WalkOptions) -> impl Iterator<Item = W
             return Box::new(std::iter::once(Walked::Target(Target::Stdin)));
         }
         match fs::metadata(&path) {
-            Err(error) => Box::new(std::iter::once(Walked::Failed(ReadError::new(path.to_string_lossy(), error)))),
+            Err(error) => Box::new(std::iter::once(Walked::Failed(ReadError::new(path.to_string_lossy(), &error)))),
             Ok(what) if what.is_dir() => Box::new(folder(&path, options)),
             Ok(_) => Box::new(std::iter::once(Walked::Target(Target::Path(path)))),
         }
@@ -47,7 +47,7 @@ fn folder(path: &PathBuf, options: WalkOptions) -> impl Iterator<Item = Walked> 
     let top = path.to_string_lossy().into_owned();
     walk.filter_map(move |entry| match entry {
         Ok(entry) => sort(entry),
-        Err(error) => Some(Walked::Failed(ReadError::new(top.as_str(), error))),
+        Err(error) => Some(Walked::Failed(ReadError::new(top.as_str(), &error))),
     })
 }
 

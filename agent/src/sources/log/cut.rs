@@ -184,7 +184,7 @@ impl LineCutter {
             match open {
                 None => self.emit(end, 0, cuts),
                 Some(0) if end > HOLD_BYTES || end < complete || self.unfinished >= line_bytes => {
-                    self.emit(end, 0, cuts)
+                    self.emit(end, 0, cuts);
                 }
                 Some(0) => return,
                 Some(at) => self.emit(at, 0, cuts),
