@@ -184,7 +184,7 @@ impl Metric {
                 &[],
                 "Bytes of log files that were gone before they were read, at most",
             ),
-            Self::StoreRows => gauge("outflow_store_rows", None, &["table"], "Rows of the store"),
+            Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
             Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
             Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
             Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
