@@ -27,8 +27,11 @@ use crate::{
 #[command(after_help = "\
 gzip and zstd files are unpacked while they are read. Symbolic links inside of folders are not followed.
 
-Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 a mistake in the command line or the rules; 3 a path does not
-exist, cannot be read, or is damaged: the rest was scanned, and this wins over 1.
+Exit codes:
+  0  nothing at or above --fail-on
+  1  findings at or above --fail-on
+  2  a mistake in the command line or in the rules
+  3  a path that does not exist, cannot be read or is damaged: the rest was scanned; wins over 1
 
 Examples:
   outflow scan /var/log/myapp
