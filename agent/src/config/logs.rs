@@ -50,7 +50,7 @@ pub struct LogFiles {
     /// Files that the globs fit and that are to be left alone.
     #[serde(default)]
     pub exclude: Vec<PathGlob>,
-    /// The service that findings in these files are told of. Without it, it is the name of the file's folder and the file.
+    /// The service that findings in these files are told of. Without it, it is the file's name up to its last dot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
 }

@@ -193,8 +193,8 @@ fn limits(config: &Config) -> Limits {
     Limits {
         max_bytes: store.max_bytes.bytes(),
         log_bytes: store.wal_bytes.bytes(),
-        queue: store.queue_batches.get() as usize,
-        commit_rows: store.commit_rows.get() as usize,
+        queue: store.queue_batches.get(),
+        commit_rows: store.commit_rows.get(),
         commit_ms: store.commit_interval.get().as_millis() as u64,
         update_interval_ns: store.update_interval.nanos(),
     }

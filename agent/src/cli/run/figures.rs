@@ -83,7 +83,9 @@ impl Figures {
             (Metric::StoreQueue, stats.queued as u64),
             (Metric::StoreDropped, stats.refused),
         ];
-        figures.into_iter().for_each(|(metric, value)| self.metrics.set(metric, &[], value));
+        for (metric, value) in figures {
+            self.metrics.set(metric, &[], value);
+        }
     }
 
     pub(super) fn session(&self, session: &Session, budgets: &BudgetWatch, now: Timestamp) {
@@ -114,7 +116,9 @@ impl Figures {
             (Metric::LogGap, load(&stats.gap_bytes)),
             (Metric::UnscannedBlocks, load(refused)),
         ];
-        figures.into_iter().for_each(|(metric, value)| self.metrics.set(metric, &[], value));
+        for (metric, value) in figures {
+            self.metrics.set(metric, &[], value);
+        }
     }
 
     #[cfg(feature = "tap")]

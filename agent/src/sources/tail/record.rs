@@ -5,7 +5,7 @@
 //! rotations. So a file is known by what was consumed of it: a hash of the first [`HEAD_BYTES`] and one of the last
 //! [`ANCHOR_BYTES`] before the position. Both grow with what was consumed, so a small file is known from its first line on.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{fmt::Write as _, fs::File, io, os::unix::fs::FileExt as _};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -186,7 +186,11 @@ impl Consumed {
 
 /// 64 bits are plenty to tell the files of one host apart, and too few to guess a text by.
 fn hashed(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().take(8).fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -161,13 +161,10 @@ impl World {
             return;
         }
         let content = fs::read(self.log()).unwrap();
-        let (path, at) = match self.copying.take() {
-            Some(copying) => copying,
-            None => {
-                self.shift();
-                (self.folder.path().join("app.log.1"), 0)
-            }
-        };
+        let (path, at) = self.copying.take().unwrap_or_else(|| {
+            self.shift();
+            (self.folder.path().join("app.log.1"), 0)
+        });
         let upto = if whole { content.len() as u64 } else { (at + 100).min(content.len() as u64) };
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).unwrap();
         file.write_all_at(&content[at as usize..upto as usize], at).unwrap();
@@ -407,7 +404,7 @@ fn a_log_that_grew_to_its_old_size_again_is_read_from_its_start() {
 #[test]
 fn an_over_long_line_survives_a_kill_between_its_windows() {
     let mut world = World::new();
-    let line: String = (0..60).map(|n| format!("{n:05} ")).collect::<String>() + "\n";
+    let line: String = "0123456 ".repeat(45) + "\n";
     world.append(&line);
     world.step(1);
     let windows = world.waiting.len();
@@ -446,9 +443,9 @@ fn compressed_files_are_told_and_not_read() {
 #[test]
 fn a_running_tail_is_woken_by_a_write() {
     let world = World::new();
-    let settings = TailSettings { scan_interval: Duration::from_secs(3600), ..world.settings.clone() };
-    let (sender, receiver) = crossbeam_channel::unbounded();
-    let (notices, told) = crossbeam_channel::unbounded();
+    let settings = TailSettings { scan_interval: Duration::from_hours(1), ..world.settings.clone() };
+    let (sender, receiver) = crossbeam_channel::bounded(64);
+    let (notices, told) = crossbeam_channel::bounded(64);
     world.append("before\n");
     let tail = Tail::start(
         settings,
@@ -459,7 +456,7 @@ fn a_running_tail_is_woken_by_a_write() {
         },
     )
     .unwrap();
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_mins(1);
     assert!(matches!(told.recv_timeout(limit).unwrap(), TailNotice::Following { .. }));
     let line = || loop {
         if let LogInput::Block(block) = receiver.recv_timeout(limit).expect("a block") {

@@ -45,7 +45,7 @@ impl Wake {
             let _ = watcher.unwatch(gone);
         }
         let mut refused = None;
-        let watched = folders.into_iter().filter(|folder| {
+        let now = folders.into_iter().filter(|folder| {
             if self.watched.contains(folder) {
                 return true;
             }
@@ -60,9 +60,9 @@ impl Wake {
                 }
             }
         });
-        let watched: BTreeSet<PathBuf> = watched.collect();
-        let fresh = !watched.is_subset(&self.watched);
-        self.watched = watched;
+        let now: BTreeSet<PathBuf> = now.collect();
+        let fresh = !now.is_subset(&self.watched);
+        self.watched = now;
         if let Some(why) = refused {
             // Told once: from then on the interval does.
             self.watcher = None;
