@@ -39,6 +39,7 @@ fn help_says_what_each_command_does() {
         &["rules", "check", "--help"],
         &["doctor", "--help"],
         &["findings", "--help"],
+        &["run", "--help"],
         &["findings", "list", "--help"],
         &["findings", "show", "--help"],
         &["verify", "--help"],

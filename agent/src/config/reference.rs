@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Budget, Config, LogFiles, Logs, Rules, State, Store, Tap};
+use super::{Admin, Budget, Config, LogFiles, Logs, Process, Rules, State, Store, Tap};
 
 /// What stands above the keys.
 const HEAD: &str = "# Configuration
@@ -27,6 +27,7 @@ pub fn reference() -> String {
     let mut out = HEAD.to_owned();
     for (section, keys) in [
         ("[state]", keys::<State>()),
+        ("[process]", keys::<Process>()),
         ("[tap]", keys::<Tap>()),
         ("[logs]", keys::<Logs>()),
         ("[[logs.files]]", keys::<LogFiles>()),

@@ -266,7 +266,8 @@ mod tests {
         send_raw(&here, b"\"Stop\"", &many);
         assert!(matches!(there.receive::<Ask>(), Err(LinkError::Cut)));
         // And the longest that is allowed still goes through.
-        send_raw(&here, format!("{:>MESSAGE_MAX_BYTES$}", "\"Stop\"").as_bytes(), &[]);
+        let longest = " ".repeat(MESSAGE_MAX_BYTES - "\"Stop\"".len()) + "\"Stop\"";
+        send_raw(&here, longest.as_bytes(), &[]);
         assert!(matches!(there.receive::<Ask>(), Ok(Some(Received { message: Ask::Stop, .. }))));
     }
 
