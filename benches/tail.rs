@@ -51,7 +51,9 @@ fn main() -> Result<()> {
     let config = state.path().join("outflow.toml");
     let (globs, folder) = (logs.path().join("*.log"), state.path().join("state"));
     let text = format!(
-        "[state]\ndirectory = {folder:?}\n[admin]\nlisten = \"off\"\n[logs]\n[[logs.files]]\nglobs = [{globs:?}]\n"
+        "[state]\ndirectory = \"{}\"\n[admin]\nlisten = \"off\"\n[[logs.files]]\nglobs = [\"{}\"]\n",
+        folder.display(),
+        globs.display()
     );
     fs::write(&config, text)?;
 
@@ -71,7 +73,10 @@ fn main() -> Result<()> {
 
     let store = StoreReader::open(&folder.join("outflow.db"))?;
     delays(&store, &logs.path().join("slow.log"), lines)?;
-    throughput(&store, &agent, logs.path(), megabytes)?;
+    for (name, every) in [("one leak in 16 KB", 16_000), ("no leak", usize::MAX)] {
+        println!("{name}:");
+        throughput(&store, &agent, logs.path(), corpus(megabytes * 1_000_000, every).as_bytes())?;
+    }
     println!("afterwards {}", memory(agent.0.id())?);
     Ok(())
 }
@@ -99,10 +104,9 @@ fn delays(store: &StoreReader, path: &Path, lines: usize) -> Result<()> {
 }
 
 /// A large file turns up under the pattern.
-fn throughput(store: &StoreReader, agent: &Agent, folder: &Path, megabytes: usize) -> Result<()> {
-    let text = corpus(megabytes * 1_000_000);
+fn throughput(store: &StoreReader, agent: &Agent, folder: &Path, text: &[u8]) -> Result<()> {
     let (mut cutter, mut cuts) = (LineCutter::new(CutLimits::default(), Position::default()), Vec::new());
-    cutter.push(text.as_bytes(), &mut cuts);
+    cutter.push(text, &mut cuts);
     cutter.finish(&mut cuts);
     let mut scanner = Scanner::new(RuleSet::load(&RuleSource::Embedded)?, Backend::best())?;
     let before = cpu_seconds();
@@ -118,9 +122,9 @@ fn throughput(store: &StoreReader, agent: &Agent, folder: &Path, megabytes: usiz
     );
 
     let path = folder.join("large.part");
-    fs::write(&path, &text)?;
+    fs::write(&path, text)?;
     let (cpu, start) = (cpu_seconds_of(agent.0.id())?, clock::instant());
-    fs::rename(&path, folder.join("large.log"))?;
+    fs::rename(&path, folder.join(format!("large-{matches}.log")))?;
     let end = format!("\"offset\":{}", text.len());
     wait(start, || Ok(store.checkpoints("tail/")?.iter().any(|checkpoint| checkpoint.value.contains(&end))))?;
     let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds_of(agent.0.id())? - cpu);
@@ -139,7 +143,8 @@ fn wait(start: Instant, done: impl Fn() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-fn corpus(bytes: usize) -> String {
+/// One e-mail address in `every` bytes.
+fn corpus(bytes: usize, every: usize) -> String {
     let mut text = String::with_capacity(bytes + 200);
     let mut planted = 0;
     while text.len() < bytes {
@@ -150,7 +155,7 @@ fn corpus(bytes: usize) -> String {
             r#"{{"time":"2026-11-24T12:00:00Z","level":"info","order":{number},"path":"/api/v1/orders","took_ms":{},"msg":"done"}}"#,
             number % 997
         );
-        if text.len() / 16_000 > planted {
+        if text.len() / every > planted {
             planted += 1;
             let _ = writeln!(text, "WARN mail to customer-{planted}@outflow-bench-shop.com bounced");
         }

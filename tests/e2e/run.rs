@@ -128,6 +128,6 @@ fn a_service_taps_follows_budgets_and_ends() {
     let reader = StoreReader::open(&store).unwrap();
     let emails = reader.findings(&Filter::default()).unwrap();
     assert_eq!(emails.iter().filter(|finding| finding.rule.id == "pii.email").count(), 2);
-    let usage = reader.usage().unwrap();
+    let usage = reader.usage(0).unwrap();
     assert!(usage.iter().any(|row| row.service == "raw_client.py" && row.calls > 0), "{usage:?}");
 }

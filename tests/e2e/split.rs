@@ -43,7 +43,7 @@ fn group(bench: &Bench) -> Scope {
 }
 
 /// `command` as one that starts in the bench's control group.
-fn in_group(bench: &Bench, command: Vec<OsString>) -> Vec<OsString> {
+pub(crate) fn in_group(bench: &Bench, command: Vec<OsString>) -> Vec<OsString> {
     let join = [OsString::from("sh"), "-c".into(), "echo 0 > \"$0\" && exec \"$@\"".into()];
     let group = bench.cgroup.path().join("cgroup.procs").into_os_string();
     join.into_iter().chain([group]).chain(command).collect()
@@ -59,7 +59,7 @@ fn status_line(status: &str, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
 }
 
-fn capabilities(status: &str, name: &str) -> u64 {
+pub(crate) fn capabilities(status: &str, name: &str) -> u64 {
     u64::from_str_radix(&status_line(status, name), 16).unwrap()
 }
 
