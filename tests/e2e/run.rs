@@ -4,10 +4,11 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStderr, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use outflow::{
+    clock,
     findings::Finding,
     store::{Filter, StoreReader},
 };
@@ -18,6 +19,9 @@ use crate::{
     split::{capabilities, in_group},
     support::{CLIENT_TIMEOUT_S, bench, bpf_or_skip, outflow},
 };
+
+/// linux/capability.h.
+const DAC_READ_SEARCH: u64 = 1 << 2;
 
 /// An agent that is killed when the test ends, however it ends.
 struct Agent {
@@ -57,10 +61,10 @@ impl Drop for Agent {
 
 /// Until the store holds what `enough` asks for.
 fn found(store: &std::path::Path, enough: impl Fn(&[Finding]) -> bool) -> Vec<Finding> {
-    let until = Instant::now() + Duration::from_secs(CLIENT_TIMEOUT_S.unsigned_abs());
+    let until = clock::instant() + Duration::from_secs(CLIENT_TIMEOUT_S.unsigned_abs());
     loop {
         let findings = StoreReader::open(store).unwrap().findings(&Filter::default()).unwrap();
-        if enough(&findings) || Instant::now() > until {
+        if enough(&findings) || clock::instant() > until {
             return findings;
         }
         // A store has no event for readers.
@@ -102,7 +106,6 @@ fn a_service_taps_follows_budgets_and_ends() {
 
     // The half that reads has no right but to read logs.
     let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
-    const DAC_READ_SEARCH: u64 = 1 << 2;
     assert_eq!(capabilities(&status, "CapEff") & !DAC_READ_SEARCH, 0, "{status}");
 
     meeting.go().unwrap();

@@ -113,8 +113,9 @@ impl Agent {
             }
         }
         if let Some((taps, _)) = &self.taps {
-            self.figures.taps(taps);
-            if !taps.are_attached() {
+            let attached = taps.are_attached();
+            self.figures.taps(attached, &taps.figures());
+            if !attached {
                 return Err(anyhow!("the attaching process has ended: nothing is tapped any more"));
             }
         }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 
+use super::figures::TapFigures;
 use crate::{
     cli::{cgroup::Group, tap::tell},
     config,
@@ -12,7 +13,7 @@ use crate::{
     rules::VendorTable,
     sources::{
         Input, StreamId,
-        tap::{Attacher, Ledger, Scope, Settings, Tap, TapError},
+        tap::{Attacher, Ledger, Outcome, Scope, Settings, Tap, TapError},
     },
 };
 
@@ -68,9 +69,19 @@ impl Taps {
         self.0.iter().all(Tap::is_attached)
     }
 
-    /// What became of each call, one ledger a tap.
-    pub(super) fn ledgers(&self) -> impl Iterator<Item = Ledger> {
-        self.0.iter().filter_map(|tap| tap.ledger().ok())
+    /// What became of the calls of all of them.
+    pub(super) fn figures(&self) -> TapFigures {
+        let mut figures = TapFigures::default();
+        for ledger in self.0.iter().filter_map(|tap| tap.ledger().ok()) {
+            let copied = ledger.of(Outcome::Copied);
+            figures.calls += copied.calls;
+            figures.bytes += copied.bytes;
+            for (reason, tally) in ledger.losses() {
+                let sum = figures.lost.entry(reason).or_default();
+                *sum = (sum.0 + tally.calls, sum.1 + tally.bytes);
+            }
+        }
+        figures
     }
 
     /// Ends them; what they had read is delivered.

@@ -10,8 +10,6 @@ use std::{
     },
 };
 
-#[cfg(feature = "tap")]
-use super::attach::Taps;
 use crate::{
     cli::shown::anomaly,
     clock,
@@ -121,34 +119,29 @@ impl Figures {
         }
     }
 
-    #[cfg(feature = "tap")]
-    pub(super) fn taps(&self, taps: &Taps) {
-        use crate::sources::tap::Outcome;
+    /// `attached`: every attaching process is there.
+    pub(super) fn taps(&self, attached: bool, figures: &TapFigures) {
         if let Some(tap) = &self.tap {
-            if taps.are_attached() { tap.ready() } else { tap.not_ready("has lost its attaching process") }
+            if attached { tap.ready() } else { tap.not_ready("has lost its attaching process") }
         }
-        let (mut calls, mut bytes) = (0, 0);
-        let mut lost: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
-        for ledger in taps.ledgers() {
-            let copied = ledger.of(Outcome::Copied);
-            (calls, bytes) = (calls + copied.calls, bytes + copied.bytes);
-            for (reason, tally) in ledger.losses() {
-                let sum = lost.entry(reason).or_default();
-                *sum = (sum.0 + tally.calls, sum.1 + tally.bytes);
-            }
-        }
-        self.metrics.set(Metric::TapCalls, &[], calls);
-        self.metrics.set(Metric::TapBytes, &[], bytes);
-        for (reason, (calls, bytes)) in lost {
-            self.metrics.set(Metric::TapLostCalls, &[reason], calls);
-            self.metrics.set(Metric::TapLostBytes, &[reason], bytes);
+        self.metrics.set(Metric::TapCalls, &[], figures.calls);
+        self.metrics.set(Metric::TapBytes, &[], figures.bytes);
+        for (reason, (calls, bytes)) in &figures.lost {
+            self.metrics.set(Metric::TapLostCalls, &[reason], *calls);
+            self.metrics.set(Metric::TapLostBytes, &[reason], *bytes);
         }
     }
+}
 
-    #[cfg(not(feature = "tap"))]
-    pub(super) fn taps(&self, _: &super::attach::Taps) {
-        let _ = (&self.tap, BTreeMap::<u8, u8>::new());
-    }
+/// What became of the calls of all taps.
+#[derive(Debug, Default)]
+pub(super) struct TapFigures {
+    /// Calls that were copied.
+    pub calls: u64,
+    /// Their plaintext, bytes.
+    pub bytes: u64,
+    /// Calls and bytes that were lost, by reason.
+    pub lost: BTreeMap<&'static str, (u64, u64)>,
 }
 
 /// A sink that counts what it passes on.

@@ -2,34 +2,42 @@
 
 use std::sync::Arc;
 
+use super::figures::TapFigures;
 use crate::{config, engine::Deliver, rules::VendorTable};
 
-/// None.
-pub(super) struct Attachers;
+/// What to do about it.
+const NO_TAP: &str = "[tap] enabled: this outflow was built without the tap (cargo feature `tap`)";
 
 /// None.
-pub(super) struct Taps;
+pub(super) struct Attachers(Option<Taps>);
+
+/// There cannot be any.
+pub(super) enum Taps {}
 
 impl Attachers {
     pub(super) fn spawn(config: &config::Tap) -> anyhow::Result<Self> {
         if config.enabled {
-            anyhow::bail!("[tap] enabled: this outflow was built without the tap (cargo feature `tap`)");
+            anyhow::bail!(NO_TAP);
         }
-        Ok(Self)
+        Ok(Self(None))
     }
 
     pub(super) fn start(self, _: &config::Tap, _: &Arc<VendorTable>, _: &Deliver) -> anyhow::Result<Taps> {
-        Ok(Taps)
+        self.0.ok_or_else(|| anyhow::anyhow!(NO_TAP))
     }
 }
 
 impl Taps {
     pub(super) fn are_attached(&self) -> bool {
-        true
+        match *self {}
+    }
+
+    pub(super) fn figures(&self) -> TapFigures {
+        match *self {}
     }
 
     pub(super) fn stop(self) -> anyhow::Result<()> {
-        Ok(())
+        match self {}
     }
 }
 
