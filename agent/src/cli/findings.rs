@@ -55,7 +55,7 @@ struct List {
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
     /// Of this kind of trouble
-    #[arg(long, value_parser = ["leak", "model", "cost"])]
+    #[arg(long, value_parser = ["leak", "model", "cost", "coverage"])]
     category: Option<String>,
     /// Of this service
     #[arg(long, value_name = "NAME")]
