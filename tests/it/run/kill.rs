@@ -119,7 +119,7 @@ fn fifty_kills(rotation: Rotation) {
 }
 
 /// Files that were truncated or disappeared, of which it is not known yet what became of their bytes.
-fn open_questions(reader: &StoreReader) -> usize {
+pub(super) fn open_questions(reader: &StoreReader) -> usize {
     let prefix = format!("{}departed/", tail::CHECKPOINTS);
     reader.checkpoints(&prefix).unwrap().len()
 }

@@ -81,6 +81,11 @@ impl Place {
         fs::write(self.config(), text + rules).unwrap();
     }
 
+    /// The folder with its rules, when it has its own.
+    pub(super) fn rules(&self) -> Option<&Path> {
+        self.rules.as_deref()
+    }
+
     /// Starts the program.
     pub(super) fn start(&self) -> Agent {
         Agent::start(&self.config())
