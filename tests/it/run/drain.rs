@@ -55,7 +55,7 @@ fn it_ends_while_its_disk_is_full_and_the_log_goes_on_growing() {
     goes_on(&place, &log);
 }
 
-/// Both at once, and again: SIGTERM at any moment of the start, too.
+/// Before it is ready it ends as well, and has done no harm.
 #[test]
 fn it_ends_while_it_starts() {
     let place = Place::new();

@@ -35,7 +35,7 @@ fn told_once(place: &Place, log: &mut Log, findings: u64) -> Finding {
     agent.until("the lines after it", |_| place.stored() == findings);
     agent.until("its metric", |agent| agent.get("/metrics").value("outflow_log_gap_bytes_total") > 0.0);
     agent.terminate();
-    log.line();
+    log.text("one more, for user3@outflow-fake.org\n");
     let mut agent = place.start().ready();
     agent.until("another line", |_| place.stored() == findings + 1);
     agent.until("no open question", |_| super::kill::open_questions(&place.reader()) == 0);
