@@ -5,8 +5,10 @@
 mod cli;
 mod config;
 mod conformance;
+mod disk;
 mod metrics;
 mod recorded_facts;
+mod run;
 mod scan;
 mod schema;
 mod store;

@@ -135,42 +135,21 @@ fn what_was_acknowledged_survives_twenty_kills_and_no_batch_is_torn() {
     assert_eq!((told("a can"), told("b can")), (before, before));
 }
 
-/// A small file system of its own, taken down at the end.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn new(size: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mount = ["-t", "tmpfs", "-o", size, "outflow-test"];
-        assert!(Command::new("mount").args(mount).arg(folder.path()).status().unwrap().success());
-        Self(folder)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_makes_it_wait_and_when_there_is_room_everything_arrives() {
     if let Some(why) = testbed::missing_for_sandbox() {
         println!("skipped: {why}");
         return;
     }
-    let disk = Disk::new("size=8m");
-    let path = disk.0.path().join("state/outflow.db");
-    let ballast = disk.0.path().join("ballast");
+    let disk = super::disk::Disk::new(8);
+    let path = disk.path().join("state/outflow.db");
     let store = Store::open(&path, Limits { queue: 4, ..Limits::default() }).unwrap();
     store.submit(step(1)).unwrap().wait().unwrap();
     let mut waiting: std::collections::VecDeque<(u64, Receipt)> = std::collections::VecDeque::new();
     let (mut steps, mut kept) = (1, 1);
     for round in 0..3 {
         // The rest of the disk belongs to somebody else now.
-        let mut file = fs::File::create(&ballast).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        drop(file);
+        disk.fill(0);
         while store.stats().full_since.is_none() {
             // A live source would be refused here; a file waits.
             if waiting.len() < 4 {
@@ -185,7 +164,7 @@ fn a_full_disk_makes_it_wait_and_when_there_is_room_everything_arrives() {
         }
         assert!(!waiting.is_empty(), "round {round}: nothing waits");
         assert!(come_to(&path) >= kept && come_to(&path) < steps, "round {round}");
-        fs::remove_file(&ballast).unwrap();
+        disk.free();
         for (n, receipt) in waiting.drain(..) {
             receipt.wait().unwrap();
             kept = n;

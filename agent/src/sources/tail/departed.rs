@@ -89,6 +89,12 @@ impl Departures {
         self.all.remove(key)
     }
 
+    /// Gives one back that was taken and could not be gone on with; it has until then.
+    pub(super) fn give_back(&mut self, key: String, record: Record, until: Timestamp) {
+        let departed = Departed { record, reason: GapReason::Truncated, given_up_at: Some(until), rest: Vec::new() };
+        self.all.insert(key, departed);
+    }
+
     /// Keeps one for `wait_ns`; gives the checkpoint that remembers it.
     pub(super) fn add(&mut self, id: FileId, mut departed: Departed, now: Timestamp, wait_ns: u64) -> Checkpoint {
         departed.given_up_at = Some(Timestamp(now.0.saturating_add(wait_ns)));
@@ -180,10 +186,14 @@ impl Copies {
         if first.is_empty() {
             return Ok(Judged::Waits);
         }
-        for other in files.values() {
-            if other.starts_like(first) && is_snapshot(file, size, other)? {
+        for other in files.values().filter(|other| other.starts_like(first)) {
+            if is_snapshot(file, size, other)? {
                 let record = Some(other.record()).filter(|record| record.position.offset <= size);
                 self.0.insert(id, record);
+                return Ok(Judged::Waits);
+            }
+            // Truncated after it was looked at in this step: from where the copy is to be read the next step knows.
+            if other.was_cut()? {
                 return Ok(Judged::Waits);
             }
         }

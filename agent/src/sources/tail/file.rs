@@ -95,7 +95,7 @@ impl Followed {
             read_at: consumed.position.offset,
             consumed,
             size: metadata.len(),
-            written: (metadata.mtime(), metadata.mtime_nsec()),
+            written: written(metadata),
             seen: now,
             grew: now,
             gone: None,
@@ -132,12 +132,11 @@ impl Followed {
     pub(super) fn look(&mut self, now: Timestamp) -> io::Result<State> {
         let Some(file) = &self.file else { return Ok(State::AtEnd) };
         let metadata = file.metadata()?;
-        let (size, written) = (metadata.len(), (metadata.mtime(), metadata.mtime_nsec()));
-        let touched = size != self.size || written != self.written;
-        if size < self.read_at || (touched && !self.consumed.still_there(file)?) {
+        if self.is_cut(file, &metadata)? {
             return Ok(State::Truncated);
         }
-        self.written = written;
+        let size = metadata.len();
+        self.written = written(&metadata);
         if size != self.size {
             self.grew = now;
             self.ended = false;
@@ -148,6 +147,17 @@ impl Followed {
         self.size = size;
         self.seen = now;
         Ok(if size > self.read_at { State::More } else { State::AtEnd })
+    }
+
+    /// Was it truncated since it was looked at? The next look will see it, too.
+    pub(super) fn was_cut(&self) -> io::Result<bool> {
+        let Ok(file) = self.handle() else { return Ok(false) };
+        self.is_cut(&file, &file.metadata()?)
+    }
+
+    fn is_cut(&self, file: &File, metadata: &Metadata) -> io::Result<bool> {
+        let touched = metadata.len() != self.size || written(metadata) != self.written;
+        Ok(metadata.len() < self.read_at || (touched && !self.consumed.still_there(file)?))
     }
 
     /// Reads once into `buffer` and appends the blocks that are complete. At most up to the size that [`look`](Self::look) saw.
@@ -229,6 +239,11 @@ impl Followed {
             blocks.push(cut.into_block(Arc::clone(&self.shown), now, Some(checkpoint)));
         }
     }
+}
+
+/// Seconds and nanoseconds.
+fn written(metadata: &Metadata) -> (i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec())
 }
 
 fn first_bytes(file: &File) -> io::Result<Vec<u8>> {

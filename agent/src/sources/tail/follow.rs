@@ -55,6 +55,16 @@ struct Candidate {
     metadata: Metadata,
 }
 
+/// What a file is.
+struct Recognised {
+    /// From where to go on; from the start without it.
+    resume: Option<Record>,
+    /// What to remember and to forget with it.
+    mark: Mark,
+    /// Where among the departures its record was.
+    taken: Option<String>,
+}
+
 impl Follower {
     /// Nothing is opened yet. `remembered` are the checkpoints of an earlier life.
     pub(super) fn new(
@@ -154,7 +164,7 @@ impl Follower {
     }
 
     fn adopt(&mut self, candidate: Candidate, now: Timestamp, out: &mut Out<'_>) -> Result<io::Result<()>, Stopped> {
-        let (resume, mut mark) = match self.recognise(&candidate, now) {
+        let Recognised { resume, mut mark, taken } = match self.recognise(&candidate, now) {
             Ok(Some(recognised)) => recognised,
             Ok(None) => return Ok(Ok(())),
             Err(error) => return Ok(Err(error)),
@@ -164,7 +174,14 @@ impl Follower {
         let opened = (found.path.clone(), file, &metadata);
         let followed = match Followed::open(opened, service, resume.as_ref(), self.settings.cut, now) {
             Ok(followed) => followed,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                // Cut in this very moment, perhaps. What is known of it is still needed: it is looked at again.
+                if let (Some(key), Some(record)) = (taken, resume) {
+                    let until = Timestamp(now.0.saturating_add(self.settings.rotate_wait_ns));
+                    self.departures.give_back(key, record, until);
+                }
+                return Ok(Err(error));
+            }
         };
         if !mark.forgotten.is_empty() || !mark.checkpoints.is_empty() {
             mark.file = Arc::clone(&followed.shown);
@@ -178,9 +195,8 @@ impl Follower {
         Ok(Ok(()))
     }
 
-    /// Which file is this? The record to go on from, and what to remember and to forget with it; nothing when it is not to be
-    /// read, at least not yet.
-    fn recognise(&mut self, candidate: &Candidate, now: Timestamp) -> io::Result<Option<(Option<Record>, Mark)>> {
+    /// Which file is this? Nothing when it is not to be read, at least not yet.
+    fn recognise(&mut self, candidate: &Candidate, now: Timestamp) -> io::Result<Option<Recognised>> {
         let Candidate { id, found, file, metadata } = candidate;
         if is_compressed(file)? {
             return Err(io::Error::other("it is compressed; `outflow scan` reads it"));
@@ -189,7 +205,7 @@ impl Follower {
         let is_same = self.departures.get(&id.key()).map(|departed| departed.record.is_of(file)).transpose()?;
         if let Some(departed) = self.departures.take(&id.key()) {
             if is_same == Some(true) {
-                return Ok(Some((Some(departed.record), mark)));
+                return Ok(Some(Recognised { resume: Some(departed.record), mark, taken: Some(id.key()) }));
             }
             // Another file has its place, or it was truncated while nobody looked. Read to its end, it may go.
             if !departed.record.ended {
@@ -200,15 +216,16 @@ impl Follower {
             }
         }
         if let Some((key, departed)) = self.departures.take_like(file, metadata.len())? {
-            mark.forgotten.push(key);
-            return Ok(Some((Some(departed.record), mark)));
+            mark.forgotten.push(key.clone());
+            return Ok(Some(Recognised { resume: Some(departed.record), mark, taken: Some(key) }));
         }
-        if is_same.is_some() {
-            return Ok(Some((None, mark)));
-        }
-        Ok(match self.copies.judge(*id, file, metadata.len(), &self.files)? {
-            Judged::New => Some((None, mark)),
-            Judged::GoesOn(record) => Some((Some(record), mark)),
+        let judged = match is_same {
+            Some(_) => Judged::New,
+            None => self.copies.judge(*id, file, metadata.len(), &self.files)?,
+        };
+        Ok(match judged {
+            Judged::New => Some(Recognised { resume: None, mark, taken: None }),
+            Judged::GoesOn(record) => Some(Recognised { resume: Some(record), mark, taken: None }),
             Judged::Waits => None,
         })
     }

@@ -425,6 +425,37 @@ fn an_over_long_line_survives_a_kill_between_its_windows() {
     assert_eq!((position.offset, position.line, position.overlap), (line.len() as u64, 2, 0));
 }
 
+/// Nobody stops logrotate while a step is under way: the log is truncated after the step has looked at it, and before it judges the
+/// copy, which holds lines that were read and lines that were not.
+#[test]
+fn a_log_that_is_truncated_in_the_middle_of_a_step_is_read_once() {
+    let mut world = World::new();
+    world.append("one\ntwo\n");
+    world.step(1);
+    world.commit();
+    world.append("three\n");
+    fs::copy(world.log(), world.folder.path().join("app.log.1")).unwrap();
+    // A longer file is taken in before the copy, and says so.
+    fs::write(world.folder.path().join("app.log.other"), "a longer one, of somebody else\n").unwrap();
+    let (log, mut inputs) = (world.log(), Vec::new());
+    let mut deliver = |input| {
+        inputs.push(input);
+        true
+    };
+    let mut notice = |_| drop(fs::File::create(&log).unwrap());
+    let mut out = Out { deliver: &mut deliver, notice: &mut notice };
+    world.follower.as_mut().unwrap().step(world.now, &mut out).unwrap();
+    world.waiting.extend(inputs);
+    world.step(1);
+    world.append("four\n");
+    world.step(40);
+    world.commit();
+    let lines: Vec<_> = world.stored.lines.iter().map(|(line, count)| (line.as_str(), *count)).collect();
+    let other = "a longer one, of somebody else\n";
+    assert_eq!(lines, [(other, 1), ("four\n", 1), ("one\n", 1), ("three\n", 1), ("two\n", 1)]);
+    assert_eq!(world.stored.gaps, []);
+}
+
 #[test]
 fn compressed_files_are_told_and_not_read() {
     let world = World::new();

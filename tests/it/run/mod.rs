@@ -1,0 +1,22 @@
+//! `outflow run` as a service meets the world: killed, out of room, told to reload, told to end, its logs cut from under it.
+//!
+//! Each test has a folder of its own with config, rules, state and one log. Every line of the log holds one e-mail address that no other
+//! line has, so what must be in the store at the end is known to the line: [`oracle`].
+
+mod agent;
+mod dice;
+mod drain;
+mod full;
+mod gap;
+mod kill;
+mod log;
+mod oracle;
+mod page;
+mod pages;
+mod place;
+mod reload;
+
+use std::time::Duration;
+
+/// Longest wait for something that must happen: far beyond what a loaded machine takes, so that only "never" fails.
+const LIMIT: Duration = Duration::from_secs(120);
