@@ -74,7 +74,10 @@ fn start(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
     let attachers = Attachers::spawn(&config.tap)?;
     privileges::drop_to(&Keep { read_logs: !config.logs.files.is_empty(), user })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    runtime.block_on(serve(args, config, &folder, attachers))
+    let result = runtime.block_on(serve(args, config, &folder, attachers));
+    // A drain that does not end must not keep the program.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(args: &Args, config: Config, folder: &Path, attachers: Attachers) -> anyhow::Result<ExitCode> {
@@ -116,7 +119,7 @@ async fn serve(args: &Args, config: Config, folder: &Path, attachers: Attachers)
 fn reload(agent: &mut Agent, args: &Args) {
     let file = args.config.display();
     let taken = match Config::load(&args.config) {
-        Ok(config) => agent.reload(effective(config)),
+        Ok(config) => agent.reload(config),
         Err(error) => {
             agent.reload_failed();
             Err(error.into())

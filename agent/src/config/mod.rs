@@ -95,8 +95,9 @@ pub struct Store {
     pub max_bytes: Size<{ 16 * MIB }, { 4 * TIB }>,
     /// A finding that repeats is told anew at most this often, with its count. Shorter means fresher counts and more records.
     pub update_interval: Period<SECOND, DAY>,
-    /// Longest that a commit collects what belongs in it. A crash of the machine costs nothing that was committed; a crash of
-    /// the agent costs nothing of log files, for they are read again. Longer means fewer and larger commits.
+    /// Longest that a commit goes on taking what waits; with nothing waiting it ends at once. A crash of the machine costs
+    /// nothing that was committed; a crash of the agent costs nothing of log files, for they are read again. Longer means fewer
+    /// and larger commits while there is a backlog.
     pub commit_interval: Period<1, { 10 * SECOND }>,
     /// Rows after which a commit is closed before its time.
     pub commit_rows: Count<1, 100_000>,

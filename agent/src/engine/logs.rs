@@ -25,6 +25,8 @@ use crate::{
 const QUEUE: usize = 4;
 /// Files of which a worker may have a batch on its way.
 const UNDER_WAY: usize = 64;
+/// Rows that they may have together; a finding takes about 2 KiB.
+const ROWS_UNDER_WAY: usize = 10_000;
 
 /// Told of the findings of every input, before they are stored.
 pub type Watch = Arc<dyn Fn(&[Finding]) + Send + Sync>;
@@ -63,6 +65,7 @@ impl LogWorkers {
                 watch: Arc::clone(watch),
                 refused: Arc::clone(&refused),
                 under_way: HashMap::new(),
+                rows: 0,
             };
             let work = move || worker.run(&receiver);
             let name = format!("outflow-log-{index}");
@@ -122,6 +125,8 @@ struct Worker {
     refused: Arc<AtomicU64>,
     /// The last batch of each file, until it is known to be stored: the next one's checkpoint must not pass it.
     under_way: HashMap<String, Receipt>,
+    /// Rows of all batches since nothing was under way.
+    rows: usize,
 }
 
 impl Worker {
@@ -139,8 +144,10 @@ impl Worker {
         if let Some(before) = self.under_way.remove(&path) {
             before.wait()?;
         }
-        if self.under_way.len() >= UNDER_WAY {
+        self.rows += batch.rows();
+        if self.under_way.len() >= UNDER_WAY || self.rows > ROWS_UNDER_WAY {
             self.settle()?;
+            self.rows = batch.rows();
         }
         let receipt = self.store.submit(batch)?;
         self.under_way.insert(path, receipt);
@@ -155,8 +162,19 @@ impl Worker {
         match input {
             LogInput::Block(block) => {
                 let (maker, scanner) = (&self.maker, self.scanner.scanner());
-                let (mut findings, refused) = (Vec::new(), scanner.failed_blocks());
-                scanner.inspect_log(&block, &mut |hit| findings.push(maker.occurrence(&hit, block.at, None)));
+                let (mut findings, refused) = (Vec::<Finding>::new(), scanner.failed_blocks());
+                // A line that repeats ten thousand times in a block is one finding, here as in the store.
+                let mut known: HashMap<String, usize> = HashMap::new();
+                scanner.inspect_log(&block, &mut |hit| {
+                    let seen = maker.occurrence(&hit, block.at, None);
+                    match known.get(&seen.finding_id).and_then(|index| findings.get_mut(*index)) {
+                        Some(finding) => finding.absorb(seen, true),
+                        None => {
+                            known.insert(seen.finding_id.clone(), findings.len());
+                            findings.push(seen);
+                        }
+                    }
+                });
                 self.refused.fetch_add(scanner.failed_blocks() - refused, Relaxed);
                 Batch { findings, checkpoints: block.checkpoint.into_iter().collect(), ..Batch::default() }
             }

@@ -116,6 +116,11 @@ impl Workers {
         Deliver { queues: self.queues.clone() }
     }
 
+    /// A worker has ended by itself: nobody takes what it finds any more.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Waits until everything delivered is told. All [`Deliver`]s must be gone by then.
     pub fn finish(self) -> io::Result<()> {
         drop(self.queues);

@@ -177,7 +177,12 @@ impl Metric {
             Self::TapLostBytes => counter("outflow_tap_lost", Bytes, &["reason"], "Plaintext that was lost"),
             Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Bytes that were read of log files"),
             Self::LogFiles => gauge("outflow_log_files", None, &[], "Log files that are followed"),
-            Self::LogLag => gauge("outflow_log_lag", Bytes, &[], "Bytes of followed log files that are not read yet"),
+            Self::LogLag => gauge(
+                "outflow_log_lag",
+                Bytes,
+                &["file"],
+                "Bytes of followed log files that are not read yet; file `other` is all but the 100 that lag most",
+            ),
             Self::LogGap => counter(
                 "outflow_log_gap",
                 Bytes,

@@ -19,4 +19,4 @@ mod reload;
 use std::time::Duration;
 
 /// Longest wait for something that must happen: far beyond what a loaded machine takes, so that only "never" fails.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);

@@ -23,7 +23,7 @@ fn the_page_says_what_the_agent_does() {
     let findings = "outflow_findings_total{severity=\"low\",category=\"leak\"}";
     for (series, value) in [
         ("outflow_log_files", 1.0),
-        ("outflow_log_lag_bytes", 0.0),
+        ("outflow_log_lag_bytes{file=\"other\"}", 0.0),
         ("outflow_log_gap_bytes_total", 0.0),
         ("outflow_log_read_bytes_total", bytes),
         ("outflow_unscanned_blocks_total", 0.0),

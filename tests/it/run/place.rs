@@ -69,14 +69,14 @@ impl Place {
     /// What is gone is given up soon: a gap that is told wrongly is to be told while the test lasts.
     pub(super) fn configure(&self, rules: &str) {
         let mut text = format!(
-            "[state]\ndirectory = {:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+            "[state]\ndirectory = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [logs]\nscan_interval = \"100ms\"\nrotate_wait = \"1s\"\n\
-             [[logs.files]]\nglobs = [{:?}]\nservice = \"shop\"\n[rules]\n",
-            self.state,
-            self.logs().join("app.log*"),
+             [[logs.files]]\nglobs = [\"{}\"]\nservice = \"shop\"\n[rules]\n",
+            self.state.display(),
+            self.logs().join("app.log*").display(),
         );
         if let Some(folder) = &self.rules {
-            writeln!(text, "directory = {folder:?}").unwrap();
+            writeln!(text, "directory = \"{}\"", folder.display()).unwrap();
         }
         fs::write(self.config(), text + rules).unwrap();
     }

@@ -26,9 +26,9 @@ fn looked(place: &Place, agent: &mut Agent, log: &mut Log, round: u64) -> u64 {
 }
 
 /// Reloads by result, as the page counts them.
-fn reloads(agent: &mut Agent) -> (u64, u64) {
+fn reloads(agent: &mut Agent) -> (String, String) {
     let page = agent.get("/metrics");
-    let of = |result| page.value(&format!("outflow_config_reloads_total{{result=\"{result}\"}}")) as u64;
+    let of = |result| page.value(&format!("outflow_config_reloads_total{{result=\"{result}\"}}")).to_string();
     (of("ok"), of("failed"))
 }
 

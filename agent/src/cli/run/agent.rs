@@ -112,11 +112,11 @@ impl Agent {
                 return Err(anyhow!("nothing follows the logs any more"));
             }
         }
-        if let Some((taps, _)) = &self.taps {
-            let attached = taps.are_attached();
+        if let Some((taps, workers)) = &self.taps {
+            let attached = taps.are_attached() && !workers.has_ended();
             self.figures.taps(attached, &taps.figures());
             if !attached {
-                return Err(anyhow!("the attaching process has ended: nothing is tapped any more"));
+                return Err(anyhow!("a part of the tap has ended: nothing is tapped any more"));
             }
         }
         Ok(())
@@ -129,7 +129,9 @@ impl Agent {
 
     /// Takes up the rules and budgets of another config. Gives the sections whose changes wait for a restart; after an error
     /// everything is as it was.
-    pub(super) fn reload(&mut self, config: Config) -> anyhow::Result<Vec<&'static str>> {
+    pub(super) fn reload(&mut self, mut config: Config) -> anyhow::Result<Vec<&'static str>> {
+        // A folder that the file does not name was found at the start, when we were perhaps somebody else.
+        config.state.directory = config.state.directory.or_else(|| self.config.state.directory.clone());
         let taken = load(&config).and_then(|rules| {
             self.rules.replace(rules.clone())?;
             Ok(rules)
@@ -162,9 +164,12 @@ impl Agent {
         };
         let thread = std::thread::Builder::new().name("outflow-drain".to_owned()).spawn(drain)?;
         if drained.recv_timeout(DRAIN).is_err() {
-            anstream::eprintln!("outflow: the store takes no more; what is not stored is read again by the next run");
+            anstream::eprintln!("outflow: not all could be stored in time; what is not is read again by the next run");
             // Whoever waits for room hears that there will be none.
             let _ = closing.close();
+            if drained.recv_timeout(DRAIN).is_err() {
+                return Err(anyhow!("a source does not end, perhaps it waits for a file system; ended without it"));
+            }
         }
         thread.join().map_err(|_| anyhow!("draining panicked; this is a bug in outflow"))?
     }
@@ -174,10 +179,11 @@ impl Agent {
 fn drain(logs: Option<Logs>, taps: Option<(Taps, Workers)>, session: &Session) -> anyhow::Result<()> {
     let (tail, log_workers) = logs.map_or((None, None), |logs| (Some(logs.tail), Some(logs.workers)));
     let (taps, workers) = taps.map_or((None, None), |(taps, workers)| (Some(taps), Some(workers)));
-    let tail = tail.map_or(Ok(()), Tail::stop).context("the tail");
+    // Calls cannot be read again, logs can.
     let taps = taps.map_or(Ok(()), Taps::stop).context("the tap");
-    let logs = log_workers.map_or(Ok(()), LogWorkers::finish).context("the log workers");
     let calls = workers.map_or(Ok(()), Workers::finish).context("the workers");
+    let tail = tail.map_or(Ok(()), Tail::stop).context("the tail");
+    let logs = log_workers.map_or(Ok(()), LogWorkers::finish).context("the log workers");
     let stored = session.finish().map(drop).context("the store");
     tail.and(taps).and(logs).and(calls).and(stored)
 }

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -20,7 +20,7 @@ use crate::{
     findings::Finding,
     sources::tail::TailStats,
     store::Stats,
-    telemetry::{Component, Health, Metric, Metrics},
+    telemetry::{Component, Health, Metric, Metrics, OTHER},
     units::Timestamp,
 };
 
@@ -107,10 +107,17 @@ impl Figures {
         {
             logs.ready();
         }
+        // Files come and go.
+        self.metrics.clear(Metric::LogLag);
+        let lagging = stats.lagging.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let told: u64 = lagging.iter().map(|(_, bytes)| bytes).sum();
+        self.metrics.set(Metric::LogLag, &[OTHER], load(&stats.lag_bytes).saturating_sub(told));
+        for (file, bytes) in lagging {
+            self.metrics.set(Metric::LogLag, &[&file], bytes);
+        }
         let figures = [
             (Metric::LogBytes, load(&stats.read_bytes)),
             (Metric::LogFiles, load(&stats.files)),
-            (Metric::LogLag, load(&stats.lag_bytes)),
             (Metric::LogGap, load(&stats.gap_bytes)),
             (Metric::UnscannedBlocks, load(refused)),
         ];

@@ -77,8 +77,11 @@ impl Departures {
         Self { all: all.collect(), looked: false }
     }
 
-    pub(super) fn contains(&self, key: &str) -> bool {
-        self.all.contains_key(key)
+    /// Keys of those whose place this was; seldom more than one.
+    pub(super) fn at(&self, id: FileId) -> Vec<String> {
+        let place = id.place();
+        let from_there = self.all.range(place.clone()..).map(|(key, _)| key);
+        from_there.take_while(|key| key.starts_with(&place)).cloned().collect()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Departed> {
@@ -98,7 +101,7 @@ impl Departures {
     /// Keeps one for `wait_ns`; gives the checkpoint that remembers it.
     pub(super) fn add(&mut self, id: FileId, mut departed: Departed, now: Timestamp, wait_ns: u64) -> Checkpoint {
         departed.given_up_at = Some(Timestamp(now.0.saturating_add(wait_ns)));
-        let key = format!("{DEPARTED}{:x}:{}:{}", id.dev, id.ino, now.0);
+        let key = format!("{DEPARTED}{:x}:{}:{:x}:{}", id.dev, id.ino, now.0, departed.record.position.offset);
         let checkpoint = departed.record.checkpoint(key.clone());
         self.all.insert(key, departed);
         checkpoint
@@ -119,13 +122,18 @@ impl Departures {
         Ok(key.and_then(|key| self.all.remove_entry(&key)))
     }
 
-    /// All patterns were looked at: whatever was remembered and did not turn up has `wait_ns` left.
-    pub(super) fn looked(&mut self, now: Timestamp, wait_ns: u64) {
-        if !self.looked {
-            self.looked = true;
-            let until = Some(Timestamp(now.0.saturating_add(wait_ns)));
-            self.all.values_mut().for_each(|departed| departed.given_up_at = departed.given_up_at.or(until));
+    /// All patterns were looked at: whatever was remembered and did not turn up has `wait_ns` left. Those that are `there` and could
+    /// not be opened have it from now on, again and again.
+    pub(super) fn looked(&mut self, now: Timestamp, wait_ns: u64, there: impl Fn(&str) -> bool) {
+        let until = Some(Timestamp(now.0.saturating_add(wait_ns)));
+        for (key, departed) in &mut self.all {
+            if there(key) {
+                departed.given_up_at = until;
+            } else if !self.looked {
+                departed.given_up_at = departed.given_up_at.or(until);
+            }
         }
+        self.looked = true;
     }
 
     /// Takes those whose time is over, or for which there is no room.
@@ -199,7 +207,7 @@ impl Copies {
         }
         // It was a copy, and has a life of its own by now; or what it was a copy of was let go.
         match self.0.get(&id).cloned().flatten() {
-            Some(record) if record.is_of(file)? => Ok(Judged::GoesOn(record)),
+            Some(record) if record.position.offset > 0 && record.is_of(file)? => Ok(Judged::GoesOn(record)),
             _ => Ok(Judged::New),
         }
     }

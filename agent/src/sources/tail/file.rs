@@ -5,7 +5,7 @@ use std::{
     fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -27,6 +27,8 @@ pub(super) const FIRST_BYTES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Followed {
     pub id: FileId,
+    /// Key of its checkpoint.
+    pub key: String,
     /// Under which name it was found last.
     pub path: PathBuf,
     /// Name and service in findings: those under which it was found first.
@@ -69,6 +71,7 @@ impl Followed {
     /// Follows a file from the start, or from where `record` ends.
     pub(super) fn open(
         (path, file, metadata): (PathBuf, File, &Metadata),
+        key: String,
         service: Option<&str>,
         record: Option<&Record>,
         limits: CutLimits,
@@ -83,11 +86,12 @@ impl Followed {
         let service = match (service, record) {
             (Some(service), _) => service.to_owned(),
             (None, Some(record)) => record.service.clone(),
-            (None, None) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            (None, None) => service_of(&path),
         };
         let origin = Origin { service, ..Origin::default() };
         Ok(Self {
             id: FileId { dev: metadata.dev(), ino: metadata.ino() },
+            key,
             path,
             shown: Arc::new(LogFile { path: name, origin: Arc::new(origin) }),
             file: Some(file),
@@ -157,7 +161,16 @@ impl Followed {
 
     fn is_cut(&self, file: &File, metadata: &Metadata) -> io::Result<bool> {
         let touched = metadata.len() != self.size || written(metadata) != self.written;
-        Ok(metadata.len() < self.read_at || (touched && !self.consumed.still_there(file)?))
+        if metadata.len() < self.read_at {
+            return Ok(true);
+        }
+        if !touched {
+            return Ok(false);
+        }
+        // Of a first line that has no end yet nothing was consumed; then its own bytes tell.
+        let seen = self.first.len().min(usize::try_from(self.read_at).unwrap_or(usize::MAX));
+        let same_start = first_bytes(file)?.get(..seen) == self.first.get(..seen);
+        Ok(!same_start || !self.consumed.still_there(file)?)
     }
 
     /// Reads once into `buffer` and appends the blocks that are complete. At most up to the size that [`look`](Self::look) saw.
@@ -235,10 +248,15 @@ impl Followed {
                 overlap: cut.carry,
             };
             self.consumed.advance(new, position);
-            let checkpoint = self.record().checkpoint(self.id.key());
+            let checkpoint = self.record().checkpoint(self.key.clone());
             blocks.push(cut.into_block(Arc::clone(&self.shown), now, Some(checkpoint)));
         }
     }
+}
+
+/// The service of a file that belongs to none: its name up to the last dot.
+pub(super) fn service_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Seconds and nanoseconds.

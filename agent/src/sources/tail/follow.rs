@@ -11,13 +11,13 @@ use std::{
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use super::{
-    GapReason, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
+    GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
     departed::{Copies, Departed, Departures, Judged},
-    file::{Followed, State},
+    file::{Followed, State, service_of},
     glob::{self, Found, Patterns},
     record::{FileId, Record},
 };
@@ -26,10 +26,6 @@ use crate::{
     units::Timestamp,
 };
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 1 << 20;
-/// Reads of one file before the next file has its turn.
-const READS_PER_TURN: usize = 4;
 /// How long a file stands still before complete lines are handed on that wait for the end of a secret of several lines.
 const HOLD_NS: u64 = 2_000_000_000;
 /// Paths that were told to be unreadable, compressed and so on, so that each is told once.
@@ -63,6 +59,8 @@ struct Recognised {
     mark: Mark,
     /// Where among the departures its record was.
     taken: Option<String>,
+    /// Key of its checkpoint.
+    key: String,
 }
 
 impl Follower {
@@ -78,7 +76,7 @@ impl Follower {
             departures: Departures::new(remembered),
             copies: Copies::default(),
             told: BTreeSet::new(),
-            buffer: vec![0; READ_BYTES],
+            buffer: vec![0; settings.cut.block_bytes],
             settings,
             stats,
         })
@@ -113,6 +111,13 @@ impl Follower {
         }
         self.stats.files.store(self.files.len() as u64, Relaxed);
         self.stats.lag_bytes.store(self.files.values().map(Followed::lag_bytes).sum(), Relaxed);
+        let lag = |file: &Followed| {
+            Some((file.path.to_string_lossy().into_owned(), file.lag_bytes())).filter(|lag| lag.1 > 0)
+        };
+        let mut lagging: Vec<(String, u64)> = self.files.values().filter_map(lag).collect();
+        lagging.sort_unstable_by_key(|(_, bytes)| Reverse(*bytes));
+        lagging.truncate(LAGGING_MAX);
+        *self.stats.lagging.lock().unwrap_or_else(PoisonError::into_inner) = lagging;
         Ok(more)
     }
 
@@ -136,7 +141,8 @@ impl Follower {
         self.copies.keep(|id| found.contains_key(&id));
         // Those that are known by their place go first: what is left of the records is free for copies and moved files.
         let (known, mut others): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|(id, _)| self.departures.contains(&id.key()));
+            found.into_iter().partition(|(id, _)| !self.departures.at(*id).is_empty());
+        let there: BTreeSet<String> = known.iter().map(|(id, _)| id.place()).collect();
         // A copy is never longer than the log that it is made of, and its name is.
         others.sort_by_cached_key(|(_, found)| (Reverse(found.size), found.path.as_os_str().len()));
         for (id, found) in known.into_iter().chain(others) {
@@ -159,12 +165,14 @@ impl Follower {
                 Err(error) => self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() }),
             }
         }
-        self.departures.looked(now, self.settings.rotate_wait_ns);
+        // What is there and could not be opened, or found no place, is not gone.
+        self.departures
+            .looked(now, self.settings.rotate_wait_ns, |key| there.iter().any(|place| key.starts_with(place)));
         Ok(())
     }
 
     fn adopt(&mut self, candidate: Candidate, now: Timestamp, out: &mut Out<'_>) -> Result<io::Result<()>, Stopped> {
-        let Recognised { resume, mut mark, taken } = match self.recognise(&candidate, now) {
+        let Recognised { resume, mut mark, taken, key } = match self.recognise(&candidate, now) {
             Ok(Some(recognised)) => recognised,
             Ok(None) => return Ok(Ok(())),
             Err(error) => return Ok(Err(error)),
@@ -172,7 +180,7 @@ impl Follower {
         let Candidate { id, found, file, metadata } = candidate;
         let service = self.groups.get(found.group).and_then(|group| group.service.as_deref());
         let opened = (found.path.clone(), file, &metadata);
-        let followed = match Followed::open(opened, service, resume.as_ref(), self.settings.cut, now) {
+        let followed = match Followed::open(opened, key, service, resume.as_ref(), self.settings.cut, now) {
             Ok(followed) => followed,
             Err(error) => {
                 // Cut in this very moment, perhaps. What is known of it is still needed: it is looked at again.
@@ -185,7 +193,7 @@ impl Follower {
         };
         if !mark.forgotten.is_empty() || !mark.checkpoints.is_empty() {
             mark.file = Arc::clone(&followed.shown);
-            mark.checkpoints.push(followed.record().checkpoint(id.key()));
+            mark.checkpoints.push(followed.record().checkpoint(followed.key.clone()));
             out.input(LogInput::Mark(mark))?;
         }
         let from = followed.consumed.position.offset;
@@ -202,12 +210,19 @@ impl Follower {
             return Err(io::Error::other("it is compressed; `outflow scan` reads it"));
         }
         let mut mark = Mark::at(now);
-        let is_same = self.departures.get(&id.key()).map(|departed| departed.record.is_of(file)).transpose()?;
-        if let Some(departed) = self.departures.take(&id.key()) {
-            if is_same == Some(true) {
-                return Ok(Some(Recognised { resume: Some(departed.record), mark, taken: Some(id.key()) }));
+        let (here, mut same) = (self.departures.at(*id), None);
+        for key in &here {
+            let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
+            let farthest = same.as_ref().map(|(_, offset)| *offset);
+            if farthest.is_none_or(|farthest| record.position.offset > farthest) && record.is_of(file)? {
+                same = Some((key.clone(), record.position.offset));
             }
+        }
+        let resume = same.and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
+        for key in &here {
             // Another file has its place, or it was truncated while nobody looked. Read to its end, it may go.
+            let Some(departed) = self.departures.take(key) else { continue };
+            mark.forgotten.push(key.clone());
             if !departed.record.ended {
                 let same_name = found.path.to_string_lossy() == departed.record.path;
                 let reason = if same_name { GapReason::Truncated } else { GapReason::Gone };
@@ -215,17 +230,25 @@ impl Follower {
                 mark.checkpoints.push(self.departures.add(*id, departed, now, self.settings.rotate_wait_ns));
             }
         }
-        if let Some((key, departed)) = self.departures.take_like(file, metadata.len())? {
-            mark.forgotten.push(key.clone());
-            return Ok(Some(Recognised { resume: Some(departed.record), mark, taken: Some(key) }));
+        if let Some((record, key)) = resume {
+            return Ok(Some(Recognised { resume: Some(record), mark, taken: Some(key.clone()), key }));
         }
-        let judged = match is_same {
-            Some(_) => Judged::New,
-            None => self.copies.judge(*id, file, metadata.len(), &self.files)?,
-        };
+        let key = id.key(now);
+        if let Some((taken, departed)) = self.departures.take_like(file, metadata.len())? {
+            mark.forgotten.push(taken.clone());
+            return Ok(Some(Recognised { resume: Some(departed.record), mark, taken: Some(taken), key }));
+        }
+        let judged =
+            if here.is_empty() { self.copies.judge(*id, file, metadata.len(), &self.files)? } else { Judged::New };
         Ok(match judged {
-            Judged::New => Some(Recognised { resume: None, mark, taken: None }),
-            Judged::GoesOn(record) => Some(Recognised { resume: Some(record), mark, taken: None }),
+            Judged::New => Some(Recognised { resume: None, mark, taken: None, key }),
+            // Its own life, so its own name.
+            Judged::GoesOn(record) => {
+                let mut record = record;
+                record.path = found.path.to_string_lossy().into_owned();
+                record.service = service_of(&found.path);
+                Some(Recognised { resume: Some(record), mark, taken: None, key })
+            }
             Judged::Waits => None,
         })
     }
@@ -234,27 +257,21 @@ impl Follower {
         let mut more = false;
         let ids: Vec<FileId> = self.files.keys().copied().collect();
         for id in ids {
-            for turn in 0..READS_PER_TURN {
-                let Some(file) = self.files.get_mut(&id) else { break };
-                let before = file.consumed.position.offset + file.held_bytes();
-                let mut blocks = Vec::new();
-                let state = file.read(&mut self.buffer, now, &mut blocks);
-                let count = (file.consumed.position.offset + file.held_bytes()).saturating_sub(before);
-                self.stats.read_bytes.fetch_add(count, Relaxed);
-                send(blocks, out)?;
-                match state {
-                    Ok(State::More) => more |= turn + 1 == READS_PER_TURN,
-                    Ok(State::AtEnd) => break,
-                    Ok(State::Truncated) => {
-                        self.truncated(id, now, out)?;
-                        more = true;
-                        break;
-                    }
-                    Err(error) => {
-                        self.unreadable(id, &error, out);
-                        break;
-                    }
+            let Some(file) = self.files.get_mut(&id) else { continue };
+            let before = file.consumed.position.offset + file.held_bytes();
+            let mut blocks = Vec::new();
+            let state = file.read(&mut self.buffer, now, &mut blocks);
+            let count = (file.consumed.position.offset + file.held_bytes()).saturating_sub(before);
+            self.stats.read_bytes.fetch_add(count, Relaxed);
+            send(blocks, out)?;
+            match state {
+                Ok(State::More) => more = true,
+                Ok(State::AtEnd) => {}
+                Ok(State::Truncated) => {
+                    self.truncated(id, now, out)?;
+                    more = true;
                 }
+                Err(error) => self.unreadable(id, &error, out),
             }
         }
         Ok(more)
@@ -266,12 +283,14 @@ impl Follower {
         let record = file.record();
         let mut rest = Vec::new();
         file.finish(now, &mut rest);
+        // They are told late if at all, and must not take the checkpoint of the file's next life back.
+        rest.iter_mut().for_each(|block| block.checkpoint = None);
         if let Err(error) = file.restart(now) {
             self.unreadable(id, &error, out);
             return Ok(());
         }
         let mut mark = Mark { file: Arc::clone(&file.shown), ..Mark::at(now) };
-        let restarted = file.record().checkpoint(id.key());
+        let restarted = file.record().checkpoint(file.key.clone());
         let departed = Departed { record, reason: GapReason::Truncated, given_up_at: None, rest };
         mark.checkpoints.push(self.departures.add(id, departed, now, self.settings.rotate_wait_ns));
         mark.checkpoints.push(restarted);
@@ -302,9 +321,9 @@ impl Follower {
                 let mut mark = Mark { file: Arc::clone(&file.shown), ..Mark::at(now) };
                 if file.gone.is_some() {
                     released.push(*id);
-                    mark.forgotten.push(id.key());
+                    mark.forgotten.push(file.key.clone());
                 } else {
-                    mark.checkpoints.push(file.record().checkpoint(id.key()));
+                    mark.checkpoints.push(file.record().checkpoint(file.key.clone()));
                 }
                 out.input(LogInput::Mark(mark))?;
             }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{LogGroup, TailError, record::FileId};
 
@@ -43,7 +43,9 @@ impl Patterns {
         }
         let mut exclude = GlobSetBuilder::new();
         for pattern in &group.exclude {
-            exclude.add(Glob::new(pattern).map_err(|error| bad(pattern, error.to_string()))?);
+            // `*` stays within a folder here as there.
+            let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+            exclude.add(glob.map_err(|error| bad(pattern, error.to_string()))?);
         }
         let exclude = exclude.build().map_err(|error| bad(&group.exclude.join(", "), error.to_string()))?;
         Ok(Self { globs: group.globs.clone(), exclude, service: group.service.clone() })

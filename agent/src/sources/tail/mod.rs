@@ -24,12 +24,14 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
     time::Duration,
 };
+
+use crossbeam_channel::TryRecvError;
 
 use self::{follow::Follower, wake::Wake};
 use super::{
@@ -40,6 +42,9 @@ use crate::{clock, units::Timestamp};
 
 /// Prefix of the keys of all checkpoints of the tail.
 pub const CHECKPOINTS: &str = "tail/";
+
+/// Files whose lag is told one by one.
+pub const LAGGING_MAX: usize = 100;
 
 /// What to follow, and how.
 #[derive(Clone, Debug)]
@@ -175,6 +180,8 @@ pub struct TailStats {
     pub read_bytes: AtomicU64,
     /// Bytes that are there and were not handed on at the last look.
     pub lag_bytes: AtomicU64,
+    /// The files among them that lag most, at most [`LAGGING_MAX`], with their bytes.
+    pub lagging: Mutex<Vec<(String, u64)>>,
     /// Truncations noticed.
     pub truncations: AtomicU64,
     /// Gaps told.
@@ -242,6 +249,11 @@ impl Tail {
         let mut follower = Follower::new(settings, remembered, Arc::clone(&stats))?;
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let seen = Arc::clone(&stats);
+        let ending = stopped.clone();
+        let mut deliver = move |input| {
+            // A step may have much to read: the end comes in the middle of it.
+            !matches!(ending.try_recv(), Err(TryRecvError::Disconnected)) && deliver(input)
+        };
         let follow = move || {
             let mut wake = Wake::new(stopped, &mut notice);
             loop {

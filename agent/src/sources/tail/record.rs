@@ -35,9 +35,15 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    /// Key of its checkpoint.
-    pub(super) fn key(self) -> String {
-        format!("{LIVE}{:x}:{}", self.dev, self.ino)
+    /// With what the keys of its checkpoints begin.
+    pub(super) fn place(self) -> String {
+        format!("{LIVE}{:x}:{}:", self.dev, self.ino)
+    }
+
+    /// Key of the checkpoint of a file that is found there at `now`. The next file with the same inode has another one, so that
+    /// neither's can undo the other's, in whatever order they are stored.
+    pub(super) fn key(self, now: Timestamp) -> String {
+        format!("{}{:x}", self.place(), now.0)
     }
 }
 

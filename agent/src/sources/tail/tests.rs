@@ -304,6 +304,48 @@ fn the_end_of_a_line_that_was_seen_before_a_truncation_is_told() {
     world.commit();
     assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["new\n", "one\n", "two and more"]);
     assert_eq!(world.stored.gaps[0].1.known_bytes, 0);
+    // What was told late did not take the checkpoint of the new life back.
+    world.kill(usize::MAX);
+    world.step(1);
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.lines.get("new\n"), Some(&1));
+    assert_eq!(world.stored.gaps.len(), 1);
+}
+
+/// Of a first line without its end nothing was consumed yet.
+#[test]
+fn a_log_that_is_truncated_in_its_first_line_is_read_from_its_start() {
+    let mut world = World::new();
+    world.append("abc");
+    world.step(1);
+    fs::write(world.log(), "xyz and more\n").unwrap();
+    world.step(1);
+    world.step(40);
+    world.commit();
+    assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["abc", "xyz and more\n"]);
+}
+
+/// A file that cannot be opened for long is there all the same, and goes on where it was.
+#[test]
+fn a_file_that_cannot_be_opened_is_not_gone() {
+    let mut world = World::new();
+    world.append("one\n");
+    world.step(1);
+    world.kill(usize::MAX);
+    // Root may open any file; too many of them are as good a reason.
+    world.settings.max_files = 0;
+    world.step(1);
+    world.step(40);
+    world.step(40);
+    world.commit();
+    world.kill(usize::MAX);
+    world.settings.max_files = 10;
+    world.append("two\n");
+    world.step(1);
+    world.commit();
+    assert_eq!(world.stored.lines, BTreeMap::from([("one\n".to_owned(), 1), ("two\n".to_owned(), 1)]));
+    assert_eq!(world.stored.gaps, []);
 }
 
 /// Truncated and written past the old position between two looks: others go on in the middle of a line, and never know.
@@ -382,6 +424,8 @@ fn two_logs_that_start_alike_are_both_read() {
     world.commit();
     assert_eq!(world.stored.lines.get("ours\n"), Some(&1));
     assert_eq!(world.stored.lines.get("its own\n"), Some(&1));
+    let block = world.stored.blocks.iter().find(|block| block.bytes.starts_with(b"its own")).unwrap();
+    assert!(block.file.path.ends_with("app.log.other"), "{}", block.file.path);
 }
 
 /// The same size as before, to the byte.

@@ -18,6 +18,8 @@ const REST_MIN: Duration = Duration::from_millis(5);
 pub(super) struct Wake {
     stopped: Receiver<()>,
     events: Receiver<()>,
+    /// Without a watcher there still is somebody who could send: a channel that is closed would always be ready.
+    _sender: Sender<()>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
 }
@@ -27,14 +29,15 @@ impl Wake {
     pub(super) fn new(stopped: Receiver<()>, notice: &mut dyn FnMut(TailNotice)) -> Self {
         // One is as good as many.
         let (sender, events) = bounded(1);
-        let watcher = match notify::recommended_watcher(move |event| pass_on(&sender, &event)) {
+        let send = sender.clone();
+        let watcher = match notify::recommended_watcher(move |event| pass_on(&send, &event)) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 notice(TailNotice::NoWakeUp { why: error.to_string() });
                 None
             }
         };
-        Self { stopped, events, watcher, watched: BTreeSet::new() }
+        Self { stopped, events, _sender: sender, watcher, watched: BTreeSet::new() }
     }
 
     /// Watches these folders, and no others. True when one was not watched before.

@@ -204,8 +204,11 @@ impl Tap {
         Ok(self.counters.read()?)
     }
 
-    /// Whether there still is somebody who holds the probes.
+    /// Whether there still is somebody who holds the probes, and somebody who reads what they see.
     pub fn is_attached(&self) -> bool {
+        if self.reader.is_finished() {
+            return false;
+        }
         match &self.attached {
             Attached::Here(attached) => attached.is_running(),
             Attached::Apart(connection) => connection.is_alive(),
