@@ -167,12 +167,11 @@ impl Worker {
                 let mut known: HashMap<String, usize> = HashMap::new();
                 scanner.inspect_log(&block, &mut |hit| {
                     let seen = maker.occurrence(&hit, block.at, None);
-                    match known.get(&seen.finding_id).and_then(|index| findings.get_mut(*index)) {
-                        Some(finding) => finding.absorb(seen, true),
-                        None => {
-                            known.insert(seen.finding_id.clone(), findings.len());
-                            findings.push(seen);
-                        }
+                    if let Some(finding) = known.get(&seen.finding_id).and_then(|index| findings.get_mut(*index)) {
+                        finding.absorb(seen, true);
+                    } else {
+                        known.insert(seen.finding_id.clone(), findings.len());
+                        findings.push(seen);
                     }
                 });
                 self.refused.fetch_add(scanner.failed_blocks() - refused, Relaxed);

@@ -284,7 +284,9 @@ impl Follower {
         let mut rest = Vec::new();
         file.finish(now, &mut rest);
         // They are told late if at all, and must not take the checkpoint of the file's next life back.
-        rest.iter_mut().for_each(|block| block.checkpoint = None);
+        for block in &mut rest {
+            block.checkpoint = None;
+        }
         if let Err(error) = file.restart(now) {
             self.unreadable(id, &error, out);
             return Ok(());
