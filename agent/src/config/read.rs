@@ -253,7 +253,7 @@ mod tests {
             "2:1 logs.scan_intervall: unknown key; did you mean `scan_interval`?",
             "3:14 logs.line_bytes: found integer `5`, expected a size",
             "6:16 logs.files[0].globs[1]: \"b\" is relative",
-            "6:21 logs.files[0].globs[2]: \"/c[\" is no glob",
+            "6:21 logs.files[0].globs[2]: \"/c[\" is no pattern",
             "7:11 logs.files[0].service: found boolean `true`, expected a name",
             "9:9 tap.pids[0]: found integer `-1`, expected a whole number from 0",
         ];

@@ -176,8 +176,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.add(Metric::Findings, &["high", "pii"], 2);
         metrics.add(Metric::Findings, &["high", "pii"], 1);
-        metrics.set(Metric::LogLag, &[], 7);
-        metrics.set(Metric::LogLag, &[], 5);
+        metrics.set(Metric::LogLag, &["/a.log"], 7);
+        metrics.set(Metric::LogLag, &["/a.log"], 5);
         metrics.set(Metric::TapBytes, &[], 100);
         metrics.set(Metric::TapBytes, &[], 90);
         metrics.set(Metric::BudgetSpend, &["a\"b\\c\nd"], 12_340_000_000);
@@ -186,7 +186,7 @@ mod tests {
             "# TYPE outflow_findings counter",
             "outflow_findings_total{severity=\"high\",category=\"pii\"} 3",
             "# UNIT outflow_log_lag_bytes bytes",
-            "outflow_log_lag_bytes 5",
+            "outflow_log_lag_bytes{file=\"/a.log\"} 5",
             "outflow_tap_bytes_total 100",
             "outflow_budget_spend_usd{service=\"a\\\"b\\\\c\\nd\"} 12.34",
             "outflow_config_reloads_total{result=\"failed\"} 0",
