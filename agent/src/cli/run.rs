@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{agent::Agent, attach::Attachers};
@@ -31,6 +31,9 @@ mod figures;
 const TICK: Duration = Duration::from_secs(1);
 /// How often, until everything is up.
 const STARTING_TICK: Duration = Duration::from_millis(20);
+
+/// What is said when somebody does not want to wait.
+const AT_ONCE: &str = "ended at once by a second signal; logs are read again from where they were stored";
 
 /// Follows logs and taps calls as a config file says, and keeps what it finds
 #[derive(Debug, clap::Args)]
@@ -104,8 +107,8 @@ async fn serve(args: &Args, config: Config, folder: &Path, attachers: Attachers)
     let drained = tokio::task::spawn_blocking(move || agent.finish());
     let drained = tokio::select! {
         drained = drained => drained.context("draining panicked; this is a bug in outflow")?,
-        _ = signals.terminate.recv() => bail!("ended at once by a second signal; logs are read again from where they were stored"),
-        _ = signals.interrupt.recv() => bail!("ended at once by a second signal; logs are read again from where they were stored"),
+        _ = signals.terminate.recv() => Err(anyhow!("{AT_ONCE}")),
+        _ = signals.interrupt.recv() => Err(anyhow!("{AT_ONCE}")),
     };
     match (failed, drained) {
         (Some(error), _) | (None, Err(error)) => {
