@@ -1,5 +1,7 @@
 //! SIGTERM: the agent ends in bounded time whatever goes on, and the next one goes on exactly where it stopped.
 
+use rustix::process::{Signal, kill_process};
+
 use super::{full, log::Log, oracle, place::Place};
 
 /// Lines that are written while an agent ends, at most: they must find room afterwards.
@@ -51,6 +53,22 @@ fn it_ends_while_its_disk_is_full_and_the_log_goes_on_growing() {
     assert!(said.iter().any(|line| line.contains("read again by the next run")), "{said:?}");
     let stored = oracle::check_so_far(&place, &log.written);
     assert!(stored >= acknowledged && stored < log.written.len(), "{acknowledged} {stored}");
+    disk.free();
+    goes_on(&place, &log);
+}
+
+/// Whoever does not want to wait for a full disk asks twice.
+#[test]
+fn it_ends_at_once_when_it_is_asked_twice() {
+    let Some(disk) = full::disk() else { return };
+    let place = Place::on(disk.path());
+    let mut log = Log::new(&place.logs());
+    let mut agent = place.start().ready();
+    full::fill(&place, &mut agent, &mut log);
+    let pid = agent.pid();
+    let (status, said) = agent.terminate_while(|| kill_process(pid, Signal::TERM).unwrap());
+    assert_eq!(status.code(), Some(3), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("ended at once by a second signal")), "{said:?}");
     disk.free();
     goes_on(&place, &log);
 }
