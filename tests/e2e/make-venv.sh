@@ -3,7 +3,8 @@
 #
 #   tests/e2e/make-venv.sh [DIR]      default: <workspace>/target/venv; PYTHON names the interpreter, default python3
 #
-# Enters: requirements.txt, pinned by version and hash. Leaves: DIR/bin/python with the vendors' clients. Idempotent: the
+# Enters: requirements.txt, pinned by version and hash. Leaves: DIR/bin/python with the vendors' clients, and a broker and a
+# collector beside it. Idempotent: the
 # stamp inside DIR names the requirements and the interpreter and is written last, so
 # that a broken download is not taken for a finished one. Prints the interpreter's path.
 set -eu
