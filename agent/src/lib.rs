@@ -17,6 +17,8 @@ pub mod findings; // 5  hits become facts that may leave the host: Finding
 
 pub mod store; // 6  what was found becomes durable: rows, and an outbox for the sinks
 
+pub mod sinks; // 7  findings leave the host
+
 // Beside the river.
 pub mod cli;
 pub mod clock;

@@ -1,0 +1,1 @@
+//! Findings as OCSF 1.8.0 events.

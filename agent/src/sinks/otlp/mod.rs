@@ -1,0 +1,1 @@
+//! Findings and metrics to an OpenTelemetry collector.
