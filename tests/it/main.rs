@@ -7,6 +7,8 @@ mod config;
 mod conformance;
 mod disk;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod recorded_facts;
 mod run;
 mod scan;

@@ -25,8 +25,16 @@ pub(super) const CONNECT_TIME: Duration = Duration::from_secs(5);
 pub(super) const REQUEST_BYTES_MAX: usize = 3_500_000;
 
 /// Header fields that belong to the transport.
-const OURS: [&str; 8] =
-    ["connection", "content-encoding", "content-length", "content-type", "host", "te", "transfer-encoding", "user-agent"];
+const OURS: [&str; 8] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "transfer-encoding",
+    "user-agent",
+];
 
 /// A collector, and how to reach it.
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use reqwest::{
 use super::{
     Compression, OtlpSettings,
     collector::{AGENT, CONNECT_TIME},
-    outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, of_http},
+    outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, of_failure, of_http},
     tls::{self, Tls},
-    words::{Words, is_transport},
+    words::Words,
 };
 use crate::{clock, sinks::ConnectError};
 
@@ -68,7 +68,7 @@ impl Http {
         }
         let answer = match sending.send().await {
             Ok(answer) => answer,
-            Err(error) => return failed(error, words),
+            Err(error) => return of_failure(&error.without_url(), words),
         };
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = match whole(answer).await {
@@ -79,7 +79,7 @@ impl Http {
                     words.endpoint()
                 ));
             }
-            Err(error) => return failed(error, words),
+            Err(error) => return of_failure(&error.without_url(), words),
         };
         let answer = HttpAnswer {
             status,
@@ -93,16 +93,6 @@ impl Http {
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn failed(error: reqwest::Error, words: &Words) -> Outcome {
-    // The address stands before it already.
-    let error = error.without_url();
-    if error.is_connect() || is_transport(&error) {
-        Outcome::Broken(words.unreachable(&error))
-    } else {
-        Outcome::not_now(words.foreign("OTLP/HTTP", &error))
-    }
 }
 
 /// The whole body; `None` when it is longer than an answer can be.

@@ -185,7 +185,9 @@ fn observe(meter: &Meter, metric: Metric, metrics: &Metrics) {
     match (about.kind, about.unit) {
         (Kind::Counter, _) => {
             let builder = meter.u64_observable_counter(name).with_unit(unit).with_description(about.help);
-            builder.with_callback(move |sink| points().for_each(|(labels, value)| sink.observe(value, &labels))).build();
+            builder
+                .with_callback(move |sink| points().for_each(|(labels, value)| sink.observe(value, &labels)))
+                .build();
         }
         (Kind::Gauge, Unit::Usd) => {
             let builder = meter.f64_observable_gauge(name).with_unit(unit).with_description(about.help);
@@ -197,7 +199,9 @@ fn observe(meter: &Meter, metric: Metric, metrics: &Metrics) {
         }
         (Kind::Gauge, _) => {
             let builder = meter.u64_observable_gauge(name).with_unit(unit).with_description(about.help);
-            builder.with_callback(move |sink| points().for_each(|(labels, value)| sink.observe(value, &labels))).build();
+            builder
+                .with_callback(move |sink| points().for_each(|(labels, value)| sink.observe(value, &labels)))
+                .build();
         }
     }
 }

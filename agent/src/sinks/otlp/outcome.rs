@@ -15,6 +15,9 @@ use crate::units::Timestamp;
 /// Longest answer that is read, bytes: it holds a count and a sentence. No power of two, so that a refusal of ours is told from one of theirs.
 pub(super) const ANSWER_BYTES_MAX: usize = 65_521;
 
+const GRPC: &str = "OTLP/gRPC";
+const HTTP: &str = "OTLP/HTTP";
+
 /// Nobody can silence us for longer.
 pub(super) const AFTER_MAX: Duration = Duration::from_secs(600);
 
@@ -68,20 +71,20 @@ pub(super) fn of_answer(answer: ExportLogsServiceResponse, words: &Words) -> Out
 pub(super) fn of_status(status: &Status, compressed: bool, words: &Words) -> Outcome {
     // A status that the collector did not send has an error behind it.
     if let Some(error) = std::error::Error::source(status) {
-        return if words::is_transport(error) {
-            Outcome::Broken(words.unreachable(error))
-        } else {
-            Outcome::not_now(words.foreign("OTLP/gRPC", error))
+        return match (words::is_transport(error), words::is_later(error)) {
+            (true, false) => Outcome::Broken(words.unreachable(error)),
+            (true, true) => Outcome::Broken(words.lost(error)),
+            (false, _) => Outcome::not_now(words.foreign(GRPC, &words::innermost(error))),
         };
     }
     let (endpoint, because) = (words.endpoint(), words.because(status.message()));
-    let later = |what: &str| Outcome::NotNow {
-        reason: format!("{endpoint} {what}{because}"),
-        after: retry_info(status),
-    };
+    let later =
+        |what: &str| Outcome::NotNow { reason: format!("{endpoint} {what}{because}"), after: retry_info(status) };
     match status.code() {
         Code::Unimplemented if compressed => Outcome::Compressed,
-        Code::Unimplemented => later("takes no logs over gRPC: check `endpoint` and `protocol`, and that its logs pipeline is on"),
+        Code::Unimplemented => {
+            later("takes no logs over gRPC: check `endpoint` and `protocol`, and that its logs pipeline is on")
+        }
         Code::InvalidArgument => Outcome::Invalid(words.quoted(status.message())),
         // What a receiver's limit on messages makes of a large one: grpc-go RESOURCE_EXHAUSTED, tonic OUT_OF_RANGE. Sent again as
         // it is it would never pass.
@@ -94,8 +97,14 @@ pub(super) fn of_status(status: &Status, compressed: bool, words: &Words) -> Out
             }
             Outcome::TooLarge(words.quoted(status.message()))
         }
-        Code::Unauthenticated => later("does not know us (UNAUTHENTICATED): check `headers`, and the certificate if it wants one"),
+        Code::Unauthenticated => {
+            later("does not know us (UNAUTHENTICATED): check `headers`, and the certificate if it wants one")
+        }
         Code::PermissionDenied => later("refuses us (PERMISSION_DENIED): check what the token in `headers` may do"),
+        // tonic's words for what is no gRPC at all, such as a web page.
+        Code::Internal if status.message().starts_with("protocol error: ") => {
+            Outcome::not_now(words.foreign(GRPC, status.message()))
+        }
         Code::Unavailable => later("is unavailable"),
         Code::ResourceExhausted => later("has no room"),
         code => later(&format!("answers {code:?}")),
@@ -105,6 +114,17 @@ pub(super) fn of_status(status: &Status, compressed: bool, words: &Words) -> Out
 /// What the status asks us to wait (google.rpc.RetryInfo).
 fn retry_info(status: &Status) -> Option<Duration> {
     status.get_details_retry_info()?.retry_delay.map(|delay| delay.min(AFTER_MAX))
+}
+
+/// An HTTP request that was not answered.
+pub(super) fn of_failure(error: &reqwest::Error, words: &Words) -> Outcome {
+    if error.is_connect() {
+        Outcome::Broken(words.unreachable(error))
+    } else if words::is_transport(error) {
+        Outcome::Broken(words.lost(error))
+    } else {
+        Outcome::not_now(words.foreign(HTTP, &words::innermost(error)))
+    }
 }
 
 /// What matters of an HTTP answer.
@@ -128,13 +148,15 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, compressed: bool, now: Timestamp, 
     match status {
         200..=299 => match taken(answer) {
             Some(taken) => of_answer(taken, words),
-            None => Outcome::not_now(format!("{endpoint} answers {status}, but not as an OTLP/HTTP receiver: check `endpoint` and `protocol`")),
+            None => Outcome::not_now(words.foreign(HTTP, &format!("{status} with something else in it"))),
         },
         415 if compressed => Outcome::Compressed,
         413 => Outcome::TooLarge(words.quoted(&said)),
         // A web page is a proxy's or a web server's word, not that of one who has read the records.
         400 | 422 if !is_type(answer, "text/html") => Outcome::Invalid(words.quoted(&said)),
-        300..=399 => later(&format!("answers {status}, a redirect, which is not followed: put the address where it is into `endpoint`")),
+        300..=399 => later(&format!(
+            "answers {status}, a redirect, which is not followed: put the address where it is into `endpoint`"
+        )),
         401 => later("does not know us (401): check `headers`, and the certificate if it wants one"),
         403 => later("refuses us (403): check what the token in `headers` may do"),
         404 => later("has nothing at this path (404): check `endpoint`, and that its logs pipeline is on"),

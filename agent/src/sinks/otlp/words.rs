@@ -31,8 +31,12 @@ impl fmt::Debug for Words {
 impl Words {
     pub(super) fn new(settings: &OtlpSettings) -> Self {
         // `Bearer …`: the word before the token is no secret, the token alone is one.
-        let values = settings.headers.iter().flat_map(|(_, value)| std::iter::once(value.as_str()).chain(value.split_whitespace()));
-        let mut secrets: Vec<String> = values.filter(|value| value.len() >= SECRET_BYTES_MIN).map(str::to_owned).collect();
+        let values = settings
+            .headers
+            .iter()
+            .flat_map(|(_, value)| std::iter::once(value.as_str()).chain(value.split_whitespace()));
+        let mut secrets: Vec<String> =
+            values.filter(|value| value.len() >= SECRET_BYTES_MIN).map(str::to_owned).collect();
         // The longest first, for it may hold a shorter one.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self { endpoint: settings.endpoint.clone(), secrets }
@@ -55,23 +59,29 @@ impl Words {
         if text.is_empty() { text } else { format!(": {text}") }
     }
 
-    /// The connection was not made, or was lost.
+    /// No connection was made.
     pub(super) fn unreachable(&self, error: &(dyn Error + 'static)) -> String {
         format!("cannot reach {}{}", self.endpoint, self.because(&innermost(error)))
     }
 
-    /// Somebody is there, who speaks something else.
-    pub(super) fn foreign(&self, tongue: &str, error: &(dyn Error + 'static)) -> String {
+    /// The connection is gone.
+    pub(super) fn lost(&self, error: &(dyn Error + 'static)) -> String {
         format!(
-            "{} does not answer as an {tongue} receiver: check `endpoint` and `protocol`{}",
+            "{} hung up{}; if it always does, check `endpoint`, `protocol` and the certificates",
             self.endpoint,
             self.because(&innermost(error))
         )
     }
+
+    /// Somebody is there, who speaks something else.
+    pub(super) fn foreign(&self, tongue: &str, why: &str) -> String {
+        let because = self.because(why);
+        format!("{} does not answer as an {tongue} receiver: check `endpoint` and `protocol`{because}", self.endpoint)
+    }
 }
 
 /// The error at the bottom says what happened; those above say where in the library.
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let last = chain(error).last().map(ToString::to_string).unwrap_or_default();
     // `(os error 111)` says nothing that the words before it do not.
     last.split(" (os error").next().unwrap_or_default().to_owned()
@@ -87,4 +97,9 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
 /// Whether the network, the system or TLS is behind it.
 pub(super) fn is_transport(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| error.is::<io::Error>())
+}
+
+/// Whether it befell a connection that was there.
+pub(super) fn is_later(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| error.is::<hyper::Error>())
 }
