@@ -131,7 +131,7 @@ fn what_is_too_large_is_sent_in_pieces() {
 }
 
 /// One who must wait: nothing is lost, nothing refused, and the reason says what to do.
-fn check_waits(protocol: Protocol, wire: Wire, behaviour: Behaviour, says: &str, after: Option<Duration>) {
+fn check_waits(protocol: Protocol, wire: Wire, behaviour: &Behaviour, says: &str, after: Option<Duration>) {
     let collector = FakeCollector::start(wire).unwrap();
     let mut client = Client::to(&collector, protocol);
     let sent = batch(1..=10);
@@ -169,7 +169,7 @@ fn a_grpc_collector_can_make_us_wait() {
         (http(404, &[("content-type", "text/html")], b"<html>"), "check `endpoint` and `protocol`", None),
         (http(200, &[("content-type", "text/html")], b"<html>hello</html>"), "check `endpoint` and `protocol`", None),
     ] {
-        check_waits(Protocol::Grpc, Wire::Grpc, behaviour, says, after_s.map(Duration::from_secs));
+        check_waits(Protocol::Grpc, Wire::Grpc, &behaviour, says, after_s.map(Duration::from_secs));
     }
 }
 
@@ -190,7 +190,7 @@ fn an_http_collector_can_make_us_wait() {
         (http(200, &[PROTOBUF], &long), "more than an answer holds", None),
         (http(415, &[], b""), "answers 415", None),
     ] {
-        check_waits(Protocol::Http, Wire::Http, behaviour, says, after_s.map(Duration::from_secs));
+        check_waits(Protocol::Http, Wire::Http, &behaviour, says, after_s.map(Duration::from_secs));
     }
 }
 

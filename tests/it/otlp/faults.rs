@@ -4,12 +4,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpListener,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use outflow::sinks::{
-    Answer, Record,
-    otlp::{OtlpSettings, Protocol},
+use outflow::{
+    clock,
+    sinks::{
+        Answer, Record,
+        otlp::{OtlpSettings, Protocol},
+    },
 };
 use testbed::fake_collector::{Behaviour, FakeCollector, Wire};
 
@@ -91,8 +94,8 @@ fn the_wrong_protocol_is_said() {
 }
 
 /// As the agent's own pump: a batch is handed over until it is taken. Leaves the refused.
-fn pump(client: &mut Client, batches: &[Arc<[Record]>]) -> Vec<String> {
-    let (mut refused, begin) = (Vec::new(), Instant::now());
+pub(super) fn pump(client: &mut Client, batches: &[Arc<[Record]>]) -> Vec<String> {
+    let (mut refused, begin) = (Vec::new(), clock::instant());
     for batch in batches {
         loop {
             assert!(begin.elapsed() < LIMIT, "still not taken");

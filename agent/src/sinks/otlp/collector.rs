@@ -48,7 +48,7 @@ pub(super) struct Collector {
 
 #[derive(Debug)]
 enum Transport {
-    Grpc(Grpc),
+    Grpc(Box<Grpc>),
     Http(Http),
 }
 
@@ -57,7 +57,7 @@ impl Collector {
     pub(super) fn new(settings: &OtlpSettings, host: Host) -> Result<Self, ConnectError> {
         let headers = checked(settings)?;
         let transport = match settings.protocol {
-            Protocol::Grpc => Transport::Grpc(Grpc::new(settings, headers)?),
+            Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(settings, headers)?)),
             Protocol::Http => Transport::Http(Http::new(settings, headers)?),
         };
         Ok(Self {

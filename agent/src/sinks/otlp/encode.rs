@@ -12,7 +12,8 @@ use serde_json::Value as Json;
 
 use super::names;
 use crate::{
-    findings::{Destination, FINDING_EVENT, Finding, HalfName, Location, Process},
+    exchange::CostSource,
+    findings::{Destination, Excerpt, FINDING_EVENT, Finding, HalfName, Location, Process},
     sinks::{Host, Record},
     units::{Severity, Timestamp},
 };
@@ -114,7 +115,7 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
     fields.text(names::REMEDY, &finding.remedy);
     fields.some(names::FINGERPRINT, fingerprint.as_ref().map(|print| print.value.as_str()));
     fields.some(names::FINGERPRINT_KEY, fingerprint.as_ref().map(|print| print.key_id.as_str()));
-    fields.some(names::EXCERPT, excerpt.as_ref().map(|excerpt| excerpt.as_str()));
+    fields.some(names::EXCERPT, excerpt.as_ref().map(Excerpt::as_str));
     if let Some(location) = location {
         fields.location(location);
     }
@@ -125,7 +126,7 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
     if let Some(cost) = finding.cost_nano_usd {
         fields.count(names::COST, cost.0);
     }
-    fields.some(names::COST_SOURCE, finding.cost_source.map(|source| source.as_str()));
+    fields.some(names::COST_SOURCE, finding.cost_source.map(CostSource::as_str));
     if let Some(destination) = destination {
         fields.destination(destination);
     }

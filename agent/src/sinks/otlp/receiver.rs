@@ -2,7 +2,7 @@
 //! so a batch that it did not take whole is sent again in halves, down to the single record that is at fault: what was taken is taken twice then,
 //! byte for byte the same. A batch of n records makes 2n - 1 requests at most. Nothing is kept between two batches.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     OtlpSettings,
@@ -57,9 +57,8 @@ impl Receiver for OtlpReceiver {
 /// Sends a batch, and what is left of it in halves, until it is known of each record whether the collector has it.
 async fn deliver(collector: &Collector, batch: &[Record]) -> Answer {
     let mut refused = Vec::new();
-    let mut left: Vec<Range<usize>> = vec![0..batch.len()];
-    while let Some(range) = left.pop() {
-        let records = batch.get(range.clone()).unwrap_or_default();
+    let mut left = vec![batch];
+    while let Some(records) = left.pop() {
         let (reason, detail) = match collector.export(records).await {
             Outcome::Taken => continue,
             Outcome::Rejected { count, detail } => {
@@ -82,9 +81,8 @@ async fn deliver(collector: &Collector, batch: &[Record]) -> Answer {
             [] => {}
             [record] => refused.push(refuse(record, reason, &detail)),
             _ => {
-                let middle = range.start + records.len() / 2;
-                left.push(middle..range.end);
-                left.push(range.start..middle);
+                let (first, second) = records.split_at(records.len() / 2);
+                left.extend([second, first]);
             }
         }
     }

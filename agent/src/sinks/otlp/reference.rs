@@ -20,8 +20,8 @@ This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write i
 - **The same record is the same bytes** whenever it is sent, by the same version of the agent. Drop duplicates by
   `outflow.finding.record_id`.
 - **Nothing is dropped silently.** What the collector will never take becomes a dead letter with its reason; everything else waits.
-- **No matched text.** The body is a fixed sentence; the masked excerpt is an attribute. Values of `headers` stand in no message of the
-  agent, also when the collector quotes them.
+- **No matched text.** The body is the finding's title: words of the rule, and names that may be shown. The masked excerpt is an
+  attribute. Values of `headers` stand in no message of the agent, also when the collector quotes them.
 - **Metrics are best effort.** They go through the SDK. A point that is lost is made good by the next one: all totals count from the start
   of the agent.
 

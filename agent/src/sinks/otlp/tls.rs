@@ -88,24 +88,20 @@ fn config(
     own_pem: Option<&(Vec<u8>, Vec<u8>)>,
 ) -> Result<ClientConfig, ConnectError> {
     let mut roots = RootCertStore::empty();
-    match ca_pem {
-        Some(pem) => {
-            let path = settings.ca_file.as_deref();
-            for certificate in certificates(pem, path)? {
-                roots.add(certificate).map_err(|error| {
-                    ConnectError(format!("`ca_file` holds a certificate that is of no use: {error}"))
-                })?;
-            }
+    if let Some(pem) = ca_pem {
+        for certificate in certificates(pem, settings.ca_file.as_deref())? {
+            roots
+                .add(certificate)
+                .map_err(|error| ConnectError(format!("`ca_file` holds a certificate that is of no use: {error}")))?;
         }
-        None => {
-            // Single certificates of a system that do not parse are common, and no reason to do without the others.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(ConnectError(format!(
-                    "this system trusts nobody, so {} cannot be checked: install ca-certificates, or give `ca_file`",
-                    settings.endpoint
-                )));
-            }
+    } else {
+        // Single certificates of a system that do not parse are common, and no reason to do without the others.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(ConnectError(format!(
+                "this system trusts nobody, so {} cannot be checked: install ca-certificates, or give `ca_file`",
+                settings.endpoint
+            )));
         }
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -96,10 +96,10 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
 
 /// Whether the network, the system or TLS is behind it.
 pub(super) fn is_transport(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|error| error.is::<io::Error>())
+    chain(error).any(<dyn Error>::is::<io::Error>)
 }
 
 /// Whether it befell a connection that was there.
 pub(super) fn is_later(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(|error| error.is::<hyper::Error>())
+    chain(error).any(<dyn Error>::is::<hyper::Error>)
 }

@@ -68,11 +68,8 @@ pub(super) fn taken(wire: Wire, rejected: usize, message: &str) -> Answer {
     let mut framed = vec![0];
     framed.extend(u32::try_from(answer.len()).unwrap_or(u32::MAX).to_be_bytes());
     framed.extend(answer);
-    let trailers = HeaderMap::from_iter(
-        [("grpc-status".parse(), HeaderValue::from_static("0"))]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.ok()?, value))),
-    );
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let body = full(framed).with_trailers(async move { Some(Ok(trailers)) }).boxed_unsync();
     let mut answer = Response::new(body);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
