@@ -225,3 +225,53 @@ fn a_collector_that_takes_nothing_compressed_gets_it_plain() {
         }
     }
 }
+
+/// rotel 0.0.1a15 answers 400 to zstd over HTTP.
+#[test]
+fn a_collector_that_cannot_say_that_it_cannot_unpack_gets_it_plain() {
+    for (protocol, wire) in BOTH {
+        for unpacked in [(3, 400), (13, 500)] {
+            let collector = FakeCollector::start(wire).unwrap();
+            let bad: BTreeSet<String> = ids(&batch([5])).into_iter().collect();
+            collector.rules(|rules| {
+                (rules.compressed, rules.unpacked) = (false, unpacked);
+                rules.invalid = Box::new(move |id| bad.contains(id));
+            });
+            let gzip = OtlpSettings { compression: Compression::Gzip, ..settings(collector.endpoint(), protocol) };
+            let mut client = Client::new(gzip);
+            check_refused(&mut client, &batch(1..=10), &[5], "invalid", "not this one");
+            assert_eq!(collector.taken().len(), 9);
+            assert_eq!(client.send(&batch(11..=20)), Answer::Taken(Vec::new()));
+            assert_eq!(collector.asked().last().unwrap().encoding, None);
+        }
+        // One that can unpack, and finds fault with a record: compression stays.
+        let collector = FakeCollector::start(wire).unwrap();
+        let bad: BTreeSet<String> = ids(&batch([5])).into_iter().collect();
+        collector.rules(|rules| rules.invalid = Box::new(move |id| bad.contains(id)));
+        let gzip = OtlpSettings { compression: Compression::Gzip, ..settings(collector.endpoint(), protocol) };
+        let mut client = Client::new(gzip);
+        assert_eq!(client.send(&batch(11..=20)), Answer::Taken(Vec::new()));
+        check_refused(&mut client, &batch(1..=10), &[5], "invalid", "not this one");
+        assert!(collector.asked().iter().all(|asked| asked.encoding.is_some()));
+    }
+}
+
+#[test]
+fn who_refuses_everything_and_took_nothing_is_no_collector() {
+    for (protocol, wire) in BOTH {
+        let collector = FakeCollector::start(wire).unwrap();
+        collector.rules(|rules| rules.invalid = Box::new(|_| true));
+        let mut client = Client::to(&collector, protocol);
+        let Answer::NotNow { reason, .. } = client.send(&batch(1..=4)) else { panic!("nothing is given up") };
+        assert!(
+            reason.contains("refuses every record and took none yet") && reason.ends_with("not this one"),
+            "{reason}"
+        );
+        collector.rules(|rules| rules.invalid = Box::new(|_| false));
+        assert_eq!(client.send(&batch(1..=4)), Answer::Taken(Vec::new()));
+        // Now it is known to be one, and the fault is the records'.
+        collector.rules(|rules| rules.invalid = Box::new(|_| true));
+        client.connect();
+        check_refused(&mut client, &batch(1..=2), &[1, 2], "invalid", "not this one");
+    }
+}

@@ -91,8 +91,10 @@ pub struct Rules {
     pub reject: Predicate,
     /// Takes nothing of a request with one of these: INVALID_ARGUMENT, 400.
     pub invalid: Predicate,
-    /// Takes what is compressed; else UNIMPLEMENTED, 415.
+    /// Takes what is compressed; else UNIMPLEMENTED, 415, or what [`Self::unpacked`] says.
     pub compressed: bool,
+    /// What it answers to what it cannot unpack: gRPC code and HTTP status.
+    pub unpacked: (i32, u16),
     /// Longest message, uncompressed: RESOURCE_EXHAUSTED, 413.
     pub bytes_max: usize,
     /// The message of what it does not take.
@@ -107,6 +109,7 @@ impl Default for Rules {
             reject: Box::new(|_| false),
             invalid: Box::new(|_| false),
             compressed: true,
+            unpacked: (12, 415),
             bytes_max: usize::MAX,
             message: "not this one".to_owned(),
             raw: Vec::new(),
@@ -360,7 +363,8 @@ impl Server {
             let state = self.shared.lock();
             let rules = &state.rules;
             if asked.encoding.is_some() && !rules.compressed {
-                return wire::refused(self.wire, 12, 415, "is compressed");
+                let (code, status) = rules.unpacked;
+                return wire::refused(self.wire, code, status, "cannot be unpacked");
             }
             if bytes > rules.bytes_max {
                 let message = format!("grpc: received message larger than max ({bytes} vs. {})", rules.bytes_max);

@@ -1,8 +1,11 @@
 //! The one who is talked to, over either transport. Enters: records. Leaves: an [`Outcome`] within the time that one request may take. It
-//! remembers one thing: whether the collector takes what is compressed.
+//! remembers what the collector has shown of itself: whether it takes what is compressed, and whether it ever took anything.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,14 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use super::{OtlpSettings, Protocol, encode::request, grpc::Grpc, http::Http, outcome::Outcome, words::Words};
+use super::{
+    OtlpSettings, Protocol,
+    encode::request,
+    grpc::Grpc,
+    http::Http,
+    outcome::{Outcome, Packing},
+    words::Words,
+};
 use crate::sinks::{ConnectError, Host, Record};
 
 /// How we call ourselves.
@@ -41,6 +51,10 @@ const OURS: [&str; 8] = [
 pub(super) struct Collector {
     transport: Transport,
     compress: AtomicBool,
+    /// It took something that was compressed.
+    understood: AtomicBool,
+    /// It took something.
+    proven: Arc<AtomicBool>,
     host: Host,
     timeout: Duration,
     words: Words,
@@ -54,7 +68,7 @@ enum Transport {
 
 impl Collector {
     /// Reads certificates and makes a client; nobody is asked yet. Needs a tokio runtime around it.
-    pub(super) fn new(settings: &OtlpSettings, host: Host) -> Result<Self, ConnectError> {
+    pub(super) fn new(settings: &OtlpSettings, host: Host, proven: Arc<AtomicBool>) -> Result<Self, ConnectError> {
         let headers = checked(settings)?;
         let transport = match settings.protocol {
             Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(settings, headers)?)),
@@ -63,33 +77,63 @@ impl Collector {
         Ok(Self {
             transport,
             compress: AtomicBool::new(settings.compression.encoding().is_some()),
+            understood: AtomicBool::new(false),
+            proven,
             host,
             timeout: settings.timeout,
             words: Words::new(settings),
         })
     }
 
-    /// Sends these records in one request; uncompressed and at once again when the collector takes nothing that is compressed.
+    /// Sends these records in one request; uncompressed and at once again when the collector takes nothing that is compressed, or when that
+    /// may be what is wrong.
     pub(super) async fn export(&self, records: &[Record]) -> Outcome {
-        let outcome = self.ask(records).await;
-        if outcome != Outcome::Compressed {
-            return outcome;
+        let packing = match (self.compress.load(Relaxed), self.understood.load(Relaxed)) {
+            (false, _) => Packing::Plain,
+            (true, false) => Packing::Untried,
+            (true, true) => Packing::Understood,
+        };
+        let outcome = match self.ask(records, packing).await {
+            told @ (Outcome::Compressed | Outcome::Suspect) => {
+                let plain = self.ask(records, Packing::Plain).await;
+                if told == Outcome::Compressed || plain.is_read() {
+                    self.compress.store(false, Relaxed);
+                }
+                plain
+            }
+            outcome => {
+                if packing == Packing::Untried && outcome.is_read() {
+                    self.understood.store(true, Relaxed);
+                }
+                outcome
+            }
+        };
+        if outcome.is_read() {
+            self.proven.store(true, Relaxed);
         }
-        self.compress.store(false, Relaxed);
-        self.ask(records).await
+        outcome
     }
 
-    async fn ask(&self, records: &[Record]) -> Outcome {
+    /// Whether it ever took anything, over this connection or one before.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Relaxed)
+    }
+
+    /// Who it is.
+    pub(super) fn endpoint(&self) -> &str {
+        self.words.endpoint()
+    }
+
+    async fn ask(&self, records: &[Record], packing: Packing) -> Outcome {
         let request = request(records, &self.host);
         let bytes = request.encoded_len();
         if bytes > REQUEST_BYTES_MAX {
             return Outcome::TooLarge(format!("{bytes} bytes, and a request holds {REQUEST_BYTES_MAX} at most"));
         }
-        let compress = self.compress.load(Relaxed);
         let asking = async {
             match &self.transport {
-                Transport::Grpc(grpc) => grpc.export(request, compress, &self.words).await,
-                Transport::Http(http) => http.export(&request, compress, &self.words).await,
+                Transport::Grpc(grpc) => grpc.export(request, packing, &self.words).await,
+                Transport::Http(http) => http.export(&request, packing, &self.words).await,
             }
         };
         let late = || Outcome::not_now(format!("no answer from {} within {:?}", self.words.endpoint(), self.timeout));

@@ -14,7 +14,7 @@ use tonic::{
 use super::{
     Compression, OtlpSettings,
     collector::{AGENT, CONNECT_TIME},
-    outcome::{ANSWER_BYTES_MAX, Outcome, of_answer, of_status},
+    outcome::{ANSWER_BYTES_MAX, Outcome, Packing, of_answer, of_status},
     tls::Tls,
     words::{Words, chain},
 };
@@ -55,14 +55,14 @@ impl Grpc {
         Ok(Self { plain, packed, headers: MetadataMap::from_headers(headers) })
     }
 
-    pub(super) async fn export(&self, request: ExportLogsServiceRequest, compress: bool, words: &Words) -> Outcome {
-        let packed = self.packed.as_ref().filter(|_| compress);
+    pub(super) async fn export(&self, request: ExportLogsServiceRequest, packing: Packing, words: &Words) -> Outcome {
+        let packed = self.packed.as_ref().filter(|_| packing != Packing::Plain);
         let mut client = packed.unwrap_or(&self.plain).clone();
         let mut request = Request::new(request);
         *request.metadata_mut() = self.headers.clone();
         match client.export(request).await {
             Ok(answer) => of_answer(answer.into_inner(), words),
-            Err(status) => of_status(&status, packed.is_some(), words),
+            Err(status) => of_status(&status, packing, words),
         }
     }
 }

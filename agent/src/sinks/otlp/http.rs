@@ -15,7 +15,7 @@ use reqwest::{
 use super::{
     Compression, OtlpSettings,
     collector::{AGENT, CONNECT_TIME},
-    outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, of_failure, of_http},
+    outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_failure, of_http},
     tls::{self, Tls},
     words::Words,
 };
@@ -52,8 +52,8 @@ impl Http {
         Ok(Self { client, url: url(settings, "/v1/logs"), compression: settings.compression })
     }
 
-    pub(super) async fn export(&self, request: &ExportLogsServiceRequest, compress: bool, words: &Words) -> Outcome {
-        let encoding = self.compression.encoding().filter(|_| compress);
+    pub(super) async fn export(&self, request: &ExportLogsServiceRequest, packing: Packing, words: &Words) -> Outcome {
+        let encoding = self.compression.encoding().filter(|_| packing != Packing::Plain);
         let body = request.encode_to_vec();
         let body = match encoding {
             None => body,
@@ -87,7 +87,7 @@ impl Http {
             retry_after: text(&headers, &RETRY_AFTER),
             body: &body,
         };
-        of_http(answer, encoding.is_some(), clock::now(), words)
+        of_http(answer, packing, clock::now(), words)
     }
 }
 

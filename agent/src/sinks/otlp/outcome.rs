@@ -37,8 +37,10 @@ pub(super) enum Outcome {
     Invalid(String),
     /// Fewer records at a time may pass.
     TooLarge(String),
-    /// It may take the same uncompressed.
+    /// It takes nothing that is compressed.
     Compressed,
+    /// It can be that what is wrong with it is that it is compressed.
+    Suspect,
     /// Later, perhaps.
     NotNow {
         /// In words.
@@ -50,7 +52,23 @@ pub(super) enum Outcome {
     Broken(String),
 }
 
+/// How a request was packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// Not at all.
+    Plain,
+    /// Compressed, and whether the collector knows how to read that is not known.
+    Untried,
+    /// Compressed, as others before that it took.
+    Understood,
+}
+
 impl Outcome {
+    /// The collector has read the records and taken some at least, or says that it could have.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Self::Taken | Self::Rejected { .. })
+    }
+
     pub(super) fn not_now(reason: String) -> Self {
         Self::NotNow { reason, after: None }
     }
@@ -67,8 +85,8 @@ pub(super) fn of_answer(answer: ExportLogsServiceResponse, words: &Words) -> Out
     }
 }
 
-/// A gRPC call that failed. `compressed`: the request was.
-pub(super) fn of_status(status: &Status, compressed: bool, words: &Words) -> Outcome {
+/// A gRPC call that failed.
+pub(super) fn of_status(status: &Status, packing: Packing, words: &Words) -> Outcome {
     // A status that the collector did not send has an error behind it.
     if let Some(error) = std::error::Error::source(status) {
         return match (words::is_transport(error), words::is_later(error)) {
@@ -81,11 +99,13 @@ pub(super) fn of_status(status: &Status, compressed: bool, words: &Words) -> Out
     let later =
         |what: &str| Outcome::NotNow { reason: format!("{endpoint} {what}{because}"), after: retry_info(status) };
     match status.code() {
-        Code::Unimplemented if compressed => Outcome::Compressed,
+        Code::Unimplemented if packing != Packing::Plain => Outcome::Compressed,
+        // Not every receiver has these words for what it cannot unpack.
+        Code::InvalidArgument | Code::Internal | Code::Unknown if packing == Packing::Untried => Outcome::Suspect,
         Code::Unimplemented => {
             later("takes no logs over gRPC: check `endpoint` and `protocol`, and that its logs pipeline is on")
         }
-        Code::InvalidArgument => Outcome::Invalid(words.quoted(status.message())),
+        Code::InvalidArgument => Outcome::Invalid(format!("INVALID_ARGUMENT{because}")),
         // What a receiver's limit on messages makes of a large one: grpc-go RESOURCE_EXHAUSTED, tonic OUT_OF_RANGE. Sent again as
         // it is it would never pass.
         Code::ResourceExhausted if status.message().contains("larger than max") => {
@@ -136,8 +156,8 @@ pub(super) struct HttpAnswer<'a> {
     pub(super) body: &'a [u8],
 }
 
-/// An HTTP answer. `compressed`: the request was. `now` is for a date in `retry-after`.
-pub(super) fn of_http(answer: HttpAnswer<'_>, compressed: bool, now: Timestamp, words: &Words) -> Outcome {
+/// An HTTP answer. `now` is for a date in `retry-after`.
+pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, words: &Words) -> Outcome {
     let (endpoint, status) = (words.endpoint(), answer.status);
     let said = said(answer);
     let because = words.because(&said);
@@ -150,10 +170,12 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, compressed: bool, now: Timestamp, 
             Some(taken) => of_answer(taken, words),
             None => Outcome::not_now(words.foreign(HTTP, &format!("{status} with something else in it"))),
         },
-        415 if compressed => Outcome::Compressed,
+        415 if packing != Packing::Plain => Outcome::Compressed,
+        // rotel 0.0.1a15 says 400 of zstd, others 500 of anything that they cannot unpack.
+        400 | 422 | 500 if packing == Packing::Untried => Outcome::Suspect,
         413 => Outcome::TooLarge(words.quoted(&said)),
         // A web page is a proxy's or a web server's word, not that of one who has read the records.
-        400 | 422 if !is_type(answer, "text/html") => Outcome::Invalid(words.quoted(&said)),
+        400 | 422 if !is_type(answer, "text/html") => Outcome::Invalid(format!("{status}{because}")),
         300..=399 => later(&format!(
             "answers {status}, a redirect, which is not followed: put the address where it is into `endpoint`"
         )),

@@ -1,8 +1,9 @@
 //! A collector as a receiver of findings. Enters: batches. Leaves: an answer for each. A collector counts what it rejects and does not say which,
 //! so a batch that it did not take whole is sent again in halves, down to the single record that is at fault: what was taken is taken twice then,
-//! byte for byte the same. A batch of n records makes 2n - 1 requests at most. Nothing is kept between two batches.
+//! byte for byte the same. A batch of n records makes 2n - 1 requests at most,
+//! twice that when it is not known yet whether the collector reads what is compressed. Nothing is kept between two batches.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
     OtlpSettings,
@@ -17,18 +18,23 @@ const BATCH_RECORDS: usize = 500;
 /// Requests under way at a time; the collector's answer to one is on its way while it reads the next.
 const BATCHES: usize = 2;
 
+/// Why a record is refused with which a collector cannot do anything.
+const INVALID: &str = "invalid";
+
 /// Sends findings to one collector.
 #[derive(Debug)]
 pub struct OtlpReceiver {
     settings: OtlpSettings,
     host: Host,
     collector: Option<Arc<Collector>>,
+    /// The collector took something once.
+    proven: Arc<AtomicBool>,
 }
 
 impl OtlpReceiver {
     /// Nothing is read or asked before [`connect`](Receiver::connect).
     pub fn new(settings: OtlpSettings, host: Host) -> Self {
-        Self { settings, host, collector: None }
+        Self { settings, host, collector: None, proven: Arc::default() }
     }
 }
 
@@ -39,7 +45,7 @@ impl Receiver for OtlpReceiver {
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         self.collector = None;
-        self.collector = Some(Arc::new(Collector::new(&self.settings, self.host.clone())?));
+        self.collector = Some(Arc::new(Collector::new(&self.settings, self.host.clone(), Arc::clone(&self.proven))?));
         Ok(())
     }
 
@@ -68,9 +74,9 @@ async fn deliver(collector: &Collector, batch: &[Record]) -> Answer {
                 }
                 ("rejected", detail)
             }
-            Outcome::Invalid(detail) => ("invalid", detail),
+            Outcome::Invalid(detail) => (INVALID, detail),
             Outcome::TooLarge(detail) => ("too_large", detail),
-            Outcome::Compressed => {
+            Outcome::Compressed | Outcome::Suspect => {
                 let reason = "the collector takes nothing compressed, and says so of what is not".to_owned();
                 return Answer::NotNow { reason, after: None };
             }
@@ -85,6 +91,18 @@ async fn deliver(collector: &Collector, batch: &[Record]) -> Answer {
                 left.extend([second, first]);
             }
         }
+    }
+    // Somebody who never took anything and finds fault with everything is hardly a collector: a finding must not be given up for that.
+    if !collector.is_proven()
+        && refused.len() == batch.len()
+        && let Some(first) = refused.iter().find(|refused| refused.reason == INVALID)
+    {
+        let endpoint = collector.endpoint();
+        let reason = format!(
+            "{endpoint} refuses every record and took none yet: check `endpoint` and `headers`: {}",
+            first.detail
+        );
+        return Answer::NotNow { reason, after: None };
     }
     Answer::Taken(refused)
 }

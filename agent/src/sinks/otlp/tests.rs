@@ -15,7 +15,7 @@ use super::{
     collector::checked,
     encode::split_port,
     names,
-    outcome::{AFTER_MAX, ANSWER_BYTES_MAX, HttpAnswer, Outcome, of_answer, of_http, of_status},
+    outcome::{AFTER_MAX, ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_answer, of_http, of_status},
     words::Words,
     *,
 };
@@ -257,6 +257,7 @@ enum Kind {
     Invalid,
     TooLarge,
     Compressed,
+    Suspect,
     NotNow,
     Broken,
 }
@@ -268,6 +269,7 @@ fn kind(outcome: &Outcome) -> Kind {
         Outcome::Invalid(_) => Kind::Invalid,
         Outcome::TooLarge(_) => Kind::TooLarge,
         Outcome::Compressed => Kind::Compressed,
+        Outcome::Suspect => Kind::Suspect,
         Outcome::NotNow { .. } => Kind::NotNow,
         Outcome::Broken(_) => Kind::Broken,
     }
@@ -295,26 +297,31 @@ fn a_success_is_read_to_the_end() {
 
 #[test]
 fn every_grpc_status_has_an_outcome() {
-    for (code, compressed, expected) in [
-        (Code::Unimplemented, true, Kind::Compressed),
-        (Code::Unimplemented, false, Kind::NotNow),
-        (Code::InvalidArgument, false, Kind::Invalid),
-        (Code::Unavailable, false, Kind::NotNow),
-        (Code::ResourceExhausted, false, Kind::NotNow),
-        (Code::Aborted, false, Kind::NotNow),
-        (Code::Cancelled, false, Kind::NotNow),
-        (Code::DeadlineExceeded, false, Kind::NotNow),
-        (Code::OutOfRange, false, Kind::NotNow),
-        (Code::DataLoss, false, Kind::NotNow),
-        (Code::Unauthenticated, false, Kind::NotNow),
-        (Code::PermissionDenied, false, Kind::NotNow),
-        (Code::NotFound, false, Kind::NotNow),
-        (Code::Internal, false, Kind::NotNow),
-        (Code::Unknown, false, Kind::NotNow),
-        (Code::FailedPrecondition, false, Kind::NotNow),
-        (Code::AlreadyExists, false, Kind::NotNow),
+    for (code, packing, expected) in [
+        (Code::Unimplemented, Packing::Understood, Kind::Compressed),
+        (Code::Unimplemented, Packing::Untried, Kind::Compressed),
+        (Code::InvalidArgument, Packing::Untried, Kind::Suspect),
+        (Code::Internal, Packing::Untried, Kind::Suspect),
+        (Code::Unavailable, Packing::Untried, Kind::NotNow),
+        (Code::InvalidArgument, Packing::Understood, Kind::Invalid),
+        (Code::Unimplemented, Packing::Plain, Kind::NotNow),
+        (Code::InvalidArgument, Packing::Plain, Kind::Invalid),
+        (Code::Unavailable, Packing::Plain, Kind::NotNow),
+        (Code::ResourceExhausted, Packing::Plain, Kind::NotNow),
+        (Code::Aborted, Packing::Plain, Kind::NotNow),
+        (Code::Cancelled, Packing::Plain, Kind::NotNow),
+        (Code::DeadlineExceeded, Packing::Plain, Kind::NotNow),
+        (Code::OutOfRange, Packing::Plain, Kind::NotNow),
+        (Code::DataLoss, Packing::Plain, Kind::NotNow),
+        (Code::Unauthenticated, Packing::Plain, Kind::NotNow),
+        (Code::PermissionDenied, Packing::Plain, Kind::NotNow),
+        (Code::NotFound, Packing::Plain, Kind::NotNow),
+        (Code::Internal, Packing::Plain, Kind::NotNow),
+        (Code::Unknown, Packing::Plain, Kind::NotNow),
+        (Code::FailedPrecondition, Packing::Plain, Kind::NotNow),
+        (Code::AlreadyExists, Packing::Plain, Kind::NotNow),
     ] {
-        let outcome = of_status(&Status::new(code, "why"), compressed, &words());
+        let outcome = of_status(&Status::new(code, "why"), packing, &words());
         assert_eq!(kind(&outcome), expected, "{code:?}");
         if let Outcome::NotNow { reason, .. } = outcome {
             assert!(reason.contains("http://127.0.0.1:4317") && reason.ends_with(": why"), "{reason}");
@@ -328,12 +335,12 @@ fn every_grpc_status_has_an_outcome() {
             Kind::TooLarge,
         ),
     ] {
-        assert_eq!(kind(&of_status(&Status::new(code, message), false, &words())), expected, "{message}");
+        assert_eq!(kind(&of_status(&Status::new(code, message), Packing::Plain, &words())), expected, "{message}");
     }
     // The same words about an answer of theirs are no fault of our records.
     let ours =
         format!("Error, decoded message length too large: found 9 bytes, the limit is: {ANSWER_BYTES_MAX} bytes");
-    assert_eq!(kind(&of_status(&Status::new(Code::OutOfRange, ours), false, &words())), Kind::NotNow);
+    assert_eq!(kind(&of_status(&Status::new(Code::OutOfRange, ours), Packing::Plain, &words())), Kind::NotNow);
 }
 
 #[test]
@@ -341,7 +348,7 @@ fn retry_info_is_kept_and_bounded() {
     for (asked_s, waited_s) in [(7, 7), (86_400, AFTER_MAX.as_secs())] {
         let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(asked_s)));
         let status = Status::with_error_details(Code::ResourceExhausted, "slow down", details);
-        let Outcome::NotNow { after, .. } = of_status(&status, false, &words()) else { panic!("{status:?}") };
+        let Outcome::NotNow { after, .. } = of_status(&status, Packing::Plain, &words()) else { panic!("{status:?}") };
         assert_eq!(after, Some(Duration::from_secs(waited_s)));
     }
 }
@@ -355,33 +362,37 @@ fn every_http_status_has_an_outcome() {
         partial_success: Some(ExportLogsPartialSuccess { rejected_log_records: 1, error_message: String::new() }),
     }
     .encode_to_vec();
-    for (status, content_type, body, compressed, expected) in [
-        (200, PROTOBUF, whole.as_slice(), false, Kind::Taken),
-        (200, None, b"".as_slice(), false, Kind::Taken),
-        (204, None, b"", false, Kind::Taken),
-        (200, PROTOBUF, some.as_slice(), false, Kind::Rejected),
-        (200, PROTOBUF, b"\xff\xff\xff", false, Kind::NotNow),
-        (200, PAGE, b"<html>hello</html>", false, Kind::NotNow),
-        (200, PAGE, b"", false, Kind::NotNow),
-        (301, None, b"", false, Kind::NotNow),
-        (400, PROTOBUF, b"", false, Kind::Invalid),
-        (400, Some("text/plain"), b"bad", false, Kind::Invalid),
-        (400, PAGE, b"<html>plain HTTP to an HTTPS port</html>", false, Kind::NotNow),
-        (401, None, b"", false, Kind::NotNow),
-        (403, None, b"", false, Kind::NotNow),
-        (404, PAGE, b"", false, Kind::NotNow),
-        (413, None, b"", false, Kind::TooLarge),
-        (415, None, b"", true, Kind::Compressed),
-        (415, None, b"", false, Kind::NotNow),
-        (422, None, b"", false, Kind::Invalid),
-        (429, None, b"", false, Kind::NotNow),
-        (500, None, b"", false, Kind::NotNow),
-        (502, None, b"", false, Kind::NotNow),
-        (503, None, b"", false, Kind::NotNow),
-        (504, None, b"", false, Kind::NotNow),
+    for (status, content_type, body, packing, expected) in [
+        (200, PROTOBUF, whole.as_slice(), Packing::Plain, Kind::Taken),
+        (200, None, b"".as_slice(), Packing::Plain, Kind::Taken),
+        (204, None, b"", Packing::Plain, Kind::Taken),
+        (200, PROTOBUF, some.as_slice(), Packing::Plain, Kind::Rejected),
+        (200, PROTOBUF, b"\xff\xff\xff", Packing::Plain, Kind::NotNow),
+        (200, PAGE, b"<html>hello</html>", Packing::Plain, Kind::NotNow),
+        (200, PAGE, b"", Packing::Plain, Kind::NotNow),
+        (301, None, b"", Packing::Plain, Kind::NotNow),
+        (400, PROTOBUF, b"", Packing::Plain, Kind::Invalid),
+        (400, Some("text/plain"), b"bad", Packing::Plain, Kind::Invalid),
+        (400, PAGE, b"<html>plain HTTP to an HTTPS port</html>", Packing::Plain, Kind::NotNow),
+        (401, None, b"", Packing::Plain, Kind::NotNow),
+        (403, None, b"", Packing::Plain, Kind::NotNow),
+        (404, PAGE, b"", Packing::Plain, Kind::NotNow),
+        (413, None, b"", Packing::Plain, Kind::TooLarge),
+        (415, None, b"", Packing::Understood, Kind::Compressed),
+        (415, None, b"", Packing::Plain, Kind::NotNow),
+        (422, None, b"", Packing::Plain, Kind::Invalid),
+        (400, PAGE, b"", Packing::Untried, Kind::Suspect),
+        (500, None, b"", Packing::Untried, Kind::Suspect),
+        (400, None, b"", Packing::Understood, Kind::Invalid),
+        (503, None, b"", Packing::Untried, Kind::NotNow),
+        (429, None, b"", Packing::Plain, Kind::NotNow),
+        (500, None, b"", Packing::Plain, Kind::NotNow),
+        (502, None, b"", Packing::Plain, Kind::NotNow),
+        (503, None, b"", Packing::Plain, Kind::NotNow),
+        (504, None, b"", Packing::Plain, Kind::NotNow),
     ] {
         let answer = HttpAnswer { status, content_type, retry_after: None, body };
-        assert_eq!(kind(&of_http(answer, compressed, NOW, &words())), expected, "{status} {content_type:?}");
+        assert_eq!(kind(&of_http(answer, packing, NOW, &words())), expected, "{status} {content_type:?}");
     }
 }
 
@@ -397,7 +408,7 @@ fn retry_after_is_seconds_or_a_date() {
         ("-1", None),
     ] {
         let answer = HttpAnswer { status: 429, retry_after: Some(text), ..HttpAnswer::default() };
-        let Outcome::NotNow { after, .. } = of_http(answer, false, NOW, &words()) else { panic!("{text}") };
+        let Outcome::NotNow { after, .. } = of_http(answer, Packing::Plain, NOW, &words()) else { panic!("{text}") };
         assert_eq!(after, wait_s.map(Duration::from_secs), "{text}");
     }
 }
@@ -405,10 +416,10 @@ fn retry_after_is_seconds_or_a_date() {
 #[test]
 fn a_token_is_never_said() {
     let said = format!("no such token: {SECRET}, that is FAKEfakeTOKEN1234");
-    let by_status = of_status(&Status::unauthenticated(&said), false, &words());
+    let by_status = of_status(&Status::unauthenticated(&said), Packing::Plain, &words());
     let answer =
         HttpAnswer { status: 401, content_type: Some("text/plain"), body: said.as_bytes(), ..HttpAnswer::default() };
-    let by_http = of_http(answer, false, NOW, &words());
+    let by_http = of_http(answer, Packing::Plain, NOW, &words());
     for text in
         [format!("{by_status:?}"), format!("{by_http:?}"), format!("{:?}", settings()), format!("{:?}", words())]
     {
