@@ -18,6 +18,7 @@ use crate::{
     engine::{LogWatch, Session, Sink, Told},
     exchange::Subject,
     findings::Finding,
+    sinks::Sinks,
     sources::tail::TailStats,
     store::Stats,
     telemetry::{Component, Health, Metric, Metrics, OTHER},
@@ -123,6 +124,24 @@ impl Figures {
         ];
         for (metric, value) in figures {
             self.metrics.set(metric, &[], value);
+        }
+    }
+
+    pub(super) fn sinks(&self, sinks: &Sinks) {
+        for (sink, stats) in sinks.stats() {
+            let figures = [
+                (Metric::SinkRecords, stats.sent()),
+                (Metric::SinkPending, stats.pending_records()),
+                (Metric::SinkFailures, stats.failures()),
+                (Metric::SinkReconnects, stats.reconnects()),
+                (Metric::SinkDelivered, stats.delivered_at().unwrap_or_default().0 / 1_000_000_000),
+            ];
+            for (metric, value) in figures {
+                self.metrics.set(metric, &[sink], value);
+            }
+            for (reason, count) in stats.dead_letters() {
+                self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);
+            }
         }
     }
 
