@@ -7,6 +7,7 @@ mod config;
 mod conformance;
 mod disk;
 mod metrics;
+mod ocsf;
 mod recorded_facts;
 mod run;
 mod scan;
