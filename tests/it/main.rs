@@ -8,6 +8,8 @@ mod conformance;
 mod disk;
 mod metrics;
 mod ocsf;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod recorded_facts;
 mod run;
 mod scan;

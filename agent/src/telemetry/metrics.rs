@@ -75,6 +75,20 @@ impl Metrics {
         self.lock(metric).get(&key).map(|cell| cell.load(Ordering::Relaxed))
     }
 
+    /// All series of a metric, by their label values in the order of [`About::labels`](super::About::labels).
+    pub fn series(&self, metric: Metric) -> Vec<(Vec<String>, u64)> {
+        self.lock(metric).iter().map(|(labels, cell)| (labels.clone(), cell.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Takes over which parts are ready.
+    pub fn ready(&self, health: &Health) {
+        let mut series = self.lock(Metric::Ready);
+        series.clear();
+        for (component, reason) in health.states() {
+            series.insert(vec![component.to_owned()], Arc::new(u64::from(reason.is_none()).into()));
+        }
+    }
+
     /// Forgets all series of a metric: for gauges whose labels come and go.
     pub fn clear(&self, metric: Metric) {
         self.lock(metric).clear();
@@ -96,10 +110,7 @@ impl Metrics {
 
     /// The page: all metrics, and of `health` which parts are ready.
     pub fn page(&self, health: &Health) -> String {
-        self.clear(Metric::Ready);
-        for (component, reason) in health.states() {
-            self.set(Metric::Ready, &[component], u64::from(reason.is_none()));
-        }
+        self.ready(health);
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self.clone()));
         let mut page = String::new();

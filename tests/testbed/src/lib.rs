@@ -6,6 +6,7 @@
 
 mod bench;
 mod cgroup;
+pub mod fake_collector;
 mod job;
 mod journal;
 mod private_tls;

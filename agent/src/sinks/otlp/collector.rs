@@ -1,0 +1,132 @@
+//! The one who is talked to, over either transport. Enters: records. Leaves: an [`Outcome`] within the time that one request may take. It
+//! remembers one thing: whether the collector takes what is compressed.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use prost::Message as _;
+use reqwest::{
+    Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+
+use super::{OtlpSettings, Protocol, encode::request, grpc::Grpc, http::Http, outcome::Outcome, words::Words};
+use crate::sinks::{ConnectError, Host, Record};
+
+/// How we call ourselves.
+pub(super) const AGENT: &str = concat!("outflow/", env!("CARGO_PKG_VERSION"));
+
+/// A connection that is not there by then is none.
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Largest request, bytes before compression. Receivers take 4 MiB of gRPC by default (grpc-go `defaultServerMaxReceiveMessageSize`).
+pub(super) const REQUEST_BYTES_MAX: usize = 3_500_000;
+
+/// Header fields that belong to the transport.
+const OURS: [&str; 8] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "transfer-encoding",
+    "user-agent",
+];
+
+/// A collector, and how to reach it.
+#[derive(Debug)]
+pub(super) struct Collector {
+    transport: Transport,
+    compress: AtomicBool,
+    host: Host,
+    timeout: Duration,
+    words: Words,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Grpc(Box<Grpc>),
+    Http(Http),
+}
+
+impl Collector {
+    /// Reads certificates and makes a client; nobody is asked yet. Needs a tokio runtime around it.
+    pub(super) fn new(settings: &OtlpSettings, host: Host) -> Result<Self, ConnectError> {
+        let headers = checked(settings)?;
+        let transport = match settings.protocol {
+            Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(settings, headers)?)),
+            Protocol::Http => Transport::Http(Http::new(settings, headers)?),
+        };
+        Ok(Self {
+            transport,
+            compress: AtomicBool::new(settings.compression.encoding().is_some()),
+            host,
+            timeout: settings.timeout,
+            words: Words::new(settings),
+        })
+    }
+
+    /// Sends these records in one request; uncompressed and at once again when the collector takes nothing that is compressed.
+    pub(super) async fn export(&self, records: &[Record]) -> Outcome {
+        let outcome = self.ask(records).await;
+        if outcome != Outcome::Compressed {
+            return outcome;
+        }
+        self.compress.store(false, Relaxed);
+        self.ask(records).await
+    }
+
+    async fn ask(&self, records: &[Record]) -> Outcome {
+        let request = request(records, &self.host);
+        let bytes = request.encoded_len();
+        if bytes > REQUEST_BYTES_MAX {
+            return Outcome::TooLarge(format!("{bytes} bytes, and a request holds {REQUEST_BYTES_MAX} at most"));
+        }
+        let compress = self.compress.load(Relaxed);
+        let asking = async {
+            match &self.transport {
+                Transport::Grpc(grpc) => grpc.export(request, compress, &self.words).await,
+                Transport::Http(http) => http.export(&request, compress, &self.words).await,
+            }
+        };
+        let late = || Outcome::not_now(format!("no answer from {} within {:?}", self.words.endpoint(), self.timeout));
+        tokio::time::timeout(self.timeout, asking).await.unwrap_or_else(|_| late())
+    }
+}
+
+/// The header fields, when they and the endpoint can be used as they are.
+pub(super) fn checked(settings: &OtlpSettings) -> Result<HeaderMap, ConnectError> {
+    // What cannot be parsed may have a password in it, so it is not quoted.
+    let url: Url = settings
+        .endpoint
+        .parse()
+        .map_err(|error| ConnectError(format!("`endpoint` is no address such as http://localhost:4317: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(ConnectError("`endpoint` begins with http:// or https://, then a host".to_owned()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ConnectError("`endpoint` is shown in logs: put the password into `headers`".to_owned()));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(ConnectError("`endpoint` ends with its path: nothing behind `?` or `#`".to_owned()));
+    }
+    if settings.protocol == Protocol::Grpc && url.path() != "/" {
+        return Err(ConnectError(format!("{} has a path, and gRPC has none: leave it out", settings.endpoint)));
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        let field = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| ConnectError(format!("`{}` is no name of a header", name.escape_debug())))?;
+        if OURS.contains(&field.as_str()) || field.as_str().starts_with("grpc-") || field.as_str().ends_with("-bin") {
+            return Err(ConnectError(format!("the header `{field}` is not yours to set")));
+        }
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| ConnectError(format!("the value of the header `{field}` holds what a header cannot")))?;
+        value.set_sensitive(true);
+        headers.append(field, value);
+    }
+    Ok(headers)
+}

@@ -1,0 +1,68 @@
+//! OTLP over gRPC. Enters: a request. Leaves: an [`Outcome`]. One HTTP/2 connection, made when it is first needed and again when it is lost.
+
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, logs_service_client::LogsServiceClient,
+};
+use reqwest::header::HeaderMap;
+use tonic::{
+    Request,
+    codec::CompressionEncoding,
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint},
+};
+
+use super::{
+    Compression, OtlpSettings,
+    collector::{AGENT, CONNECT_TIME},
+    outcome::{ANSWER_BYTES_MAX, Outcome, of_answer, of_status},
+    tls::Tls,
+    words::{Words, chain},
+};
+use crate::sinks::ConnectError;
+
+/// A connection to be.
+#[derive(Debug)]
+pub(super) struct Grpc {
+    plain: LogsServiceClient<Channel>,
+    packed: Option<LogsServiceClient<Channel>>,
+    headers: MetadataMap,
+}
+
+/// A channel to the endpoint. Needs a tokio runtime around it.
+pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> {
+    let bad = |error: &tonic::transport::Error| {
+        let why = chain(error).last().map(ToString::to_string).unwrap_or_default();
+        ConnectError(format!("cannot talk to {}: {why}", settings.endpoint))
+    };
+    let mut endpoint = Endpoint::from_shared(settings.endpoint.clone())
+        .and_then(|endpoint| endpoint.user_agent(AGENT))
+        .map_err(|error| bad(&error))?
+        .connect_timeout(CONNECT_TIME.min(settings.timeout));
+    if let Some(tls) = Tls::read(settings)? {
+        endpoint = endpoint.tls_config(tls.tonic()).map_err(|error| bad(&error))?;
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+impl Grpc {
+    pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
+        let plain = LogsServiceClient::new(channel(settings)?).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let packed = match settings.compression {
+            Compression::None => None,
+            Compression::Gzip => Some(plain.clone().send_compressed(CompressionEncoding::Gzip)),
+            Compression::Zstd => Some(plain.clone().send_compressed(CompressionEncoding::Zstd)),
+        };
+        Ok(Self { plain, packed, headers: MetadataMap::from_headers(headers) })
+    }
+
+    pub(super) async fn export(&self, request: ExportLogsServiceRequest, compress: bool, words: &Words) -> Outcome {
+        let packed = self.packed.as_ref().filter(|_| compress);
+        let mut client = packed.unwrap_or(&self.plain).clone();
+        let mut request = Request::new(request);
+        *request.metadata_mut() = self.headers.clone();
+        match client.export(request).await {
+            Ok(answer) => of_answer(answer.into_inner(), words),
+            Err(status) => of_status(&status, packed.is_some(), words),
+        }
+    }
+}

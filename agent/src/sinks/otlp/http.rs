@@ -1,0 +1,120 @@
+//! OTLP over HTTP, with protobuf bodies. Enters: a request. Leaves: an [`Outcome`]. It follows no redirect, asks no proxy, and reads no more
+//! of an answer than one can be.
+
+use std::io::{self, Write as _};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use prost::Message as _;
+use reqwest::{
+    Client, Response,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER},
+    redirect::Policy,
+};
+
+use super::{
+    Compression, OtlpSettings,
+    collector::{AGENT, CONNECT_TIME},
+    outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, of_failure, of_http},
+    tls::{self, Tls},
+    words::Words,
+};
+use crate::{clock, sinks::ConnectError};
+
+/// What OTLP bodies are.
+const PROTOBUF: &str = "application/x-protobuf";
+
+/// A client with its connections.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: Client,
+    url: String,
+    compression: Compression,
+}
+
+/// The address of one kind of data, below the endpoint.
+pub(super) fn url(settings: &OtlpSettings, path: &str) -> String {
+    format!("{}{path}", settings.endpoint.trim_end_matches('/'))
+}
+
+impl Http {
+    pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
+        let tls = Tls::read(settings)?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
+        let client = Client::builder()
+            .user_agent(AGENT)
+            .default_headers(headers)
+            .redirect(Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIME.min(settings.timeout))
+            .tls_backend_preconfigured(tls)
+            .build()
+            .map_err(|error| ConnectError(format!("cannot talk to {}: {}", settings.endpoint, error.without_url())))?;
+        Ok(Self { client, url: url(settings, "/v1/logs"), compression: settings.compression })
+    }
+
+    pub(super) async fn export(&self, request: &ExportLogsServiceRequest, compress: bool, words: &Words) -> Outcome {
+        let encoding = self.compression.encoding().filter(|_| compress);
+        let body = request.encode_to_vec();
+        let body = match encoding {
+            None => body,
+            Some(_) => match packed(&body, self.compression) {
+                Ok(body) => body,
+                Err(error) => return Outcome::not_now(format!("cannot compress findings: {error}")),
+            },
+        };
+        let mut sending = self.client.post(&self.url).header(CONTENT_TYPE, PROTOBUF).body(body);
+        if let Some(encoding) = encoding {
+            sending = sending.header(CONTENT_ENCODING, encoding);
+        }
+        let answer = match sending.send().await {
+            Ok(answer) => answer,
+            Err(error) => return of_failure(&error.without_url(), words),
+        };
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = match whole(answer).await {
+            Ok(Some(body)) => body,
+            Ok(None) => {
+                return Outcome::not_now(format!(
+                    "{} answers {status} with more than an answer holds: check `endpoint`",
+                    words.endpoint()
+                ));
+            }
+            Err(error) => return of_failure(&error.without_url(), words),
+        };
+        let answer = HttpAnswer {
+            status,
+            content_type: text(&headers, &CONTENT_TYPE),
+            retry_after: text(&headers, &RETRY_AFTER),
+            body: &body,
+        };
+        of_http(answer, encoding.is_some(), clock::now(), words)
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The whole body; `None` when it is longer than an answer can be.
+async fn whole(mut answer: Response) -> Result<Option<Bytes>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.into()))
+}
+
+fn packed(body: &[u8], compression: Compression) -> io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(body.to_vec()),
+        Compression::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(body)?;
+            encoder.finish()
+        }
+        Compression::Zstd => zstd::bulk::compress(body, zstd::DEFAULT_COMPRESSION_LEVEL),
+    }
+}

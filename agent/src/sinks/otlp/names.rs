@@ -1,0 +1,94 @@
+//! All names that a finding has as a log record, in one table. Enters: nothing. Leaves: names, and what each says, for the encoder and for
+//! `docs/OTLP.md`. Names of the semantic conventions are used where there is one that is not about to change; the rest is `outflow.*`, and ours.
+//! The conventions for generative AI are in development (they moved to a repository of their own with 1.42), so they stand here and nowhere else.
+
+/// The conventions that the `gen_ai.*` names are taken from.
+pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai/1.42.0";
+
+/// Facts of a finding have names of their own behind this.
+pub(super) const FACT: &str = "outflow.fact.";
+
+macro_rules! names {
+    ($($constant:ident = $name:literal: $says:literal,)*) => {
+        $(#[doc = $says] pub(super) const $constant: &str = $name;)*
+
+        /// Every name and what it says, in the order of the record.
+        pub(super) const ALL: &[(&str, &str)] = &[$(($name, $says),)*];
+    };
+}
+
+names! {
+    FINDING_ID = "outflow.finding.id": "The same for all repeats of a finding",
+    RECORD_ID = "outflow.finding.record_id": "Finding id and revision: the key to drop duplicates by",
+    REVISION = "outflow.finding.revision": "1 for the first record of a finding, one more for each that replaces it",
+    ACTIVITY = "outflow.finding.activity": "`create`, `update` or `close`",
+    RULE_ID = "outflow.finding.rule.id": "The rule that found it",
+    RULE_TITLE = "outflow.finding.rule.title": "What the rule looks for",
+    RULE_REFERENCES = "outflow.finding.rule.references": "Addresses of the documents behind the rule",
+    ENTITY = "outflow.finding.entity": "What was found, as Presidio calls it; absent for behaviour",
+    CATEGORY = "outflow.finding.category": "`leak`, `model`, `cost` or `coverage`",
+    CONFIDENCE = "outflow.finding.confidence": "How sure, 0 to 100",
+    COUNT = "outflow.finding.count": "Occurrences so far",
+    FIRST_SEEN = "outflow.finding.first_seen": "First occurrence, RFC 3339 in UTC",
+    LAST_SEEN = "outflow.finding.last_seen": "Newest occurrence, RFC 3339 in UTC; also the record's time",
+    REMEDY = "outflow.finding.remedy": "What to do about it",
+    FINGERPRINT = "outflow.evidence.fingerprint.value": "Keyed hash of what matched; equal leaks have equal ones",
+    FINGERPRINT_KEY = "outflow.evidence.fingerprint.key_id": "Which key the fingerprint was made with",
+    EXCERPT = "outflow.evidence.excerpt": "Masked window around what matched, at most 80 characters",
+    SIDE = "outflow.location.side": "`request` or `response`; absent in a log",
+    JSON_PATH = "outflow.location.json_path": "JSON path of the text; absent in a log",
+    FILE = "log.file.path": "Log file",
+    LINE = "outflow.location.line": "Line in the log file, 1-based",
+    START = "outflow.location.start": "First byte of the match in the text or the line, 0-based",
+    END = "outflow.location.end": "First byte after the match",
+    SCANNED = "outflow.coverage.scanned_bytes": "Bytes of the newest call that were scanned",
+    TOTAL = "outflow.coverage.total_bytes": "Bytes of the newest call",
+    COST = "outflow.cost.nano_usd": "What the calls cost so far, in billionths of a US dollar",
+    COST_SOURCE = "outflow.cost.source": "`provider`, `override`, `catalogue` or `estimated`",
+    OPERATION = "gen_ai.operation.name": "`chat`, `embeddings` or `count_tokens`; absent for other calls",
+    PROVIDER = "gen_ai.provider.name": "The vendor, as the conventions name it; absent for an unlisted host",
+    REQUEST_MODEL = "gen_ai.request.model": "The model that the request asked for",
+    RESPONSE_MODEL = "gen_ai.response.model": "The model that the answer says it came from",
+    API = "outflow.api": "Kind of call: `chat_completions`, `responses`, `messages`, …",
+    SERVER_ADDRESS = "server.address": "Host that was called; absent in a log",
+    SERVER_PORT = "server.port": "Its port, when the client named one",
+    PID = "process.pid": "Process of the newest occurrence; absent without one",
+    EXECUTABLE = "process.executable.name": "Name of its executable",
+}
+
+/// Resource: what the finding's process is for.
+pub(super) const SERVICE: &str = "service.name";
+/// Resource: the host that the agent runs on.
+pub(super) const HOST_NAME: &str = "host.name";
+/// Resource: its machine id.
+pub(super) const HOST_ID: &str = "host.id";
+/// Metrics: the service that called, for their resource is the agent.
+pub(super) const CALLER: &str = "outflow.service";
+/// Resource: the container of the finding's process.
+pub(super) const CONTAINER: &str = "container.id";
+
+/// Vendors whose id of ours is not the conventions' (gen-ai registry, `gen_ai.provider.name`).
+const PROVIDERS: [(&str, &str); 6] = [
+    ("azure", "azure.ai.openai"),
+    ("aws_bedrock_mantle", "aws.bedrock"),
+    ("gemini", "gcp.gemini"),
+    ("mistral", "mistral_ai"),
+    ("vertex_ai", "gcp.vertex_ai"),
+    ("xai", "x_ai"),
+];
+
+/// The conventions' name of a vendor: theirs where they have one, else our id.
+pub(super) fn provider(vendor: &str) -> &str {
+    PROVIDERS.iter().find(|(ours, _)| *ours == vendor).map_or(vendor, |(_, theirs)| theirs)
+}
+
+/// The conventions' name of a kind of call, of [`api_name`](crate::findings::api_name).
+pub(super) fn operation(api: &str) -> Option<&'static str> {
+    match api {
+        "chat_completions" | "responses" | "messages" => Some("chat"),
+        "embeddings" => Some("embeddings"),
+        // The conventions have no word for it; a name of one's own is allowed.
+        "count_tokens" => Some("count_tokens"),
+        _ => None,
+    }
+}

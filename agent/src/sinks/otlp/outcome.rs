@@ -1,0 +1,202 @@
+//! What a collector's answer means. Enters: a gRPC status, or status, header fields and body of an HTTP answer. Leaves: an [`Outcome`]. Pure,
+//! one table each; the rules are those of the OTLP specification 1.9, but for one: what is not to be retried there is kept here unless it is
+//! the records' own fault, for an operator can mend everything else, and a finding that was thrown away is lost.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use prost::Message as _;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::words::{self, Words};
+use crate::units::Timestamp;
+
+/// Longest answer that is read, bytes: it holds a count and a sentence. No power of two, so that a refusal of ours is told from one of theirs.
+pub(super) const ANSWER_BYTES_MAX: usize = 65_521;
+
+const GRPC: &str = "OTLP/gRPC";
+const HTTP: &str = "OTLP/HTTP";
+
+/// Nobody can silence us for longer.
+pub(super) const AFTER_MAX: Duration = Duration::from_mins(10);
+
+/// What became of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All of it was taken.
+    Taken,
+    /// So many records were not, it does not say which, and will not take them.
+    Rejected {
+        /// How many.
+        count: u64,
+        /// Why.
+        detail: String,
+    },
+    /// One of the records at least is at fault.
+    Invalid(String),
+    /// Fewer records at a time may pass.
+    TooLarge(String),
+    /// It may take the same uncompressed.
+    Compressed,
+    /// Later, perhaps.
+    NotNow {
+        /// In words.
+        reason: String,
+        /// What it asked for.
+        after: Option<Duration>,
+    },
+    /// Later, over another connection.
+    Broken(String),
+}
+
+impl Outcome {
+    pub(super) fn not_now(reason: String) -> Self {
+        Self::NotNow { reason, after: None }
+    }
+}
+
+/// An answer that came as one.
+pub(super) fn of_answer(answer: ExportLogsServiceResponse, words: &Words) -> Outcome {
+    let Some(partial) = answer.partial_success else { return Outcome::Taken };
+    match u64::try_from(partial.rejected_log_records) {
+        // A message without rejected records is a warning.
+        Ok(0) => Outcome::Taken,
+        Ok(count) => Outcome::Rejected { count, detail: words.quoted(&partial.error_message) },
+        Err(_) => Outcome::not_now(format!("{} says that it rejected fewer than no records", words.endpoint())),
+    }
+}
+
+/// A gRPC call that failed. `compressed`: the request was.
+pub(super) fn of_status(status: &Status, compressed: bool, words: &Words) -> Outcome {
+    // A status that the collector did not send has an error behind it.
+    if let Some(error) = std::error::Error::source(status) {
+        return match (words::is_transport(error), words::is_later(error)) {
+            (true, false) => Outcome::Broken(words.unreachable(error)),
+            (true, true) => Outcome::Broken(words.lost(error)),
+            (false, _) => Outcome::not_now(words.foreign(GRPC, &words::innermost(error))),
+        };
+    }
+    let (endpoint, because) = (words.endpoint(), words.because(status.message()));
+    let later =
+        |what: &str| Outcome::NotNow { reason: format!("{endpoint} {what}{because}"), after: retry_info(status) };
+    match status.code() {
+        Code::Unimplemented if compressed => Outcome::Compressed,
+        Code::Unimplemented => {
+            later("takes no logs over gRPC: check `endpoint` and `protocol`, and that its logs pipeline is on")
+        }
+        Code::InvalidArgument => Outcome::Invalid(words.quoted(status.message())),
+        // What a receiver's limit on messages makes of a large one: grpc-go RESOURCE_EXHAUSTED, tonic OUT_OF_RANGE. Sent again as
+        // it is it would never pass.
+        Code::ResourceExhausted if status.message().contains("larger than max") => {
+            Outcome::TooLarge(words.quoted(status.message()))
+        }
+        Code::OutOfRange if status.message().contains("message length too large") => {
+            if status.message().contains(&format!("limit is: {ANSWER_BYTES_MAX} bytes")) {
+                return later("answers with more than an answer holds: check `endpoint`");
+            }
+            Outcome::TooLarge(words.quoted(status.message()))
+        }
+        Code::Unauthenticated => {
+            later("does not know us (UNAUTHENTICATED): check `headers`, and the certificate if it wants one")
+        }
+        Code::PermissionDenied => later("refuses us (PERMISSION_DENIED): check what the token in `headers` may do"),
+        // tonic's words for what is no gRPC at all, such as a web page.
+        Code::Internal if status.message().starts_with("protocol error: ") => {
+            Outcome::not_now(words.foreign(GRPC, status.message()))
+        }
+        Code::Unavailable => later("is unavailable"),
+        Code::ResourceExhausted => later("has no room"),
+        code => later(&format!("answers {code:?}")),
+    }
+}
+
+/// What the status asks us to wait (google.rpc.RetryInfo).
+fn retry_info(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay.map(|delay| delay.min(AFTER_MAX))
+}
+
+/// An HTTP request that was not answered.
+pub(super) fn of_failure(error: &reqwest::Error, words: &Words) -> Outcome {
+    if error.is_connect() {
+        Outcome::Broken(words.unreachable(error))
+    } else if words::is_transport(error) {
+        Outcome::Broken(words.lost(error))
+    } else {
+        Outcome::not_now(words.foreign(HTTP, &words::innermost(error)))
+    }
+}
+
+/// What matters of an HTTP answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HttpAnswer<'a> {
+    pub(super) status: u16,
+    pub(super) content_type: Option<&'a str>,
+    pub(super) retry_after: Option<&'a str>,
+    pub(super) body: &'a [u8],
+}
+
+/// An HTTP answer. `compressed`: the request was. `now` is for a date in `retry-after`.
+pub(super) fn of_http(answer: HttpAnswer<'_>, compressed: bool, now: Timestamp, words: &Words) -> Outcome {
+    let (endpoint, status) = (words.endpoint(), answer.status);
+    let said = said(answer);
+    let because = words.because(&said);
+    let later = |what: &str| Outcome::NotNow {
+        reason: format!("{endpoint} {what}{because}"),
+        after: answer.retry_after.and_then(|text| retry_after(text, now)),
+    };
+    match status {
+        200..=299 => match taken(answer) {
+            Some(taken) => of_answer(taken, words),
+            None => Outcome::not_now(words.foreign(HTTP, &format!("{status} with something else in it"))),
+        },
+        415 if compressed => Outcome::Compressed,
+        413 => Outcome::TooLarge(words.quoted(&said)),
+        // A web page is a proxy's or a web server's word, not that of one who has read the records.
+        400 | 422 if !is_type(answer, "text/html") => Outcome::Invalid(words.quoted(&said)),
+        300..=399 => later(&format!(
+            "answers {status}, a redirect, which is not followed: put the address where it is into `endpoint`"
+        )),
+        401 => later("does not know us (401): check `headers`, and the certificate if it wants one"),
+        403 => later("refuses us (403): check what the token in `headers` may do"),
+        404 => later("has nothing at this path (404): check `endpoint`, and that its logs pipeline is on"),
+        429 => later("has no room (429)"),
+        502..=504 => later(&format!("is unavailable ({status})")),
+        _ => later(&format!("answers {status}")),
+    }
+}
+
+/// The body of a success; `None` when it is none. Nothing at all is the whole message of "all taken".
+fn taken(answer: HttpAnswer<'_>) -> Option<ExportLogsServiceResponse> {
+    let is_protobuf = is_type(answer, "application/x-protobuf");
+    if answer.body.is_empty() && (is_protobuf || answer.content_type.is_none()) {
+        return Some(ExportLogsServiceResponse::default());
+    }
+    // Other texts can look like protobuf with fields that nobody knows.
+    if is_protobuf { ExportLogsServiceResponse::decode(answer.body).ok() } else { None }
+}
+
+/// The message of a failure: a google.rpc.Status in protobuf, or plain text. A page is not worth passing on.
+fn said(answer: HttpAnswer<'_>) -> String {
+    if is_type(answer, "application/x-protobuf") {
+        return tonic_types::Status::decode(answer.body).map(|status| status.message).unwrap_or_default();
+    }
+    let is_text = is_type(answer, "text/plain") || is_type(answer, "application/json");
+    if is_text { String::from_utf8_lossy(answer.body).into_owned() } else { String::new() }
+}
+
+fn is_type(answer: HttpAnswer<'_>, wanted: &str) -> bool {
+    let essence = answer.content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(wanted)
+}
+
+/// Seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds).min(AFTER_MAX));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_nanosecond();
+    let wait_ns = u64::try_from(date).ok()?.saturating_sub(now.0);
+    Some(Duration::from_nanos(wait_ns).min(AFTER_MAX))
+}

@@ -1,0 +1,103 @@
+//! `docs/OTLP.md` from the code. Enters: the tables of names. Leaves: Markdown, the same in each run.
+
+use std::fmt::Write as _;
+
+use super::{genai, names};
+
+/// What stands above the tables.
+const HEAD: &str = "# OTLP
+
+What `outflow run` sends to an OpenTelemetry collector: every revision of a finding as a log record, and metrics. Over gRPC (mostly port
+4317) or HTTP with protobuf (mostly port 4318; `/v1/logs` and `/v1/metrics` are added to the endpoint), with gzip, zstd or neither, with TLS
+and a certificate of our own where the collector wants one. No redirect is followed, no proxy asked.
+
+This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write it anew.
+
+## What is promised
+
+- **At least once.** A record stays in the store until the collector said that it has it. The OpenTelemetry SDK's own way of sending logs
+  is not used: of a burst of 100,000 records it delivered 11,777 and called that a success, and it takes a partial success for a whole one.
+- **The same record is the same bytes** whenever it is sent, by the same version of the agent. Drop duplicates by
+  `outflow.finding.record_id`.
+- **Nothing is dropped silently.** What the collector will never take becomes a dead letter with its reason; everything else waits.
+- **No matched text.** The body is the finding's title: words of the rule, and names that may be shown. The masked excerpt is an
+  attribute. Values of `headers` stand in no message of the agent, also when the collector quotes them.
+- **Metrics are best effort.** They go through the SDK. A point that is lost is made good by the next one: all totals count from the start
+  of the agent.
+
+A collector has queues too, which it loses when it ends, unless it is told to keep them: give its exporters a `sending_queue` with
+`file_storage`.
+
+## What an answer leads to
+
+A request holds at most 500 records and 3.5 MB before compression, and two are under way at a time. *Halves*: the batch is sent again in
+halves, down to the record that is at fault, because a collector does not say which one it is; what was taken already is taken twice then.
+
+| gRPC | HTTP | what happens |
+| --- | --- | --- |
+| OK | 2xx | taken; a message without rejected records is a warning, and taken too |
+| OK, some rejected | 2xx, some rejected | halves; the rejected ones become dead letters, reason `rejected` |
+| INVALID_ARGUMENT | 400, 422 | halves; the record at fault becomes a dead letter, reason `invalid`; a 400 that is a web page comes from no collector, and waits |
+| message larger than its limit | 413 | halves; a single record becomes a dead letter, reason `too_large` |
+| UNIMPLEMENTED, if compressed | 415, if compressed | sent again at once without compression, and so until the connection is made anew |
+| UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED, CANCELLED, DEADLINE_EXCEEDED, OUT_OF_RANGE, DATA_LOSS | 429, 502, 503, 504 | waits, as long as `RetryInfo` or `Retry-After` says, at most 10 minutes |
+| UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, UNIMPLEMENTED | 401, 403, 404, 415, a redirect | waits, and says what to mend in the config |
+| any other, no answer in time, an answer that is none | any other, no answer in time, an answer that is none | waits |
+| no connection | no connection | waits, and reads the certificates anew |
+
+## A finding
+
+One log record. `event_name` is `outflow.finding`; `time_unix_nano` and `observed_time_unix_nano` are both the newest occurrence; the body
+is the finding's title. The scope is `outflow` with the agent's version.
+
+| finding | `severity_number` | `severity_text` |
+| --- | --- | --- |
+| info | 9, INFO | `info` |
+| low | 13, WARN | `low` |
+| medium | 14, WARN2 | `medium` |
+| high | 17, ERROR | `high` |
+| critical | 18, ERROR2 | `critical` |
+
+The resource is who the finding is about: `service.name`, `host.name`, `host.id`, `container.id`.
+
+| attribute | what |
+| --- | --- |
+";
+
+/// Between the attributes of a finding and the metrics.
+const METRICS: &str = "
+Facts of behaviour follow under `outflow.fact.` and their name in the finding: `outflow.fact.model.pin_class`.
+
+Names under `gen_ai.` are those of the conventions for generative AI, which are in development; the scope's `schema_url` says of which
+version.
+
+## Metrics
+
+The resource is the agent: `service.name` is `outflow`, `service.version`, `service.instance.id` (another one for each start), `host.name`,
+`host.id`. All metrics of [METRICS.md](METRICS.md) go out under the names that they have there, labels as attributes; and for each call:
+
+| metric | unit | attributes | what |
+| --- | --- | --- | --- |
+";
+
+/// Behind everything.
+const TAIL: &str = "
+Attributes of a call: `gen_ai.provider.name` and `gen_ai.operation.name` (`_OTHER` where there is none), `gen_ai.request.model`,
+`gen_ai.response.model`, `server.address`, `server.port`, and `outflow.service`, the service that called. A metric has at most 1,000
+combinations of them; what goes beyond is counted together under `otel.metric.overflow`.
+";
+
+/// The text of `docs/OTLP.md`.
+pub fn reference() -> String {
+    let mut out = HEAD.to_owned();
+    // Writing to a string cannot fail.
+    for (name, says) in names::ALL {
+        let _ = writeln!(out, "| `{name}` | {says} |");
+    }
+    out.push_str(METRICS);
+    for (name, unit, attributes, says) in genai::ABOUT {
+        let _ = writeln!(out, "| `{name}` | {unit} | {attributes} | {says} |");
+    }
+    out.push_str(TAIL);
+    out
+}
