@@ -118,7 +118,9 @@ impl Sinks {
     #[cfg(feature = "otlp")]
     fn start_otlp(&mut self, sink: &config::OtlpSink, host: &Host) -> Result<(), SinkError> {
         let (sink, host) = (sink.clone(), host.clone());
-        self.spawn(sink.name.clone().as_str(), move |_| otlp::Otlp::new(sink, host))
+        self.spawn(sink.name.clone().as_str(), move |_| {
+            otlp::OtlpReceiver::new(move || otlp::OtlpSettings::read(&sink), host)
+        })
     }
 
     #[cfg(not(feature = "otlp"))]

@@ -13,6 +13,7 @@ use anyhow::{Context as _, anyhow};
 use super::{
     attach::{Attachers, Taps},
     figures::{Counted, Figures},
+    meters::Meters,
 };
 use crate::{
     cli::state,
@@ -46,6 +47,7 @@ pub(super) struct Agent {
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
+    meters: Arc<Meters>,
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
     figures: Figures,
@@ -74,9 +76,10 @@ impl Agent {
 
         let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
         let sinks = Sinks::start(&config.sinks, &store, &host, Arc::new(sink_notice))?;
+        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host)?);
 
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
-        let sink = Counted::new(Box::new(durable), figures.metrics());
+        let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));
         let now = rules.now();
         let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
         let budgets = BudgetWatch::new(Arc::clone(&now.prices) as _, config.budgets());
@@ -102,7 +105,7 @@ impl Agent {
         } else {
             None
         };
-        Ok(Self { config, rules, budgets, session, store, sinks, logs, taps, figures, _admin: admin })
+        Ok(Self { config, rules, budgets, session, store, sinks, meters, logs, taps, figures, _admin: admin })
     }
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
@@ -169,11 +172,12 @@ impl Agent {
     /// Ends the sources, stores what is under way, cuts the last revisions. In bounded time: while there is no room in the store, what
     /// is under way is given up after [`DRAIN`]; logs are read again from what is stored.
     pub(super) fn finish(self) -> anyhow::Result<()> {
-        let Self { session, store, sinks, logs, taps, .. } = self;
+        let Self { session, store, sinks, meters, logs, taps, .. } = self;
         let (done, drained) = mpsc::channel();
         let (closing, draining) = (Arc::clone(&store), store);
         let drain = move || {
             let result = drain((logs, taps), &session, &draining, sinks);
+            meters.end();
             // Whoever waited may have given up.
             let _ = done.send(());
             result

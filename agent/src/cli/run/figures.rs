@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use super::meters::Meters;
 use crate::{
     cli::shown::anomaly,
     clock,
@@ -174,11 +175,12 @@ pub(super) struct TapFigures {
 pub(super) struct Counted {
     sink: Box<dyn Sink>,
     metrics: Metrics,
+    meters: Arc<Meters>,
 }
 
 impl Counted {
-    pub(super) fn new(sink: Box<dyn Sink>, metrics: Metrics) -> Self {
-        Self { sink, metrics }
+    pub(super) fn new(sink: Box<dyn Sink>, metrics: Metrics, meters: Arc<Meters>) -> Self {
+        Self { sink, metrics, meters }
     }
 }
 
@@ -187,6 +189,7 @@ impl Sink for Counted {
         if let Subject::Exchange(exchange) = told.subject {
             // The id comes from our own table.
             self.metrics.add(Metric::Exchanges, &[exchange.vendor.as_deref().unwrap_or("none")], 1);
+            self.meters.exchange(exchange, told.cost);
         }
         count(&self.metrics, &told.findings);
         self.sink.told(told)

@@ -18,17 +18,17 @@ const BATCH_RECORDS: usize = 500;
 const BATCHES: usize = 2;
 
 /// Sends findings to one collector.
-#[derive(Debug)]
 pub struct OtlpReceiver {
-    settings: OtlpSettings,
+    /// Asked for whenever a connection is made: a header may be read from a file that changes.
+    settings: Box<dyn Fn() -> Result<OtlpSettings, ConnectError> + Send>,
     host: Host,
     collector: Option<Arc<Collector>>,
 }
 
 impl OtlpReceiver {
     /// Nothing is read or asked before [`connect`](Receiver::connect).
-    pub fn new(settings: OtlpSettings, host: Host) -> Self {
-        Self { settings, host, collector: None }
+    pub fn new(settings: impl Fn() -> Result<OtlpSettings, ConnectError> + Send + 'static, host: Host) -> Self {
+        Self { settings: Box::new(settings), host, collector: None }
     }
 }
 
@@ -39,7 +39,7 @@ impl Receiver for OtlpReceiver {
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         self.collector = None;
-        self.collector = Some(Arc::new(Collector::new(&self.settings, self.host.clone())?));
+        self.collector = Some(Arc::new(Collector::new(&(self.settings)()?, self.host.clone())?));
         Ok(())
     }
 
