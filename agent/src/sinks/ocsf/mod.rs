@@ -1,4 +1,4 @@
-//! Findings as OCSF events (Open Cybersecurity Schema Framework 1.8.0), for SIEMs and data lakes. Enters: a [`Finding`] and the [`Host`]
+//! Findings as OCSF events (Open Cybersecurity Schema Framework 1.8.0), for a SIEM or a data lake. Enters: a [`Finding`] and the [`Host`]
 //! it was made on. Leaves: one event as JSON text, the same bytes for the same two, always. It says nothing that the finding does not
 //! say, reads no clock and draws no random number.
 //!
