@@ -87,7 +87,9 @@ fn fields(value: &Value, path: &str, finding: &Finding, out: &mut BTreeSet<Strin
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().for_each(|item| fields(item, &format!("{path}[]"), finding, out));
+            for item in items {
+                fields(item, &format!("{path}[]"), finding, out);
+            }
         }
         _ => {
             out.insert(path.to_owned());

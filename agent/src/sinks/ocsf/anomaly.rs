@@ -9,7 +9,8 @@ use crate::findings::Finding;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Analysis<'a> {
-    analysis_targets: [Target<'a>; 1],
+    #[serde(rename = "analysis_targets")]
+    targets: [Target<'a>; 1],
     anomalies: [Observed<'a>; 1],
     baselines: [Observed<'a>; 1],
 }
@@ -70,10 +71,6 @@ impl<'a> Analysis<'a> {
             observation_parameter: parameter,
             observations: [Observation { value: Text(value), count }],
         };
-        Some([Self {
-            analysis_targets: [target],
-            anomalies: [observed(seen, None)],
-            baselines: [observed(baseline, count)],
-        }])
+        Some([Self { targets: [target], anomalies: [observed(seen, None)], baselines: [observed(baseline, count)] }])
     }
 }

@@ -6,10 +6,11 @@ use serde::{Serialize, ser::Error as _};
 use super::{
     OCSF_VERSION,
     anomaly::Analysis,
+    data_security::{DataClassification, DataSecurity},
     kind::{self, Caption, Class, Kind},
     objects::{
-        Actor, Analytic, Compliance, DataClassification, DataSecurity, Description, Device, Endpoint, Evidence, File,
-        Observable, PRODUCT, Process, Product, Remediation, Reporter, Resource, integer,
+        Actor, Analytic, Compliance, Description, Device, Endpoint, Evidence, File, Observable, PRODUCT, Process,
+        Product, Remediation, Reporter, Resource, integer,
     },
     unmapped::Unmapped,
 };

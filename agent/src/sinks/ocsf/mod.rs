@@ -1,13 +1,14 @@
-//! Findings as OCSF events (Open Cybersecurity Schema Framework 1.8.0), for SIEMs and data lakes. Enters: a [`Finding`] and the [`Host`]
+//! Findings as OCSF events (Open Cybersecurity Schema Framework 1.8.0), for a SIEM or a data lake. Enters: a [`Finding`] and the [`Host`]
 //! it was made on. Leaves: one event as JSON text, the same bytes for the same two, always. It says nothing that the finding does not
 //! say, reads no clock and draws no random number.
 //!
-//! [`kind`] decides the class: 2006 for leaks, 2003 for models that can change or end, 2004 for the rest. [`event`] is the event,
-//! [`objects`] are its parts, [`unmapped`] holds what OCSF has no place for. `docs/OCSF.md` has the mapping field by field.
+//! `kind` decides the class: 2006 for leaks, 2003 for models that can change or end, 2004 for the rest. `event` is the event, `objects` and
+//! `data_security` are its parts, `unmapped` holds what OCSF has no place for. `docs/OCSF.md` has the mapping field by field.
 //!
 //! The profile `ai_operation` is not used: 1.8.0 allows it on calls and not on findings, and its validator refuses it there.
 
 mod anomaly;
+mod data_security;
 mod event;
 mod gen_ai;
 mod kind;
