@@ -7,6 +7,7 @@ mod config;
 mod conformance;
 mod disk;
 mod metrics;
+mod ocsf;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod recorded_facts;

@@ -86,7 +86,7 @@ fn child_that_writes_until_it_is_killed() {
     for n in done + 1.. {
         waiting.push((n, store.submit(step(n)).unwrap()));
         if n % 7 == 0 {
-            store.cut_all().unwrap();
+            store.settle().unwrap();
         }
         if waiting.len() > 5 {
             for (n, receipt) in waiting.drain(..) {

@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::{Format, exit, state};
-use crate::config::{AbsolutePath, Config, ConfigError};
+use crate::config::{AbsolutePath, Config, ConfigError, HostName};
 
 /// Checks a config file, or shows what it comes to
 #[derive(Debug, clap::Args)]
@@ -70,8 +70,14 @@ pub fn effective(mut config: Config) -> Config {
     if config.state.directory.is_none() {
         config.state.directory = state::folder().and_then(AbsolutePath::from_found);
     }
+    if config.sinks.host_name.is_none() {
+        config.sinks.host_name = std::env::var(HOST_NAME).ok().and_then(|name| HostName::from_found(&name));
+    }
     config
 }
+
+/// Names this host where the system's own name says nothing, as in a pod.
+const HOST_NAME: &str = "OUTFLOW_HOST_NAME";
 
 /// Each problem on a line of its own that begins with the file, as editors and people look for it.
 pub(super) fn refused(error: &ConfigError) -> ExitCode {
@@ -94,6 +100,10 @@ fn good(file: &std::path::Path, config: &Config) -> String {
     };
     let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
     let (groups, budgets) = (count(config.logs.files.len(), "group"), count(config.budget.len(), "budget"));
+    let sinks = match config.sinks.kafka.len() + config.sinks.otlp.len() {
+        0 => String::new(),
+        sinks => format!(", {}", count(sinks, "sink")),
+    };
     let idle = if config.watches_nothing() { "; it watches nothing" } else { "" };
-    format!("{}: good: {tap}, {groups} of log files, {budgets}{idle}\n", file.display())
+    format!("{}: good: {tap}, {groups} of log files, {budgets}{sinks}{idle}\n", file.display())
 }

@@ -10,18 +10,20 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
+use self::deliveries::Deliveries;
 use super::{Format, exit, since::Since, state};
 use crate::{
     store::{Filter, Revision, StoreError, StoreReader},
     units::Severity,
 };
 
+mod deliveries;
 mod text;
 
 /// Candidates that are named when a prefix is not unique.
 const MAX_CANDIDATES: u64 = 5;
 
-/// Lists findings and shows them with their history
+/// Lists findings, shows them with their history, and tells what sinks have of them
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -32,6 +34,7 @@ pub struct Args {
 enum Command {
     List(List),
     Show(Show),
+    Deliveries(Deliveries),
 }
 
 /// Which store.
@@ -102,6 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let told = match &args.command {
         Command::List(list) => list.run(),
         Command::Show(show) => show.run(),
+        Command::Deliveries(deliveries) => deliveries.run(),
     };
     told.map_or_else(permission, |text| write(&text))
 }

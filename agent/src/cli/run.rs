@@ -26,6 +26,11 @@ mod attach;
 #[path = "run/no_tap.rs"]
 mod attach;
 mod figures;
+#[cfg(feature = "otlp")]
+mod meters;
+#[cfg(not(feature = "otlp"))]
+#[path = "run/no_meters.rs"]
+mod meters;
 
 /// How often figures are read and due revisions cut.
 const TICK: Duration = Duration::from_secs(1);

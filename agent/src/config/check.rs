@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use super::{
-    Config, Scope,
+    Config, Scope, Setting,
     read::{Step, meant},
+    sinks::is_secret,
 };
 
 /// A key and what is wrong with it.
@@ -23,6 +24,7 @@ pub(super) fn check(config: &Config) -> Vec<Wrong> {
     logs(config, &mut wrong);
     rules(config, &mut wrong);
     budgets(config, &mut wrong);
+    sinks(config, &mut wrong);
     wrong
 }
 
@@ -117,6 +119,71 @@ fn rules(config: &Config, wrong: &mut Vec<Wrong>) {
             wrong.push((item(&["rules", "disable"], index, &[]), message));
         }
     }
+}
+
+fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
+    let kafka =
+        config.sinks.kafka.iter().map(|sink| &sink.name).enumerate().map(|(index, name)| ("kafka", index, name));
+    let otlp = config.sinks.otlp.iter().map(|sink| &sink.name).enumerate().map(|(index, name)| ("otlp", index, name));
+    let mut seen = HashMap::new();
+    for (kind, index, name) in kafka.chain(otlp) {
+        if let Some((kind_before, before)) = seen.insert(name, (kind, index)) {
+            let message = format!(
+                "sinks.{kind_before}[{before}] is called \"{name}\" already: give each sink a `name` of its own"
+            );
+            wrong.push((item(&["sinks", kind], index, &["name"]), message));
+        }
+    }
+    for (index, sink) in config.sinks.kafka.iter().enumerate() {
+        if sink.brokers.is_empty() {
+            wrong.push((item(&["sinks", "kafka"], index, &["brokers"]), "needs at least one".to_owned()));
+        }
+        for (name, setting) in &sink.settings {
+            if let Some(why) = secret(name, setting).or_else(|| refusal(name, setting)) {
+                wrong.push((item(&["sinks", "kafka"], index, &["settings", name]), why));
+            }
+        }
+    }
+    for (index, sink) in config.sinks.otlp.iter().enumerate() {
+        for (name, setting) in &sink.headers {
+            let is_header = hyper::header::HeaderName::from_lowercase(name.as_bytes()).is_ok();
+            let no_header = || (!is_header).then(|| "is no name of a header in lower case".to_owned());
+            if let Some(why) = secret(name, setting).or_else(no_header) {
+                wrong.push((item(&["sinks", "otlp"], index, &["headers", name]), why));
+            }
+        }
+        let missing = match (&sink.cert_file, &sink.key_file) {
+            (Some(_), None) => Some(("cert_file", "key_file")),
+            (None, Some(_)) => Some(("key_file", "cert_file")),
+            _ => None,
+        };
+        if let Some((there, missing)) = missing {
+            wrong.push((item(&["sinks", "otlp"], index, &[there]), format!("needs `{missing}` beside it")));
+        }
+        let uses_tls = sink.ca_file.is_some() || sink.cert_file.is_some();
+        if uses_tls && sink.endpoint.as_str().starts_with("http://") {
+            let message = "certificates have no effect: the endpoint begins with http, not with https".to_owned();
+            wrong.push((item(&["sinks", "otlp"], index, &["endpoint"]), message));
+        }
+    }
+}
+
+/// A secret in the file would be read over shoulders, and end in backups and in `config show`. Its value is not repeated.
+fn secret(name: &str, setting: &Setting) -> Option<String> {
+    let is_bare = matches!(setting, Setting::Text(_)) && is_secret(name);
+    is_bare.then(|| "is a secret: write { file = \"/path\" } or { env = \"NAME\" } instead of its value".to_owned())
+}
+
+#[cfg(feature = "kafka")]
+fn refusal(name: &str, setting: &Setting) -> Option<String> {
+    let value = if let Setting::Text(value) = setting { Some(value.as_str()) } else { None };
+    crate::sinks::kafka::refusal(name, value)
+}
+
+/// A build without Kafka refuses the sink when it starts.
+#[cfg(not(feature = "kafka"))]
+fn refusal(_name: &str, _setting: &Setting) -> Option<String> {
+    None
 }
 
 fn budgets(config: &Config, wrong: &mut Vec<Wrong>) {

@@ -121,3 +121,39 @@ macro_rules! leaf {
     };
 }
 pub(super) use leaf;
+
+/// Makes a [`Leaf`] that is a text of a certain form: name, form, and what makes the text of what was written.
+macro_rules! leaf_text {
+    ($(#[$about:meta])* $name:ident, $form:expr, $parse:expr) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl $crate::config::leaf::Leaf for $name {
+            fn form() -> String {
+                $form.to_owned()
+            }
+
+            fn parse(text: &str) -> Result<Self, Option<String>> {
+                let parse: fn(&str) -> Result<String, Option<String>> = $parse;
+                parse(text).map(Self)
+            }
+        }
+
+        $crate::config::leaf::leaf!($name);
+    };
+}
+pub(super) use leaf_text;

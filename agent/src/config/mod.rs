@@ -19,9 +19,11 @@ mod check;
 mod leaf;
 mod logs;
 mod names;
+mod places;
 mod read;
 mod reference;
 mod rules;
+mod sinks;
 mod tap;
 
 pub use self::{
@@ -29,8 +31,10 @@ pub use self::{
     budget::{Budget, WarnAt},
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
+    places::{Broker, Endpoint, HostName, SinkName, Topic},
     reference::reference,
     rules::Rules,
+    sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
 use crate::detectors::budget as watch;
@@ -55,6 +59,8 @@ pub struct Config {
     pub rules: Rules,
     /// The store: findings, spend and how far each log was read, in one SQLite file of the state folder. Taken up at start.
     pub store: Store,
+    /// Where findings go. Taken up at start.
+    pub sinks: Sinks,
     /// The page for probes and monitoring: `/healthz`, `/readyz` and `/metrics`. Taken up at start.
     pub admin: Admin,
     /// What a service may spend; `[[budget]]` may be given once for each service. Every service gets the budget that names it
@@ -235,6 +241,7 @@ impl Config {
             ("tap", self.tap != other.tap),
             ("logs", self.logs != other.logs),
             ("store", self.store != other.store),
+            ("sinks", self.sinks != other.sinks),
             ("admin", self.admin != other.admin),
         ]
         .into_iter()

@@ -10,7 +10,7 @@ use std::{
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
-use super::leaf::{Leaf, leaf};
+use super::leaf::{Leaf, leaf, leaf_text};
 use crate::rules::vendors::HostPattern;
 
 /// Longest name of a service that is taken.
@@ -167,7 +167,7 @@ fn glob(text: &str, literal_separator: bool) -> Result<Glob, Option<String>> {
     built.map_err(|error| Some(format!("is no glob ({})", error.kind())))
 }
 
-fn named(text: &str) -> Result<(), Option<String>> {
+pub(super) fn named(text: &str) -> Result<(), Option<String>> {
     if text.trim().is_empty() {
         return Err(Some("is empty".to_owned()));
     }
@@ -180,95 +180,22 @@ fn named(text: &str) -> Result<(), Option<String>> {
     Ok(())
 }
 
-/// The name of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ServiceName(String);
-
-impl ServiceName {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+leaf_text! {
+    /// The name of a service.
+    ServiceName, "a name, such as \"checkout\"", |text| named(text).map(|()| text.to_owned())
 }
 
-impl fmt::Display for ServiceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+leaf_text! {
+    /// The id of a rule.
+    RuleId, "the id of a rule, such as \"pii.email\"", |text| named(text).map(|()| text.to_owned())
 }
 
-impl Leaf for ServiceName {
-    fn form() -> String {
-        "a name, such as \"checkout\"".to_owned()
-    }
-
-    fn parse(text: &str) -> Result<Self, Option<String>> {
-        named(text)?;
-        Ok(Self(text.to_owned()))
-    }
+leaf_text! {
+    /// A vendor host of the user's own, as [`VendorTable::with_hosts`](crate::rules::VendorTable::with_hosts) takes it.
+    VendorHost,
+    "a host without scheme, port or path: \"llm.example.com\", or \"*.example.com\" for all names below it",
+    |text| HostPattern::parse(text).map(|_| text.to_ascii_lowercase()).ok_or(None)
 }
-
-leaf!(ServiceName);
-
-/// The id of a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RuleId(String);
-
-impl RuleId {
-    /// The id.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RuleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Leaf for RuleId {
-    fn form() -> String {
-        "the id of a rule, such as \"pii.email\"".to_owned()
-    }
-
-    fn parse(text: &str) -> Result<Self, Option<String>> {
-        named(text)?;
-        Ok(Self(text.to_owned()))
-    }
-}
-
-leaf!(RuleId);
-
-/// A vendor host of the user's own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct VendorHost(String);
-
-impl VendorHost {
-    /// As [`VendorTable::with_hosts`](crate::rules::VendorTable::with_hosts) takes it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for VendorHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Leaf for VendorHost {
-    fn form() -> String {
-        "a host without scheme, port or path: \"llm.example.com\", or \"*.example.com\" for all names below it"
-            .to_owned()
-    }
-
-    fn parse(text: &str) -> Result<Self, Option<String>> {
-        HostPattern::parse(text).map(|_| Self(text.to_ascii_lowercase())).ok_or(None)
-    }
-}
-
-leaf!(VendorHost);
 
 /// Where the admin server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Budget, Config, LogFiles, Logs, Process, Rules, State, Store, Tap};
+use super::{Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, Rules, Sinks, State, Store, Tap};
 
 /// What stands above the keys.
 const HEAD: &str = "# Configuration
@@ -34,6 +34,9 @@ pub fn reference() -> String {
         ("[rules]", keys::<Rules>()),
         ("[[budget]]", keys::<Budget>()),
         ("[store]", keys::<Store>()),
+        ("[sinks]", keys::<Sinks>()),
+        ("[[sinks.kafka]]", keys::<KafkaSink>()),
+        ("[[sinks.otlp]]", keys::<OtlpSink>()),
         ("[admin]", keys::<Admin>()),
     ] {
         let names: Vec<&str> = section.trim_matches(['[', ']']).split('.').collect();

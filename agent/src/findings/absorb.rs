@@ -44,6 +44,6 @@ impl Finding {
 }
 
 /// The same record sent twice has the same.
-pub(super) fn record_id(finding_id: &str, revision: u32) -> String {
+pub(crate) fn record_id(finding_id: &str, revision: u32) -> String {
     format!("{finding_id}-{revision}")
 }

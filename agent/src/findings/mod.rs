@@ -33,7 +33,7 @@ pub use self::{
     shown::{host, identifier},
 };
 
-pub(crate) use self::fingerprint::hex;
+pub(crate) use self::{absorb::record_id, fingerprint::hex};
 
 /// Longest text that a peer or a program may put into one field of a finding, in characters.
 const MAX_FIELD_CHARS: usize = 256;

@@ -10,13 +10,179 @@
 //! At least once: after a failure everything behind the cursor is sent again, each record with the same id and the same bytes. What a
 //! receiver will never take becomes a dead letter with its reason, and the cursor goes on.
 
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
 mod host;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod ocsf;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+mod outbox;
+mod pump;
 mod receiver;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod voice;
 
 pub use self::{
     host::Host,
     receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record, Refused},
+    stats::SinkStats,
+    voice::{SinkNotice, Tell},
 };
+use self::{
+    outbox::Outbox,
+    pump::{Pump, Wanted},
+    voice::Voice,
+};
+use crate::{
+    clock, config,
+    store::{Store, StoreError},
+};
+
+/// Why there are no sinks.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No thread.
+    #[error("cannot start the thread of sink {sink}: {why}")]
+    Thread {
+        /// Its name.
+        sink: String,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// This program cannot.
+    #[error("sink {sink}: this outflow was built without {feature} (cargo feature `{feature}`)")]
+    NotBuilt {
+        /// Its name.
+        sink: String,
+        /// What is missing.
+        feature: &'static str,
+    },
+}
+
+/// All sinks of an agent.
+pub struct Sinks {
+    store: Arc<Store>,
+    tell: Tell,
+    wanted: watch::Sender<Wanted>,
+    threads: Vec<SinkThread>,
+    /// Disconnected when the last thread has ended.
+    ended: mpsc::Receiver<()>,
+    ending: Option<mpsc::Sender<()>>,
+}
+
+struct SinkThread {
+    sink: String,
+    stats: Arc<SinkStats>,
+    thread: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Sinks {
+    /// Starts a thread for each sink of the config. `tell` hears what people should know.
+    pub fn start(config: &config::Sinks, store: &Arc<Store>, host: &Host, tell: Tell) -> Result<Self, SinkError> {
+        let (ending, ended) = mpsc::channel();
+        let (wanted, threads) = (watch::Sender::default(), Vec::new());
+        let mut sinks = Self { store: Arc::clone(store), tell, wanted, threads, ended, ending: Some(ending) };
+        for sink in &config.kafka {
+            sinks.start_kafka(sink, host)?;
+        }
+        for sink in &config.otlp {
+            sinks.start_otlp(sink, host)?;
+        }
+        Ok(sinks)
+    }
+
+    #[cfg(feature = "kafka")]
+    fn start_kafka(&mut self, sink: &config::KafkaSink, host: &Host) -> Result<(), SinkError> {
+        let (sink, host) = (sink.clone(), host.clone());
+        self.spawn(sink.name.clone().as_str(), move |voice| kafka::Kafka::new(sink, host, voice))
+    }
+
+    #[cfg(not(feature = "kafka"))]
+    fn start_kafka(&mut self, sink: &config::KafkaSink, _: &Host) -> Result<(), SinkError> {
+        Err(SinkError::NotBuilt { sink: sink.name.to_string(), feature: "kafka" })
+    }
+
+    #[cfg(feature = "otlp")]
+    fn start_otlp(&mut self, sink: &config::OtlpSink, host: &Host) -> Result<(), SinkError> {
+        let (sink, host) = (sink.clone(), host.clone());
+        self.spawn(sink.name.clone().as_str(), move |_| {
+            otlp::OtlpReceiver::new(move || otlp::OtlpSettings::read(&sink), host)
+        })
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    fn start_otlp(&mut self, sink: &config::OtlpSink, _: &Host) -> Result<(), SinkError> {
+        Err(SinkError::NotBuilt { sink: sink.name.to_string(), feature: "otlp" })
+    }
+
+    /// Starts a sink with a receiver that `receiver` makes in the sink's own thread.
+    fn spawn<R: Receiver + 'static>(
+        &mut self,
+        sink: &str,
+        receiver: impl FnOnce(Voice) -> R + Send + 'static,
+    ) -> Result<(), SinkError> {
+        let stats = Arc::new(SinkStats::default());
+        let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
+        let outbox = Outbox::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
+        let wanted = self.wanted.subscribe();
+        let ending = self.ending.clone();
+        let failed = |why| SinkError::Thread { sink: sink.to_owned(), why };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let run = move || {
+            // Dropped with the thread, however it ends.
+            let _ending = ending;
+            let receiver = receiver(voice.clone());
+            runtime.block_on(Pump::new(outbox, receiver, voice, wanted).run())
+        };
+        let thread = std::thread::Builder::new().name(format!("sink-{sink}")).spawn(run).map_err(failed)?;
+        self.threads.push(SinkThread { sink: sink.to_owned(), stats, thread });
+        Ok(())
+    }
+
+    /// Name and figures of each.
+    pub fn stats(&self) -> impl Iterator<Item = (&str, &SinkStats)> {
+        self.threads.iter().map(|sink| (sink.sink.as_str(), sink.stats.as_ref()))
+    }
+
+    /// A sink ended by itself, which none should.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().any(|sink| sink.thread.is_finished())
+    }
+
+    /// Delivers what is in the outbox, for at most `patience`, and ends. What is not delivered then is delivered by the next run.
+    pub fn finish(mut self, patience: Duration) -> Result<(), SinkError> {
+        self.ending = None;
+        self.wanted.send_replace(Wanted::Drain);
+        self.wait_until(clock::instant() + patience);
+        self.wanted.send_replace(Wanted::Stop);
+        for SinkThread { sink, thread, .. } in self.threads {
+            match thread.join() {
+                Ok(result) => result?,
+                Err(_) => {
+                    let why = std::io::Error::other("it panicked; this is a bug in outflow");
+                    return Err(SinkError::Thread { sink, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Until all threads have ended, at most until then.
+    fn wait_until(&self, until: Instant) {
+        // Nothing is ever sent: the answer is that nobody can any more, or that it took too long.
+        let _ = self.ended.recv_timeout(until.saturating_duration_since(clock::instant()));
+    }
+}

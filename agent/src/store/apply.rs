@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Batch, UsageRow,
+    Batch, DeadLetter, UsageRow,
     chain::{Head, link, payload_hash},
 };
 use crate::{
@@ -77,6 +77,11 @@ impl Ledger {
             db.query_row("SELECT value FROM meta WHERE key = 'head'", [], |row| row.get(0)).optional()?;
         let head = head.as_deref().and_then(Head::parse).unwrap_or(Head::EMPTY);
         Ok(Self { head, stored_head: head.seq, known: HashMap::new() })
+    }
+
+    /// The newest revision.
+    pub(super) fn head(&self) -> u64 {
+        self.head.seq
     }
 
     /// Puts one batch into the transaction.
@@ -262,6 +267,18 @@ impl Known {
         self.changed = false;
         Ok(())
     }
+}
+
+/// Moves the cursor of a sink past what it delivered, and past what can never be delivered, with the reason.
+pub(super) fn deliver(db: &Connection, sink: &str, seq: u64, dead: &[DeadLetter]) -> Result<usize, Failure> {
+    for DeadLetter { seq, record_id, reason, detail, at } in dead {
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO dead_letter (sink, seq, record_id, reason, detail, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![sink, int(*seq), record_id, reason, detail, at])?;
+    }
+    let sql = "INSERT OR REPLACE INTO sink_cursor (sink, seq) VALUES (?1, ?2)";
+    Ok(db.prepare_cached(sql)?.execute(params![sink, int(seq)])?)
 }
 
 /// SQLite's integers have a sign; what does not fit is as much as there can be.

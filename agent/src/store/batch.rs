@@ -88,6 +88,21 @@ impl UsageRow {
     }
 }
 
+/// A revision that a sink's receiver will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its position in the outbox.
+    pub seq: u64,
+    /// Finding id and revision.
+    pub record_id: String,
+    /// Why, in a word.
+    pub reason: String,
+    /// Why, in the receiver's words.
+    pub detail: String,
+    /// When it was given up, RFC 3339 in UTC.
+    pub at: String,
+}
+
 /// What happens to a batch for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {

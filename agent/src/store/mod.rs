@@ -18,6 +18,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
 
 mod apply;
 mod batch;
@@ -33,9 +34,9 @@ mod verify;
 mod writer;
 
 pub use self::{
-    batch::{Batch, Receipt, UsageRow, WhenFull},
+    batch::{Batch, DeadLetter, Receipt, UsageRow, WhenFull},
     error::StoreError,
-    reader::{Filter, Revision, StoreReader},
+    reader::{Filter, OutboxRow, Revision, StoreReader},
     stats::Stats,
     verify::{Verdict, Whole},
 };
@@ -150,9 +151,9 @@ impl Store {
         self.ask(Request::CutDue(now))
     }
 
-    /// Cuts a revision of each finding that was counted up. Returns how many. [`close`](Self::close) does the same.
-    pub fn cut_all(&self) -> Result<usize, StoreError> {
-        self.ask(Request::CutAll)
+    /// Commits what waits, and cuts a revision of each finding that was counted up. Returns how many. [`close`](Self::close) does the same.
+    pub fn settle(&self) -> Result<usize, StoreError> {
+        self.ask(Request::Settle)
     }
 
     /// Takes away what is kept of a finding. Its revisions stay in the outbox as tombstones, so the chain still verifies. Returns how
@@ -161,9 +162,14 @@ impl Store {
         self.ask(Request::Erase(finding_id.to_owned()))
     }
 
-    /// Remembers that a sink has everything up to `seq`.
-    pub fn move_cursor(&self, sink: &str, seq: u64) -> Result<(), StoreError> {
-        self.ask(Request::Move(sink.to_owned(), seq)).map(drop)
+    /// Remembers that a sink has everything up to `seq`, but for these, which its receiver will never take.
+    pub fn deliver(&self, sink: &str, seq: u64, dead: Vec<DeadLetter>) -> Result<(), StoreError> {
+        self.ask(Request::Deliver(sink.to_owned(), seq, dead)).map(drop)
+    }
+
+    /// Tells of the newest revision in the outbox, now and whenever one is committed. It ends with the store.
+    pub fn watch_head(&self) -> watch::Receiver<u64> {
+        self.shared.watch_head()
     }
 
     /// The file.

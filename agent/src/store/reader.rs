@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, params};
 
 use super::{
-    StoreError, UsageRow,
+    DeadLetter, StoreError, UsageRow,
     apply::{int, rank},
     file, schema,
     schema::Found,
 };
 use crate::{
-    findings::Finding,
+    findings::{Finding, record_id},
     sources::Checkpoint,
     units::{NanoUsd, Severity, Timestamp},
 };
@@ -57,6 +57,28 @@ pub struct Revision {
     pub activity: String,
     /// The finding as it was then; `None` when it was erased.
     pub finding: Option<Finding>,
+}
+
+/// One row of the outbox as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Position in the outbox, from 1 on.
+    pub seq: u64,
+    /// Whose.
+    pub finding_id: String,
+    /// Number of the revision.
+    pub revision: u32,
+    /// `create`, `update` or `close`.
+    pub activity: String,
+    /// The finding as it was then, JSON; `None` when it was erased.
+    pub payload: Option<String>,
+}
+
+impl OutboxRow {
+    /// Finding id and revision.
+    pub fn record_id(&self) -> String {
+        record_id(&self.finding_id, self.revision)
+    }
 }
 
 /// Opens a database and looks what it is. `address` is the path, or a URI of it.
@@ -158,6 +180,34 @@ impl StoreReader {
         self.revisions("seq > ?1 ORDER BY seq LIMIT ?2", params![int(seq), int(limit)])
     }
 
+    /// The same as they stand: for sinks, which must get past a row that no finding can be read from.
+    pub fn outbox_rows_after(&self, seq: u64, limit: u64) -> Result<Vec<OutboxRow>, StoreError> {
+        self.rows("seq > ?1 ORDER BY seq LIMIT ?2", params![int(seq), int(limit)])
+    }
+
+    /// What a sink's receiver will never take, in the order of the outbox, with the sink's name; at most `limit`.
+    pub fn dead_letters(&self, limit: u64) -> Result<Vec<(String, DeadLetter)>, StoreError> {
+        self.all(
+            "SELECT sink, seq, record_id, reason, detail, at FROM dead_letter ORDER BY sink, seq LIMIT ?1",
+            params![int(limit)],
+            |row| {
+                let (seq, record_id, reason) = (row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok((row.get(0)?, DeadLetter { seq, record_id, reason, detail: row.get(4)?, at: row.get(5)? }))
+            },
+        )
+    }
+
+    /// Up to which position each sink that ever delivered has everything.
+    pub fn cursors(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        self.all("SELECT sink, seq FROM sink_cursor ORDER BY sink", params![], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// Position of the newest revision; 0: there is none.
+    pub fn head(&self) -> Result<u64, StoreError> {
+        let newest = self.all("SELECT coalesce(max(seq), 0) FROM outbox", params![], |row| row.get(0))?;
+        Ok(newest.first().copied().unwrap_or(0))
+    }
+
     /// Up to which position a sink has everything.
     pub fn cursor(&self, sink: &str) -> Result<u64, StoreError> {
         let rows = self.all("SELECT seq FROM sink_cursor WHERE sink = ?1", params![sink], |row| row.get(0))?;
@@ -208,23 +258,24 @@ impl StoreReader {
     }
 
     fn revisions(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<Revision>, StoreError> {
+        let read = |OutboxRow { seq, finding_id, revision, activity, payload }| {
+            let finding = payload.map(|payload| self.finding_of(&payload)).transpose()?;
+            Ok(Revision { seq, finding_id, revision, activity, finding })
+        };
+        self.rows(which, values)?.into_iter().map(read).collect()
+    }
+
+    fn rows(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<OutboxRow>, StoreError> {
         let sql = format!("SELECT seq, finding_id, revision, activity, payload FROM outbox WHERE {which}");
-        let rows = self.all(&sql, values, |row| {
-            let revision = Revision {
+        self.all(&sql, values, |row| {
+            Ok(OutboxRow {
                 seq: row.get(0)?,
                 finding_id: row.get(1)?,
                 revision: row.get(2)?,
                 activity: row.get(3)?,
-                finding: None,
-            };
-            Ok((revision, row.get::<_, Option<String>>(4)?))
-        })?;
-        rows.into_iter()
-            .map(|(revision, payload)| {
-                let finding = payload.map(|payload| self.finding_of(&payload)).transpose()?;
-                Ok(Revision { finding, ..revision })
+                payload: row.get(4)?,
             })
-            .collect()
+        })
     }
 
     pub(super) fn all<T>(

@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x4f75_7466;
 
 /// Version n is reached by the first n steps.
-pub(super) const STEPS: [&str; 2] = [
+pub(super) const STEPS: [&str; 3] = [
     // `finding`: the current state, an id a row. `news`: counted up since the newest revision was cut at `told_at_ns`.
     // `outbox`: every revision, in order; only its payload may ever be taken away.
     "CREATE TABLE finding (
@@ -47,6 +47,11 @@ pub(super) const STEPS: [&str; 2] = [
     ) STRICT;
     CREATE TABLE source_checkpoint (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE sink_cursor (sink TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    // `dead_letter`: a revision that a sink's receiver will never take. The cursor has passed it, the outbox still has it.
+    "CREATE TABLE dead_letter (
+        sink TEXT NOT NULL, seq INTEGER NOT NULL, record_id TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
+        at TEXT NOT NULL, PRIMARY KEY (sink, seq)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// What a file is.

@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use super::StoreError;
 use crate::{clock, units::Timestamp};
 
@@ -26,12 +28,26 @@ pub struct Stats {
 
 /// The figures as the writer keeps them.
 #[derive(Debug, Default)]
-pub(super) struct Shared(Mutex<Stats>);
+pub(super) struct Shared {
+    stats: Mutex<Stats>,
+    /// The newest committed revision.
+    head: watch::Sender<u64>,
+}
 
 impl Shared {
     /// The figures now.
     pub(super) fn stats(&self) -> Stats {
         self.lock().clone()
+    }
+
+    /// Tells of the newest revision, now and whenever one is committed.
+    pub(super) fn watch_head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Revisions up to this one are committed.
+    pub(super) fn head(&self, seq: u64) {
+        self.head.send_if_modified(|head| std::mem::replace(head, seq) != seq);
     }
 
     /// Is there no room at the moment?
@@ -68,6 +84,6 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Stats> {
         // Counts of a thread that panicked are still counts.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -107,7 +107,7 @@ fn what_a_receipt_acknowledged_is_there_after_it_was_opened_again() {
         ..Batch::default()
     };
     keep(&store, second);
-    store.move_cursor("kafka", 2).unwrap();
+    store.deliver("kafka", 2, Vec::new()).unwrap();
     drop(store);
 
     let store = open(&folder);
@@ -178,7 +178,7 @@ fn an_erased_finding_leaves_tombstones_and_goes_on_behind_them() {
     let secret = finding("marker-of-a", 0);
     keep(&store, found(vec![secret.clone(), finding("b", 0)]));
     keep(&store, found(vec![secret.clone()]));
-    store.cut_all().unwrap();
+    store.settle().unwrap();
     let head = whole(&store.reader().unwrap()).head;
     assert_eq!(store.erase(&secret.finding_id).unwrap(), 2);
     assert_eq!(store.erase(&secret.finding_id).unwrap(), 0);

@@ -7,11 +7,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select_biased};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{
-    Batch, Limits, StoreError, WhenFull,
-    apply::{Failure, Ledger, int},
+    Batch, DeadLetter, Limits, StoreError, WhenFull,
+    apply::{self, Failure, Ledger},
     file::{self, Lock},
     stats::Shared,
 };
@@ -44,12 +44,12 @@ impl Pending {
 pub(super) enum Request {
     /// Cut the revisions that are due.
     CutDue(Timestamp),
-    /// Cut a revision of everything that has news.
-    CutAll,
+    /// Commit what waits, and cut a revision of everything that has news.
+    Settle,
     /// Take away the payloads of a finding.
     Erase(String),
-    /// Move the cursor of a sink.
-    Move(String, u64),
+    /// Move the cursor of a sink, past dead letters too.
+    Deliver(String, u64, Vec<DeadLetter>),
     /// Commit what waits, and end.
     Close,
 }
@@ -88,6 +88,7 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let ledger = Ledger::open(&db).map_err(|failure| told(&path, failure))?;
         shared.size(file::bytes(&path));
+        shared.head(ledger.head());
         Ok(Self {
             path,
             db,
@@ -202,16 +203,18 @@ impl Writer {
     fn serve(&mut self, Asked { request, answer }: Asked) {
         let result = match request {
             Request::CutDue(now) => self.cut(now, self.limits.update_interval_ns),
-            Request::CutAll => self.cut(clock::now(), 0),
+            Request::Settle => {
+                while let Ok(first) = self.batches.try_recv() {
+                    self.commit(vec![first], true);
+                }
+                self.cut(clock::now(), 0)
+            }
             Request::Erase(id) => {
                 let erased = self.transact(|ledger, db| ledger.erase(db, &id));
                 // The log still has what was erased, until it is folded in.
                 erased.and_then(|rows| self.fold().map(|()| rows))
             }
-            Request::Move(sink, seq) => self.transact(|_, db| {
-                let sql = "INSERT OR REPLACE INTO sink_cursor (sink, seq) VALUES (?1, ?2)";
-                Ok(db.prepare_cached(sql)?.execute(params![sink, int(seq)])?)
-            }),
+            Request::Deliver(sink, seq, dead) => self.transact(|_, db| apply::deliver(db, &sink, seq, &dead)),
             Request::Close => {
                 self.ending = true;
                 return self.closers.push(answer);
@@ -237,7 +240,7 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut Ledger, &Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let Self { db, ledger, path, .. } = self;
+        let Self { db, ledger, path, shared, .. } = self;
         let result = (|| {
             let mut known = match ledger.take() {
                 Some(known) => known,
@@ -247,6 +250,7 @@ impl Writer {
             let value = work(&mut known, &change)?;
             known.flush(&change)?;
             change.commit()?;
+            shared.head(known.head());
             known.committed();
             *ledger = Some(known);
             Ok(value)

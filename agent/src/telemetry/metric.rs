@@ -45,6 +45,18 @@ pub enum Metric {
     StoreQueue,
     /// What was dropped because the store was full.
     StoreDropped,
+    /// Records that a receiver confirmed.
+    SinkRecords,
+    /// Revisions that wait for a receiver.
+    SinkPending,
+    /// Records that a receiver will never take.
+    SinkDeadLetters,
+    /// Batches and connections that failed.
+    SinkFailures,
+    /// Connections in place of broken ones.
+    SinkReconnects,
+    /// When a receiver last took something.
+    SinkDelivered,
     /// Reloads of the config.
     ConfigReloads,
     /// Spend of a service in the running window.
@@ -121,7 +133,7 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -142,6 +154,12 @@ impl Metric {
         Self::StoreBytes,
         Self::StoreQueue,
         Self::StoreDropped,
+        Self::SinkRecords,
+        Self::SinkPending,
+        Self::SinkDeadLetters,
+        Self::SinkFailures,
+        Self::SinkReconnects,
+        Self::SinkDelivered,
         Self::ConfigReloads,
         Self::BudgetSpend,
         Self::BudgetLimit,
@@ -198,6 +216,42 @@ impl Metric {
                 None,
                 &[],
                 "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::SinkRecords => counter(
+                "outflow_sink_records",
+                None,
+                &["sink"],
+                "Records that the receiver confirmed; one that had to be sent twice counts twice",
+            ),
+            Self::SinkPending => gauge(
+                "outflow_sink_pending_records",
+                None,
+                &["sink"],
+                "Records in the store that the receiver does not have yet",
+            ),
+            Self::SinkDeadLetters => counter(
+                "outflow_sink_dead_letters",
+                None,
+                &["sink", "reason"],
+                "Records that the receiver will never take; `outflow findings deliveries` names them",
+            ),
+            Self::SinkFailures => counter(
+                "outflow_sink_failures",
+                None,
+                &["sink"],
+                "Batches that were not taken and connections that were not made; they are tried again",
+            ),
+            Self::SinkReconnects => counter(
+                "outflow_sink_reconnects",
+                None,
+                &["sink"],
+                "Connections or producers that replaced a broken one",
+            ),
+            Self::SinkDelivered => gauge(
+                "outflow_sink_last_delivery",
+                Seconds,
+                &["sink"],
+                "When the receiver last took something, since the Unix epoch; 0 is not since the start",
             ),
             Self::ConfigReloads => counter(
                 "outflow_config_reloads",

@@ -95,7 +95,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(settings: OtlpSettings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut client = Self { receiver: OtlpReceiver::new(settings, host()), runtime };
+        let mut client = Self { receiver: OtlpReceiver::new(move || Ok(settings.clone()), host()), runtime };
         client.connect();
         client
     }

@@ -13,13 +13,15 @@ use anyhow::{Context as _, anyhow};
 use super::{
     attach::{Attachers, Taps},
     figures::{Counted, Figures},
+    meters::Meters,
 };
 use crate::{
     cli::state,
     clock,
-    config::Config,
+    config::{Config, HostName},
     detectors::budget::BudgetWatch,
     engine::{Durable, LiveRules, LogWorkers, Rules, Session, Workers},
+    sinks::{Host, SinkNotice, Sinks},
     sources::{
         log::CutLimits,
         tail::{self, LogGroup, Tail, TailNotice, TailSettings},
@@ -31,6 +33,12 @@ use crate::{
 /// Draining gives up waiting for room in the store after this time: what is not stored is read again by the next run.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long sinks may deliver what is there when the agent ends. What is not delivered then is delivered by the next run.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// What reads.
+type Sources = (Option<Logs>, Option<(Taps, Workers)>);
+
 /// A running agent.
 pub(super) struct Agent {
     config: Config,
@@ -38,6 +46,8 @@ pub(super) struct Agent {
     budgets: BudgetWatch,
     session: Arc<Session>,
     store: Arc<Store>,
+    sinks: Sinks,
+    meters: Arc<Meters>,
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
     figures: Figures,
@@ -64,8 +74,12 @@ impl Agent {
         let store = Arc::new(Store::open(&folder.join(STORE_FILE), limits(&config))?);
         figures.store_opened();
 
+        let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
+        let sinks = Sinks::start(&config.sinks, &store, &host, Arc::new(sink_notice))?;
+        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host)?);
+
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
-        let sink = Counted::new(Box::new(durable), figures.metrics());
+        let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));
         let now = rules.now();
         let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
         let budgets = BudgetWatch::new(Arc::clone(&now.prices) as _, config.budgets());
@@ -91,7 +105,7 @@ impl Agent {
         } else {
             None
         };
-        Ok(Self { config, rules, budgets, session, store, logs, taps, figures, _admin: admin })
+        Ok(Self { config, rules, budgets, session, store, sinks, meters, logs, taps, figures, _admin: admin })
     }
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
@@ -106,6 +120,10 @@ impl Agent {
             }
         }
         self.figures.session(&self.session, &self.budgets, clock::now());
+        self.figures.sinks(&self.sinks);
+        if self.sinks.has_ended() {
+            return Err(anyhow!("a sink has ended: findings are not delivered any more"));
+        }
         if let Some(logs) = &self.logs {
             self.figures.logs(&logs.tail.stats(), &logs.workers.refused_blocks());
             if logs.tail.has_ended() || logs.workers.has_ended() {
@@ -132,6 +150,7 @@ impl Agent {
     pub(super) fn reload(&mut self, mut config: Config) -> anyhow::Result<Vec<&'static str>> {
         // A folder that the file does not name was found at the start, when we were perhaps somebody else.
         config.state.directory = config.state.directory.or_else(|| self.config.state.directory.clone());
+        config.sinks.host_name = config.sinks.host_name.or_else(|| self.config.sinks.host_name.clone());
         let taken = load(&config).and_then(|rules| {
             self.rules.replace(rules.clone())?;
             Ok(rules)
@@ -153,11 +172,12 @@ impl Agent {
     /// Ends the sources, stores what is under way, cuts the last revisions. In bounded time: while there is no room in the store, what
     /// is under way is given up after [`DRAIN`]; logs are read again from what is stored.
     pub(super) fn finish(self) -> anyhow::Result<()> {
-        let Self { session, store, logs, taps, .. } = self;
+        let Self { session, store, sinks, meters, logs, taps, .. } = self;
         let (done, drained) = mpsc::channel();
-        let closing = Arc::clone(&store);
+        let (closing, draining) = (Arc::clone(&store), store);
         let drain = move || {
-            let result = drain(logs, taps, &session);
+            let result = drain((logs, taps), &session, &draining, sinks);
+            meters.end();
             // Whoever waited may have given up.
             let _ = done.send(());
             result
@@ -176,7 +196,7 @@ impl Agent {
 }
 
 /// Sources first: the rest drains.
-fn drain(logs: Option<Logs>, taps: Option<(Taps, Workers)>, session: &Session) -> anyhow::Result<()> {
+fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) -> anyhow::Result<()> {
     let (tail, log_workers) = logs.map_or((None, None), |logs| (Some(logs.tail), Some(logs.workers)));
     let (taps, workers) = taps.map_or((None, None), |(taps, workers)| (Some(taps), Some(workers)));
     // Calls cannot be read again, logs can.
@@ -184,8 +204,11 @@ fn drain(logs: Option<Logs>, taps: Option<(Taps, Workers)>, session: &Session) -
     let calls = workers.map_or(Ok(()), Workers::finish).context("the workers");
     let tail = tail.map_or(Ok(()), Tail::stop).context("the tail");
     let logs = log_workers.map_or(Ok(()), LogWorkers::finish).context("the log workers");
+    // The last counts are told as well. While there is no room they wait, and what is delivered is delivered by the next run.
+    let settled = store.settle();
+    let sent = sinks.finish(if settled.is_ok() { FLUSH } else { Duration::ZERO }).context("a sink");
     let stored = session.finish().map(drop).context("the store");
-    tail.and(taps).and(logs).and(calls).and(stored)
+    tail.and(taps).and(logs).and(calls).and(sent).and(stored)
 }
 
 /// The rules of a config.
@@ -225,6 +248,18 @@ fn settings(config: &Config) -> TailSettings {
         rotate_wait_ns: logs.rotate_wait.nanos(),
         cut,
         ..TailSettings::default()
+    }
+}
+
+fn sink_notice(notice: SinkNotice) {
+    match notice {
+        SinkNotice::Waits { sink, reason } => {
+            anstream::eprintln!("outflow: sink {sink} waits, findings stay in the store: {reason}");
+        }
+        SinkNotice::GoesOn { sink } => anstream::eprintln!("outflow: sink {sink} delivers again"),
+        SinkNotice::DeadLetter { sink, record_id, reason } => {
+            anstream::eprintln!("outflow: sink {sink} will never deliver {record_id}: {reason}");
+        }
     }
 }
 

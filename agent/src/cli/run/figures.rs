@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use super::meters::Meters;
 use crate::{
     cli::shown::anomaly,
     clock,
@@ -18,6 +19,7 @@ use crate::{
     engine::{LogWatch, Session, Sink, Told},
     exchange::Subject,
     findings::Finding,
+    sinks::Sinks,
     sources::tail::TailStats,
     store::Stats,
     telemetry::{Component, Health, Metric, Metrics, OTHER},
@@ -126,6 +128,24 @@ impl Figures {
         }
     }
 
+    pub(super) fn sinks(&self, sinks: &Sinks) {
+        for (sink, stats) in sinks.stats() {
+            let figures = [
+                (Metric::SinkRecords, stats.sent()),
+                (Metric::SinkPending, stats.pending_records()),
+                (Metric::SinkFailures, stats.failures()),
+                (Metric::SinkReconnects, stats.reconnects()),
+                (Metric::SinkDelivered, stats.delivered_at().unwrap_or_default().0 / 1_000_000_000),
+            ];
+            for (metric, value) in figures {
+                self.metrics.set(metric, &[sink], value);
+            }
+            for (reason, count) in stats.dead_letters() {
+                self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);
+            }
+        }
+    }
+
     /// `attached`: every attaching process is there.
     pub(super) fn taps(&self, attached: bool, figures: &TapFigures) {
         if let Some(tap) = &self.tap {
@@ -155,11 +175,12 @@ pub(super) struct TapFigures {
 pub(super) struct Counted {
     sink: Box<dyn Sink>,
     metrics: Metrics,
+    meters: Arc<Meters>,
 }
 
 impl Counted {
-    pub(super) fn new(sink: Box<dyn Sink>, metrics: Metrics) -> Self {
-        Self { sink, metrics }
+    pub(super) fn new(sink: Box<dyn Sink>, metrics: Metrics, meters: Arc<Meters>) -> Self {
+        Self { sink, metrics, meters }
     }
 }
 
@@ -168,6 +189,7 @@ impl Sink for Counted {
         if let Subject::Exchange(exchange) = told.subject {
             // The id comes from our own table.
             self.metrics.add(Metric::Exchanges, &[exchange.vendor.as_deref().unwrap_or("none")], 1);
+            self.meters.exchange(exchange, told.cost);
         }
         count(&self.metrics, &told.findings);
         self.sink.told(told)

@@ -24,32 +24,16 @@ mod words;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use super::ConnectError;
+use crate::config::{AbsolutePath, OtlpSink};
+pub use crate::config::{OtlpCompression as Compression, OtlpProtocol as Protocol};
+
 pub use self::{
     encode::{SCOPE, log_record, request},
     metrics::OtlpMetrics,
     receiver::OtlpReceiver,
     reference::reference,
 };
-
-/// Which transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// OTLP/gRPC, mostly on port 4317.
-    Grpc,
-    /// OTLP/HTTP with protobuf bodies, mostly on port 4318.
-    Http,
-}
-
-/// How what is sent is packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// Every receiver is to know it.
-    Gzip,
-    /// Smaller, and fewer receivers know it.
-    Zstd,
-}
 
 impl Compression {
     /// As HTTP's `content-encoding` has it.
@@ -81,6 +65,28 @@ pub struct OtlpSettings {
     pub cert_file: Option<PathBuf>,
     /// Its key, PEM.
     pub key_file: Option<PathBuf>,
+}
+
+impl OtlpSettings {
+    /// What the config says; headers that stand in files and variables are read here.
+    pub fn read(sink: &OtlpSink) -> Result<Self, ConnectError> {
+        let mut headers = Vec::new();
+        for (name, setting) in &sink.headers {
+            let value = setting.value().map_err(|error| ConnectError(format!("header {name}: {error}")))?;
+            headers.push((name.clone(), value));
+        }
+        let path = |path: &Option<AbsolutePath>| path.as_ref().map(|path| path.get().to_owned());
+        Ok(Self {
+            endpoint: sink.endpoint.as_str().to_owned(),
+            protocol: sink.protocol,
+            compression: sink.compression,
+            headers,
+            timeout: sink.timeout.get(),
+            ca_file: path(&sink.ca_file),
+            cert_file: path(&sink.cert_file),
+            key_file: path(&sink.key_file),
+        })
+    }
 }
 
 impl fmt::Debug for OtlpSettings {

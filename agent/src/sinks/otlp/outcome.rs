@@ -19,7 +19,7 @@ const GRPC: &str = "OTLP/gRPC";
 const HTTP: &str = "OTLP/HTTP";
 
 /// Nobody can silence us for longer.
-pub(super) const AFTER_MAX: Duration = Duration::from_mins(10);
+pub(super) const AFTER_MAX: Duration = Duration::from_mins(5);
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,9 +22,9 @@ const BATCHES: usize = 2;
 const INVALID: &str = "invalid";
 
 /// Sends findings to one collector.
-#[derive(Debug)]
 pub struct OtlpReceiver {
-    settings: OtlpSettings,
+    /// Asked for whenever a connection is made: a header may be read from a file that changes.
+    settings: Box<dyn Fn() -> Result<OtlpSettings, ConnectError> + Send>,
     host: Host,
     collector: Option<Arc<Collector>>,
     /// The collector took something once.
@@ -33,8 +33,8 @@ pub struct OtlpReceiver {
 
 impl OtlpReceiver {
     /// Nothing is read or asked before [`connect`](Receiver::connect).
-    pub fn new(settings: OtlpSettings, host: Host) -> Self {
-        Self { settings, host, collector: None, proven: Arc::default() }
+    pub fn new(settings: impl Fn() -> Result<OtlpSettings, ConnectError> + Send + 'static, host: Host) -> Self {
+        Self { settings: Box::new(settings), host, collector: None, proven: Arc::default() }
     }
 }
 
@@ -45,7 +45,8 @@ impl Receiver for OtlpReceiver {
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         self.collector = None;
-        self.collector = Some(Arc::new(Collector::new(&self.settings, self.host.clone(), Arc::clone(&self.proven))?));
+        let (settings, host) = ((self.settings)()?, self.host.clone());
+        self.collector = Some(Arc::new(Collector::new(&settings, host, Arc::clone(&self.proven))?));
         Ok(())
     }
 

@@ -42,7 +42,7 @@ halves, down to the record that is at fault, because a collector does not say wh
 | UNIMPLEMENTED, if compressed | 415, if compressed | sent again at once without compression, and so until the connection is made anew |
 | INVALID_ARGUMENT, INTERNAL, UNKNOWN, if nothing compressed was taken yet | 400, 422, 500, likewise | sent again at once without compression; if that helps, so from then on, else what the second answer leads to |
 | INVALID_ARGUMENT for every record, and nothing was ever taken | 400 or 422, likewise | waits: it is hardly a collector |
-| UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED, CANCELLED, DEADLINE_EXCEEDED, OUT_OF_RANGE, DATA_LOSS | 429, 502, 503, 504 | waits, as long as `RetryInfo` or `Retry-After` says, at most 10 minutes |
+| UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED, CANCELLED, DEADLINE_EXCEEDED, OUT_OF_RANGE, DATA_LOSS | 429, 502, 503, 504 | waits, as long as `RetryInfo` or `Retry-After` says, at most 5 minutes |
 | UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, UNIMPLEMENTED | 401, 403, 404, 415, a redirect | waits, and says what to mend in the config |
 | any other, no answer in time, an answer that is none | any other, no answer in time, an answer that is none | waits |
 | no connection | no connection | waits, and reads the certificates anew |

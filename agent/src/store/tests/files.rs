@@ -83,7 +83,7 @@ fn a_store_of_version_1_is_brought_to_this_one() {
     let store = open(&folder);
     let more = Batch { usage: vec![UsageRow::default()], ..found(vec![finding("old", 1)]) };
     keep(&store, more);
-    store.cut_all().unwrap();
+    store.settle().unwrap();
     let reader = store.reader().unwrap();
     assert_eq!(reader.finding(&old.finding_id).unwrap().map(|finding| (finding.count, finding.revision)), Some((2, 2)));
     assert_eq!(whole(&reader).revisions, 2);

@@ -250,7 +250,7 @@ fn play(steps: &[Step]) {
                     drop(store);
                     store = Store::open(&place(&folder), limits).unwrap();
                 } else {
-                    store.cut_all().unwrap();
+                    store.settle().unwrap();
                 }
                 let cut = model.cut(None, |_| true);
                 let cut = in_order_of(&store.reader().unwrap(), model.outbox.len(), cut);

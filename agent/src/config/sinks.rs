@@ -1,0 +1,283 @@
+//! `[sinks]`, `[[sinks.kafka]]`, `[[sinks.otlp]]`: where findings go. Enters: the sections. Leaves: addresses, names and settings. It connects
+//! to nobody, and holds no secret: those stay in files and variables, and are read when a connection is made.
+
+use std::{collections::BTreeMap, fmt};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess},
+    ser::SerializeMap as _,
+};
+
+use super::{
+    amounts::{HOUR, MINUTE, Period, SECOND},
+    names::AbsolutePath,
+    places::{Broker, Endpoint, HostName, SinkName, Topic},
+};
+
+/// Where findings go. Each sink has a cursor of its own in the store, by its name: it goes on where it was, also after a restart, and a sink
+/// with a new name begins with the first finding of the store. What a receiver does not take now waits in the store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sinks {
+    /// Name of this host in what is sent. Without it, it is `$OUTFLOW_HOST_NAME` (the Helm chart sets it to the node's name), else the
+    /// name that the system has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<HostName>,
+    /// Kafka topics; `[[sinks.kafka]]` may be given several times.
+    pub kafka: Vec<KafkaSink>,
+    /// OpenTelemetry collectors; `[[sinks.otlp]]` may be given several times.
+    pub otlp: Vec<OtlpSink>,
+}
+
+/// A Kafka topic that gets one record for each revision of a finding. The producer is idempotent and waits for all replicas; a record counts
+/// as delivered when the broker has confirmed it. Key: finding id. Headers: CloudEvents 1.0, `ce_id` is the record's id, the same when it
+/// is sent again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSink {
+    /// Name of the sink: its place in the store, in metrics and in messages.
+    #[serde(default = "kafka_name")]
+    pub name: SinkName,
+    /// Brokers to begin with; they name the others.
+    pub brokers: Vec<Broker>,
+    /// Where records go. The broker makes a missing topic if it is set up so; otherwise the sink waits until somebody does.
+    #[serde(default = "topic")]
+    pub topic: Topic,
+    /// How a record is written.
+    #[serde(default)]
+    pub format: RecordFormat,
+    /// Settings of librdkafka by their names (`"security.protocol"`, `"compression.type"`, `"linger.ms"`), as its CONFIGURATION.md lists them. A value is
+    /// text, a number, a truth value, or where to read it from when a connection is made: `{ file = "/run/secrets/kafka" }` or `{ env = "KAFKA_PASSWORD" }`.
+    /// Secrets must be read from somewhere. What the promise of this sink rests on is not changed here: `acks`, `enable.idempotence`, a time limit for a message.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Setting>,
+}
+
+/// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OtlpSink {
+    /// Name of the sink: its place in the store, in metrics and in messages.
+    #[serde(default = "otlp_name")]
+    pub name: SinkName,
+    /// Where the collector is. `https` encrypts. With protocol `http`, `/v1/logs` and `/v1/metrics` are added to its path.
+    pub endpoint: Endpoint,
+    /// How it is spoken to.
+    #[serde(default)]
+    pub protocol: OtlpProtocol,
+    /// How requests are compressed. A collector that does not know it is sent plain ones from then on.
+    #[serde(default)]
+    pub compression: OtlpCompression,
+    /// Headers of each request, by their names in lower case; values as those of `sinks.kafka.settings`. `authorization` and keys must be read from
+    /// a file or a variable.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Setting>,
+    /// How long one request may take.
+    #[serde(default = "timeout")]
+    pub timeout: Period<100, { 5 * MINUTE }>,
+    /// Certificates (PEM) that are trusted instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<AbsolutePath>,
+    /// Our own certificate (PEM), for a collector that asks for one; needs `key_file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<AbsolutePath>,
+    /// Its key (PEM).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<AbsolutePath>,
+    /// Whether metrics are sent too: those of `docs/METRICS.md`, and tokens, durations and cost of the calls that were seen.
+    #[serde(default = "yes")]
+    pub metrics: bool,
+    /// How often metrics are sent.
+    #[serde(default = "metrics_interval")]
+    pub metrics_interval: Period<SECOND, HOUR>,
+}
+
+fn kafka_name() -> SinkName {
+    SinkName::fixed("kafka")
+}
+
+fn otlp_name() -> SinkName {
+    SinkName::fixed("otlp")
+}
+
+fn topic() -> Topic {
+    Topic::fixed("outflow.findings")
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn timeout() -> Period<100, { 5 * MINUTE }> {
+    Period::from_millis(10 * SECOND)
+}
+
+fn metrics_interval() -> Period<SECOND, HOUR> {
+    Period::from_millis(MINUTE)
+}
+
+/// How a record is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordFormat {
+    /// OCSF 1.8.0, what SIEMs read; `docs/OCSF.md`.
+    #[default]
+    Ocsf,
+    /// Our own JSON, `docs/schema/finding-v1.json`.
+    Native,
+}
+
+/// How a collector is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpProtocol {
+    /// OTLP over gRPC, mostly on port 4317.
+    #[default]
+    Grpc,
+    /// OTLP over HTTP with protobuf, mostly on port 4318.
+    Http,
+}
+
+/// How requests to a collector are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpCompression {
+    /// With gzip.
+    #[default]
+    Gzip,
+    /// With zstd.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// A value of somebody else's setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// As it stands.
+    Text(String),
+    /// What a file holds, without the line feed at its end.
+    File(AbsolutePath),
+    /// What a variable of the agent's environment holds.
+    Env(String),
+}
+
+/// Why a setting has no value.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingError {
+    /// The file cannot be read.
+    #[error("cannot read {file}: {why}")]
+    File {
+        /// Which.
+        file: AbsolutePath,
+        /// Why.
+        why: String,
+    },
+    /// There is no such variable.
+    #[error("the environment has no variable {0}")]
+    Env(String),
+}
+
+/// No secret is longer; a wrong path must not read a disk into memory.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+impl Setting {
+    /// Its value now. Files and variables are read anew each time, so that a secret can be changed.
+    pub fn value(&self) -> Result<String, SettingError> {
+        use std::io::Read as _;
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Env(name) => std::env::var(name).map_err(|_| SettingError::Env(name.clone())),
+            Self::File(file) => {
+                let failed = |why: String| SettingError::File { file: file.clone(), why };
+                let mut text = String::new();
+                let opened = std::fs::File::open(file.get()).map_err(|error| failed(error.to_string()))?;
+                opened.take(SECRET_BYTES_MAX).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
+                Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+            }
+        }
+    }
+
+    fn form() -> String {
+        "text, a number, `true` or `false`, { file = \"/path\" } or { env = \"NAME\" }".to_owned()
+    }
+}
+
+impl Serialize for Setting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let from = |serializer: S, name: &str, value: &dyn fmt::Display| {
+            let mut map = serializer.serialize_map(Some(1))?;
+            map.serialize_entry(name, &value.to_string())?;
+            map.end()
+        };
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::File(file) => from(serializer, "file", file),
+            Self::Env(name) => from(serializer, "env", name),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Setting;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&Setting::form())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Setting, E> {
+                Ok(Setting::Text(text.to_owned()))
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Setting, E> {
+                Ok(Setting::Text(value.to_string()))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Setting, E> {
+                Ok(Setting::Text(number.to_string()))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Setting, E> {
+                Ok(Setting::Text(number.to_string()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Setting, A::Error> {
+                let refused = || de::Error::custom(format_args!("must be {}", Setting::form()));
+                let setting = match map.next_key::<String>()?.as_deref() {
+                    Some("file") => Setting::File(map.next_value()?),
+                    Some("env") => Setting::Env(map.next_value()?),
+                    _ => return Err(refused()),
+                };
+                if map.next_key::<String>()?.is_some() { Err(refused()) } else { Ok(setting) }
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl JsonSchema for Setting {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Setting".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-form": Self::form() })
+    }
+}
+
+/// Is this the name of a value that nobody should read over a shoulder? Such a one must come from a file or a variable.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "key.pem", "oauthbearer.config", "authorization", "token", "api-key", "apikey", "cookie"]
+        .iter()
+        .any(|word| name.contains(word))
+}

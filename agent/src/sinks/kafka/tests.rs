@@ -1,0 +1,275 @@
+//! The sink against librdkafka's own mock cluster: real requests over loopback, and errors on demand. Real brokers: `tests/e2e/sinks`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::Headers as _,
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+
+use super::*;
+use crate::{
+    clock,
+    config::{self, Config, RecordFormat},
+    sinks::{
+        SinkNotice, Sinks,
+        tests::{Place, drained},
+    },
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const TOPIC: &str = "found";
+const PARTITIONS: i32 = 3;
+
+struct Cluster {
+    mock: MockCluster<'static, DefaultProducerContext>,
+}
+
+/// A message as a consumer has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Got {
+    key: String,
+    id: String,
+    headers: BTreeMap<String, String>,
+    payload: String,
+    partition: i32,
+    time_ms: Option<i64>,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        Self { mock }
+    }
+
+    fn config(&self, more: &str) -> config::Sinks {
+        let broker = self.mock.bootstrap_servers();
+        let text = format!("[[sinks.kafka]]\nbrokers = [\"{broker}\"]\ntopic = \"{TOPIC}\"\n{more}");
+        Config::parse("outflow.toml", &text).unwrap().sinks
+    }
+
+    fn start(&self, place: &Place, more: &str) -> Sinks {
+        Sinks::start(&self.config(more), &place.store, &host(), Arc::new(|_| {})).unwrap()
+    }
+
+    /// Everything in the topic; at least `count` messages.
+    fn consume(&self, count: usize) -> Vec<Got> {
+        let mut client = rdkafka::ClientConfig::new();
+        client
+            .set("bootstrap.servers", self.mock.bootstrap_servers())
+            .set("group.id", "test")
+            .set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = client.create().unwrap();
+        let mut all = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&all).unwrap();
+        let ends = |partition| consumer.fetch_watermarks(TOPIC, partition, LIMIT).unwrap().1;
+        let until = clock::instant() + LIMIT;
+        let mut got = Vec::new();
+        while got.len() < count || got.len() < (0..PARTITIONS).map(ends).sum::<i64>() as usize {
+            assert!(clock::instant() < until, "{} of {count} messages", got.len());
+            let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+            let headers = message.headers().unwrap().iter();
+            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+            let headers: BTreeMap<_, _> = headers.map(|header| (header.key.to_owned(), text(header.value))).collect();
+            got.push(Got {
+                key: text(message.key()),
+                id: headers["ce_id"].clone(),
+                headers,
+                payload: text(message.payload()),
+                partition: message.partition(),
+                time_ms: message.timestamp().to_millis(),
+            });
+        }
+        got
+    }
+}
+
+fn host() -> Host {
+    Host { name: "node-1".to_owned(), id: None }
+}
+
+fn keys(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("model-{number}"))
+}
+
+/// Ids of the outbox and of the topic are the same; repeats are the same bytes.
+fn check(place: &Place, got: &[Got]) {
+    let mut sent: BTreeMap<&str, &Got> = BTreeMap::new();
+    for message in got {
+        if let Some(before) = sent.insert(&message.id, message) {
+            assert_eq!(before, message);
+        }
+    }
+    let mut ids = place.record_ids();
+    ids.sort();
+    assert_eq!(sent.into_keys().collect::<Vec<_>>(), ids);
+}
+
+#[test]
+fn records_arrive_with_their_id_and_are_keyed_by_finding() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(250));
+    // A second revision of each: counted up, and cut by the end of the run.
+    place.find(keys(250));
+    place.store.settle().unwrap();
+    let sinks = cluster.start(&place, "format = \"native\"\nsettings = { \"compression.type\" = \"lz4\" }\n");
+    drained(&place, &sinks);
+    assert_eq!(sinks.stats().next().unwrap().1.sent(), 500);
+    sinks.finish(LIMIT).unwrap();
+    let got = cluster.consume(500);
+    check(&place, &got);
+    assert_eq!(got.len(), 500);
+    let mut revisions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for Got { key, id, headers, payload, time_ms, .. } in &got {
+        assert_eq!(headers["ce_source"], "//node-1/outflow");
+        assert_eq!((headers["ce_specversion"].as_str(), headers["content-type"].as_str()), ("1.0", "application/json"));
+        assert_eq!(*time_ms, Some(1_000_000_000_000));
+        let finding: crate::findings::Finding = serde_json::from_str(payload).unwrap();
+        assert_eq!((&finding.finding_id, &finding.record_id), (key, id));
+        revisions.entry(key).or_default().push(id);
+    }
+    // Of one finding in order, in one partition.
+    for (key, ids) in revisions {
+        assert_eq!(ids, [format!("{key}-1"), format!("{key}-2")]);
+    }
+    assert!((0..PARTITIONS).all(|partition| got.iter().any(|message| message.partition == partition)));
+}
+
+#[test]
+fn ocsf_is_the_format_unless_another_is_asked_for() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    assert_eq!(cluster.config("").kafka[0].format, RecordFormat::Ocsf);
+    place.find(keys(1));
+    let sinks = cluster.start(&place, "");
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let got = cluster.consume(1);
+    assert_eq!(got[0].headers["ce_dataschema"], "https://schema.ocsf.io/1.8.0");
+    let event: serde_json::Value = serde_json::from_str(&got[0].payload).unwrap();
+    assert_eq!(event["finding_info"]["uid"].as_str(), Some(got[0].key.as_str()));
+}
+
+#[test]
+fn errors_of_a_broker_are_tried_again() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let not_leader = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[not_leader; 3]);
+    place.find(keys(20));
+    let sinks = cluster.start(&place, "settings = { \"retry.backoff.ms\" = 10 }\n");
+    drained(&place, &sinks);
+    cluster.mock.broker_down(1).unwrap();
+    place.find((20..40).map(|number| format!("model-{number}")));
+    // The broker comes back after librdkafka noticed that it is gone.
+    let until = clock::instant() + LIMIT;
+    while sinks.stats().next().unwrap().1.waits_because().is_none() {
+        assert!(clock::instant() < until, "nobody noticed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    cluster.mock.broker_up(1).unwrap();
+    drained(&place, &sinks);
+    assert_eq!(sinks.stats().next().unwrap().1.waits_because(), None);
+    sinks.finish(LIMIT).unwrap();
+    check(&place, &cluster.consume(40));
+}
+
+#[test]
+fn a_message_that_librdkafka_gives_up_is_sent_again_from_the_store() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    cluster.mock.broker_down(1).unwrap();
+    place.find(keys(5));
+    let sinks = cluster.start(&place, "settings = { \"message.timeout.ms\" = 300, \"linger.ms\" = 0 }\n");
+    let stats = || sinks.stats().next().unwrap().1;
+    let until = clock::instant() + LIMIT;
+    while stats().failures() < 3 {
+        assert!(clock::instant() < until, "{:?}", stats());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(place.reader().cursor("kafka").unwrap(), 0);
+    cluster.mock.broker_up(1).unwrap();
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    check(&place, &cluster.consume(5));
+}
+
+#[test]
+fn what_is_too_large_is_a_dead_letter_and_the_rest_arrives() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let mut large = crate::sinks::tests::occurrence("large");
+    large.rule.references = vec!["https://example.com/".repeat(100); 50];
+    place.find(["small".to_owned()]);
+    place.keep(vec![large]);
+    place.find(["also-small".to_owned()]);
+    let (told, hears) = std::sync::mpsc::channel();
+    let config = cluster.config("settings = { \"message.max.bytes\" = 50000 }\n");
+    let tell = Arc::new(move |notice| told.send(notice).unwrap_or_default());
+    let sinks = Sinks::start(&config, &place.store, &host(), tell).unwrap();
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let letters = place.reader().dead_letters(10).unwrap();
+    let [(_, letter)] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!((letter.seq, letter.reason.as_str()), (2, "too_large"));
+    assert!(hears.try_iter().any(|notice| matches!(notice, SinkNotice::DeadLetter { .. })));
+    let got = cluster.consume(2);
+    assert_eq!(got.len(), 2);
+    assert!(got.iter().all(|message| message.id != letter.record_id));
+}
+
+#[test]
+fn a_topic_that_may_not_be_written_holds_everything_until_it_may() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
+    place.find(keys(3));
+    let sinks = cluster.start(&place, "");
+    let until = clock::instant() + LIMIT;
+    let reason = loop {
+        if let Some(reason) = sinks.stats().next().unwrap().1.waits_because() {
+            break reason;
+        }
+        assert!(clock::instant() < until);
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(reason.contains("may not write to topic found"), "{reason}");
+    cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(place.reader().dead_letters(10).unwrap(), []);
+    check(&place, &cluster.consume(3));
+}
+
+#[test]
+fn a_producer_that_is_fatal_is_replaced() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(1));
+    let sinks = cluster.start(&place, "settings = { \"linger.ms\" = 0 }\n");
+    drained(&place, &sinks);
+    // A broker that lost what it had confirmed answers so, and no retry mends it (KIP-360).
+    let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[lost; 1]);
+    place.find((1..30).map(|number| format!("model-{number}")));
+    drained(&place, &sinks);
+    assert_eq!(sinks.stats().next().unwrap().1.reconnects(), 1);
+    sinks.finish(LIMIT).unwrap();
+    check(&place, &cluster.consume(30));
+}
+
+#[test]
+fn a_wrong_setting_is_said_without_its_value() {
+    let place = Place::new();
+    place.find(keys(1));
+    let text = "[[sinks.kafka]]\nbrokers = [\"127.0.0.1:1\"]\nsettings = { \"sasl.username\" = { env = \"OUTFLOW_NO_SUCH\" } }\n";
+    let config = Config::parse("outflow.toml", text).unwrap().sinks;
+    let (told, hears) = std::sync::mpsc::channel();
+    let tell = Arc::new(move |notice| told.send(notice).unwrap_or_default());
+    let sinks = Sinks::start(&config, &place.store, &host(), tell).unwrap();
+    let SinkNotice::Waits { reason, .. } = hears.recv_timeout(LIMIT).unwrap() else { panic!("it must wait") };
+    assert_eq!(reason, "setting sasl.username: the environment has no variable OUTFLOW_NO_SUCH");
+    sinks.finish(LIMIT).unwrap();
+}

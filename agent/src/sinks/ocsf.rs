@@ -1,1 +1,0 @@
-//! Findings as OCSF 1.8.0 events.

@@ -1,0 +1,351 @@
+//! The objects that an event is made of. Enters: parts of a finding. Leaves: structs that borrow from it and serialise as OCSF's objects of
+//! the same name. A part that is not known is left out, never filled in.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Serialize, Serializer};
+
+use super::kind::{Caption, Kind};
+use crate::{
+    findings::{Destination, Finding, Location},
+    sinks::Host,
+};
+
+/// OCSF's `integer_t` is signed, and lakes store it in 32 bits.
+const INTEGER_MAX: u64 = i32::MAX as u64;
+
+/// As an `integer_t`; beyond its end, its end.
+pub(super) fn integer(number: u64) -> u64 {
+    number.min(INTEGER_MAX)
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Product {
+    pub(super) name: &'static str,
+    pub(super) vendor_name: &'static str,
+    pub(super) version: &'static str,
+}
+
+/// This program.
+pub(super) const PRODUCT: Product =
+    Product { name: "Outflow", vendor_name: "Outflow", version: env!("CARGO_PKG_VERSION") };
+
+#[derive(Debug, Serialize)]
+pub(super) struct Reporter<'a> {
+    name: &'static str,
+    hostname: &'a str,
+}
+
+impl<'a> Reporter<'a> {
+    pub(super) fn new(host: &'a Host) -> Self {
+        Self { name: PRODUCT.name, hostname: &host.name }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Analytic<'a> {
+    type_id: u8,
+    r#type: &'static str,
+    uid: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Analytic<'a> {
+    pub(super) fn new(finding: &'a Finding, kind: Kind) -> Self {
+        let Caption(type_id, r#type) = kind.analytic();
+        Self { type_id, r#type, uid: &finding.rule.id, name: &finding.rule.title }
+    }
+}
+
+/// What to do, and where that is written.
+#[derive(Debug, Serialize)]
+pub(super) struct Remediation<'a> {
+    desc: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    references: &'a [String],
+}
+
+impl<'a> Remediation<'a> {
+    pub(super) fn new(finding: &'a Finding) -> Self {
+        Self { desc: &finding.remedy, references: &finding.rule.references }
+    }
+}
+
+/// The host.
+#[derive(Debug, Serialize)]
+pub(super) struct Device<'a> {
+    type_id: u8,
+    r#type: &'static str,
+    hostname: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+}
+
+impl<'a> Device<'a> {
+    pub(super) fn new(host: &'a Host) -> Self {
+        let Caption(type_id, r#type) = Caption(0, "Unknown");
+        Self { type_id, r#type, hostname: &host.name, uid: host.id.as_deref() }
+    }
+}
+
+/// Who did it: the service, and the process when there is one.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Actor<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Process<'a>>,
+}
+
+impl<'a> Actor<'a> {
+    pub(super) fn new(finding: &'a Finding) -> Option<Self> {
+        let app_name = Some(finding.process.service.as_str()).filter(|name| !name.is_empty());
+        let process = Process::new(finding);
+        (app_name.is_some() || process.is_some()).then_some(Self { app_name, process })
+    }
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Process<'a> {
+    pid: u32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Container<'a>>,
+}
+
+impl<'a> Process<'a> {
+    /// None behind a log or a replay.
+    pub(super) fn new(finding: &'a Finding) -> Option<Self> {
+        let process = &finding.process;
+        let container = process.container.as_deref().map(|uid| Container { uid });
+        (process.pid != 0).then_some(Self { pid: process.pid, name: &process.name, container })
+    }
+
+    pub(super) fn is_in_container(&self) -> bool {
+        self.container.is_some()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Container<'a> {
+    uid: &'a str,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Endpoint<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hostname: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    svc_name: Option<&'a str>,
+}
+
+impl<'a> Endpoint<'a> {
+    /// Whom a call went to. A host may be an address, and a client may have named the port with it.
+    pub(super) fn new(destination: &'a Destination) -> Option<Self> {
+        let host = destination.host.as_str();
+        let svc_name = destination.vendor.as_deref();
+        let (hostname, ip, port) = if let Ok(ip) = host.trim_matches(['[', ']']).parse() {
+            (None, Some(ip), None)
+        } else if let Ok(socket) = host.parse::<SocketAddr>() {
+            (None, Some(socket.ip()), Some(socket.port()))
+        } else if let Some((name, Ok(port))) = host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
+            (Some(name), None, Some(port))
+        } else {
+            (Some(host), None, None)
+        };
+        let hostname = hostname.filter(|name| !name.is_empty());
+        (hostname.is_some() || ip.is_some()).then_some(Self { hostname, ip, port, uid: None, svc_name })
+    }
+
+    /// The host itself.
+    pub(super) fn of_host(host: &'a Host) -> Self {
+        Self { hostname: Some(&host.name), uid: host.id.as_deref(), ..Self::default() }
+    }
+
+    /// Its name, else its address.
+    pub(super) fn address(&self) -> Address<'a> {
+        match (self.hostname, self.ip) {
+            (None, Some(ip)) => Address::Ip(ip),
+            (name, _) => Address::Name(name.unwrap_or_default()),
+        }
+    }
+}
+
+/// A host's name or address, as text.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Address<'a> {
+    Name(&'a str),
+    Ip(IpAddr),
+}
+
+/// A log file.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct File<'a> {
+    name: &'a str,
+    pub(super) path: &'a str,
+    type_id: u8,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ext: Option<&'a str>,
+}
+
+impl<'a> File<'a> {
+    pub(super) fn new(location: Option<&'a Location>) -> Option<Self> {
+        let path = location?.file.as_deref()?;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let ext = name.rsplit_once('.').filter(|(stem, ext)| !stem.is_empty() && !ext.is_empty()).map(|(_, ext)| ext);
+        let Caption(type_id, r#type) = Caption(1, "Regular File");
+        Some(Self { name, path, type_id, r#type, ext })
+    }
+}
+
+/// Which check failed. The standard is our own: no regulation that we could name asks for it in these words.
+#[derive(Debug, Serialize)]
+pub(super) struct Compliance<'a> {
+    standards: [&'static str; 1],
+    control: &'static str,
+    desc: &'a str,
+    status_id: u8,
+    status: &'static str,
+    status_details: [&'a str; 1],
+}
+
+impl<'a> Compliance<'a> {
+    pub(super) fn new(finding: &'a Finding, kind: Kind) -> Option<Self> {
+        let Caption(status_id, status) = kind.check(finding.activity);
+        Some(Self {
+            standards: ["Outflow model rules"],
+            control: kind.control()?,
+            desc: &finding.rule.title,
+            status_id,
+            status,
+            status_details: [&finding.title],
+        })
+    }
+}
+
+/// What stands behind a finding that is no leak.
+#[derive(Debug, Serialize)]
+pub(super) struct Evidence<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api: Option<Api<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dst_endpoint: Option<Endpoint<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<File<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Process<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Api<'a> {
+    operation: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Service<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Service<'a> {
+    name: &'a str,
+}
+
+impl<'a> Evidence<'a> {
+    pub(super) fn new(
+        finding: &'a Finding,
+        dst_endpoint: Option<Endpoint<'a>>,
+        file: Option<File<'a>>,
+    ) -> Option<Self> {
+        let api = finding.destination.as_ref().map(|destination| Api {
+            operation: &destination.api,
+            service: destination.vendor.as_deref().map(|name| Service { name }),
+        });
+        let process = Process::new(finding);
+        let known = api.is_some() || dst_endpoint.is_some() || file.is_some() || process.is_some();
+        known.then_some(Self { api, dst_endpoint, file, process })
+    }
+}
+
+/// What a finding that is no leak is about: a model, or a service and its budget.
+#[derive(Debug, Serialize)]
+pub(super) struct Resource<'a> {
+    name: &'a str,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    role_id: u8,
+    role: &'static str,
+}
+
+impl<'a> Resource<'a> {
+    pub(super) fn new(finding: &'a Finding, kind: Kind) -> Option<Self> {
+        if matches!(kind, Kind::Budget | Kind::BurnRate) {
+            let name = Some(finding.process.service.as_str()).filter(|name| !name.is_empty())?;
+            let Caption(role_id, role) = Caption(3, "Affected");
+            return Some(Self { name, r#type: "service", version: None, role_id, role });
+        }
+        let model = finding.model.as_ref()?;
+        let name = model.requested.as_deref().or(model.resolved.as_deref())?;
+        let Caption(role_id, role) = Caption(1, "Target");
+        Some(Self { name, r#type: "model", version: model.resolved.as_deref(), role_id, role })
+    }
+}
+
+/// What an analyst may want to look for elsewhere: the host that was called, or the log.
+#[derive(Debug, Serialize)]
+pub(super) struct Observable<'a> {
+    name: &'static str,
+    type_id: u8,
+    r#type: &'static str,
+    value: Address<'a>,
+}
+
+impl<'a> Observable<'a> {
+    /// `in_evidence` says that the objects stand in the event's evidence.
+    pub(super) fn new(endpoint: Option<Endpoint<'a>>, file: Option<File<'a>>, in_evidence: bool) -> Option<Self> {
+        let (names, Caption(type_id, r#type), value) = match (endpoint.map(|endpoint| endpoint.address()), file) {
+            (Some(value @ Address::Name(_)), _) => {
+                (["dst_endpoint.hostname", "evidences[].dst_endpoint.hostname"], Caption(1, "Hostname"), value)
+            }
+            (Some(value @ Address::Ip(_)), _) => {
+                (["dst_endpoint.ip", "evidences[].dst_endpoint.ip"], Caption(2, "IP Address"), value)
+            }
+            (None, Some(file)) => {
+                (["file.path", "evidences[].file.path"], Caption(45, "File Path"), Address::Name(file.path))
+            }
+            (None, None) => return None,
+        };
+        let [outside, inside] = names;
+        Some(Self { name: if in_evidence { inside } else { outside }, type_id, r#type, value })
+    }
+}
+
+/// `title. remedy`
+#[derive(Debug)]
+pub(super) struct Description<'a> {
+    title: &'a str,
+    remedy: &'a str,
+}
+
+impl<'a> Description<'a> {
+    pub(super) fn new(finding: &'a Finding) -> Self {
+        Self { title: &finding.title, remedy: &finding.remedy }
+    }
+}
+
+impl Serialize for Description<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.remedy.is_empty() {
+            return serializer.serialize_str(self.title);
+        }
+        serializer.collect_str(&format_args!("{}. {}", self.title, self.remedy))
+    }
+}

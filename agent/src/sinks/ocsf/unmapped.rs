@@ -1,0 +1,90 @@
+//! What a finding says and OCSF has no field for. Enters: a finding. Leaves: the object `unmapped`, flat, with OpenTelemetry's names where
+//! there are such, else `outflow.` and the name that `docs/schema/finding-v1.json` has. Nothing is left out but what is null.
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
+
+use super::{gen_ai, kind::Class, objects::Endpoint};
+use crate::findings::Finding;
+
+/// Serialises as the object.
+#[derive(Debug)]
+pub(super) struct Unmapped<'a> {
+    pub(super) finding: &'a Finding,
+    pub(super) class: Class,
+}
+
+impl Serialize for Unmapped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let finding = self.finding;
+        let mut map = serializer.serialize_map(None)?;
+        call(finding, &mut map)?;
+        if finding.process.pid == 0 {
+            entry(&mut map, "process.executable.name", some(&finding.process.name))?;
+            entry(&mut map, "container.id", finding.process.container.as_ref())?;
+        }
+        entry(&mut map, "outflow.schema_version", Some(finding.schema_version))?;
+        entry(&mut map, "outflow.cost_nano_usd", finding.cost_nano_usd)?;
+        entry(&mut map, "outflow.cost_source", finding.cost_source)?;
+        if let Some(coverage) = &finding.coverage {
+            entry(&mut map, "outflow.coverage.scanned_bytes", Some(coverage.scanned_bytes))?;
+            entry(&mut map, "outflow.coverage.total_bytes", Some(coverage.total_bytes))?;
+        }
+        entry(&mut map, "outflow.excerpt", finding.excerpt.as_ref())?;
+        if let Some(fingerprint) = &finding.fingerprint {
+            entry(&mut map, "outflow.fingerprint.value", Some(&fingerprint.value))?;
+            entry(&mut map, "outflow.fingerprint.key_id", Some(&fingerprint.key_id))?;
+        }
+        if let Some(location) = &finding.location {
+            entry(&mut map, "outflow.location.side", location.side)?;
+            entry(&mut map, "outflow.location.path", location.path.as_ref())?;
+            entry(&mut map, "outflow.location.file", location.file.as_ref())?;
+            entry(&mut map, "outflow.location.line", location.line)?;
+            entry(&mut map, "outflow.location.start", Some(location.start))?;
+            entry(&mut map, "outflow.location.end", Some(location.end))?;
+        }
+        // The class of leaks has no field for a remedy.
+        if self.class == Class::DataSecurity {
+            entry(&mut map, "outflow.remedy", some(&finding.remedy))?;
+            let references = &finding.rule.references;
+            entry(&mut map, "outflow.rule.references", (!references.is_empty()).then_some(references))?;
+        }
+        for (name, value) in finding.attributes.iter().filter(|(_, value)| **value != Value::Null) {
+            map.serialize_entry(&Prefixed(name), value)?;
+        }
+        map.end()
+    }
+}
+
+/// Whom the call went to and which model it was about.
+fn call<M: SerializeMap>(finding: &Finding, map: &mut M) -> Result<(), M::Error> {
+    if let Some(model) = &finding.model {
+        entry(map, "gen_ai.request.model", model.requested.as_ref())?;
+        entry(map, "gen_ai.response.model", model.resolved.as_ref())?;
+    }
+    let Some(destination) = &finding.destination else { return Ok(()) };
+    entry(map, "gen_ai.provider.name", destination.vendor.as_deref().map(gen_ai::provider_name))?;
+    entry(map, "gen_ai.operation.name", gen_ai::operation_name(&destination.api))?;
+    if let Some(endpoint) = Endpoint::new(destination) {
+        entry(map, "server.address", Some(endpoint.address()))?;
+        entry(map, "server.port", endpoint.port)?;
+    }
+    entry(map, "outflow.destination.api", Some(&destination.api))
+}
+
+fn entry<M: SerializeMap>(map: &mut M, name: &'static str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+    value.map_or(Ok(()), |value| map.serialize_entry(name, &value))
+}
+
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// The name of an attribute of ours.
+struct Prefixed<'a>(&'a str);
+
+impl Serialize for Prefixed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("outflow.{}", self.0))
+    }
+}

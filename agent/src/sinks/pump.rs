@@ -1,0 +1,251 @@
+//! The heart of a sink, the same for every kind of receiver. Enters: an outbox, a receiver. Leaves: delivered records, a cursor. It never
+//! moves the cursor past a batch that was not taken, and it never gives up: it waits, longer each time, and says so once.
+//!
+//! Several batches are under way at a time, and their answers are taken in order. After one that was not taken nothing new is sent; when
+//! the others have answered, everything behind the cursor is sent again. So records of a finding stay in order, but for repeats.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
+use tokio::sync::watch;
+
+use super::{
+    outbox::Outbox,
+    receiver::{Answer, Receiver, Record, Refused},
+    voice::Voice,
+};
+use crate::{clock, store::StoreError};
+
+/// First pause after a failure.
+const PAUSE_MIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
+
+/// Longest one.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// A receiver that asks for more is asked again all the same.
+const AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// Least time between two moves of the cursor while batches are under way: each is a commit.
+const MOVE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What the owner of a sink wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Deliver.
+    #[default]
+    Run,
+    /// End when all that is there is delivered, or when the receiver takes nothing.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// A sink at work.
+pub(super) struct Pump<R> {
+    outbox: Outbox,
+    receiver: R,
+    voice: Voice,
+    wanted: watch::Receiver<Wanted>,
+    pauses: ExponentialBackoff,
+}
+
+/// Why nothing more is sent for now.
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    after: Option<Duration>,
+    is_broken: bool,
+}
+
+/// A batch that was answered.
+struct Answered {
+    /// Its last row.
+    last: u64,
+    records: usize,
+    /// Rows of its page that nothing could be made of.
+    unreadable: Vec<Refused>,
+    answer: Answer,
+}
+
+/// Where the cursor is to go.
+#[derive(Debug, Default)]
+struct Move {
+    to: Option<u64>,
+    refused: Vec<Refused>,
+}
+
+impl<R: Receiver> Pump<R> {
+    /// One sink.
+    pub(super) fn new(outbox: Outbox, receiver: R, voice: Voice, wanted: watch::Receiver<Wanted>) -> Self {
+        Self { outbox, receiver, voice, wanted, pauses: pauses() }
+    }
+
+    /// Delivers until it is told to end. An error: the store is of no use any more.
+    pub(super) async fn run(mut self) -> Result<(), StoreError> {
+        let mut is_connected = false;
+        loop {
+            if !is_connected {
+                let failed = tokio::select! {
+                    connected = self.receiver.connect() => connected.err(),
+                    () = stopped(&mut self.wanted) => return Ok(()),
+                };
+                if let Some(error) = failed {
+                    if !self.pause(Failure { reason: error.0, after: None, is_broken: true }).await {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                self.voice.stats.connected();
+                is_connected = true;
+            }
+            match self.flow().await {
+                Ok(None) => return Ok(()),
+                Ok(Some(failure)) => {
+                    is_connected = !failure.is_broken;
+                    if !self.pause(failure).await {
+                        return Ok(());
+                    }
+                }
+                // The owner closes the store after its sinks, or because it wants to end at once.
+                Err(StoreError::Closed) => return Ok(()),
+                Err(error) if error.is_passing() => {
+                    if !self.pause(Failure { reason: error.to_string(), after: None, is_broken: false }).await {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends until something fails or there is nothing more to do.
+    async fn flow(&mut self) -> Result<Option<Failure>, StoreError> {
+        let appetite = self.receiver.appetite();
+        let mut under_way = FuturesOrdered::new();
+        let mut sent_to = self.outbox.cursor();
+        let mut failure: Option<Failure> = None;
+        let (mut cursor, mut moved_at) = (Move::default(), clock::instant());
+        loop {
+            while failure.is_none() && under_way.len() < appetite.batches && self.outbox.head() > sent_to {
+                let page = self.outbox.page(sent_to, appetite)?;
+                let Some(last) = page.last else { break };
+                sent_to = last;
+                let records: Arc<[Record]> = page.records.into();
+                let (count, unreadable) = (records.len(), page.unreadable);
+                let answering = (count > 0).then(|| self.receiver.send(&records));
+                under_way.push_back(async move {
+                    let answer = match answering {
+                        Some(answering) => answering.await,
+                        None => Answer::Taken(Vec::new()),
+                    };
+                    Answered { last, records: count, unreadable, answer }
+                });
+            }
+            let wanted = *self.wanted.borrow_and_update();
+            let is_drained = wanted == Wanted::Drain && self.outbox.head() <= sent_to;
+            if under_way.is_empty() {
+                cursor.make(&mut self.outbox)?;
+                if failure.is_some() || wanted == Wanted::Stop || is_drained {
+                    return Ok(failure);
+                }
+            }
+            if failure.as_ref().is_some_and(|failure| failure.is_broken) {
+                // Nobody answers for the rest any more.
+                cursor.make(&mut self.outbox)?;
+                return Ok(failure);
+            }
+            let has_room = failure.is_none() && under_way.len() < appetite.batches;
+            tokio::select! {
+                Some(answered) = under_way.next(), if !under_way.is_empty() => {
+                    let mut next = Some(answered);
+                    while let Some(answered) = next {
+                        failure = failure.or_else(|| self.take(answered, &mut cursor));
+                        next = under_way.next().now_or_never().flatten();
+                    }
+                }
+                () = self.outbox.news(sent_to), if has_room => {}
+                changed = self.wanted.changed() => {
+                    if changed.is_err() || *self.wanted.borrow() == Wanted::Stop {
+                        cursor.make(&mut self.outbox)?;
+                        return Ok(None);
+                    }
+                }
+            }
+            if moved_at.elapsed() >= MOVE_INTERVAL {
+                cursor.make(&mut self.outbox)?;
+                moved_at = clock::instant();
+            }
+        }
+    }
+
+    /// Takes an answer in; all batches before it were taken.
+    fn take(&mut self, answered: Answered, cursor: &mut Move) -> Option<Failure> {
+        match answered.answer {
+            Answer::Taken(refused) => {
+                self.voice.stats.delivered(answered.records.saturating_sub(refused.len()), clock::now());
+                for refused in answered.unreadable.iter().chain(&refused) {
+                    self.voice.refused(refused);
+                }
+                cursor.to = Some(answered.last);
+                cursor.refused.extend(answered.unreadable);
+                cursor.refused.extend(refused);
+                self.voice.goes_on();
+                self.pauses = pauses();
+                None
+            }
+            Answer::NotNow { reason, after } => Some(Failure { reason, after, is_broken: false }),
+            Answer::Broken { reason } => Some(Failure { reason, after: None, is_broken: true }),
+        }
+    }
+
+    /// Says why, and waits a while. False: it is to end instead.
+    async fn pause(&mut self, failure: Failure) -> bool {
+        self.voice.fails(&failure.reason);
+        let pause = self.pauses.next().unwrap_or(PAUSE_MAX);
+        let pause = failure.after.map_or(pause, |after| after.clamp(PAUSE_MIN, AFTER_MAX));
+        let until = clock::instant() + pause;
+        loop {
+            if *self.wanted.borrow_and_update() != Wanted::Run {
+                return false;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(Instant::into(until)) => return true,
+                changed = self.wanted.changed() => if changed.is_err() { return false },
+            }
+        }
+    }
+}
+
+impl Move {
+    /// Moves the cursor. While the store has no room it stays where it is: what is delivered may then be delivered twice.
+    fn make(&mut self, outbox: &mut Outbox) -> Result<(), StoreError> {
+        let Some(to) = self.to else { return Ok(()) };
+        match outbox.deliver(to, self.refused.clone()) {
+            Err(error) if error.is_passing() => Ok(()),
+            result => {
+                *self = Self::default();
+                result
+            }
+        }
+    }
+}
+
+/// Comes back when the sink is to end, whether drained or not.
+async fn stopped(wanted: &mut watch::Receiver<Wanted>) {
+    // An error: the owner is gone, and the sink is to end as well.
+    let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+}
+
+/// Growing pauses, each a little longer or shorter, so that many agents do not come back at the same moment.
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(PAUSE_MIN)
+        .with_max_delay(PAUSE_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

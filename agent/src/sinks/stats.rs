@@ -1,0 +1,88 @@
+//! Figures of one sink, shared between its thread and whoever asks. Enters: what the thread did. Leaves: counts, and why it waits.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use crate::units::Timestamp;
+
+/// How a sink is doing.
+#[derive(Debug, Default)]
+pub struct SinkStats {
+    sent: AtomicU64,
+    pending: AtomicU64,
+    failures: AtomicU64,
+    connections: AtomicU64,
+    delivered_at_ns: AtomicU64,
+    dead: Mutex<BTreeMap<&'static str, u64>>,
+    waits: Mutex<Option<String>>,
+}
+
+impl SinkStats {
+    /// Records that the receiver confirmed; a record that was sent twice counts twice.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// Revisions in the outbox behind the cursor.
+    pub fn pending_records(&self) -> u64 {
+        self.pending.load(Relaxed)
+    }
+
+    /// Batches that were not taken, and attempts to connect that failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    /// Connections that were made in place of a broken one.
+    pub fn reconnects(&self) -> u64 {
+        self.connections.load(Relaxed).saturating_sub(1)
+    }
+
+    /// When the receiver last took something.
+    pub fn delivered_at(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.delivered_at_ns.load(Relaxed))).filter(|at| at.0 > 0)
+    }
+
+    /// Records that the receiver will never take, by reason.
+    pub fn dead_letters(&self) -> BTreeMap<&'static str, u64> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why it does not deliver at the moment.
+    pub fn waits_because(&self) -> Option<String> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn delivered(&self, records: usize, at: Timestamp) {
+        self.sent.fetch_add(records as u64, Relaxed);
+        self.delivered_at_ns.store(at.0, Relaxed);
+    }
+
+    pub(super) fn pending(&self, records: u64) {
+        self.pending.store(records, Relaxed);
+    }
+
+    pub(super) fn connected(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn dead(&self, reason: &'static str) {
+        *self.dead.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    /// Notes why it waits. True when it did not wait before.
+    pub(super) fn failed(&self, reason: &str) -> bool {
+        self.failures.fetch_add(1, Relaxed);
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).replace(reason.to_owned()).is_none()
+    }
+
+    /// Notes that it goes on. True when it waited before.
+    pub(super) fn goes_on(&self) -> bool {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+}

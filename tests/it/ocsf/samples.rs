@@ -1,0 +1,196 @@
+//! A finding of every kind, made by the detectors that make them in the field. Enters: nothing. Leaves: findings with a name that says
+//! what is special about each. All data is invented.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use outflow::{
+    config::Config,
+    detectors::{
+        Detector, Hit,
+        budget::BudgetWatch,
+        pinning::Pinning,
+        resolved_model::ResolvedModel,
+        scan::{RuleSet, ScanDetector},
+        untracked_spend::UntrackedSpend,
+    },
+    exchange::{Api, Catalogue, Exchange, Prices, Usage},
+    findings::{Activity, Category, Finding, FingerprintKey, Maker},
+    rules::{ModelRules, RuleSource, scan},
+    sources::{
+        Origin,
+        log::{LogBlock, LogFile},
+        tail::{Gap, GapReason},
+    },
+    units::{NanoUsd, Timestamp},
+};
+
+use crate::schema::exchange;
+
+/// Rules of each sort of data.
+const RULES: [&str; 3] = ["pii.email", "pii.credit-card", "secret.openai-api-key"];
+
+/// What the rules find, one each.
+const PROMPT: &str = "write to jane.doe@outflow-fake.net, her card is 4111 1111 1111 1111, key \
+     sk-proj-OutflowFakewk59pfKL0jFi2YYvLBpEGbpRuHrzDSVdqUC8DwRDe03wkPM15uelHuoUzaZhX4lT3BlbkFJOutflowFakep4aZuDig1ohQTTIDVrZfrytORAzb3do7gwiqTuLMos6ecjsro5K0a8uCI0QrHsb";
+
+/// A finding and what is special about it.
+pub(super) type Sample = (String, Finding);
+
+/// One at least of each kind, as detectors make them.
+pub(super) fn kinds() -> Vec<Sample> {
+    let mut samples = behaviours();
+    samples.extend(leaks());
+    samples.extend(gaps());
+    samples
+}
+
+/// These, and two of them with more and with less known about them.
+pub(super) fn all() -> Vec<Sample> {
+    let mut samples = kinds();
+    let (_, unpinned) = samples.iter().find(|(name, _)| name.starts_with("model.unpinned")).cloned().unwrap();
+    let (_, leak) = samples.iter().find(|(name, _)| name.starts_with("pii.email in a call")).cloned().unwrap();
+    samples.extend(variants(&unpinned));
+    samples.extend(variants(&leak));
+    samples
+}
+
+fn maker() -> Maker {
+    Maker::new(FingerprintKey::new([1; 32]))
+}
+
+fn behaviours() -> Vec<Sample> {
+    let prices = Catalogue::bundled();
+    let mut detectors: Vec<Box<dyn Detector>> = vec![
+        Box::new(Pinning::new(Arc::new(ModelRules::load(&RuleSource::Embedded).unwrap()))),
+        Box::new(ResolvedModel::new()),
+        Box::new(UntrackedSpend::new(Arc::new(prices))),
+    ];
+    let stream = Exchange { streaming: true, usage: Usage::default(), ..exchange("gpt-4o", "gpt-4o") };
+    let calls = [
+        exchange("gpt-4", "gpt-4-0613"),
+        exchange("gpt-4o", "gpt-4o-2024-08-06"),
+        exchange("gpt-4o", "gpt-4o-2024-11-20"),
+        exchange("gpt-4o", "gpt-4o-2024-08-06"),
+        exchange("gpt-4o", "gpt-4o-mini"),
+        exchange("acme-private-1", "acme-private-1"),
+        stream,
+    ];
+    let mut seen = Vec::new();
+    for call in &calls {
+        for detector in &mut detectors {
+            seen.extend(inspect(detector.as_mut(), call));
+        }
+    }
+    // A loop, five cents every 30 seconds, and then one call that is more than the budget of a day.
+    let budget = Config::parse("x", "[[budget]]\nservice = \"*\"\nlimit_usd = 10\n").unwrap().budgets();
+    let mut budgets = BudgetWatch::new(Arc::new(prices), budget);
+    for number in 0..=60 {
+        let mut call = exchange("gpt-4o-2024-08-06", "gpt-4o-2024-08-06");
+        call.ended_at = Timestamp(call.ended_at.0 + number * 30_000_000_000);
+        call.reported_cost = Some(NanoUsd(if number < 60 { 50_000_000 } else { 25_000_000_000 }));
+        seen.extend(inspect(&mut budgets, &call));
+    }
+    seen
+}
+
+fn inspect(detector: &mut dyn Detector, call: &Exchange) -> Vec<Sample> {
+    let (maker, cost, mut seen) = (maker(), Catalogue::bundled().price(call), Vec::new());
+    detector.inspect(call, &mut |hit| seen.push(maker.occurrence(&hit, call.ended_at, cost.as_ref())));
+    seen.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
+}
+
+fn leaks() -> Vec<Sample> {
+    let rules = scan::load(&RuleSource::Embedded).unwrap();
+    let rules = rules.into_iter().filter(|loaded| RULES.contains(&loaded.rule.id.as_str())).collect();
+    let mut detector = ScanDetector::new(RuleSet::compile(rules).unwrap()).unwrap();
+    let mut call = exchange("gpt-4o-2024-08-06", "gpt-4o-2024-08-06");
+    call.request_text.push("$.messages[0].content", PROMPT);
+    call.response_text.push("$.choices[0].message.content", "as you said: jane.doe@outflow-fake.net");
+    let mut samples = named("in a call", inspect(&mut detector, &call));
+
+    let mut unread = call.clone();
+    unread.view.request_unread_bytes = 4;
+    samples.extend(named("in a call that was seen in part", inspect(&mut detector, &unread)));
+
+    let file = LogFile {
+        path: "/var/log/shop/app.log".into(),
+        origin: Arc::new(Origin { service: "shop".into(), ..Origin::default() }),
+    };
+    let block = LogBlock {
+        file: Arc::new(file),
+        offset: 0,
+        first_line: 41,
+        first_column: 0,
+        overlap: 0,
+        carry: 0,
+        bytes: Bytes::from(format!("one\n{PROMPT}\n")),
+        at: call.started_at,
+        checkpoint: None,
+    };
+    let (maker, mut seen) = (maker(), Vec::new());
+    detector.inspect_log(&block, &mut |hit: Hit<'_>| seen.push(maker.occurrence(&hit, block.at, None)));
+    samples.extend(seen.into_iter().map(|finding| (format!("{} in a log", finding.rule.id), finding)));
+    samples
+}
+
+fn named(place: &str, samples: Vec<Sample>) -> Vec<Sample> {
+    samples.into_iter().map(|(_, finding)| (format!("{} {place}", finding.rule.id), finding)).collect()
+}
+
+fn gaps() -> Vec<Sample> {
+    let origin = Arc::new(Origin { service: "shop".into(), ..Origin::default() });
+    let file = LogFile { path: "/var/log/shop/app.log".into(), origin };
+    let gaps = [(GapReason::Truncated, 4096), (GapReason::Gone, 0)].map(|(reason, known_bytes)| {
+        let (from, until) = (Timestamp(1_795_392_000_000_000_000), Timestamp(1_795_392_001_500_000_000));
+        maker().gap(&file, &Gap { reason, offset: 8192, known_bytes, from, until }, until)
+    });
+    gaps.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
+}
+
+fn variants(finding: &Finding) -> Vec<Sample> {
+    let id = &finding.rule.id;
+    let mut variants = Vec::new();
+    let mut add = |what: &str, change: &dyn Fn(&mut Finding)| {
+        let mut changed = finding.clone();
+        change(&mut changed);
+        variants.push((format!("{id}, {what}"), changed));
+    };
+    add("seen again", &|finding| {
+        finding.absorb(Finding { last_seen: "2026-11-23T00:00:59.999Z".into(), ..finding.clone() }, false);
+        finding.revise(2, Activity::Update);
+    });
+    add("over", &|finding| finding.revise(3, Activity::Close));
+    add("no container", &|finding| finding.process.container = None);
+    add("no process", &|finding| finding.process.pid = 0);
+    add("nothing of a process", &|finding| {
+        finding.process.pid = 0;
+        finding.process.name.clear();
+        finding.process.service.clear();
+        finding.process.container = None;
+    });
+    add("no destination and no model", &|finding| {
+        finding.destination = None;
+        finding.model = None;
+        finding.coverage = None;
+    });
+    add("a host that no file lists", &|finding| {
+        let destination = finding.destination.as_mut().unwrap();
+        destination.vendor = None;
+        destination.host = "llm.example.internal:8443".into();
+    });
+    for host in ["127.0.0.1:11434", "[2001:db8::7]:443", "2001:db8::7", "•••", ""] {
+        add(&format!("to the host {host:?}"), &|finding| finding.destination.as_mut().unwrap().host = host.into());
+    }
+    add("another kind of call", &|finding| {
+        finding.destination.as_mut().unwrap().api = outflow::findings::api_name(Api::CountTokens).into();
+    });
+    for category in [Category::Leak, Category::Model, Category::Cost, Category::Coverage] {
+        add(&format!("a rule of another version, {}", category.as_str()), &|finding| {
+            finding.category = category;
+            finding.rule.id = "another.version".into();
+        });
+    }
+    add("counted beyond 32 bits", &|finding| finding.count = u64::MAX);
+    variants
+}
