@@ -10,6 +10,11 @@
 //! At least once: after a failure everything behind the cursor is sent again, each record with the same id and the same bytes. What a
 //! receiver will never take becomes a dead letter with its reason, and the cursor goes on.
 
+#![cfg_attr(
+    not(any(feature = "kafka", feature = "otlp")),
+    allow(dead_code, reason = "a program without any receiver delivers to nobody")
+)]
+
 use std::{
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -55,7 +60,7 @@ pub enum SinkError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// No thread.
-    #[error("cannot start the thread of sink {sink}: {why}")]
+    #[error("the thread of sink {sink}: {why}")]
     Thread {
         /// Its name.
         sink: String,
@@ -75,6 +80,7 @@ pub enum SinkError {
 /// All sinks of an agent.
 pub struct Sinks {
     store: Arc<Store>,
+    host: Host,
     tell: Tell,
     wanted: watch::Sender<Wanted>,
     threads: Vec<SinkThread>,
@@ -92,40 +98,36 @@ struct SinkThread {
 impl Sinks {
     /// Starts a thread for each sink of the config. `tell` hears what people should know.
     pub fn start(config: &config::Sinks, store: &Arc<Store>, host: &Host, tell: Tell) -> Result<Self, SinkError> {
-        let (ending, ended) = mpsc::channel();
-        let (wanted, threads) = (watch::Sender::default(), Vec::new());
-        let mut sinks = Self { store: Arc::clone(store), tell, wanted, threads, ended, ending: Some(ending) };
-        for sink in &config.kafka {
-            sinks.start_kafka(sink, host)?;
-        }
-        for sink in &config.otlp {
-            sinks.start_otlp(sink, host)?;
-        }
+        are_built(config)?;
+        let sinks = Self::new(store, host, tell);
+        #[cfg(feature = "kafka")]
+        let sinks = config.kafka.iter().try_fold(sinks, |sinks, sink| sinks.with_kafka(sink))?;
+        #[cfg(feature = "otlp")]
+        let sinks = config.otlp.iter().try_fold(sinks, |sinks, sink| sinks.with_otlp(sink))?;
         Ok(sinks)
     }
 
-    #[cfg(feature = "kafka")]
-    fn start_kafka(&mut self, sink: &config::KafkaSink, host: &Host) -> Result<(), SinkError> {
-        let (sink, host) = (sink.clone(), host.clone());
-        self.spawn(sink.name.clone().as_str(), move |voice| kafka::Kafka::new(sink, host, voice))
+    /// None yet.
+    fn new(store: &Arc<Store>, host: &Host, tell: Tell) -> Self {
+        let (ending, ended) = mpsc::channel();
+        let (wanted, threads) = (watch::Sender::default(), Vec::new());
+        Self { store: Arc::clone(store), host: host.clone(), tell, wanted, threads, ended, ending: Some(ending) }
     }
 
-    #[cfg(not(feature = "kafka"))]
-    fn start_kafka(&mut self, sink: &config::KafkaSink, _: &Host) -> Result<(), SinkError> {
-        Err(SinkError::NotBuilt { sink: sink.name.to_string(), feature: "kafka" })
+    #[cfg(feature = "kafka")]
+    fn with_kafka(mut self, sink: &config::KafkaSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.clone().as_str(), move |voice| kafka::Kafka::new(sink, host, voice))?;
+        Ok(self)
     }
 
     #[cfg(feature = "otlp")]
-    fn start_otlp(&mut self, sink: &config::OtlpSink, host: &Host) -> Result<(), SinkError> {
-        let (sink, host) = (sink.clone(), host.clone());
+    fn with_otlp(mut self, sink: &config::OtlpSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
         self.spawn(sink.name.clone().as_str(), move |_| {
             otlp::OtlpReceiver::new(move || otlp::OtlpSettings::read(&sink), host)
-        })
-    }
-
-    #[cfg(not(feature = "otlp"))]
-    fn start_otlp(&mut self, sink: &config::OtlpSink, _: &Host) -> Result<(), SinkError> {
-        Err(SinkError::NotBuilt { sink: sink.name.to_string(), feature: "otlp" })
+        })?;
+        Ok(self)
     }
 
     /// Starts a sink with a receiver that `receiver` makes in the sink's own thread.
@@ -169,13 +171,11 @@ impl Sinks {
         self.wait_until(clock::instant() + patience);
         self.wanted.send_replace(Wanted::Stop);
         for SinkThread { sink, thread, .. } in self.threads {
-            match thread.join() {
-                Ok(result) => result?,
-                Err(_) => {
-                    let why = std::io::Error::other("it panicked; this is a bug in outflow");
-                    return Err(SinkError::Thread { sink, why });
-                }
-            }
+            let panicked = |_| SinkError::Thread {
+                sink: sink.clone(),
+                why: std::io::Error::other("it panicked; this is a bug in outflow"),
+            };
+            thread.join().map_err(panicked)??;
         }
         Ok(())
     }
@@ -185,4 +185,11 @@ impl Sinks {
         // Nothing is ever sent: the answer is that nobody can any more, or that it took too long.
         let _ = self.ended.recv_timeout(until.saturating_duration_since(clock::instant()));
     }
+}
+
+/// Whether this program has what the config asks for.
+fn are_built(config: &config::Sinks) -> Result<(), SinkError> {
+    let kafka = config.kafka.first().filter(|_| !cfg!(feature = "kafka")).map(|sink| (&sink.name, "kafka"));
+    let otlp = config.otlp.first().filter(|_| !cfg!(feature = "otlp")).map(|sink| (&sink.name, "otlp"));
+    kafka.or(otlp).map_or(Ok(()), |(sink, feature)| Err(SinkError::NotBuilt { sink: sink.to_string(), feature }))
 }

@@ -88,7 +88,7 @@ impl Outbox {
     }
 
     /// Moves the cursor, past what will never be taken.
-    pub(super) fn deliver(&mut self, seq: u64, refused: Vec<Refused>) -> Result<(), StoreError> {
+    pub(super) fn deliver(&mut self, seq: u64, refused: &[Refused]) -> Result<(), StoreError> {
         let at = clock::now().rfc3339();
         let dead = |refused: &Refused| DeadLetter {
             seq: refused.seq,
@@ -98,7 +98,7 @@ impl Outbox {
             at: at.clone(),
         };
         self.store.deliver(&self.sink, seq, refused.iter().map(dead).collect())?;
-        for refused in &refused {
+        for refused in refused {
             self.stats.dead(refused.reason);
         }
         self.cursor = seq;

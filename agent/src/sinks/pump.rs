@@ -27,7 +27,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A receiver that asks for more is asked again all the same.
-const AFTER_MAX: Duration = Duration::from_secs(300);
+const AFTER_MAX: Duration = Duration::from_mins(5);
 
 /// Least time between two moves of the cursor while batches are under way: each is a commit.
 const MOVE_INTERVAL: Duration = Duration::from_millis(50);
@@ -103,15 +103,14 @@ impl<R: Receiver> Pump<R> {
                 is_connected = true;
             }
             match self.flow().await {
-                Ok(None) => return Ok(()),
+                // The owner closes the store after its sinks, or because it wants to end at once.
+                Ok(None) | Err(StoreError::Closed) => return Ok(()),
                 Ok(Some(failure)) => {
                     is_connected = !failure.is_broken;
                     if !self.pause(failure).await {
                         return Ok(());
                     }
                 }
-                // The owner closes the store after its sinks, or because it wants to end at once.
-                Err(StoreError::Closed) => return Ok(()),
                 Err(error) if error.is_passing() => {
                     if !self.pause(Failure { reason: error.to_string(), after: None, is_broken: false }).await {
                         return Ok(());
@@ -224,7 +223,7 @@ impl Move {
     /// Moves the cursor. While the store has no room it stays where it is: what is delivered may then be delivered twice.
     fn make(&mut self, outbox: &mut Outbox) -> Result<(), StoreError> {
         let Some(to) = self.to else { return Ok(()) };
-        match outbox.deliver(to, self.refused.clone()) {
+        match outbox.deliver(to, &self.refused) {
             Err(error) if error.is_passing() => Ok(()),
             result => {
                 *self = Self::default();

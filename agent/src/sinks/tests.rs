@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Longest that anything here may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Findings of their own each; `ids` may repeat.
 pub(super) fn occurrence(key: &str) -> Finding {
@@ -27,7 +27,7 @@ pub(super) fn occurrence(key: &str) -> Finding {
         rule: "model.unpinned",
         rule_title: "Model identifier that can change",
         references: Vec::new(),
-        key: key.to_owned().into(),
+        key: key.to_owned(),
         severity: crate::units::Severity::Medium,
         confidence: 95,
         title: format!("{key} can change"),
@@ -157,15 +157,7 @@ impl Receiver for Fake {
 }
 
 fn start(place: &Place, fake: &Fake, tell: Tell) -> Sinks {
-    let (ending, ended) = mpsc::channel();
-    let mut sinks = Sinks {
-        store: Arc::clone(&place.store),
-        tell,
-        wanted: watch::Sender::default(),
-        threads: Vec::new(),
-        ended,
-        ending: Some(ending),
-    };
+    let mut sinks = Sinks::new(&place.store, &Host::default(), tell);
     let fake = fake.clone();
     sinks.spawn("fake", move |_| fake).unwrap();
     sinks

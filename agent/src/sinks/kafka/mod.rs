@@ -4,7 +4,7 @@
 //! A message is keyed by its finding's id, so that revisions of a finding stay in order and a compacted topic keeps the last one.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -44,19 +44,65 @@ const QUEUE_PAUSE: Duration = Duration::from_millis(200);
 /// What librdkafka says while it works.
 pub(super) struct Context {
     voice: Voice,
-    newest: Arc<Mutex<Option<String>>>,
+    trouble: Arc<Trouble>,
+}
+
+/// What librdkafka complained about since the last record arrived. It says so once, perhaps when nobody had anything to send.
+#[derive(Debug, Default)]
+struct Trouble(Mutex<Complaints>);
+
+#[derive(Debug, Default)]
+struct Complaints {
+    /// Why nothing can arrive.
+    down: Option<String>,
+    /// What happened to one connection; there may be others.
+    connection: Option<String>,
+}
+
+impl Trouble {
+    fn note(&self, error: &KafkaError, reason: &str) {
+        let mut complaints = self.lock();
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                let why = complaints.connection.as_deref().unwrap_or(reason);
+                complaints.down = Some(format!("no broker can be reached: {why}"));
+            }
+            Some(RDKafkaErrorCode::Authentication) => {
+                complaints.down = Some(format!("the broker does not let us in: {reason}"));
+            }
+            _ => complaints.connection = Some(reason.to_owned()),
+        }
+    }
+
+    fn down(&self) -> Option<String> {
+        self.lock().down.clone()
+    }
+
+    /// The best that is known of why nothing arrived.
+    fn reason(&self) -> String {
+        let complaints = self.lock();
+        let known = complaints.down.clone().or_else(|| complaints.connection.clone());
+        known.unwrap_or_else(|| "no broker confirmed a record in time".to_owned())
+    }
+
+    fn clear(&self) {
+        *self.lock() = Complaints::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Complaints> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _line: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let told = plain(&error, reason);
+        self.trouble.note(&error, reason);
         // It tries on by itself. People hear of it at once, and not a minute later when the first record is given back.
-        if self.voice.stats.pending_records() > 0 {
-            self.voice.fails(&told);
+        if let Some(reason) = self.trouble.down().filter(|_| self.voice.stats.pending_records() > 0) {
+            self.voice.fails(&reason);
         }
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
     }
 }
 
@@ -70,14 +116,13 @@ pub(super) struct Kafka {
     source: String,
     voice: Voice,
     client: Option<Client>,
-    /// The newest thing that librdkafka complained about.
-    newest: Arc<Mutex<Option<String>>>,
+    trouble: Arc<Trouble>,
 }
 
 impl Kafka {
     pub(super) fn new(sink: KafkaSink, host: Host, voice: Voice) -> Self {
         let source = format!("//{}/outflow", host.name);
-        Self { sink, host, source, voice, client: None, newest: Arc::default() }
+        Self { sink, host, source, voice, client: None, trouble: Arc::default() }
     }
 
     /// Gives one record to librdkafka. An error: it did not take it.
@@ -94,7 +139,7 @@ impl Kafka {
 
     /// What an error means for the record, the topic or the client.
     fn judge(&self, client: &Client, error: &KafkaError) -> Denial {
-        judge(client, error, self.sink.topic.as_str(), &self.newest)
+        judge(client, error, self.sink.topic.as_str(), &self.trouble)
     }
 }
 
@@ -118,7 +163,7 @@ impl Receiver for Kafka {
         // What the old one still holds is sent again by the new one.
         self.client = None;
         let config = settings::client(&self.sink)?;
-        let context = Context { voice: self.voice.clone(), newest: Arc::clone(&self.newest) };
+        let context = Context { voice: self.voice.clone(), trouble: Arc::clone(&self.trouble) };
         self.client = Some(config.create_with_context(context).map_err(|error| settings::refused(&error))?);
         Ok(())
     }
@@ -127,6 +172,9 @@ impl Receiver for Kafka {
         let Some(client) = self.client.clone() else {
             return Box::pin(async { Answer::Broken { reason: "there is no client".to_owned() } });
         };
+        if let Some(reason) = self.trouble.down() {
+            self.voice.fails(&reason);
+        }
         let mut refused = Vec::new();
         let mut under_way = Vec::with_capacity(batch.len());
         let mut denied = None;
@@ -143,14 +191,14 @@ impl Receiver for Kafka {
                 }
             }
         }
-        let (topic, newest) = (self.sink.topic.clone(), Arc::clone(&self.newest));
+        let (topic, trouble) = (self.sink.topic.clone(), Arc::clone(&self.trouble));
         Box::pin(async move {
             let deliveries =
                 under_way.into_iter().map(async |(seq, record_id, delivery)| (seq, record_id, delivery.await));
             for (seq, record_id, delivered) in join_all(deliveries).await {
                 let denial = match delivered {
                     Ok(Ok(_)) => continue,
-                    Ok(Err((error, _))) => judge(&client, &error, topic.as_str(), &newest),
+                    Ok(Err((error, _))) => judge(&client, &error, topic.as_str(), &trouble),
                     Err(_) => Denial::Broken { reason: "the client was taken down".to_owned() },
                 };
                 match denial {
@@ -161,7 +209,10 @@ impl Receiver for Kafka {
                 }
             }
             match denied {
-                None | Some(Denial::Record { .. }) => Answer::Taken(refused),
+                None | Some(Denial::Record { .. }) => {
+                    trouble.clear();
+                    Answer::Taken(refused)
+                }
                 Some(Denial::NotNow { reason, after }) => Answer::NotNow { reason, after },
                 Some(Denial::Broken { reason }) => Answer::Broken { reason },
             }
@@ -170,7 +221,7 @@ impl Receiver for Kafka {
 }
 
 /// Errors of the record itself are for ever; those of the topic or of rights wait until somebody mends them, for they would meet every record.
-fn judge(client: &Client, error: &KafkaError, topic: &str, newest: &Mutex<Option<String>>) -> Denial {
+fn judge(client: &Client, error: &KafkaError, topic: &str, trouble: &Trouble) -> Denial {
     use RDKafkaErrorCode as Code;
     if let Some((code, why)) = client.client().fatal_error() {
         return Denial::Broken { reason: format!("librdkafka gave up ({code:?}): {why}") };
@@ -195,19 +246,7 @@ fn judge(client: &Client, error: &KafkaError, topic: &str, newest: &Mutex<Option
         Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
             not_now(format!("there is no topic {topic}: make it, or let the broker make topics"))
         }
-        Some(Code::MessageTimedOut) => {
-            let newest = newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            not_now(newest.unwrap_or_else(|| "no broker confirmed a record in time".to_owned()))
-        }
+        Some(Code::MessageTimedOut) => not_now(trouble.reason()),
         _ => not_now(error.to_string()),
-    }
-}
-
-/// librdkafka's words, with ours where they help.
-fn plain(error: &KafkaError, reason: &str) -> String {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AllBrokersDown) => format!("no broker can be reached: {reason}"),
-        Some(RDKafkaErrorCode::Authentication) => format!("the broker does not let us in: {reason}"),
-        _ => reason.to_owned(),
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const TOPIC: &str = "found";
 const PARTITIONS: i32 = 3;
 
@@ -70,10 +70,10 @@ impl Cluster {
             all.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
         }
         consumer.assign(&all).unwrap();
-        let ends = |partition| consumer.fetch_watermarks(TOPIC, partition, LIMIT).unwrap().1;
+        let ends = |partition| consumer.fetch_watermarks(TOPIC, partition, LIMIT).unwrap().1.cast_unsigned();
         let until = clock::instant() + LIMIT;
         let mut got = Vec::new();
-        while got.len() < count || got.len() < (0..PARTITIONS).map(ends).sum::<i64>() as usize {
+        while got.len() < count || got.len() < (0..PARTITIONS).map(ends).sum::<u64>() as usize {
             assert!(clock::instant() < until, "{} of {count} messages", got.len());
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
             let headers = message.headers().unwrap().iter();
