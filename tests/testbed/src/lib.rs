@@ -6,8 +6,10 @@
 
 mod bench;
 mod cgroup;
+mod image;
 mod job;
 mod journal;
+mod pod;
 mod private_tls;
 mod rendezvous;
 mod rights;
@@ -21,8 +23,10 @@ use anyhow::{Context, Result, ensure};
 
 pub use bench::{Bench, Tools};
 pub use cgroup::Cgroup;
+pub use image::build_context;
 pub use job::{Ended, Job};
 pub use journal::{Connection, connections};
+pub use pod::{Podman, Sees, missing_for_pods, mounts_below};
 pub use private_tls::PrivateTls;
 pub use rendezvous::Rendezvous;
 pub use rights::{missing_for_bpf, missing_for_sandbox};
