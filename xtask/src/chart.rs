@@ -114,7 +114,8 @@ mod tests {
             "allowPrivilegeEscalation: false",
             "readOnlyRootFilesystem: true",
             "drop: [\"ALL\"]",
-            "add: [\"SYS_ADMIN\", \"BPF\", \"PERFMON\", \"SYS_PTRACE\", \"DAC_READ_SEARCH\"]",
+            "add: [\"SYS_ADMIN\", \"BPF\", \"PERFMON\", \"SYS_PTRACE\", \"DAC_READ_SEARCH\", \
+             \"CHOWN\", \"SETUID\", \"SETGID\", \"SETPCAP\"]",
             "hostNetwork: false",
             "hostIPC: false",
             "type: RuntimeDefault",

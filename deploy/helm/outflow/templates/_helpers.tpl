@@ -27,6 +27,11 @@ app.kubernetes.io/component: agent
 [admin]
 listen = "127.0.0.1:9464"
 {{- if not .Values.logsOnly }}
+{{- with .Values.user }}
+
+[process]
+user = {{ . | quote }}
+{{- end }}
 
 [tap]
 {{ tpl .Values.config.tap . | trim }}
