@@ -219,8 +219,8 @@ fn the_pod_of_the_daemon_set_taps_follows_and_leaves_nothing_behind() {
         return;
     }
     let bench = bench("pod");
-    let podman =
-        Podman::new(bench.dir(), Sees { host_processes: DAEMON_SET.contains("\n      hostPID: true\n") }).unwrap();
+    let sees = Sees { host_processes: DAEMON_SET.contains("\n      hostPID: true\n") };
+    let podman = Podman::new(bench.dir(), sees).unwrap();
     build_image(&bench, &podman);
     let node = Node::new(&bench);
     node.configure(&bench);

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,6 +16,10 @@ use crate::Job;
 
 /// How long one command of podman may take, in seconds; the longest builds an image, or waits for a pod to end.
 const TIMEOUT_S: i64 = 120;
+
+/// How long control groups may take to be empty: rounds and the pause between two of them.
+const REMOVE_ROUNDS: u32 = 100;
+const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// podman calls it so (`libpod_parent` of containers/podman, libpod/define).
 const CGROUP: &str = "libpod_parent";
@@ -121,11 +126,11 @@ impl Podman {
     }
 
     /// Takes everything down; an error says what is left.
-    pub fn close(mut self) -> Result<()> {
+    pub fn close(self) -> Result<()> {
         self.take_down()
     }
 
-    fn take_down(&mut self) -> Result<()> {
+    fn take_down(&self) -> Result<()> {
         if !self.dir.exists() {
             return Ok(());
         }
@@ -135,8 +140,11 @@ impl Podman {
             rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH)
                 .with_context(|| format!("cannot unmount {}", point.display()))?;
         }
-        for group in self.cgroups.drain(..).filter(|group| group.exists()) {
-            remove_groups(&group);
+        // conmon ends a moment after its container, and no event tells of it. Another podman may have moved in meanwhile, and stays.
+        let mut rounds = 0;
+        while self.cgroups.iter().filter(|group| !removed(group)).count() > 0 && rounds < REMOVE_ROUNDS {
+            rounds += 1;
+            std::thread::sleep(REMOVE_PAUSE);
         }
         fs::remove_dir_all(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))?;
         gone
@@ -158,11 +166,14 @@ pub fn mounts_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(points.filter(|point| point.starts_with(folder)).collect())
 }
 
-/// The group and what is below it, as far as nobody is in there: another podman may have moved in meanwhile.
-fn remove_groups(group: &Path) {
-    let below = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path());
-    below.filter(|path| path.is_dir()).for_each(|path| remove_groups(&path));
-    let _in_use = fs::remove_dir(group);
+/// Removes the group and what is below it, as far as nobody is in there; true when it is gone.
+fn removed(group: &Path) -> bool {
+    for below in fs::read_dir(group).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            removed(&below.path());
+        }
+    }
+    fs::remove_dir(group).is_ok() || !group.exists()
 }
 
 /// No systemd is asked, and no limit is raised: a test's machine may allow neither.
