@@ -36,7 +36,9 @@ pub(crate) fn run(dev: bool, save: Option<&Path>) -> Result<()> {
 /// The same commit gives the same image: its times are the commit's.
 fn build(tag: &str, context: &Path) -> Result<()> {
     let mut podman = sh::command("podman");
-    podman.args(["build", "--pull=never", "--network=none", "--file", "deploy/Dockerfile", "--tag", tag]);
+    // Without layers nothing is left but the image.
+    podman.args(["build", "--layers=false", "--pull=never", "--network=none"]);
+    podman.args(["--file", "deploy/Dockerfile", "--tag", tag]);
     podman.args(["--build-arg", concat!("VERSION=", env!("CARGO_PKG_VERSION"))]);
     if let Some(commit) = sh::ask(sh::command("git").args(["log", "-1", "--format=%H %ct"]))
         && let Some((revision, seconds)) = commit.split_once(' ')
