@@ -90,7 +90,7 @@ impl Node {
     /// The config that the file ships, for the bench's control group alone.
     fn configure(&self, bench: &Bench) {
         let text = block(DAEMON_SET, "outflow.toml: |");
-        let scope = format!("scope = \"cgroup\"\ncgroups = [{:?}]", bench.cgroup.path());
+        let scope = format!("scope = \"cgroup\"\ncgroups = [\"{}\"]", bench.cgroup.path().display());
         let text = replaced(&text, "scope = \"host\"", &scope);
         let read = Config::parse("outflow.toml", &text).unwrap();
         assert_eq!(read.tap.scope, Some(config::Scope::Cgroup), "never the host");
@@ -182,7 +182,7 @@ fn assert_mounts(reader: u32) {
     // proc_pid_mountinfo(5): field 5 is the mount point, 6 its options. The last one on a point counts.
     let is_read_only = |point: &str| {
         let of = |line: &str| line.split(' ').skip(4).take(2).map(str::to_owned).collect::<Vec<_>>();
-        let found = mounts.lines().map(of).filter(|fields| fields[0] == point).last();
+        let found = mounts.lines().map(of).rfind(|fields| fields[0] == point);
         let options = found.unwrap_or_else(|| panic!("no {point} in {mounts}")).pop().unwrap();
         options.split(',').any(|option| option == "ro")
     };

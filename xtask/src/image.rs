@@ -33,7 +33,7 @@ pub(crate) fn run(dev: bool, save: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// The same commit gives the same image: its times are the commit's.
+/// The same files give the same image: its times are the commit's.
 fn build(tag: &str, context: &Path) -> Result<()> {
     let mut podman = sh::command("podman");
     // Without layers nothing is left but the image.

@@ -119,10 +119,10 @@ impl Podman {
         Ok(self.run(["container", "inspect", "--format", template, container])?.trim().to_owned())
     }
 
-    /// What a container wrote to standard output and error so far.
+    /// The lines that a container wrote to standard output and error so far.
     pub fn logs(&self, container: &str) -> Result<String> {
         let path = self.inspect(container, "{{.HostConfig.LogConfig.Path}}")?;
-        fs::read_to_string(&path).with_context(|| format!("no log {path}"))
+        Ok(whole_lines(&fs::read_to_string(&path).with_context(|| format!("no log {path}"))?))
     }
 
     /// Takes everything down; an error says what is left.
@@ -157,6 +157,22 @@ impl Drop for Podman {
             eprintln!("testbed: cannot take the pods down: {error:#}");
         }
     }
+}
+
+/// `TIME STREAM P|F TEXT` a line, as the kubelet reads it. P is a part: of a line that its writer wrote in several pieces.
+fn whole_lines(log: &str) -> String {
+    let (mut lines, mut line) = (String::new(), String::new());
+    for entry in log.lines() {
+        let mut fields = entry.splitn(4, ' ').skip(2);
+        let tag = fields.next();
+        line.push_str(fields.next().unwrap_or_default());
+        if tag == Some("F") {
+            lines.push_str(&line);
+            lines.push('\n');
+            line.clear();
+        }
+    }
+    lines
 }
 
 /// Mount points below a folder, in the order in which they were mounted.
@@ -196,6 +212,13 @@ mod tests {
     fn a_pod_sees_processes_only_when_it_is_meant_to() {
         assert!(config(Sees { host_processes: true }).contains("\npidns = \"host\"\n"));
         assert!(config(Sees::default()).contains("\npidns = \"private\"\n"));
+    }
+
+    #[test]
+    fn lines_are_put_together_and_none_is_told_in_part() {
+        let log =
+            "T stderr F one\nT stderr P two: \nT stderr P and\nT stderr F  more\nT stderr F \nT stderr P not yet\n";
+        assert_eq!(whole_lines(log), "one\ntwo: and more\n\n");
     }
 
     #[test]
