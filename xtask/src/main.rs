@@ -1,16 +1,18 @@
 //! The project's chores, as `cargo xtask`. Enters: a chore's name. Leaves: its talk and its exit status. It never depends on
 //! the agent, so that it builds in seconds on a machine that can build nothing else yet.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
 
 mod bench;
+mod chart;
 mod ci;
 mod demo;
 #[expect(dead_code, reason = "agent/build.rs uses the rest")]
 mod ebpf;
+mod image;
 mod setup;
 mod sh;
 mod suite;
@@ -46,6 +48,21 @@ enum Chore {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Builds the container image with podman, from what is on this machine
+    Image {
+        /// The program of target/debug, as the tests use it, not an optimised one
+        #[arg(long)]
+        dev: bool,
+        /// Also write it to a file, as an OCI archive
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+    },
+    /// Checks that deploy/daemonset.yaml is what the Helm chart renders; needs helm
+    Chart {
+        /// Write the file anew
+        #[arg(long)]
+        write: bool,
+    },
     /// Checks the house rules that no lint knows
     Tidy,
     /// Runs what CI runs
@@ -72,6 +89,8 @@ fn run(chore: Chore) -> Result<ExitCode> {
         }
         Chore::Test { suite, filter } => return Ok(close(&suite::run(suite, &filter)?)),
         Chore::Bench { name, arguments } => bench::run(name.as_deref(), &arguments)?,
+        Chore::Image { dev, save } => image::run(dev, save.as_deref())?,
+        Chore::Chart { write } => chart::run(write)?,
         Chore::Tidy => tidy::run()?,
         Chore::Ci => return Ok(close(&ci::run())),
     }

@@ -34,6 +34,14 @@ const PACKAGES: [(&str, &str); 8] = [
     ("openssl", "tests and the demo make TLS clients of the system's library"),
 ];
 
+/// Debian packages for the image and for the test that runs it as a pod. Half a minute, and the demo needs none of them.
+const POD_PACKAGES: [(&str, &str); 4] = [
+    ("podman", "builds the image, and runs it as a pod for a test"),
+    ("runc", "podman's runtime here: crun refuses machines with control groups of both versions"),
+    ("catatonit", "the process that holds a pod's namespaces"),
+    ("ca-certificates", "the image carries them, for sinks with TLS"),
+];
+
 /// The compiler for the kernel's target; the LLVM packages follow from it.
 const COMPILER: [(&str, &str); 2] = [
     ("rustc-web", "compiles the kernel programs (Debian's current compiler)"),
@@ -105,7 +113,8 @@ fn missing(scope: Scope) -> Vec<Step> {
     let debian = |(name, why): &(&str, &'static str)| Step { what: (*name).to_owned(), why, how: How::Debian };
     let mut steps = Vec::new();
     if sh::on_path("dpkg-query") {
-        steps.extend(PACKAGES.iter().filter(|(name, _)| !has_package(name)).map(debian));
+        let pods = POD_PACKAGES.iter().filter(|_| scope == Scope::Everything);
+        steps.extend(PACKAGES.iter().chain(pods).filter(|(name, _)| !has_package(name)).map(debian));
     }
     let compiler = ebpf::Compiler::find();
     if compiler.is_none() {

@@ -7,8 +7,10 @@
 mod bench;
 mod cgroup;
 pub mod fake_collector;
+mod image;
 mod job;
 mod journal;
+mod pod;
 mod private_tls;
 mod rendezvous;
 mod rights;
@@ -22,8 +24,10 @@ use anyhow::{Context, Result, ensure};
 
 pub use bench::{Bench, Tools};
 pub use cgroup::Cgroup;
+pub use image::build_context;
 pub use job::{Ended, Job};
 pub use journal::{Connection, connections};
+pub use pod::{Podman, Sees, missing_for_pods, mounts_below};
 pub use private_tls::PrivateTls;
 pub use rendezvous::Rendezvous;
 pub use rights::{missing_for_bpf, missing_for_sandbox};
