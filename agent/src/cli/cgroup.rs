@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -63,6 +64,12 @@ impl Group {
 
     /// Moves this process into the group until the result is dropped.
     pub(super) fn enter(&self) -> anyhow::Result<Inside> {
+        // Elsewhere the kernel names our own group as that namespace shows it, and there would be no way back into it.
+        // PROC_CGROUP_INIT_INO of include/linux/proc_ns.h is the host's.
+        let namespace = fs::read_link("/proc/self/ns/cgroup").context("cannot read this process's cgroup namespace")?;
+        if namespace.as_os_str() != "cgroup:[4026531835]" {
+            bail!("a command with --cgroup needs the host's cgroup namespace: docker run --cgroupns=host");
+        }
         let groups = Process::myself()?.cgroups()?;
         let home = groups.0.iter().find(|group| group.hierarchy == 0).context("this process is in no v2 group")?;
         let home = self.mount.join(home.pathname.trim_start_matches('/'));
@@ -94,15 +101,20 @@ fn join(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn mount_point() -> anyhow::Result<PathBuf> {
-    // The kernel counts levels from the true root; PROC_CGROUP_INIT_INO of include/linux/proc_ns.h is its namespace.
-    let namespace = fs::read_link("/proc/self/ns/cgroup").context("cannot read this process's cgroup namespace")?;
-    if namespace.as_os_str() != "cgroup:[4026531835]" {
-        bail!("--cgroup needs the host's cgroup namespace: docker run --cgroupns=host");
+    let mounts = Process::myself()?.mountinfo()?.into_iter().filter(|mount| mount.fs_type == "cgroup2");
+    let points: Vec<PathBuf> = mounts.map(|mount| mount.mount_point).collect();
+    if points.is_empty() {
+        bail!("no cgroup2 file system is mounted here: mount one, or tap by command or --pid");
     }
-    Process::myself()?
-        .mountinfo()?
-        .into_iter()
-        .find(|mount| mount.fs_type == "cgroup2")
-        .map(|mount| mount.mount_point)
-        .context("no cgroup2 file system is mounted here: mount one, or tap by command or --pid")
+    points.into_iter().find(|point| is_true_root(point)).context(
+        "no cgroup2 file system that is mounted here shows all control groups: docker run --cgroupns=host, or mount the host's \
+         /sys/fs/cgroup over the container's",
+    )
+}
+
+/// The kernel counts levels from the true root. A container with a namespace of its own, as every pod has where there is version 2
+/// alone, sees it when the host's folder is mounted for it. Its inode is the first that kernfs gives (`__kernfs_new_node` in
+/// fs/kernfs/dir.c, 1); the root of a namespace is a folder like any other.
+fn is_true_root(point: &Path) -> bool {
+    fs::metadata(point).is_ok_and(|root| root.ino() == 1)
 }

@@ -14,6 +14,7 @@ mod cgroup;
 pub mod config;
 pub mod doctor;
 pub mod findings;
+pub mod health;
 pub mod output;
 pub mod replay;
 pub mod rules;
@@ -47,6 +48,8 @@ enum Command {
     Config(config::Args),
     Doctor(doctor::Args),
     Verify(verify::Args),
+    #[command(hide = true)]
+    Health(health::Args),
     #[cfg(feature = "tap")]
     #[command(hide = true)]
     Attacher(attacher::Args),
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Health(args) => health::run(&args),
         #[cfg(feature = "tap")]
         Command::Attacher(args) => attacher::run(&args),
     };
