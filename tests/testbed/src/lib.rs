@@ -5,12 +5,13 @@
 //! It never attaches a kernel program and never touches a process, a mount or a cgroup that it did not make. Everything is
 //! taken down on drop, in this order: processes, cgroups, folders.
 
+mod agent;
 mod bench;
 mod broker;
 mod cgroup;
-pub mod fake_collector;
 mod collector;
 mod deadline;
+pub mod fake_collector;
 mod image;
 mod job;
 mod journal;
@@ -30,6 +31,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+pub use agent::Agent;
 pub use bench::{Bench, Tools};
 pub use broker::Broker;
 pub use cgroup::Cgroup;
