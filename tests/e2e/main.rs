@@ -7,6 +7,8 @@
 mod leaks;
 mod pod;
 mod run;
+#[cfg(feature = "kafka")]
+mod sinks;
 mod smoke;
 mod split;
 mod support;

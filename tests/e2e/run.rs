@@ -1,18 +1,13 @@
 //! `outflow run` with a real tap and a log, as a service runs it: two processes, one store, a budget, a clean end.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStderr, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, io::Write as _, time::Duration};
 
 use outflow::{
     clock,
     findings::Finding,
     store::{Filter, StoreReader},
 };
-use rustix::process::{Pid, Signal, kill_process};
+use testbed::Agent;
 
 use crate::{
     leaks::probed,
@@ -23,41 +18,9 @@ use crate::{
 /// linux/capability.h.
 const DAC_READ_SEARCH: u64 = 1 << 2;
 
-/// An agent that is killed when the test ends, however it ends.
-struct Agent {
-    child: Child,
-    talk: BufReader<ChildStderr>,
-}
-
-impl Agent {
-    fn start(config: &std::path::Path) -> Self {
-        let mut command = Command::new(outflow());
-        command.args(["run", "--config"]).arg(config).stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let talk = BufReader::new(child.stderr.take().unwrap());
-        Self { child, talk }
-    }
-
-    /// Reads its talk up to a line that contains `wanted`.
-    fn says(&mut self, wanted: &str) -> String {
-        let mut all = String::new();
-        loop {
-            let before = all.len();
-            assert!(self.talk.read_line(&mut all).unwrap() > 0, "it ended before it said {wanted:?}: {all}");
-            if all[before..].contains(wanted) {
-                return all[before..].to_owned();
-            }
-        }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // It has ended already when all went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// How long an agent may take to say something, and to end, in seconds.
+const TALK_LIMIT_S: u64 = 120;
+const END_LIMIT_S: i64 = 60;
 
 /// Until the store holds what `enough` asks for.
 fn found(store: &std::path::Path, enough: impl Fn(&[Finding]) -> bool) -> Vec<Finding> {
@@ -89,8 +52,8 @@ fn a_service_taps_follows_budgets_and_ends() {
     );
     fs::write(&config, text).unwrap();
     fs::write(&log, "refund for maria.keller@outflow-demo-shop.com\n").unwrap();
-    let mut agent = Agent::start(&config);
-    agent.says("outflow: ready");
+    let agent = Agent::start(outflow(), &config, bench.dir(), "agent").unwrap();
+    agent.says("outflow: ready", TALK_LIMIT_S).unwrap();
 
     let mut meeting = bench.rendezvous().unwrap();
     let stop = bench.dir().join("stop");
@@ -99,13 +62,13 @@ fn a_service_taps_follows_budgets_and_ends() {
     let arguments = ["--ready", &ready, "--go", &go, "--stop", &path(&stop), "--requests", "20000"];
     let client = bench.start(&in_group(&bench, bench.client("raw_client.py", &arguments)), "client").unwrap();
     meeting.wait_ready(CLIENT_TIMEOUT_S).unwrap();
-    let tapping = agent.says("outflow: tapping");
+    let tapping = agent.says("outflow: tapping", TALK_LIMIT_S).unwrap();
     assert!(tapping.contains(&bench.tls.libssl.display().to_string()), "{tapping}");
     let [pid] = bench.tls.mapped_by().unwrap()[..] else { panic!("one process maps the private library") };
     assert!(probed(pid, &bench.tls.libssl));
 
     // The half that reads has no right but to read logs.
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
     assert_eq!(capabilities(&status, "CapEff") & !DAC_READ_SEARCH, 0, "{status}");
 
     meeting.go().unwrap();
@@ -125,9 +88,7 @@ fn a_service_taps_follows_budgets_and_ends() {
     let mut file = fs::OpenOptions::new().append(true).open(&log).unwrap();
     file.write_all(b"and for jane.doe@outflow-demo-shop.com\n").unwrap();
     found(&store, |findings| findings.iter().filter(|finding| finding.rule.id == "pii.email").count() == 2);
-    let id = Pid::from_raw(i32::try_from(agent.child.id()).unwrap()).unwrap();
-    kill_process(id, Signal::TERM).unwrap();
-    assert_eq!(agent.child.wait().unwrap().code(), Some(0));
+    agent.terminate(END_LIMIT_S).unwrap();
     let reader = StoreReader::open(&store).unwrap();
     let emails = reader.findings(&Filter::default()).unwrap();
     assert_eq!(emails.iter().filter(|finding| finding.rule.id == "pii.email").count(), 2);

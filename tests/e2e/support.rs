@@ -18,6 +18,12 @@ pub(crate) fn bpf_or_skip() -> bool {
     allowed(testbed::missing_for_bpf())
 }
 
+/// True when there can be a broker, and somebody to read its topics. Else says why not, and fails when the rights were promised.
+#[cfg(feature = "kafka")]
+pub(crate) fn broker_or_skip() -> bool {
+    allowed(testbed::missing_for_broker())
+}
+
 fn allowed(missing: Option<String>) -> bool {
     let Some(reason) = missing else { return true };
     assert!(env::var_os("OUTFLOW_REQUIRE_BPF").is_none_or(|value| value != "1"), "OUTFLOW_REQUIRE_BPF=1, but {reason}");

@@ -23,7 +23,7 @@ const TYPOS_HASHES: [&str; 2] = [
 ];
 
 /// Debian packages, and what for.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("g++", "compiles Vectorscan, the scanner's engine"),
     ("cmake", "builds Vectorscan"),
     ("libboost-dev", "headers that Vectorscan compiles with"),
@@ -32,6 +32,8 @@ const PACKAGES: [(&str, &str); 8] = [
     ("iproute2", "tests make network namespaces"),
     ("util-linux", "tests make mount and process namespaces"),
     ("openssl", "tests and the demo make TLS clients of the system's library"),
+    ("kcat", "tests and the demo read back what was sent to Kafka"),
+    ("libpython3.11", "the collector of tests and the demo links it"),
 ];
 
 /// Debian packages for the image and for the test that runs it as a pod. Half a minute, and the demo needs none of them.

@@ -59,7 +59,10 @@ pub struct Config {
     pub rules: Rules,
     /// The store: findings, spend and how far each log was read, in one SQLite file of the state folder. Taken up at start.
     pub store: Store,
-    /// Where findings go. Taken up at start.
+    /// Where findings go. Each sink has a cursor of its own in the store, by its name: it goes on where it was, also after a restart, and
+    /// a sink with a new name begins with the first finding of the store. What a receiver does not take now waits in the store, and
+    /// goes out when it does, at least once and with the same id; what it will never take is named by `outflow findings deliveries`.
+    /// Taken up at start.
     pub sinks: Sinks,
     /// The page for probes and monitoring: `/healthz`, `/readyz` and `/metrics`. Taken up at start.
     pub admin: Admin,

@@ -89,7 +89,9 @@ fn form(node: &Value) -> String {
     }
     let is =
         |name: &str| node["type"] == name || node["type"].as_array().is_some_and(|all| all.iter().any(|t| t == name));
-    if is("array") {
+    if node["additionalProperties"].is_object() {
+        format!("table; each value is {}", form(&node["additionalProperties"]))
+    } else if is("array") {
         format!("array; each is {}", form(&node["items"]))
     } else if is("boolean") {
         "`true` or `false`".to_owned()

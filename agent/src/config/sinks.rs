@@ -16,8 +16,7 @@ use super::{
     places::{Broker, Endpoint, HostName, SinkName, Topic},
 };
 
-/// Where findings go. Each sink has a cursor of its own in the store, by its name: it goes on where it was, also after a restart, and a sink
-/// with a new name begins with the first finding of the store. What a receiver does not take now waits in the store.
+/// Where findings go.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sinks {
@@ -25,15 +24,16 @@ pub struct Sinks {
     /// name that the system has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<HostName>,
-    /// Kafka topics; `[[sinks.kafka]]` may be given several times.
+    /// A Kafka topic that gets one record for each revision of a finding; `[[sinks.kafka]]` may be given several times. The producer is
+    /// idempotent and waits for all replicas; a record counts as delivered when the broker has confirmed it. Its key is the
+    /// finding's id. Its headers follow CloudEvents 1.0, and `ce_id` is the record's id, the same when it is sent again.
     pub kafka: Vec<KafkaSink>,
-    /// OpenTelemetry collectors; `[[sinks.otlp]]` may be given several times.
+    /// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics; `[[sinks.otlp]]` may
+    /// be given several times. [OTLP.md](OTLP.md) has the names of attributes and what each answer leads to.
     pub otlp: Vec<OtlpSink>,
 }
 
-/// A Kafka topic that gets one record for each revision of a finding. The producer is idempotent and waits for all replicas; a record counts
-/// as delivered when the broker has confirmed it. Key: finding id. Headers: CloudEvents 1.0, `ce_id` is the record's id, the same when it
-/// is sent again.
+/// A Kafka topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSink {
@@ -45,17 +45,18 @@ pub struct KafkaSink {
     /// Where records go. The broker makes a missing topic if it is set up so; otherwise the sink waits until somebody does.
     #[serde(default = "topic")]
     pub topic: Topic,
-    /// How a record is written.
+    /// How a record is written. SIEMs read OCSF without a parser of their own; our own format has every field by the name that the other outputs use.
     #[serde(default)]
     pub format: RecordFormat,
-    /// Settings of librdkafka by their names (`"security.protocol"`, `"compression.type"`, `"linger.ms"`), as its CONFIGURATION.md lists them. A value is
-    /// text, a number, a truth value, or where to read it from when a connection is made: `{ file = "/run/secrets/kafka" }` or `{ env = "KAFKA_PASSWORD" }`.
-    /// Secrets must be read from somewhere. What the promise of this sink rests on is not changed here: `acks`, `enable.idempotence`, a time limit for a message.
+    /// Settings of librdkafka by their names (`"security.protocol"`, `"compression.type"`, `"linger.ms"`), as its CONFIGURATION.md lists
+    /// them. What is read from a file or a variable is read whenever a producer is made; secrets must be, and do not stand here.
+    /// The agent must be able to read the file as the user that it becomes. What the promise of this sink rests on is not
+    /// changed here: `acks`, `enable.idempotence`, an end to the time for a message.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
 }
 
-/// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics.
+/// An OpenTelemetry collector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpSink {
@@ -64,14 +65,14 @@ pub struct OtlpSink {
     pub name: SinkName,
     /// Where the collector is. `https` encrypts. With protocol `http`, `/v1/logs` and `/v1/metrics` are added to its path.
     pub endpoint: Endpoint,
-    /// How it is spoken to.
+    /// How the collector is spoken to; each way has a port of its own.
     #[serde(default)]
     pub protocol: OtlpProtocol,
     /// How requests are compressed. A collector that does not know it is sent plain ones from then on.
     #[serde(default)]
     pub compression: OtlpCompression,
-    /// Headers of each request, by their names in lower case; values as those of `sinks.kafka.settings`. `authorization` and keys must be read from
-    /// a file or a variable.
+    /// Headers of each request, by their names in lower case. `authorization`, keys, tokens and cookies must be read from a file or a
+    /// variable; they are read when the agent starts and whenever a connection is made.
     #[serde(default)]
     pub headers: BTreeMap<String, Setting>,
     /// How long one request may take.

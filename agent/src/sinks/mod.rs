@@ -101,9 +101,9 @@ impl Sinks {
         are_built(config)?;
         let sinks = Self::new(store, host, tell);
         #[cfg(feature = "kafka")]
-        let sinks = config.kafka.iter().try_fold(sinks, |sinks, sink| sinks.with_kafka(sink))?;
+        let sinks = config.kafka.iter().try_fold(sinks, Self::with_kafka)?;
         #[cfg(feature = "otlp")]
-        let sinks = config.otlp.iter().try_fold(sinks, |sinks, sink| sinks.with_otlp(sink))?;
+        let sinks = config.otlp.iter().try_fold(sinks, Self::with_otlp)?;
         Ok(sinks)
     }
 

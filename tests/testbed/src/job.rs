@@ -85,6 +85,11 @@ impl Job {
         Ok((read(stdout)?, read(stderr)?))
     }
 
+    /// Has it ended?
+    pub fn has_ended(&self) -> Result<bool> {
+        self.ends_within(0)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(pidfd_send_signal(&self.handle, signal)?)

@@ -1,17 +1,26 @@
 //! What the end-to-end tests and the demo stand on. Enters: the workspace and a command. Leaves: that command's run in a
-//! place of its own, with real clients, a local server and a TLS library that no other process on the host maps.
+//! place of its own, with real clients, a local server and a TLS library that no other process on the host maps; and beside it a broker
+//! and a collector, to which an agent sends what it found.
 //!
 //! It never attaches a kernel program and never touches a process, a mount or a cgroup that it did not make. Everything is
 //! taken down on drop, in this order: processes, cgroups, folders.
 
+mod agent;
 mod bench;
+mod broker;
 mod cgroup;
+mod collector;
+mod deadline;
 pub mod fake_collector;
 mod image;
 mod job;
 mod journal;
+mod kcat;
+mod peers;
 mod pod;
+mod port;
 mod private_tls;
+mod received;
 mod rendezvous;
 mod rights;
 
@@ -22,13 +31,20 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+pub use agent::Agent;
 pub use bench::{Bench, Tools};
+pub use broker::Broker;
 pub use cgroup::Cgroup;
+pub use collector::Collector;
+pub use deadline::Deadline;
 pub use image::build_context;
 pub use job::{Ended, Job};
 pub use journal::{Connection, connections};
+pub use kcat::Message;
+pub use peers::{missing_for_broker, missing_for_collector, missing_for_peers};
 pub use pod::{Podman, Sees, missing_for_pods, mounts_below};
 pub use private_tls::PrivateTls;
+pub use received::{Attributes, Metric, Point, Record, Value};
 pub use rendezvous::Rendezvous;
 pub use rights::{missing_for_bpf, missing_for_sandbox};
 

@@ -33,7 +33,8 @@ fn missing_capability(status: &str, wanted: &[&str]) -> Option<String> {
     wanted.iter().find(|name| !held(name)).map(|name| format!("this process has no {name}"))
 }
 
-fn missing_program(program: &str) -> Option<String> {
+/// Says so when a program is not on PATH.
+pub(crate) fn missing_program(program: &str) -> Option<String> {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).any(|folder| folder.join(program).is_file());
     (!found).then(|| format!("there is no program {program} on PATH"))
