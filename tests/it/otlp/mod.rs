@@ -4,6 +4,7 @@ mod answers;
 mod client;
 mod faults;
 mod metrics;
+mod real;
 mod transport;
 
 use std::{fs, path::PathBuf};

@@ -16,25 +16,29 @@ const ALL: u64 = 1_000_000;
 /// Both transports, as the config and the collector call them.
 const BOTH: [(&str, Wire); 2] = [("grpc", Wire::Grpc), ("http", Wire::Http)];
 
-/// A place whose agent sends to this address.
 fn place(protocol: &str, address: SocketAddr) -> Place {
+    place_for(protocol, &format!("http://{address}"))
+}
+
+/// A place whose agent sends to this endpoint.
+pub(super) fn place_for(protocol: &str, endpoint: &str) -> Place {
     let place = Place::new();
     place.configure(&format!(
-        "[[sinks.otlp]]\nname = \"fleet\"\nendpoint = \"http://{address}\"\nprotocol = \"{protocol}\"\n\
+        "[[sinks.otlp]]\nname = \"fleet\"\nendpoint = \"{endpoint}\"\nprotocol = \"{protocol}\"\n\
          headers = {{ \"x-scope-orgid\" = \"t1\" }}\nmetrics_interval = \"1s\"\n"
     ));
     place
 }
 
 /// Ids of all records that the store has for sinks.
-fn outbox(place: &Place) -> BTreeSet<String> {
+pub(super) fn outbox(place: &Place) -> BTreeSet<String> {
     let Ok(reader) = StoreReader::open(&place.store()) else { return BTreeSet::new() };
     let rows = reader.outbox_after(0, ALL).unwrap();
     rows.into_iter().map(|row| format!("{}-{}", row.finding_id, row.revision)).collect()
 }
 
 /// Ids of the dead letters, each with its reason.
-fn dead_letters(place: &Place) -> BTreeMap<String, String> {
+pub(super) fn dead_letters(place: &Place) -> BTreeMap<String, String> {
     let Ok(reader) = StoreReader::open(&place.store()) else { return BTreeMap::new() };
     let letters = reader.dead_letters(ALL).unwrap();
     letters.into_iter().map(|(sink, letter)| (letter.record_id, format!("{sink}: {}", letter.reason))).collect()

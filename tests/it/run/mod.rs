@@ -17,6 +17,8 @@ mod page;
 mod pages;
 mod place;
 mod reload;
+#[cfg(feature = "otlp")]
+mod rotel;
 
 use std::time::Duration;
 

@@ -94,9 +94,10 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     std::iter::successors(Some(error), |error| (*error).source()).take(DEPTH_MAX)
 }
 
-/// Whether the network, the system or TLS is behind it.
+/// Whether the network, the system, TLS or somebody who hung up is behind it.
 pub(super) fn is_transport(error: &(dyn Error + 'static)) -> bool {
-    chain(error).any(<dyn Error>::is::<io::Error>)
+    let is_end = |error: &hyper::Error| error.is_canceled() || error.is_closed() || error.is_incomplete_message();
+    chain(error).any(|error| error.is::<io::Error>() || error.downcast_ref().is_some_and(is_end))
 }
 
 /// Whether it befell a connection that was there.

@@ -1,0 +1,196 @@
+//! A real collector, rotel: what it says it received is what was sent, field by field, and nothing is missing when it was away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, mpsc::sync_channel},
+    thread,
+};
+
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value as Sent};
+use outflow::{
+    sinks::{
+        Answer, Record,
+        otlp::{Compression, OtlpMetrics, OtlpSettings, Protocol, request},
+    },
+    telemetry::{Metric, Metrics},
+};
+use testbed::{Attributes, Collector, Record as Received, Value};
+
+use super::{
+    client::{Client, LIMIT, batch, host, ids, settings},
+    faults::pump,
+};
+
+/// Seconds until what was taken must be printed.
+const PRINTED_S: u64 = 60;
+
+/// The name of the attribute that tells records apart.
+const RECORD_ID: &str = "outflow.finding.record_id";
+
+/// A folder and a collector that writes there; `None` when it cannot run here.
+fn collector() -> Option<(tempfile::TempDir, Collector)> {
+    if let Some(missing) = testbed::missing_for_collector() {
+        assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "{missing}");
+        println!("skipped: {missing}");
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path()).unwrap();
+    Some((folder, collector))
+}
+
+fn endpoint(collector: &Collector, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Grpc => collector.grpc_endpoint(),
+        Protocol::Http => collector.http_endpoint(),
+    }
+    .to_owned()
+}
+
+fn id(record: &Received) -> &str {
+    record.attributes.get(RECORD_ID).and_then(Value::text).unwrap_or_default()
+}
+
+/// The records with these ids, once there are so many.
+fn received(collector: &Collector, wanted: &BTreeSet<String>) -> Vec<Received> {
+    let ours = |records: &[Received]| records.iter().filter(|record| wanted.contains(id(record))).count();
+    let mut records = collector.records_until(PRINTED_S, |records| ours(records) >= wanted.len()).unwrap();
+    records.retain(|record| wanted.contains(id(record)));
+    records
+}
+
+/// Attributes as the collector prints them. It prints lists in a way of its own, so of those only the names are compared.
+fn printed(attributes: &[KeyValue]) -> Attributes {
+    let value = |attribute: &KeyValue| match attribute.value.as_ref().and_then(|value| value.value.clone()).unwrap() {
+        Sent::StringValue(text) => Value::Text(text),
+        Sent::IntValue(number) => Value::Int(number),
+        Sent::BoolValue(value) => Value::Bool(value),
+        Sent::DoubleValue(number) => Value::Double(number),
+        _ => Value::Other(String::new()),
+    };
+    attributes.iter().map(|attribute| (attribute.key.clone(), value(attribute))).collect()
+}
+
+fn without_lists(attributes: &Attributes) -> Attributes {
+    let plain = |value: &Value| match value {
+        Value::Other(_) => Value::Other(String::new()),
+        value => value.clone(),
+    };
+    attributes.iter().map(|(key, value)| (key.clone(), plain(value))).collect()
+}
+
+/// What was sent, as the collector would print it.
+fn expected(sent: &[Record]) -> BTreeMap<String, Received> {
+    let mut all = BTreeMap::new();
+    for group in request(sent, &host()).resource_logs {
+        let resource = printed(&group.resource.unwrap().attributes);
+        for scope in group.scope_logs {
+            let from = scope.scope.unwrap();
+            for log in scope.log_records {
+                let body = log.body.and_then(|body| body.value);
+                let record = Received {
+                    resource: resource.clone(),
+                    scope: format!("{} {}", from.name, from.version),
+                    time_ns: log.time_unix_nano,
+                    observed_time_ns: log.observed_time_unix_nano,
+                    severity_text: log.severity_text,
+                    severity_number: log.severity_number.try_into().unwrap(),
+                    event_name: log.event_name,
+                    body: body.map(|body| match body {
+                        Sent::StringValue(text) => Value::Text(text),
+                        other => panic!("{other:?}"),
+                    }),
+                    attributes: printed(&log.attributes),
+                };
+                all.insert(id(&record).to_owned(), record);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn it_receives_what_was_sent() {
+    let Some((_folder, collector)) = collector() else { return };
+    let mut first = 1;
+    for protocol in [Protocol::Grpc, Protocol::Http] {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let sent = batch(first..first + 200);
+            first += 200;
+            let settings = OtlpSettings { compression, ..settings(endpoint(&collector, protocol), protocol) };
+            let answer = Client::new(settings).send(&sent);
+            assert!(matches!(&answer, Answer::Taken(refused) if refused.is_empty()), "{protocol:?} {compression:?}");
+            if !collector.is_ours() {
+                continue;
+            }
+            let expected = expected(&sent);
+            let received = received(&collector, &expected.keys().cloned().collect());
+            assert_eq!(received.len(), 200, "{protocol:?} {compression:?}");
+            for mut record in received {
+                record.attributes = without_lists(&record.attributes);
+                assert_eq!(record, expected[id(&record)], "{protocol:?} {compression:?}");
+            }
+        }
+    }
+}
+
+/// Batches of one life of the collector: so many that it ends while they are on their way.
+const BATCHES: u64 = 20;
+
+#[test]
+fn it_was_away_and_nothing_is_missing() {
+    let Some((_folder, mut collector)) = collector() else { return };
+    if !collector.skip_unless_ours() {
+        return;
+    }
+    for (protocol, mut first) in [(Protocol::Grpc, 1_u64), (Protocol::Http, 10_001)] {
+        let mut client = Client::new(settings(endpoint(&collector, protocol), protocol));
+        let (portions, taken) = sync_channel::<Vec<Arc<[Record]>>>(1);
+        let sending = thread::spawn(move || taken.iter().flat_map(|batches| pump(&mut client, &batches)).count());
+        let mut all = BTreeSet::new();
+        for kill in [false, true, false] {
+            let ended = first + BATCHES * 20;
+            let batches: Vec<_> = (first..ended).step_by(20).map(|seq| batch(seq..seq + 20)).collect();
+            let begun: BTreeSet<String> = ids(&batches[0]).into_iter().collect();
+            all.extend(batches.iter().flat_map(|batch| ids(batch)));
+            first = ended;
+            portions.send(batches).unwrap();
+            assert!(!received(&collector, &begun).is_empty(), "{protocol:?}");
+            // With requests on their way it ends with 1; that it has ended is what matters.
+            let _ = if kill { collector.kill() } else { collector.terminate() };
+            collector.start_again().unwrap();
+        }
+        drop(portions);
+        assert_eq!(sending.join().unwrap(), 0, "none is refused");
+        let found: BTreeSet<String> = received(&collector, &all).iter().map(|record| id(record).to_owned()).collect();
+        assert_eq!(found, all, "{protocol:?}");
+    }
+}
+
+#[test]
+fn it_receives_metrics() {
+    let Some((_folder, collector)) = collector() else { return };
+    for protocol in [Protocol::Grpc, Protocol::Http] {
+        let metrics = Metrics::new();
+        metrics.add(Metric::Findings, &["high", "leak"], 7);
+        let to = settings(endpoint(&collector, protocol), protocol);
+        let sending = OtlpMetrics::start(&to, LIMIT, &metrics, &host()).unwrap();
+        sending.shutdown();
+        if !collector.skip_unless_ours() {
+            continue;
+        }
+        let found = |name: &str| {
+            let name = name.to_owned();
+            testbed::Deadline::after(PRINTED_S)
+                .until(&name, || Ok(collector.metrics()?.into_iter().rfind(|metric| metric.name == name)))
+                .unwrap()
+        };
+        let findings = found("outflow_findings_total");
+        let labels: Attributes = [("severity", "high"), ("category", "leak")]
+            .map(|(key, value)| (key.into(), Value::Text(value.into())))
+            .into();
+        assert_eq!((findings.points[0].attributes.clone(), findings.points[0].value), (labels, Some(7.0)));
+        assert_eq!(findings.resource.get("service.name").and_then(Value::text), Some("outflow"));
+        assert_eq!(found("outflow_build_info").points[0].value, Some(1.0));
+    }
+}
