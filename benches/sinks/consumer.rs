@@ -1,0 +1,127 @@
+//! A Kafka topic from the other end, and a client that only produces. Enters: a broker's address, a topic. Leaves: messages, each with the
+//! moment when the consumer had it. It joins no group.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::join_all;
+use outflow::clock;
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::{OwnedHeaders, OwnedMessage},
+    producer::{FutureProducer, FutureRecord},
+};
+
+use crate::figures::now_ns;
+
+/// Longest that a message may take.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// The sink's own settings of librdkafka (agent/src/sinks/kafka/settings.rs), but for how long a record waits for others.
+pub(crate) fn producer(brokers: &str, linger_ms: &str) -> Result<FutureProducer> {
+    let mut config = ClientConfig::new();
+    for (name, value) in [
+        ("bootstrap.servers", brokers),
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("client.id", "bare"),
+        ("compression.type", "zstd"),
+        ("linger.ms", linger_ms),
+        ("message.timeout.ms", "60000"),
+        ("partitioner", "murmur2_random"),
+        ("socket.keepalive.enable", "true"),
+    ] {
+        config.set(name, value);
+    }
+    Ok(config.create()?)
+}
+
+/// What a message is made of, all of it there beforehand.
+#[derive(Clone)]
+pub(crate) struct Ready {
+    key: Vec<u8>,
+    payload: Vec<u8>,
+    headers: OwnedHeaders,
+    time_ms: Option<i64>,
+}
+
+impl Ready {
+    /// The same message again.
+    pub(crate) fn again(message: &OwnedMessage) -> Self {
+        Self {
+            key: message.key().unwrap_or_default().to_vec(),
+            payload: message.payload().unwrap_or_default().to_vec(),
+            headers: message.headers().cloned().unwrap_or_default(),
+            time_ms: message.timestamp().to_millis(),
+        }
+    }
+
+    /// A message that is nothing but itself.
+    pub(crate) fn small(text: &str) -> Self {
+        Self { key: Vec::new(), payload: text.as_bytes().to_vec(), headers: OwnedHeaders::new(), time_ms: None }
+    }
+}
+
+/// Sends all, and comes back when the broker has confirmed all.
+pub(crate) fn send(producer: &FutureProducer, topic: &str, messages: Vec<Ready>) -> Result<()> {
+    let mut under_way = Vec::with_capacity(messages.len());
+    for Ready { key, payload, headers, time_ms } in messages {
+        let record = FutureRecord::to(topic).key(&key).payload(&payload).headers(headers);
+        let record = FutureRecord { timestamp: time_ms, ..record };
+        under_way.push(producer.send_result(record).map_err(|(error, _)| error)?);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for delivered in runtime.block_on(join_all(under_way)) {
+        delivered?.map_err(|(error, _)| error)?;
+    }
+    Ok(())
+}
+
+/// A topic with one partition, from its beginning.
+pub(crate) struct Consumer {
+    consumer: BaseConsumer,
+}
+
+impl Consumer {
+    /// Makes the topic by writing a first message, and reads it: whatever comes next is what is measured.
+    pub(crate) fn of_new(brokers: &str, topic: &str) -> Result<Self> {
+        send(&producer(brokers, "0")?, topic, vec![Ready::small("the first")])?;
+        let mut config = ClientConfig::new();
+        for (name, value) in [
+            ("bootstrap.servers", brokers),
+            ("group.id", "bench"),
+            ("enable.auto.commit", "false"),
+            ("fetch.wait.max.ms", "5"),
+            ("fetch.error.backoff.ms", "1"),
+            ("fetch.queue.backoff.ms", "1"),
+        ] {
+            config.set(name, value);
+        }
+        let consumer: BaseConsumer = config.create()?;
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset(topic, 0, Offset::Beginning)?;
+        consumer.assign(&all)?;
+        let consumer = Self { consumer };
+        let (_, first) = consumer.next()?;
+        ensure!(first.payload() == Some(b"the first"), "the topic {topic} is not new");
+        Ok(consumer)
+    }
+
+    /// The next message, and when it was there.
+    pub(crate) fn next(&self) -> Result<(u64, OwnedMessage)> {
+        let until = clock::instant() + LIMIT;
+        while clock::instant() < until {
+            if let Some(message) = self.consumer.poll(Duration::from_secs(1)) {
+                let at = now_ns();
+                return Ok((at, message?.detach()));
+            }
+        }
+        None.context("no message came within a minute")
+    }
+
+    /// The next messages.
+    pub(crate) fn take(&self, count: usize) -> Result<Vec<OwnedMessage>> {
+        (0..count).map(|_| Ok(self.next()?.1)).collect()
+    }
+}

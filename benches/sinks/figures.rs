@@ -1,0 +1,91 @@
+//! What is measured, and how it is said. Enters: times and counts. Leaves: medians, percentiles, lines. It starts nothing.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use outflow::clock;
+use rustix::time::{ClockId, clock_gettime};
+
+/// One run: how long it took, and what this process spent for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
+}
+
+impl Run {
+    /// Runs something once.
+    pub(crate) fn of(work: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let (start, cpu) = (clock::instant(), cpu_seconds());
+        work()?;
+        Ok(Self { wall_s: start.elapsed().as_secs_f64(), cpu_s: cpu_seconds() - cpu })
+    }
+}
+
+/// A way of sending, with its runs so far.
+pub(crate) struct Way {
+    pub(crate) name: String,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Way {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), runs: Vec::new() }
+    }
+
+    fn median(&self, pick: impl Fn(&Run) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.runs.iter().map(pick).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn wall_s(&self) -> f64 {
+        self.median(|run| run.wall_s)
+    }
+}
+
+/// A line for each way; the first one is what the others are compared to.
+pub(crate) fn compare(findings: usize, ways: &[Way]) {
+    let Some(bare) = ways.first().map(Way::wall_s) else { return };
+    for way in ways {
+        let cpu_s = way.median(|run| run.cpu_s);
+        println!(
+            "{:8.0} findings/s  {:.2}  {cpu_s:.2} s of CPU, {:5.1} µs a finding  {}",
+            findings as f64 / way.wall_s(),
+            bare / way.wall_s(),
+            cpu_s * 1e6 / findings as f64,
+            way.name,
+        );
+    }
+}
+
+/// p50, p90 and p99 of delays.
+pub(crate) fn delays(name: &str, mut delays_ns: Vec<u64>) {
+    delays_ns.sort_unstable();
+    let at = |share: usize| {
+        let place = (delays_ns.len() * share / 100).min(delays_ns.len().saturating_sub(1));
+        delays_ns.get(place).copied().unwrap_or_default() as f64 / 1e6
+    };
+    println!("p50 {:6.1} ms, p90 {:6.1}, p99 {:6.1}  {name}, {}", at(50), at(90), at(99), delays_ns.len());
+}
+
+/// The clock by which two processes of this host can be compared.
+pub(crate) fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Resident memory of a process now and at its highest, MiB.
+pub(crate) fn memory_mib(pid: u32) -> Result<(f64, f64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let mib = |name: &str| -> Option<f64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
+    };
+    Ok((mib("VmRSS:").context("no VmRSS")?, mib("VmHWM:").context("no VmHWM")?))
+}
