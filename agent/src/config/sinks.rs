@@ -45,7 +45,7 @@ pub struct KafkaSink {
     /// Where records go. The broker makes a missing topic if it is set up so; otherwise the sink waits until somebody does.
     #[serde(default = "topic")]
     pub topic: Topic,
-    /// How a record is written. SIEMs read OCSF without a parser of their own; our own format has every field by the name that the other outputs use.
+    /// How a record is written. A SIEM reads OCSF without a parser for us; our own format has every field by the name that the other outputs use.
     #[serde(default)]
     pub format: RecordFormat,
     /// Settings of librdkafka by their names (`"security.protocol"`, `"compression.type"`, `"linger.ms"`), as its CONFIGURATION.md lists
@@ -75,7 +75,7 @@ pub struct OtlpSink {
     /// variable; they are read when the agent starts and whenever a connection is made.
     #[serde(default)]
     pub headers: BTreeMap<String, Setting>,
-    /// How long one request may take.
+    /// How long one request may take; what is not answered then is sent again.
     #[serde(default = "timeout")]
     pub timeout: Period<100, { 5 * MINUTE }>,
     /// Certificates (PEM) that are trusted instead of the system's.
@@ -84,7 +84,7 @@ pub struct OtlpSink {
     /// Our own certificate (PEM), for a collector that asks for one; needs `key_file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<AbsolutePath>,
-    /// Its key (PEM).
+    /// The key (PEM) of the certificate in `cert_file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_file: Option<AbsolutePath>,
     /// Whether metrics are sent too: those of `docs/METRICS.md`, and tokens, durations and cost of the calls that were seen.
@@ -123,7 +123,7 @@ fn metrics_interval() -> Period<SECOND, HOUR> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordFormat {
-    /// OCSF 1.8.0, what SIEMs read; `docs/OCSF.md`.
+    /// OCSF 1.8.0, which a SIEM reads; `docs/OCSF.md`.
     #[default]
     Ocsf,
     /// Our own JSON, `docs/schema/finding-v1.json`.

@@ -217,6 +217,34 @@ impl Metric {
                 &[],
                 "Batches of the tap that were dropped because the store was full",
             ),
+            Self::SinkRecords
+            | Self::SinkPending
+            | Self::SinkDeadLetters
+            | Self::SinkFailures
+            | Self::SinkReconnects
+            | Self::SinkDelivered => self.about_sink(),
+            Self::ConfigReloads => counter(
+                "outflow_config_reloads",
+                None,
+                &["result"],
+                "Reloads of the config; result is `ok` or `failed`",
+            ),
+            Self::BudgetSpend => gauge(
+                "outflow_budget_spend",
+                Usd,
+                &["service"],
+                "What a service spent in the running window of its budget",
+            ),
+            Self::BudgetLimit => {
+                gauge("outflow_budget_limit", Usd, &["service"], "What a service may spend in a window")
+            }
+        }
+    }
+
+    /// What there is to say about a metric of a sink.
+    const fn about_sink(self) -> About {
+        use Unit::{None, Seconds};
+        match self {
             Self::SinkRecords => counter(
                 "outflow_sink_records",
                 None,
@@ -247,27 +275,12 @@ impl Metric {
                 &["sink"],
                 "Connections or producers that replaced a broken one",
             ),
-            Self::SinkDelivered => gauge(
+            _ => gauge(
                 "outflow_sink_last_delivery",
                 Seconds,
                 &["sink"],
                 "When the receiver last took something, since the Unix epoch; 0 is not since the start",
             ),
-            Self::ConfigReloads => counter(
-                "outflow_config_reloads",
-                None,
-                &["result"],
-                "Reloads of the config; result is `ok` or `failed`",
-            ),
-            Self::BudgetSpend => gauge(
-                "outflow_budget_spend",
-                Usd,
-                &["service"],
-                "What a service spent in the running window of its budget",
-            ),
-            Self::BudgetLimit => {
-                gauge("outflow_budget_limit", Usd, &["service"], "What a service may spend in a window")
-            }
         }
     }
 
