@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use signal_hook::low_level;
 use testbed::Tools;
 
-use self::signals::{Interrupted, Signals};
+use self::signals::Signals;
 use crate::sh;
 
 /// Runs the demo.
@@ -37,15 +37,15 @@ pub(crate) fn run() -> Result<()> {
     })
 }
 
-/// Plays the acts. They hear of signals; a signal that ended them ends us, when all that they made is gone.
+/// Plays the acts. They hear of signals; one that came ends us too, when all that they made is gone. It has perhaps ended a server or a client
+/// first, whose failure then says nothing.
 fn play(acts: impl FnOnce(&Signals) -> Result<()>) -> Result<()> {
     let signals = Signals::catch()?;
     let played = acts(&signals);
+    let came = signals.came()?;
     drop(signals);
-    if let Err(error) = &played
-        && let Some(Interrupted(signal)) = error.downcast_ref()
-    {
-        low_level::emulate_default_handler(*signal).context("cannot end by the signal that came")?;
+    if let Some(signal) = came {
+        low_level::emulate_default_handler(signal).context("cannot end by the signal that came")?;
     }
     played
 }

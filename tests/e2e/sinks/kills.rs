@@ -12,7 +12,7 @@ use super::{
 const AGENT_KILLS: u32 = 5;
 
 /// How often the broker is killed; each time takes some seconds, for the broker is to have stored what came before.
-const BROKER_KILLS: u32 = 3;
+const BROKER_KILLS: u32 = 4;
 
 /// Lines that are written at once before a kill: enough that most of them are still on their way when the first are confirmed.
 const BURST: u64 = 4000;
@@ -53,7 +53,7 @@ fn an_agent_that_is_killed_while_it_sends_sends_the_rest_in_its_next_life() {
 
 /// What the sink has confirmed in this life, when it confirms nothing more: its figures are a second old at most.
 fn settled(agent: &Agent) -> u64 {
-    let figure = || agent.figure("outflow_sink_records_total").unwrap() as u64;
+    let figure = || agent.count("outflow_sink_records_total").unwrap();
     let (mut last, mut calm) = (figure(), Deadline::after(3));
     while !calm.passed() {
         let now = figure();
@@ -92,7 +92,7 @@ fn a_producer_that_gives_up_is_replaced_and_sends_all_that_was_not_confirmed() {
         broker.start_again().unwrap();
         scene.until_delivered(&agent, SINK);
     }
-    let replaced = agent.figure("outflow_sink_reconnects_total").unwrap();
+    let replaced = agent.count("outflow_sink_reconnects_total").unwrap();
     agent.terminate(END_LIMIT_S).unwrap();
 
     let messages = stage.broker.consume(&stage.topic).unwrap();
@@ -107,11 +107,9 @@ fn a_producer_that_gives_up_is_replaced_and_sends_all_that_was_not_confirmed() {
             lost += 1;
         }
     }
-    println!(
-        "{lost} of {} confirmed records were lost by {BROKER_KILLS} kills, {replaced} producers replaced",
-        records.len()
-    );
+    println!("confirmed and stored at each kill: {kills:?}");
+    println!("{lost} of {} records were lost after they were confirmed, {replaced} producers replaced", records.len());
     assert!(lost > 0, "the broker lost nothing, so no producer had to give up");
-    assert!(replaced >= 1.0, "no producer was replaced");
+    assert!(replaced > 0, "no producer was replaced");
     topic::check_repeats(&messages);
 }

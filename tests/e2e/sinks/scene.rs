@@ -35,10 +35,12 @@ impl Scene {
 
     /// Writes the config, with these sinks. Revisions are cut every second, so that a finding has several within a test.
     pub(super) fn configure(&self, sinks: &str) {
-        let (state, log) = (self.dir.path().join("state"), self.dir.path().join("app.log"));
+        let file = |name| self.dir.path().join(name).display().to_string();
         let text = format!(
-            "[state]\ndirectory = {state:?}\n[store]\nupdate_interval = \"1s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [logs]\nscan_interval = \"100ms\"\n[[logs.files]]\nglobs = [{log:?}]\nservice = \"shop\"\n{sinks}",
+            "[state]\ndirectory = {:?}\n[store]\nupdate_interval = \"1s\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [logs]\nscan_interval = \"100ms\"\n[[logs.files]]\nglobs = [{:?}]\nservice = \"shop\"\n{sinks}",
+            file("state"),
+            file("app.log"),
         );
         fs::write(self.dir.path().join("outflow.toml"), text).unwrap();
     }

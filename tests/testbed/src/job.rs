@@ -125,7 +125,12 @@ impl Job {
     /// A pidfd becomes readable when its process ends (pidfd_open(2)).
     fn ends_within(&self, seconds: i64) -> Result<bool> {
         let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
-        Ok(poll(&mut [PollFd::new(&self.handle, PollFlags::IN)], Some(&limit))? > 0)
+        loop {
+            match poll(&mut [PollFd::new(&self.handle, PollFlags::IN)], Some(&limit)) {
+                Err(rustix::io::Errno::INTR) => {} // a signal that the demo has caught is looked at elsewhere
+                result => return Ok(result? > 0),
+            }
+        }
     }
 
     fn end(&mut self) -> Result<()> {

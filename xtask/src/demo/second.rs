@@ -27,6 +27,9 @@ const LOG_RULES: [&str; 3] = ["pii.email", "pii.credit-card", "secret.github-tok
 /// Calls that the support assistant makes (tests/e2e/clients/demo_app.py).
 const CALLS: u64 = 4;
 
+/// Receivers that it sends to.
+const SINKS: u64 = 2;
+
 /// Seconds until something that must happen has happened: far more than it takes on a busy machine.
 const LIMIT_S: u64 = 120;
 const CLIENT_LIMIT_S: i64 = 60;
@@ -59,11 +62,13 @@ pub(super) fn play(tools: Tools, agent: &Path, place: &Path, signals: &Signals) 
     found(&service, signals)?;
     let messages = delivered(&service, &broker, &topic, &collector, signals)?;
     show(&service, &topic, &messages, &collector, signals)?;
-    let (store, findings) = (service.store.clone(), service.findings()?);
-    service.end()?;
+    let store = service.end()?;
+    let findings = store.findings()?;
+    let (made, arrived) = (record_ids(&findings).len(), broker.consume(&topic)?.len());
+    println!("\nAt its end it told the newest counts: {made} records in the store, {arrived} in the topic.");
     drop((collector, broker, bench));
     eprintln!("demo: agent, broker, collector, cgroup, sandbox and library are gone");
-    print!("{}", whereabouts(agent, place, &store, &findings));
+    print!("{}", whereabouts(agent, place, &store.path, &findings));
     Ok(())
 }
 
@@ -120,10 +125,10 @@ fn run(job: Job, signals: &Signals) -> Result<()> {
 
 /// Waits until the log is read and all calls are seen.
 fn found(service: &Service, signals: &Signals) -> Result<()> {
-    let mut last = String::new();
+    let mut last = "nothing is known yet".to_owned();
     let all = Deadline::after(LIMIT_S).until("everything to be found", || {
         signals.check()?;
-        let (calls, findings) = (service.agent.figure("outflow_exchanges_total")? as u64, service.findings()?);
+        let (calls, findings) = (service.agent.count("outflow_exchanges_total")?, service.store.findings()?);
         let in_log = |rule: &&&str| {
             findings.iter().any(|found| found["rule"]["id"] == ***rule && found["process"]["service"] == LOG_SERVICE)
         };
@@ -142,10 +147,10 @@ fn delivered(
     collector: &Collector,
     signals: &Signals,
 ) -> Result<Vec<Message>> {
-    let mut last = String::new();
+    let mut last = "nothing is known yet".to_owned();
     let all = Deadline::after(LIMIT_S).until("everything to arrive", || {
         signals.check()?;
-        let made = record_ids(&service.findings()?);
+        let made = record_ids(&service.store.findings()?);
         let messages = broker.consume(topic)?;
         let consumed: BTreeSet<_> = messages.iter().map(arrived::message_id).collect();
         let received = if collector.is_ours() {
@@ -162,7 +167,7 @@ fn delivered(
 
 fn show(service: &Service, topic: &str, messages: &[Message], collector: &Collector, signals: &Signals) -> Result<()> {
     println!("\n== The store, as `outflow findings list` shows it\n");
-    service.show_findings()?;
+    service.store.show_findings()?;
     println!("\n== Kafka, as kcat reads the topic\n\n{}", arrived::topic(topic, messages)?.trim_end());
     if collector.is_ours() {
         println!("\n== OpenTelemetry, as the collector received it\n");
@@ -173,7 +178,14 @@ fn show(service: &Service, topic: &str, messages: &[Message], collector: &Collec
         print!("{}", arrived::metrics(&metrics, &SHOWN_METRICS));
     }
     println!("\n== The agent's own page of metrics\n");
-    let page = service.agent.page("/metrics")?;
+    // Its figures are a second old at most.
+    let page = Deadline::after(LIMIT_S).until("the agent's page to be up to date", || {
+        signals.check()?;
+        let page = service.agent.page("/metrics")?;
+        let none_waits = |line: &str| !line.starts_with(SHOWN_SERIES[1]) || line.ends_with(" 0");
+        let told = service.agent.count(SHOWN_SERIES[0])? >= SINKS * messages.len() as u64;
+        Ok((told && page.lines().all(none_waits)).then_some(page))
+    })?;
     let shown = |line: &&str| SHOWN_SERIES.iter().any(|series| line.starts_with(series));
     page.lines().filter(shown).for_each(|line| println!("{line}"));
     Ok(())
@@ -195,6 +207,7 @@ fn whereabouts(agent: &Path, place: &Path, store: &Path, findings: &[Value]) -> 
         "\n== Look around in {}\n\n\
          {agent} findings list --store {store}\n\
          {agent} findings show {id} --store {store}\n\
+         {agent} findings deliveries --store {store}\n\
          {agent} verify --store {store}\n\
          sqlite3 {store} 'SELECT seq, finding_id, revision, activity FROM outbox'\n",
         place.display(),

@@ -37,8 +37,13 @@ pub(super) struct Wiring<'a> {
 /// A running `outflow run`.
 pub(super) struct Service {
     pub(super) agent: Agent,
+    pub(super) store: StoreFile,
+}
+
+/// A store, as the program's own commands see it.
+pub(super) struct StoreFile {
     program: PathBuf,
-    pub(super) store: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Service {
@@ -56,7 +61,8 @@ impl Service {
         fs::write(&config, wiring.config(&state)).context("cannot write the config")?;
         eprintln!("demo: outflow run --config {}", config.display());
         let agent = Agent::start(program, &config, talk, "agent")?;
-        let service = Self { agent, program: program.to_owned(), store: state.join("outflow.db") };
+        let store = StoreFile { program: program.to_owned(), path: state.join("outflow.db") };
+        let service = Self { agent, store };
         service.says("outflow: ready", START_LIMIT_S, signals)?;
         Ok(service)
     }
@@ -70,7 +76,15 @@ impl Service {
         said.map(drop)
     }
 
-    /// The findings in its store, as `outflow findings list --format jsonl` gives them; none while there is no store.
+    /// Asks it to end, and sees that it ends well; gives what stays.
+    pub(super) fn end(self) -> Result<StoreFile> {
+        self.agent.terminate(END_LIMIT_S)?;
+        Ok(self.store)
+    }
+}
+
+impl StoreFile {
+    /// The findings in it, as `outflow findings list --format jsonl` gives them; none while there is no store.
     pub(super) fn findings(&self) -> Result<Vec<Value>> {
         let mut command = self.list();
         let output = command.args(["--limit", "0", "--format", "jsonl"]).stdin(Stdio::null()).output()?;
@@ -80,20 +94,15 @@ impl Service {
         String::from_utf8_lossy(&output.stdout).lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
-    /// Shows its findings to people, on our standard output.
+    /// Shows them to people, on our standard output.
     pub(super) fn show_findings(&self) -> Result<()> {
         crate::sh::run(self.list().args(["--format", "text"]))
     }
 
     fn list(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["findings", "list", "--store"]).arg(&self.store);
+        command.args(["findings", "list", "--store"]).arg(&self.path);
         command
-    }
-
-    /// Asks it to end, and sees that it ends well.
-    pub(super) fn end(self) -> Result<()> {
-        self.agent.terminate(END_LIMIT_S).map(drop)
     }
 }
 

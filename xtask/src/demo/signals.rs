@@ -71,12 +71,14 @@ impl Signals {
         Ok(signals)
     }
 
+    /// The newest signal that has come.
+    pub(super) fn came(&self) -> Result<Option<i32>> {
+        Ok(Some(self.newest()?).filter(|signal| *signal != 0))
+    }
+
     /// Fails when a signal has come, from then on.
     pub(super) fn check(&self) -> Result<()> {
-        match self.newest()? {
-            0 => Ok(()),
-            signal => Err(Interrupted(signal).into()),
-        }
+        self.came()?.map_or(Ok(()), |signal| Err(Interrupted(signal).into()))
     }
 
     /// Takes the signal that made the pipe readable.
