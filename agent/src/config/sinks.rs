@@ -90,7 +90,7 @@ pub struct OtlpSink {
     /// Whether metrics are sent too: those of `docs/METRICS.md`, and tokens, durations and cost of the calls that were seen.
     #[serde(default = "yes")]
     pub metrics: bool,
-    /// How often metrics are sent.
+    /// How often metrics are sent; totals count from the start, so nothing is lost between.
     #[serde(default = "metrics_interval")]
     pub metrics_interval: Period<SECOND, HOUR>,
 }

@@ -14,7 +14,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use tokio::sync::watch;
 
 use super::{
-    outbox::Outbox,
+    outbox::{Outbox, Page},
     receiver::{Answer, Receiver, Record, Refused},
     voice::Voice,
 };
@@ -129,9 +129,15 @@ impl<R: Receiver> Pump<R> {
         let mut failure: Option<Failure> = None;
         let (mut cursor, mut moved_at) = (Move::default(), clock::instant());
         loop {
-            while failure.is_none() && under_way.len() < appetite.batches && self.outbox.head() > sent_to {
-                let page = self.outbox.page(sent_to, appetite)?;
-                let Some(last) = page.last else { break };
+            // A page at a time, and answers between them: so the cursor is never far behind what is delivered.
+            let has_room = failure.is_none() && under_way.len() < appetite.batches;
+            let page = if has_room && self.outbox.head() > sent_to {
+                self.outbox.page(sent_to, appetite)?
+            } else {
+                Page::default()
+            };
+            let is_busy = page.last.is_some();
+            if let Some(last) = page.last {
                 sent_to = last;
                 let records: Arc<[Record]> = page.records.into();
                 let (count, unreadable) = (records.len(), page.unreadable);
@@ -146,34 +152,33 @@ impl<R: Receiver> Pump<R> {
             }
             let wanted = *self.wanted.borrow_and_update();
             let is_drained = wanted == Wanted::Drain && self.outbox.head() <= sent_to;
-            if under_way.is_empty() {
+            // When it is broken, nobody answers for the rest any more.
+            let is_broken = failure.as_ref().is_some_and(|failure| failure.is_broken);
+            let is_over = under_way.is_empty() && (failure.is_some() || is_drained);
+            if under_way.is_empty() || is_broken || wanted == Wanted::Stop {
                 cursor.make(&mut self.outbox)?;
-                if failure.is_some() || wanted == Wanted::Stop || is_drained {
-                    return Ok(failure);
-                }
             }
-            if failure.as_ref().is_some_and(|failure| failure.is_broken) {
-                // Nobody answers for the rest any more.
-                cursor.make(&mut self.outbox)?;
+            if is_over || is_broken || wanted == Wanted::Stop {
                 return Ok(failure);
             }
-            let has_room = failure.is_none() && under_way.len() < appetite.batches;
-            tokio::select! {
-                Some(answered) = under_way.next(), if !under_way.is_empty() => {
-                    let mut next = Some(answered);
-                    while let Some(answered) = next {
-                        failure = failure.or_else(|| self.take(answered, &mut cursor));
-                        next = under_way.next().now_or_never().flatten();
-                    }
-                }
-                () = self.outbox.news(sent_to), if has_room => {}
-                changed = self.wanted.changed() => {
-                    if changed.is_err() || *self.wanted.borrow() == Wanted::Stop {
-                        cursor.make(&mut self.outbox)?;
-                        return Ok(None);
-                    }
+            let mut answered = under_way.next().now_or_never().flatten();
+            if answered.is_none() && !is_busy {
+                tokio::select! {
+                    next = under_way.next(), if !under_way.is_empty() => answered = next,
+                    () = self.outbox.news(sent_to), if has_room => {}
+                    changed = self.wanted.changed() => if changed.is_err() { return Ok(None) },
                 }
             }
+            while let Some(next) = answered {
+                match &mut failure {
+                    None => failure = self.take(next, &mut cursor),
+                    // What it took behind a failure is sent again; that it is gone has to be known.
+                    Some(failure) => failure.is_broken |= matches!(next.answer, Answer::Broken { .. }),
+                }
+                answered = under_way.next().now_or_never().flatten();
+            }
+            // Whoever moves the bytes of what is under way has its turn.
+            tokio::task::yield_now().await;
             if moved_at.elapsed() >= MOVE_INTERVAL {
                 cursor.make(&mut self.outbox)?;
                 moved_at = clock::instant();
@@ -233,10 +238,10 @@ impl Move {
     }
 }
 
-/// Comes back when the sink is to end, whether drained or not.
+/// Comes back when the sink is to end, drained or not.
 async fn stopped(wanted: &mut watch::Receiver<Wanted>) {
     // An error: the owner is gone, and the sink is to end as well.
-    let _ = wanted.wait_for(|wanted| *wanted != Wanted::Run).await;
+    let _ = wanted.wait_for(|wanted| *wanted == Wanted::Stop).await;
 }
 
 /// Growing pauses, each a little longer or shorter, so that many agents do not come back at the same moment.

@@ -212,9 +212,9 @@ fn what_is_not_taken_is_sent_again_and_said_once() {
     let heard = Arc::clone(&said);
     let sinks = start(&place, &fake, Arc::new(move |notice| heard.lock().unwrap().push(notice)));
     drained(&place, &sinks);
-    let stats = sinks.stats().next().unwrap().1;
-    assert!(stats.failures() >= 3 && stats.reconnects() == 1 && stats.waits_because().is_none(), "{stats:?}");
+    let stats = Arc::clone(&sinks.threads[0].stats);
     sinks.finish(LIMIT).unwrap();
+    assert!(stats.failures() >= 3 && stats.reconnects() == 1 && stats.waits_because().is_none(), "{stats:?}");
     let told = fake.lock();
     let sent: BTreeMap<_, _> = told.has.iter().cloned().collect();
     let mut ids = place.record_ids();
@@ -237,9 +237,9 @@ fn what_is_never_taken_becomes_a_dead_letter_and_holds_nothing_up() {
     assert_eq!(place.store.erase(&erased.finding_id).unwrap(), 1);
     let sinks = start(&place, &fake, silent());
     drained(&place, &sinks);
-    let dead = sinks.stats().next().unwrap().1.dead_letters();
-    assert_eq!(dead, BTreeMap::from([("too_large", 1)]));
+    let stats = Arc::clone(&sinks.threads[0].stats);
     sinks.finish(LIMIT).unwrap();
+    assert_eq!(stats.dead_letters(), BTreeMap::from([("too_large", 1)]));
     let letters = place.reader().dead_letters(10).unwrap();
     let [(sink, letter)] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!((sink.as_str(), letter.seq, letter.reason.as_str()), ("fake", 4, "too_large"));

@@ -11,6 +11,7 @@ mod broker;
 mod cgroup;
 mod collector;
 mod deadline;
+#[cfg(feature = "fake-collector")]
 pub mod fake_collector;
 mod image;
 mod job;

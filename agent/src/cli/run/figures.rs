@@ -129,6 +129,8 @@ impl Figures {
     }
 
     pub(super) fn sinks(&self, sinks: &Sinks) {
+        // The page looks when it is asked; collectors get what stands here.
+        self.metrics.ready(&self.health);
         for (sink, stats) in sinks.stats() {
             let figures = [
                 (Metric::SinkRecords, stats.sent()),
