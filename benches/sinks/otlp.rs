@@ -22,7 +22,7 @@ use crate::{
     place::Place,
 };
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// As the sink has them (agent/src/sinks/otlp/receiver.rs).
 const BATCH_RECORDS: usize = 500;

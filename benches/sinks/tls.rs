@@ -68,10 +68,13 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     let mut arrived_ns = Vec::new();
     for _ in 0..calls {
         meeting.go()?;
-        // One finding a call: its model is pinned, and nothing but the address is in it.
-        let (at_ns, finding) = next_finding(&consumer)?;
-        ensure!(finding.rule.id == "pii.email", "a finding of {}", finding.rule.id);
-        arrived_ns.push(at_ns);
+        // What else is found, of the model, comes once and is not what is timed.
+        arrived_ns.push(loop {
+            let (at_ns, finding) = next_finding(&consumer)?;
+            if finding.rule.id == "pii.email" {
+                break at_ns;
+            }
+        });
     }
     let told = client.wait(CLIENT_LIMIT_S)?.success()?;
     let told: Told = serde_json::from_str(told.lines().last().context("the client prints one line")?)?;
