@@ -219,11 +219,16 @@ struct Stopped;
 struct Out<'a> {
     deliver: &'a mut dyn FnMut(LogInput) -> bool,
     notice: &'a mut dyn FnMut(TailNotice),
+    /// How long whoever takes inputs let us wait: that is not the time that a look takes.
+    waited: Duration,
 }
 
 impl Out<'_> {
     fn input(&mut self, input: LogInput) -> Result<(), Stopped> {
-        if (self.deliver)(input) { Ok(()) } else { Err(Stopped) }
+        let begun = clock::instant();
+        let is_taken = (self.deliver)(input);
+        self.waited += begun.elapsed();
+        if is_taken { Ok(()) } else { Err(Stopped) }
     }
 }
 
@@ -258,14 +263,15 @@ impl Tail {
             let mut wake = Wake::new(stopped, &mut notice);
             loop {
                 let started = clock::instant();
-                let mut out = Out { deliver: &mut deliver, notice: &mut notice };
+                let mut out = Out { deliver: &mut deliver, notice: &mut notice, waited: Duration::ZERO };
                 let more = follower.step(clock::now(), &mut out);
+                let waited = out.waited;
                 let Ok(more) = more else { return };
                 // What happened in a folder before it was watched wakes nobody, so it is looked at once more.
                 let fresh = !more && wake.watch(follower.folders(), &mut notice);
                 seen.looks.fetch_add(1, Relaxed);
                 let wait = if more || fresh { Duration::ZERO } else { interval };
-                if !wake.wait(wait, started.elapsed()) {
+                if !wake.wait(wait, started.elapsed().saturating_sub(waited)) {
                     return;
                 }
             }

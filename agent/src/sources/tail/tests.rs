@@ -116,7 +116,7 @@ impl World {
                 delivered.push(input);
                 true
             };
-            let mut out = Out { deliver: &mut deliver, notice: &mut |_| {} };
+            let mut out = Out { deliver: &mut deliver, notice: &mut |_| {}, waited: Duration::ZERO };
             if !follower.step(self.now, &mut out).unwrap() {
                 break;
             }
@@ -487,7 +487,7 @@ fn a_log_that_is_truncated_in_the_middle_of_a_step_is_read_once() {
         true
     };
     let mut notice = |_| drop(fs::File::create(&log).unwrap());
-    let mut out = Out { deliver: &mut deliver, notice: &mut notice };
+    let mut out = Out { deliver: &mut deliver, notice: &mut notice, waited: Duration::ZERO };
     world.follower.as_mut().unwrap().step(world.now, &mut out).unwrap();
     world.waiting.extend(inputs);
     world.step(1);
@@ -507,11 +507,31 @@ fn compressed_files_are_told_and_not_read() {
     let mut follower = Follower::new(world.settings.clone(), &[], Arc::default()).unwrap();
     let mut notices = Vec::new();
     for _ in 0..2 {
-        let mut out = Out { deliver: &mut |_| true, notice: &mut |notice| notices.push(notice) };
+        let mut out =
+            Out { deliver: &mut |_| true, notice: &mut |notice| notices.push(notice), waited: Duration::ZERO };
         follower.step(world.now, &mut out).unwrap();
     }
     let [TailNotice::Unreadable { why, .. }] = &notices[..] else { panic!("{notices:?}") };
     assert!(why.contains("outflow scan"), "{why}");
+}
+
+/// The tail rests in proportion to its own work. A store that keeps it waiting is not that: it would rest a second for a tenth of one.
+#[test]
+fn waiting_for_whoever_takes_inputs_is_no_work() {
+    let world = World::new();
+    world.append("one\n");
+    let mut follower = Follower::new(world.settings.clone(), &[], Arc::default()).unwrap();
+    let pause = Duration::from_millis(20);
+    let mut deliver = |_| {
+        let until = clock::instant() + pause;
+        while clock::instant() < until {
+            std::thread::yield_now();
+        }
+        true
+    };
+    let mut out = Out { deliver: &mut deliver, notice: &mut |_| {}, waited: Duration::ZERO };
+    follower.step(world.now, &mut out).unwrap();
+    assert!(out.waited >= pause, "{:?}", out.waited);
 }
 
 /// The thread: a line is noticed at once, because something wakes it, and not at the scan interval.
