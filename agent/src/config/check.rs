@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{
     Config, Scope, Setting,
     read::{Step, meant},
-    sinks::is_secret,
+    sinks::{is_secret, is_secret_header},
 };
 
 /// A key and what is wrong with it.
@@ -139,7 +139,7 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
             wrong.push((item(&["sinks", "kafka"], index, &["brokers"]), "needs at least one".to_owned()));
         }
         for (name, setting) in &sink.settings {
-            if let Some(why) = secret(name, setting).or_else(|| refusal(name, setting)) {
+            if let Some(why) = secret(is_secret(name), setting).or_else(|| refusal(name, setting)) {
                 wrong.push((item(&["sinks", "kafka"], index, &["settings", name]), why));
             }
         }
@@ -148,7 +148,7 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
         for (name, setting) in &sink.headers {
             let is_header = hyper::header::HeaderName::from_lowercase(name.as_bytes()).is_ok();
             let no_header = || (!is_header).then(|| "is no name of a header in lower case".to_owned());
-            if let Some(why) = secret(name, setting).or_else(no_header) {
+            if let Some(why) = secret(is_secret_header(name), setting).or_else(no_header) {
                 wrong.push((item(&["sinks", "otlp"], index, &["headers", name]), why));
             }
         }
@@ -169,8 +169,8 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
 }
 
 /// A secret in the file would be read over shoulders, and end in backups and in `config show`. Its value is not repeated.
-fn secret(name: &str, setting: &Setting) -> Option<String> {
-    let is_bare = matches!(setting, Setting::Text(_)) && is_secret(name);
+fn secret(is_secret: bool, setting: &Setting) -> Option<String> {
+    let is_bare = matches!(setting, Setting::Text(_)) && is_secret;
     is_bare.then(|| "is a secret: write { file = \"/path\" } or { env = \"NAME\" } instead of its value".to_owned())
 }
 

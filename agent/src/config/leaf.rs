@@ -65,7 +65,7 @@ impl<T: Leaf> Visitor<'_> for LeafVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        T::parse(text).map_err(|why| refused::<T, E>(&format!("{text:?}"), why))
+        T::parse(text).map_err(|why| refused::<T, E>(&shown(text), why))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
@@ -76,6 +76,11 @@ impl<T: Leaf> Visitor<'_> for LeafVisitor<T> {
         // The shortest text that gives the same number again: what a person wrote, to 15 digits and more.
         Self::number(&number.to_string(), Unexpected::Float(number))
     }
+}
+
+/// A value that was refused. An address may have a password in it, before its host or behind its path.
+fn shown(text: &str) -> String {
+    if text.contains("://") && text.contains(['@', '?']) { "this address".to_owned() } else { format!("{text:?}") }
 }
 
 fn form<T: Leaf>() -> String {

@@ -37,7 +37,8 @@ pub struct Sinks {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSink {
-    /// Name of the sink: its place in the store, in metrics and in messages.
+    /// Name of the sink: its place in the store, in metrics and in messages. A new or changed name is a new sink: it begins with the first
+    /// finding of the store.
     #[serde(default = "kafka_name")]
     pub name: SinkName,
     /// Brokers to begin with; they name the others.
@@ -60,7 +61,8 @@ pub struct KafkaSink {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpSink {
-    /// Name of the sink: its place in the store, in metrics and in messages.
+    /// Name of the sink: its place in the store, in metrics and in messages. A new or changed name is a new sink: it begins with the first
+    /// finding of the store.
     #[serde(default = "otlp_name")]
     pub name: SinkName,
     /// Where the collector is. `https` encrypts. With protocol `http`, `/v1/logs` and `/v1/metrics` are added to its path.
@@ -72,7 +74,8 @@ pub struct OtlpSink {
     #[serde(default)]
     pub compression: OtlpCompression,
     /// Headers of each request, by their names in lower case. `authorization`, keys, tokens and cookies must be read from a file or a
-    /// variable; they are read when the agent starts and whenever a connection is made.
+    /// variable; for findings they are read whenever a connection is made, also after the collector refused them, for metrics when the
+    /// agent starts.
     #[serde(default)]
     pub headers: BTreeMap<String, Setting>,
     /// How long one request may take; what is not answered then is sent again.
@@ -181,8 +184,8 @@ pub enum SettingError {
     Env(String),
 }
 
-/// No secret is longer; a wrong path must not read a disk into memory.
-const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// No secret and no bundle of certificates is longer; a wrong path must not read a disk into memory.
+const VALUE_BYTES_MAX: u64 = 1 << 20;
 
 impl Setting {
     /// Its value now. Files and variables are read anew each time, so that a secret can be changed.
@@ -195,7 +198,13 @@ impl Setting {
                 let failed = |why: String| SettingError::File { file: file.clone(), why };
                 let mut text = String::new();
                 let opened = std::fs::File::open(file.get()).map_err(|error| failed(error.to_string()))?;
-                opened.take(SECRET_BYTES_MAX).read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
+                opened
+                    .take(VALUE_BYTES_MAX + 1)
+                    .read_to_string(&mut text)
+                    .map_err(|error| failed(error.to_string()))?;
+                if text.len() as u64 > VALUE_BYTES_MAX {
+                    return Err(failed(format!("it is larger than {VALUE_BYTES_MAX} bytes")));
+                }
                 Ok(text.trim_end_matches(['\n', '\r']).to_owned())
             }
         }
@@ -278,7 +287,21 @@ impl JsonSchema for Setting {
 /// Is this the name of a value that nobody should read over a shoulder? Such a one must come from a file or a variable.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["password", "secret", "key.pem", "oauthbearer.config", "authorization", "token", "api-key", "apikey", "cookie"]
-        .iter()
-        .any(|word| name.contains(word))
+    let words = [
+        "password",
+        "passphrase",
+        "secret",
+        "key.pem",
+        "oauthbearer.config",
+        "token",
+        "private.key",
+        "assertion.private",
+    ];
+    words.iter().any(|word| name.contains(word))
+}
+
+/// The same of a header: vendors call their keys many things.
+pub(super) fn is_secret_header(name: &str) -> bool {
+    let words = ["auth", "cookie", "dsn", "key", "license", "password", "secret", "team", "token"];
+    words.iter().any(|word| name.contains(word))
 }

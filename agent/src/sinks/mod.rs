@@ -53,6 +53,9 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// How long a sink may take to put things away when it is to end at once.
+const AT_LAST: Duration = Duration::from_secs(2);
+
 /// Why there are no sinks.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
@@ -136,7 +139,7 @@ impl Sinks {
         sink: &str,
         receiver: impl FnOnce(Voice) -> R + Send + 'static,
     ) -> Result<(), SinkError> {
-        let stats = Arc::new(SinkStats::default());
+        let stats = Arc::new(SinkStats::new(self.store.watch_head()));
         let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
         let outbox = Outbox::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
         let wanted = self.wanted.subscribe();
@@ -147,7 +150,10 @@ impl Sinks {
             // Dropped with the thread, however it ends.
             let _ending = ending;
             let receiver = receiver(voice.clone());
-            runtime.block_on(Pump::new(outbox, receiver, voice, wanted).run())
+            let result = runtime.block_on(Pump::new(outbox, receiver, voice, wanted).run());
+            // A look-up of a name that hangs is not waited for.
+            runtime.shutdown_background();
+            result
         };
         let thread = std::thread::Builder::new().name(format!("sink-{sink}")).spawn(run).map_err(failed)?;
         self.threads.push(SinkThread { sink: sink.to_owned(), stats, thread });
@@ -170,7 +176,10 @@ impl Sinks {
         self.wanted.send_replace(Wanted::Drain);
         self.wait_until(clock::instant() + patience);
         self.wanted.send_replace(Wanted::Stop);
-        for SinkThread { sink, thread, .. } in self.threads {
+        let all = self.wait_until(clock::instant() + AT_LAST);
+        // One that does not end hangs in a library, perhaps in the look-up of a name. It ends with the program.
+        for SinkThread { sink, thread, .. } in self.threads.into_iter().filter(|sink| all || sink.thread.is_finished())
+        {
             let panicked = |_| SinkError::Thread {
                 sink: sink.clone(),
                 why: std::io::Error::other("it panicked; this is a bug in outflow"),
@@ -180,10 +189,11 @@ impl Sinks {
         Ok(())
     }
 
-    /// Until all threads have ended, at most until then.
-    fn wait_until(&self, until: Instant) {
+    /// Until all threads have ended, at most until then; true when they have.
+    fn wait_until(&self, until: Instant) -> bool {
         // Nothing is ever sent: the answer is that nobody can any more, or that it took too long.
-        let _ = self.ended.recv_timeout(until.saturating_duration_since(clock::instant()));
+        let told = self.ended.recv_timeout(until.saturating_duration_since(clock::instant()));
+        told == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 }
 

@@ -45,10 +45,16 @@ impl Outbox {
     pub(super) fn open(store: Arc<Store>, sink: &str, stats: Arc<SinkStats>) -> Result<Self, StoreError> {
         let reader = store.reader()?;
         let cursor = reader.cursor(sink)?;
+        if cursor == 0 {
+            // So that it is in the list of deliveries before it has delivered anything.
+            match store.deliver(sink, 0, Vec::new()) {
+                Err(error) if error.is_passing() => {}
+                noted => noted?,
+            }
+        }
+        stats.cursor(cursor);
         let head = store.watch_head();
-        let outbox = Self { store, reader, sink: sink.to_owned(), stats, head, cursor };
-        outbox.tell();
-        Ok(outbox)
+        Ok(Self { store, reader, sink: sink.to_owned(), stats, head, cursor })
     }
 
     /// Everything up to this row is delivered, or will never be.
@@ -66,7 +72,6 @@ impl Outbox {
         if self.head.wait_for(|head| *head > after).await.is_err() {
             std::future::pending::<()>().await;
         }
-        self.tell();
     }
 
     /// The rows behind `after`, as many as a batch may hold.
@@ -102,12 +107,8 @@ impl Outbox {
             self.stats.dead(refused.reason);
         }
         self.cursor = seq;
-        self.tell();
+        self.stats.cursor(seq);
         Ok(())
-    }
-
-    fn tell(&self) {
-        self.stats.pending(self.head().saturating_sub(self.cursor));
     }
 }
 

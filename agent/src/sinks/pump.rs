@@ -190,7 +190,9 @@ impl<R: Receiver> Pump<R> {
     fn take(&mut self, answered: Answered, cursor: &mut Move) -> Option<Failure> {
         match answered.answer {
             Answer::Taken(refused) => {
-                self.voice.stats.delivered(answered.records.saturating_sub(refused.len()), clock::now());
+                if answered.records > refused.len() {
+                    self.voice.stats.delivered(answered.records - refused.len(), clock::now());
+                }
                 for refused in answered.unreadable.iter().chain(&refused) {
                     self.voice.refused(refused);
                 }

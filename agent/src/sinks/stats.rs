@@ -8,13 +8,17 @@ use std::{
     },
 };
 
+use tokio::sync::watch;
+
 use crate::units::Timestamp;
 
 /// How a sink is doing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SinkStats {
+    /// The newest row of the outbox.
+    head: watch::Receiver<u64>,
+    cursor: AtomicU64,
     sent: AtomicU64,
-    pending: AtomicU64,
     failures: AtomicU64,
     connections: AtomicU64,
     delivered_at_ns: AtomicU64,
@@ -23,6 +27,20 @@ pub struct SinkStats {
 }
 
 impl SinkStats {
+    /// Of a sink that has delivered nothing yet.
+    pub(super) fn new(head: watch::Receiver<u64>) -> Self {
+        Self {
+            head,
+            cursor: AtomicU64::default(),
+            sent: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            connections: AtomicU64::default(),
+            delivered_at_ns: AtomicU64::default(),
+            dead: Mutex::default(),
+            waits: Mutex::default(),
+        }
+    }
+
     /// Records that the receiver confirmed; a record that was sent twice counts twice.
     pub fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
@@ -30,7 +48,7 @@ impl SinkStats {
 
     /// Revisions in the outbox behind the cursor.
     pub fn pending_records(&self) -> u64 {
-        self.pending.load(Relaxed)
+        self.head.borrow().saturating_sub(self.cursor.load(Relaxed))
     }
 
     /// Batches that were not taken, and attempts to connect that failed.
@@ -63,8 +81,8 @@ impl SinkStats {
         self.delivered_at_ns.store(at.0, Relaxed);
     }
 
-    pub(super) fn pending(&self, records: u64) {
-        self.pending.store(records, Relaxed);
+    pub(super) fn cursor(&self, seq: u64) {
+        self.cursor.store(seq, Relaxed);
     }
 
     pub(super) fn connected(&self) {
@@ -75,9 +93,12 @@ impl SinkStats {
         *self.dead.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
     }
 
-    /// Notes why it waits. True when it did not wait before.
-    pub(super) fn failed(&self, reason: &str) -> bool {
+    pub(super) fn failed(&self) {
         self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// Notes why it waits. True when it did not wait before.
+    pub(super) fn waits(&self, reason: &str) -> bool {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).replace(reason.to_owned()).is_none()
     }
 

@@ -47,9 +47,15 @@ impl Voice {
         Self { sink: sink.into(), stats, tell }
     }
 
-    /// It waits, and says so when it did not wait before.
+    /// A batch was not taken, or a connection not made: it waits.
     pub(super) fn fails(&self, reason: &str) {
-        if self.stats.failed(reason) {
+        self.stats.failed();
+        self.waits(reason);
+    }
+
+    /// It waits, and says so when it did not wait before.
+    pub(super) fn waits(&self, reason: &str) {
+        if self.stats.waits(reason) {
             (self.tell)(SinkNotice::Waits { sink: self.sink.to_string(), reason: reason.to_owned() });
         }
     }

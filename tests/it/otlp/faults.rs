@@ -38,14 +38,14 @@ fn no_answer_ends_with_the_time() {
         let mut client = Client::new(short);
         collector.then(Behaviour::Silent);
         let reason = format!("no answer from {} within 300ms", collector.endpoint());
-        assert_eq!(client.send(&batch([1])), Answer::NotNow { reason, after: None });
+        assert_eq!(client.send(&batch([1])), Answer::Broken { reason });
         // One who accepts and says nothing at all, not even TLS or HTTP/2.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
         let mut client =
             Client::new(OtlpSettings { timeout: Duration::from_millis(300), ..settings(endpoint, protocol) });
         let answer = client.send(&batch([1]));
-        assert!(matches!(&answer, Answer::NotNow { reason, .. } if reason.contains("within 300ms")), "{answer:?}");
+        assert!(matches!(&answer, Answer::Broken { reason } if reason.contains("within 300ms")), "{answer:?}");
     }
 }
 

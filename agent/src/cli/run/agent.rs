@@ -76,7 +76,7 @@ impl Agent {
 
         let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
         let sinks = Sinks::start(&config.sinks, &store, &host, Arc::new(sink_notice))?;
-        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host)?);
+        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host));
 
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
         let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));
@@ -177,9 +177,9 @@ impl Agent {
         let (closing, draining) = (Arc::clone(&store), store);
         let drain = move || {
             let result = drain((logs, taps), &session, &draining, sinks);
-            meters.end();
             // Whoever waited may have given up.
             let _ = done.send(());
+            meters.end();
             result
         };
         let thread = std::thread::Builder::new().name("outflow-drain".to_owned()).spawn(drain)?;

@@ -6,8 +6,6 @@ use std::{
     thread,
 };
 
-use anyhow::Context as _;
-
 use crate::{
     config,
     exchange::{Cost, Exchange},
@@ -23,22 +21,26 @@ use crate::{
 pub(super) struct Meters(Mutex<Vec<OtlpMetrics>>);
 
 impl Meters {
-    /// Starts them.
-    pub(super) fn start(sinks: &config::Sinks, metrics: &Metrics, host: &Host) -> anyhow::Result<Self> {
+    /// Starts them. Where one cannot be started, everything else goes on without it: findings matter more.
+    pub(super) fn start(sinks: &config::Sinks, metrics: &Metrics, host: &Host) -> Self {
         let start = || {
             let wanted = sinks.otlp.iter().filter(|sink| sink.metrics);
-            let started = wanted.map(|sink| {
+            let started = wanted.filter_map(|sink| {
                 let settings = OtlpSettings::read(sink);
+                let interval = sink.metrics_interval.get();
                 settings
-                    .and_then(|settings| OtlpMetrics::start(&settings, sink.metrics_interval.get(), metrics, host))
-                    .with_context(|| format!("metrics of sink {}", sink.name))
+                    .and_then(|settings| OtlpMetrics::start(&settings, interval, metrics, host))
+                    .inspect_err(|error| {
+                        let name = &sink.name;
+                        anstream::eprintln!("outflow: sink {name} sends no metrics until the next start: {error}");
+                    })
+                    .ok()
             });
-            started.collect::<anyhow::Result<Vec<_>>>()
+            started.collect()
         };
         // What starts and ends them waits, and we may be inside a runtime, where nothing may.
         let started = thread::scope(|scope| scope.spawn(start).join());
-        let started = started.map_err(|_| anyhow::anyhow!("starting metrics panicked; this is a bug in outflow"))?;
-        Ok(Self(Mutex::new(started?)))
+        Self(Mutex::new(started.unwrap_or_default()))
     }
 
     /// Measures a call.

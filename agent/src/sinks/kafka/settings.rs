@@ -19,6 +19,9 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("socket.keepalive.enable", "true"),
 ];
 
+/// What puts one message into each request.
+pub(super) const SOLO: [(&str, &str); 2] = [("batch.num.messages", "1"), ("linger.ms", "0")];
+
 /// What is not the config's to say, and what to do instead.
 const FIXED: [(&[&str], &str); 4] = [
     (&["bootstrap.servers", "metadata.broker.list"], "is what `brokers` is for"),

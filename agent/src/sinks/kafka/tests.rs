@@ -273,3 +273,17 @@ fn a_wrong_setting_is_said_without_its_value() {
     assert_eq!(reason, "setting sasl.username: the environment has no variable OUTFLOW_NO_SUCH");
     sinks.finish(LIMIT).unwrap();
 }
+
+#[test]
+fn what_is_refused_together_with_others_is_asked_of_alone() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    // The broker finds a whole batch too large, as one with a smaller limit does, and none of its messages.
+    let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[too_large; 3]);
+    place.find(keys(60));
+    let sinks = cluster.start(&place, "");
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(place.reader().dead_letters(100).unwrap(), []);
+    check(&place, &cluster.consume(60));
+}

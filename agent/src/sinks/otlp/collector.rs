@@ -136,7 +136,8 @@ impl Collector {
                 Transport::Http(http) => http.export(&request, packing, &self.words).await,
             }
         };
-        let late = || Outcome::not_now(format!("no answer from {} within {:?}", self.words.endpoint(), self.timeout));
+        // The connection may be dead without anybody having said so; another one is made.
+        let late = || Outcome::Broken(format!("no answer from {} within {:?}", self.words.endpoint(), self.timeout));
         tokio::time::timeout(self.timeout, asking).await.unwrap_or_else(|_| late())
     }
 }

@@ -1,5 +1,7 @@
 //! OTLP over gRPC. Enters: a request. Leaves: an [`Outcome`]. One HTTP/2 connection, made when it is first needed and again when it is lost.
 
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, logs_service_client::LogsServiceClient,
 };
@@ -20,6 +22,9 @@ use super::{
 };
 use crate::sinks::ConnectError;
 
+/// How often a connection with something under way is asked whether it lives: one whose other end is gone says nothing.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
 /// A connection to be.
 #[derive(Debug)]
 pub(super) struct Grpc {
@@ -37,7 +42,9 @@ pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> 
     let mut endpoint = Endpoint::from_shared(settings.endpoint.clone())
         .and_then(|endpoint| endpoint.user_agent(AGENT))
         .map_err(|error| bad(&error))?
-        .connect_timeout(CONNECT_TIME.min(settings.timeout));
+        .connect_timeout(CONNECT_TIME.min(settings.timeout))
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(settings.timeout);
     if let Some(tls) = Tls::read(settings)? {
         endpoint = endpoint.tls_config(tls.tonic()).map_err(|error| bad(&error))?;
     }

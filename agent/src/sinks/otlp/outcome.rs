@@ -98,6 +98,8 @@ pub(super) fn of_status(status: &Status, packing: Packing, words: &Words) -> Out
     let (endpoint, because) = (words.endpoint(), words.because(status.message()));
     let later =
         |what: &str| Outcome::NotNow { reason: format!("{endpoint} {what}{because}"), after: retry_info(status) };
+    // Headers and certificates are read again for the next connection: they may have been changed.
+    let anew = |what: &str| Outcome::Broken(format!("{endpoint} {what}{because}"));
     match status.code() {
         Code::Unimplemented if packing != Packing::Plain => Outcome::Compressed,
         // Not every receiver has these words for what it cannot unpack.
@@ -118,9 +120,9 @@ pub(super) fn of_status(status: &Status, packing: Packing, words: &Words) -> Out
             Outcome::TooLarge(words.quoted(status.message()))
         }
         Code::Unauthenticated => {
-            later("does not know us (UNAUTHENTICATED): check `headers`, and the certificate if it wants one")
+            anew("does not know us (UNAUTHENTICATED): check `headers`, and the certificate if it wants one")
         }
-        Code::PermissionDenied => later("refuses us (PERMISSION_DENIED): check what the token in `headers` may do"),
+        Code::PermissionDenied => anew("refuses us (PERMISSION_DENIED): check what the token in `headers` may do"),
         // tonic's words for what is no gRPC at all, such as a web page.
         Code::Internal if status.message().starts_with("protocol error: ") => {
             Outcome::not_now(words.foreign(GRPC, status.message()))
@@ -165,6 +167,8 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, 
         reason: format!("{endpoint} {what}{because}"),
         after: answer.retry_after.and_then(|text| retry_after(text, now)),
     };
+    // Headers and certificates are read again for the next connection: they may have been changed.
+    let anew = |what: &str| Outcome::Broken(format!("{endpoint} {what}{because}"));
     match status {
         200..=299 => match taken(answer) {
             Some(taken) => of_answer(taken, words),
@@ -179,8 +183,8 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, 
         300..=399 => later(&format!(
             "answers {status}, a redirect, which is not followed: put the address where it is into `endpoint`"
         )),
-        401 => later("does not know us (401): check `headers`, and the certificate if it wants one"),
-        403 => later("refuses us (403): check what the token in `headers` may do"),
+        401 => anew("does not know us (401): check `headers`, and the certificate if it wants one"),
+        403 => anew("refuses us (403): check what the token in `headers` may do"),
         404 => later("has nothing at this path (404): check `endpoint`, and that its logs pipeline is on"),
         429 => later("has no room (429)"),
         502..=504 => later(&format!("is unavailable ({status})")),
@@ -188,10 +192,11 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, 
     }
 }
 
-/// The body of a success; `None` when it is none. Nothing at all is the whole message of "all taken".
+/// The body of a success; `None` when it is none. Nothing at all is the whole message of "all taken", and some receivers say `{}` in JSON.
 fn taken(answer: HttpAnswer<'_>) -> Option<ExportLogsServiceResponse> {
     let is_protobuf = is_type(answer, "application/x-protobuf");
-    if answer.body.is_empty() && (is_protobuf || answer.content_type.is_none()) {
+    let is_nothing = answer.body.is_empty() && !is_type(answer, "text/html");
+    if is_nothing || (is_type(answer, "application/json") && answer.body.trim_ascii() == b"{}") {
         return Some(ExportLogsServiceResponse::default());
     }
     // Other texts can look like protobuf with fields that nobody knows.

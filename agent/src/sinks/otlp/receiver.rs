@@ -93,16 +93,14 @@ async fn deliver(collector: &Collector, batch: &[Record]) -> Answer {
             }
         }
     }
-    // Somebody who never took anything and finds fault with everything is hardly a collector: a finding must not be given up for that.
-    if !collector.is_proven()
+    // Who finds fault with everything finds it with something else than the findings, most likely: none is given up for that. One alone is,
+    // when the collector has taken others.
+    if (batch.len() > 1 || !collector.is_proven())
         && refused.len() == batch.len()
         && let Some(first) = refused.iter().find(|refused| refused.reason == INVALID)
     {
         let endpoint = collector.endpoint();
-        let reason = format!(
-            "{endpoint} refuses every record and took none yet: check `endpoint` and `headers`: {}",
-            first.detail
-        );
+        let reason = format!("{endpoint} refuses every record: check `endpoint` and `headers`: {}", first.detail);
         return Answer::NotNow { reason, after: None };
     }
     Answer::Taken(refused)

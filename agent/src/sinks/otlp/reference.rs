@@ -41,11 +41,12 @@ halves, down to the record that is at fault, because a collector does not say wh
 | message larger than its limit | 413 | halves; a single record becomes a dead letter, reason `too_large` |
 | UNIMPLEMENTED, if compressed | 415, if compressed | sent again at once without compression, and so until the connection is made anew |
 | INVALID_ARGUMENT, INTERNAL, UNKNOWN, if nothing compressed was taken yet | 400, 422, 500, likewise | sent again at once without compression; if that helps, so from then on, else what the second answer leads to |
-| INVALID_ARGUMENT for every record, and nothing was ever taken | 400 or 422, likewise | waits: it is hardly a collector |
+| INVALID_ARGUMENT for every record of several, or of one when nothing was ever taken | 400 or 422, likewise | waits: the fault is hardly the findings' |
 | UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED, CANCELLED, DEADLINE_EXCEEDED, OUT_OF_RANGE, DATA_LOSS | 429, 502, 503, 504 | waits, as long as `RetryInfo` or `Retry-After` says, at most 5 minutes |
-| UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND, UNIMPLEMENTED | 401, 403, 404, 415, a redirect | waits, and says what to mend in the config |
-| any other, no answer in time, an answer that is none | any other, no answer in time, an answer that is none | waits |
-| no connection | no connection | waits, and reads the certificates anew |
+| UNAUTHENTICATED, PERMISSION_DENIED | 401, 403 | waits, says what to mend, and reads headers and certificates anew |
+| NOT_FOUND, UNIMPLEMENTED | 404, 415, a redirect | waits, and says what to mend in the config |
+| any other, an answer that is none | any other, an answer that is none | waits |
+| no connection, no answer in time | no connection, no answer in time | waits, and connects anew, with headers and certificates as they are then |
 
 ## A finding
 

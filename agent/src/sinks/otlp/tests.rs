@@ -313,8 +313,8 @@ fn every_grpc_status_has_an_outcome() {
         (Code::DeadlineExceeded, Packing::Plain, Kind::NotNow),
         (Code::OutOfRange, Packing::Plain, Kind::NotNow),
         (Code::DataLoss, Packing::Plain, Kind::NotNow),
-        (Code::Unauthenticated, Packing::Plain, Kind::NotNow),
-        (Code::PermissionDenied, Packing::Plain, Kind::NotNow),
+        (Code::Unauthenticated, Packing::Plain, Kind::Broken),
+        (Code::PermissionDenied, Packing::Plain, Kind::Broken),
         (Code::NotFound, Packing::Plain, Kind::NotNow),
         (Code::Internal, Packing::Plain, Kind::NotNow),
         (Code::Unknown, Packing::Plain, Kind::NotNow),
@@ -367,6 +367,9 @@ fn every_http_status_has_an_outcome() {
         (200, None, b"".as_slice(), Packing::Plain, Kind::Taken),
         (204, None, b"", Packing::Plain, Kind::Taken),
         (200, PROTOBUF, some.as_slice(), Packing::Plain, Kind::Rejected),
+        (202, Some("text/plain"), b"", Packing::Plain, Kind::Taken),
+        (200, Some("application/json"), b"{}\n", Packing::Plain, Kind::Taken),
+        (200, Some("application/json"), b"[1]", Packing::Plain, Kind::NotNow),
         (200, PROTOBUF, b"\xff\xff\xff", Packing::Plain, Kind::NotNow),
         (200, PAGE, b"<html>hello</html>", Packing::Plain, Kind::NotNow),
         (200, PAGE, b"", Packing::Plain, Kind::NotNow),
@@ -374,8 +377,8 @@ fn every_http_status_has_an_outcome() {
         (400, PROTOBUF, b"", Packing::Plain, Kind::Invalid),
         (400, Some("text/plain"), b"bad", Packing::Plain, Kind::Invalid),
         (400, PAGE, b"<html>plain HTTP to an HTTPS port</html>", Packing::Plain, Kind::NotNow),
-        (401, None, b"", Packing::Plain, Kind::NotNow),
-        (403, None, b"", Packing::Plain, Kind::NotNow),
+        (401, None, b"", Packing::Plain, Kind::Broken),
+        (403, None, b"", Packing::Plain, Kind::Broken),
         (404, PAGE, b"", Packing::Plain, Kind::NotNow),
         (413, None, b"", Packing::Plain, Kind::TooLarge),
         (415, None, b"", Packing::Understood, Kind::Compressed),
@@ -425,7 +428,7 @@ fn a_token_is_never_said() {
     {
         assert!(!text.contains("FAKE"), "{text}");
     }
-    let Outcome::NotNow { reason, .. } = by_http else { panic!("{by_http:?}") };
+    let Outcome::Broken(reason) = by_http else { panic!("{by_http:?}") };
     assert_eq!(
         reason,
         "http://127.0.0.1:4317 does not know us (401): check `headers`, and the certificate if it wants one: no such token: \

@@ -1,0 +1,186 @@
+//! A producer, and what messages are made with. Enters: records. Leaves: what became of each: it arrived, or a [`Denial`]. A record is given up
+//! only for what the broker says of it alone.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::{Either, select};
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _},
+};
+
+use super::{
+    message, settings,
+    trouble::{Context, Trouble},
+};
+use crate::{
+    config::KafkaSink,
+    sinks::{ConnectError, Host, Record, voice::Voice},
+};
+
+/// How long a queue of librdkafka that is full is given.
+const QUEUE_PAUSE: Duration = Duration::from_millis(200);
+
+/// A batch that takes longer, while librdkafka says that nothing can arrive, is one that waits.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(super) type Client = FutureProducer<Context>;
+
+/// Why a record did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// It never will.
+    Record { reason: &'static str, detail: String },
+    /// It was refused together with others, and perhaps for one of them.
+    Suspect,
+    /// Nothing arrives for now.
+    NotNow { reason: String, after: Option<Duration> },
+    /// This producer is of no use any more.
+    Broken { reason: String },
+}
+
+/// How a message was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// In a request with others: a broker judges all messages of a request that are for one partition by what the worst of them is
+    /// (rd_kafka_handle_Produce of rdkafka_request.c).
+    Together,
+    /// In one of its own, or not at all: librdkafka itself refused it.
+    Alone,
+}
+
+/// One producer.
+pub(super) struct Link {
+    sink: KafkaSink,
+    host: Host,
+    /// Where records come from, for CloudEvents.
+    source: String,
+    voice: Voice,
+    trouble: Trouble,
+    client: Client,
+    /// Puts one message into each request; made when somebody has to be asked of one alone.
+    solo: Mutex<Option<Client>>,
+}
+
+impl Link {
+    /// Makes a producer. It reaches for the brokers by itself.
+    pub(super) fn new(sink: KafkaSink, host: Host, voice: Voice) -> Result<Self, ConnectError> {
+        let (source, trouble) = (format!("//{}/outflow", host.name), Trouble::default());
+        let client = client(&sink, &voice, &trouble, &[])?;
+        Ok(Self { sink, host, source, voice, trouble, client, solo: Mutex::default() })
+    }
+
+    /// Hands a record to librdkafka. An error: it did not take it.
+    pub(super) fn produce(&self, record: &Record) -> Result<DeliveryFuture, Denial> {
+        self.produce_by(&self.client, record)
+    }
+
+    /// Waits for deliveries, and says so when it takes long because no broker is there.
+    pub(super) async fn patiently<T>(&self, deliveries: impl Future<Output = T>) -> T {
+        match select(Box::pin(deliveries), Box::pin(tokio::time::sleep(GRACE))).await {
+            Either::Left((delivered, _)) => delivered,
+            Either::Right(((), deliveries)) => {
+                if let Some(reason) = self.trouble.down() {
+                    self.voice.waits(&reason);
+                }
+                deliveries.await
+            }
+        }
+    }
+
+    /// What became of a message of [`produce`](Self::produce). `None`: it arrived.
+    pub(super) async fn delivered(&self, delivery: DeliveryFuture) -> Option<Denial> {
+        self.outcome(&self.client, delivery, Sent::Together).await
+    }
+
+    /// Sends a record in a request of its own.
+    pub(super) async fn alone(&self, record: &Record) -> Option<Denial> {
+        let known = self.solo.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let solo = match known {
+            Some(solo) => solo,
+            None => match client(&self.sink, &self.voice, &self.trouble, &settings::SOLO) {
+                Ok(solo) => self.solo.lock().unwrap_or_else(PoisonError::into_inner).insert(solo).clone(),
+                Err(error) => return Some(Denial::Broken { reason: error.0 }),
+            },
+        };
+        match self.produce_by(&solo, record) {
+            Ok(delivery) => self.outcome(&solo, delivery, Sent::Alone).await,
+            Err(denial) => Some(denial),
+        }
+    }
+
+    /// Something arrived: what was wrong is over.
+    pub(super) fn works(&self) {
+        self.trouble.clear();
+    }
+
+    fn produce_by(&self, client: &Client, record: &Record) -> Result<DeliveryFuture, Denial> {
+        let payload = message::payload(record, &self.host, self.sink.format)
+            .map_err(|error| Denial::Record { reason: "unreadable", detail: error.to_string() })?;
+        let message = FutureRecord::to(self.sink.topic.as_str())
+            .key(record.finding.finding_id.as_str())
+            .payload(payload.as_slice())
+            .headers(message::headers(record, &self.source, self.sink.format));
+        let message = FutureRecord { timestamp: message::time_ms(record), ..message };
+        client.send_result(message).map_err(|(error, _)| self.judge(client, &error, Sent::Alone))
+    }
+
+    async fn outcome(&self, client: &Client, delivery: DeliveryFuture, sent: Sent) -> Option<Denial> {
+        match delivery.await {
+            Ok(Ok(_)) => None,
+            Ok(Err((error, _))) => Some(self.judge(client, &error, sent)),
+            Err(_) => Some(Denial::Broken { reason: "the producer was taken down".to_owned() }),
+        }
+    }
+
+    /// Errors of the record itself are for ever; those of the topic or of rights wait until somebody mends them, for they would meet every
+    /// record.
+    fn judge(&self, client: &Client, error: &KafkaError, sent: Sent) -> Denial {
+        use RDKafkaErrorCode as Code;
+        if let Some((code, why)) = client.client().fatal_error() {
+            return Denial::Broken { reason: format!("librdkafka gave up ({code:?}): {why}") };
+        }
+        let topic = &self.sink.topic;
+        let not_now = |reason: String| Denial::NotNow { reason, after: None };
+        let record = |reason, detail: &str| match sent {
+            Sent::Together => Denial::Suspect,
+            Sent::Alone => Denial::Record { reason, detail: detail.to_owned() },
+        };
+        match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge) => {
+                record("too_large", "larger than the broker or `message.max.bytes` of the settings allows")
+            }
+            Some(Code::InvalidRecord | Code::InvalidDifferentRecord | Code::InvalidTimestamp) => {
+                record("invalid", &format!("the broker refuses this record: {error}"))
+            }
+            Some(Code::QueueFull) => Denial::NotNow {
+                reason: "librdkafka's queue is full: raise `queue.buffering.max.messages` or `.kbytes`".to_owned(),
+                after: Some(QUEUE_PAUSE),
+            },
+            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
+                not_now(format!("may not write to topic {topic}: grant this user Write and Describe on it"))
+            }
+            Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+                not_now(format!("there is no topic {topic}: make it, or let the broker make topics"))
+            }
+            // Addresses, passwords and certificates may have been changed meanwhile: a new producer reads them anew.
+            Some(Code::MessageTimedOut) => match self.trouble.down() {
+                Some(reason) => Denial::Broken { reason },
+                None => not_now(self.trouble.reason()),
+            },
+            _ => not_now(error.to_string()),
+        }
+    }
+}
+
+fn client(sink: &KafkaSink, voice: &Voice, trouble: &Trouble, more: &[(&str, &str)]) -> Result<Client, ConnectError> {
+    let mut config = settings::client(sink)?;
+    for (name, value) in more {
+        config.set(*name, *value);
+    }
+    let context = Context { voice: voice.clone(), trouble: trouble.clone() };
+    config.create_with_context(context).map_err(|error| settings::refused(&error))
+}
