@@ -233,6 +233,13 @@ impl FakeCollector {
         self.shared.lock().taken.clone()
     }
 
+    /// Ends it, and gives all records that it took until its end.
+    pub fn end(self) -> Vec<Taken> {
+        let shared = Arc::clone(&self.shared);
+        drop(self);
+        shared.lock().taken.clone()
+    }
+
     /// All metrics that it took.
     pub fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
         self.shared.lock().metrics.clone()
