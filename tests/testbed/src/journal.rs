@@ -1,6 +1,6 @@
 //! Enters: the folder where the server wrote its connections down. Leaves: their bytes, to compare with what a tap saw.
 
-use std::{ffi::OsStr, fs, path::Path};
+use std::{ffi::OsStr, fs, io, path::Path};
 
 use anyhow::{Context, Result};
 
@@ -32,9 +32,17 @@ pub fn connections(journal: &Path) -> Result<Vec<Connection>> {
             number: number.parse()?,
             server_name: name.to_owned(),
             received: fs::read(&path)?,
-            sent: fs::read(path.with_extension("sent"))?,
+            sent: begun(&path.with_extension("sent"))?,
         });
     }
     found.sort_by_key(|connection| connection.number);
     Ok(found)
+}
+
+/// The server makes the two files of a page one after the other: the second may not be there yet.
+fn begun(path: &Path) -> Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.with_context(|| path.display().to_string()),
+    }
 }

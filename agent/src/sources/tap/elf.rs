@@ -165,10 +165,11 @@ mod tests {
     #[test]
     fn says_why_a_file_is_refused() {
         assert!(matches!(tls_sites(b"#!/bin/sh"), Err(ElfError::Unreadable(_))));
-        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        assert!(matches!(tls_sites(&own), Err(ElfError::NoSymbol("SSL_ctrl"))));
+        // Our own program will not do: librdkafka brings an OpenSSL into it.
+        let shell = std::fs::read("/bin/sh").unwrap();
+        assert!(matches!(tls_sites(&shell), Err(ElfError::NoSymbol("SSL_ctrl"))));
         for cut in [0, 10, 64, 200, 5000] {
-            assert!(tls_sites(&own[..cut]).is_err());
+            assert!(tls_sites(&shell[..cut]).is_err());
         }
     }
 }
