@@ -23,6 +23,7 @@ use std::{
 
 use tokio::sync::watch;
 
+mod gen_ai;
 mod host;
 #[cfg(feature = "kafka")]
 pub mod kafka;

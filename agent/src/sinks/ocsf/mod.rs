@@ -10,7 +10,6 @@
 mod anomaly;
 mod data_security;
 mod event;
-mod gen_ai;
 mod kind;
 mod objects;
 #[cfg(test)]

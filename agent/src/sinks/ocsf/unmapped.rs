@@ -4,8 +4,8 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
-use super::{gen_ai, kind::Class, objects::Endpoint};
-use crate::findings::Finding;
+use super::{kind::Class, objects::Endpoint};
+use crate::{findings::Finding, sinks::gen_ai};
 
 /// Serialises as the object.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use super::names;
 use crate::{
     exchange::CostSource,
     findings::{Destination, Excerpt, FINDING_EVENT, Finding, HalfName, Location, Process},
-    sinks::{Host, Record},
+    sinks::{Host, Record, gen_ai},
     units::{Severity, Timestamp},
 };
 
@@ -186,8 +186,8 @@ impl Fields {
     }
 
     fn destination(&mut self, destination: &Destination) {
-        self.some(names::OPERATION, names::operation(&destination.api));
-        self.some(names::PROVIDER, destination.vendor.as_deref().map(names::provider));
+        self.some(names::OPERATION, gen_ai::operation_name(&destination.api));
+        self.some(names::PROVIDER, destination.vendor.as_deref().map(gen_ai::provider_name));
         self.text(names::API, &destination.api);
         let (address, port) = split_port(&destination.host);
         self.text(names::SERVER_ADDRESS, address);

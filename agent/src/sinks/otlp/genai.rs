@@ -10,6 +10,7 @@ use super::{encode::split_port, names};
 use crate::{
     exchange::{Api, Cost, Exchange},
     findings,
+    sinks::gen_ai,
 };
 
 /// Combinations of attributes that one metric has at most; the SDK counts all others under `otel.metric.overflow`.
@@ -119,13 +120,13 @@ impl GenAi {
 fn call(exchange: &Exchange) -> Vec<KeyValue> {
     let host = findings::host(&exchange.host);
     let (address, port) = split_port(&host);
-    let provider = exchange.vendor.as_deref().map_or(OTHER, names::provider);
+    let provider = exchange.vendor.as_deref().map_or(OTHER, gen_ai::provider_name);
     let mut call = vec![
         KeyValue::new(names::PROVIDER, provider.to_owned()),
         KeyValue::new(names::SERVER_ADDRESS, address.to_owned()),
         KeyValue::new(names::CALLER, exchange.origin.service.clone()),
     ];
-    let operation = names::operation(findings::api_name(exchange.api)).unwrap_or(OTHER);
+    let operation = gen_ai::operation_name(findings::api_name(exchange.api)).unwrap_or(OTHER);
     call.push(KeyValue::new(names::OPERATION, operation));
     if let Some(port) = port {
         call.push(KeyValue::new(names::SERVER_PORT, i64::from(port)));

@@ -66,29 +66,3 @@ pub(super) const HOST_ID: &str = "host.id";
 pub(super) const CALLER: &str = "outflow.service";
 /// Resource: the container of the finding's process.
 pub(super) const CONTAINER: &str = "container.id";
-
-/// Vendors whose id of ours is not the conventions' (gen-ai registry, `gen_ai.provider.name`).
-const PROVIDERS: [(&str, &str); 6] = [
-    ("azure", "azure.ai.openai"),
-    ("aws_bedrock_mantle", "aws.bedrock"),
-    ("gemini", "gcp.gemini"),
-    ("mistral", "mistral_ai"),
-    ("vertex_ai", "gcp.vertex_ai"),
-    ("xai", "x_ai"),
-];
-
-/// The conventions' name of a vendor: theirs where they have one, else our id.
-pub(super) fn provider(vendor: &str) -> &str {
-    PROVIDERS.iter().find(|(ours, _)| *ours == vendor).map_or(vendor, |(_, theirs)| theirs)
-}
-
-/// The conventions' name of a kind of call, of [`api_name`](crate::findings::api_name).
-pub(super) fn operation(api: &str) -> Option<&'static str> {
-    match api {
-        "chat_completions" | "responses" | "messages" => Some("chat"),
-        "embeddings" => Some("embeddings"),
-        // The conventions have no word for it; a name of one's own is allowed.
-        "count_tokens" => Some("count_tokens"),
-        _ => None,
-    }
-}

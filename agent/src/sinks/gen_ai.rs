@@ -16,11 +16,12 @@ pub(super) fn provider_name(vendor: &str) -> &str {
     }
 }
 
-/// The well-known name of a kind of call (`Destination::api`); the conventions have none for counting tokens.
+/// The well-known name of a kind of call (`Destination::api`). The conventions have none for counting tokens, and allow one of our own.
 pub(super) fn operation_name(api: &str) -> Option<&'static str> {
     match api {
         "chat_completions" | "responses" | "messages" => Some("chat"),
         "embeddings" => Some("embeddings"),
+        "count_tokens" => Some("count_tokens"),
         _ => None,
     }
 }
