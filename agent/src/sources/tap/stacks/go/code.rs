@@ -247,7 +247,15 @@ impl Body {
                 None => {}
             }
             let room = frame.checked_add(8)?;
+            if instruction.mnemonic() == Mnemonic::Lea
+                && instruction.memory_base() == Register::RSP
+                && (room..room.saturating_add(16)).contains(&instruction.memory_displacement64())
+            {
+                return None;
+            }
             for memory in info.info(instruction).used_memory() {
+                // Go reaches its stack by the stack pointer alone.
+                (memory.base() != Register::RBP).then_some(())?;
                 let Some(slot) = overlap(memory, room) else { continue };
                 // The first use of the room ends the making of the frame.
                 framed = true;
@@ -341,4 +349,176 @@ fn place_of(register: Register) -> Option<u8> {
         Register::R13 => register::R13,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: u64 = 0x40_0000;
+    const MEMMOVE: u64 = AT + 0x1000;
+    const JE: u64 = AT + 0x43;
+    const RET: u64 = AT + 0x51;
+
+    /// A `Read` in small, as Go 1.21 and later make it.
+    const READ: &[u8] = &[
+        0x49, 0x3b, 0x66, 0x10, // 00 cmp rsp,[r14+0x10]
+        0x76, 0x4c, // 04 jbe 52
+        0x55, // 06 push rbp
+        0x48, 0x89, 0xe5, // 07 mov rbp,rsp
+        0x48, 0x83, 0xec, 0x58, // 0a sub rsp,0x58
+        0x48, 0x89, 0x44, 0x24, 0x68, // 0e mov [rsp+0x68],rax
+        0x48, 0x89, 0x5c, 0x24, 0x70, // 13 mov [rsp+0x70],rbx
+        0x48, 0x89, 0x4c, 0x24, 0x78, // 18 mov [rsp+0x78],rcx
+        0xe8, 0xde, 0x07, 0x00, 0x00, // 1d call 800
+        0x48, 0x89, 0x4c, 0x24, 0x28, // 22 mov [rsp+0x28],rcx
+        0xe8, 0xd4, 0x0f, 0x00, 0x00, // 27 call 1000 (memmove)
+        0x48, 0x8b, 0x4c, 0x24, 0x28, // 2c mov rcx,[rsp+0x28]
+        0x48, 0x8b, 0x74, 0x24, 0x68, // 31 mov rsi,[rsp+0x68]
+        0x48, 0x01, 0x8e, 0xf8, 0x02, 0x00, 0x00, // 36 add [rsi+0x2f8],rcx
+        0x0f, 0x1f, 0x00, // 3d nop
+        0x48, 0x85, 0xc9, // 40 test rcx,rcx
+        0x74, 0x07, // 43 je 4c
+        0x48, 0x8b, 0x54, 0x24, 0x70, // 45 mov rdx,[rsp+0x70]
+        0x90, 0x90, // 4a nop; nop
+        0x48, 0x83, 0xc4, 0x58, // 4c add rsp,0x58
+        0x5d, // 50 pop rbp
+        0xc3, // 51 ret
+        0x48, 0x89, 0x44, 0x24, 0x08, // 52 mov [rsp+8],rax
+        0x48, 0x89, 0x5c, 0x24, 0x10, // 57 mov [rsp+0x10],rbx
+        0x48, 0x89, 0x4c, 0x24, 0x18, // 5c mov [rsp+0x18],rcx
+        0xe8, 0x9a, 0x17, 0x00, 0x00, // 61 call 1800 (morestack)
+        0x48, 0x8b, 0x44, 0x24, 0x08, // 66 mov rax,[rsp+8]
+        0x48, 0x8b, 0x5c, 0x24, 0x10, // 6b mov rbx,[rsp+0x10]
+        0x48, 0x8b, 0x4c, 0x24, 0x18, // 70 mov rcx,[rsp+0x18]
+        0xeb, 0x89, // 75 jmp 00
+    ];
+
+    fn body(code: &[u8]) -> Body {
+        Body::new(Function { address: AT, code })
+    }
+
+    /// `READ` with other bytes in some places.
+    fn changed(changes: &[(usize, &[u8])]) -> Body {
+        let mut code = READ.to_vec();
+        for (at, bytes) in changes {
+            code[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        body(&code)
+    }
+
+    fn received(tls: u8, buffer: u8, length: u8) -> u64 {
+        let operands = cookie::operands(
+            Operand::at(register::RSP, tls),
+            Operand::at(register::RSP, buffer),
+            Operand::register(length),
+        );
+        cookie::READ | cookie::WHOLE | operands
+    }
+
+    #[test]
+    fn what_arrived_is_seen_at_the_jump_behind_the_copy() {
+        let spot = Spot { at: JE, cookie: received(0x68, 0x70, register::RCX) };
+        assert_eq!(body(READ).receives(Some(MEMMOVE)), [spot]);
+    }
+
+    #[test]
+    fn else_it_is_seen_at_the_return() {
+        let at_return = [Spot { at: RET, cookie: received(8, 16, register::RAX) }];
+        let check = |what: &str, body: &Body, copier| assert_eq!(body.receives(copier), at_return, "{what}");
+        check("the copier is not known", &body(READ), None);
+        check("another is called", &body(READ), Some(MEMMOVE + 1));
+        check("called twice", &changed(&[(0x1d, &[0xe8, 0xde, 0x0f])]), Some(MEMMOVE));
+        check("the number is not kept", &changed(&[(0x22, &[0x0f, 0x1f, 0x44, 0, 0])]), Some(MEMMOVE));
+        check("the number is kept elsewhere", &changed(&[(0x2c, &[0x48, 0x8b, 0x4c, 0x24, 0x30])]), Some(MEMMOVE));
+        check("another number is asked for", &changed(&[(0x40, &[0x48, 0x85, 0xf6])]), Some(MEMMOVE));
+        check("two numbers are asked for", &changed(&[(0x40, &[0x48, 0x85, 0xf1])]), Some(MEMMOVE));
+        check("something comes between", &changed(&[(0x3d, &[0x48, 0x85, 0xc9, 0x48, 0x29, 0xc2])]), Some(MEMMOVE));
+        check("asked otherwise", &changed(&[(0x43, &[0x7c])]), Some(MEMMOVE));
+        check("somebody jumps in", &changed(&[(0x1d, &[0x74, 0x24, 0x90, 0x90, 0x90])]), Some(MEMMOVE));
+    }
+
+    #[test]
+    fn without_the_proof_of_where_the_arguments_are_nothing_is_seen() {
+        let check = |what: &str, changes: &[(usize, &[u8])]| {
+            assert_eq!(changed(changes).receives(Some(MEMMOVE)), [], "{what}");
+        };
+        check("the receiver is not kept", &[(0x0e, &[0x0f, 0x1f, 0x44, 0, 0])]);
+        check("the buffer is not kept", &[(0x13, &[0x0f, 0x1f, 0x44, 0, 0])]);
+        check("the buffer is another", &[(0x0e, &[0x48, 0x89, 0xcb, 0x90, 0x90])]);
+        check("the buffer changes", &[(0x45, &[0x48, 0x89, 0x54, 0x24, 0x70])]);
+        check("half of it changes", &[(0x45, &[0x90, 0x89, 0x54, 0x24, 0x74])]);
+        check("its address is taken", &[(0x45, &[0x48, 0x8d, 0x54, 0x24, 0x70])]);
+        check("it may change by an index", &[(0x45, &[0x48, 0x89, 0x54, 0x0c, 0x70])]);
+        check("it may change by another register", &[(0x45, &[0x48, 0x89, 0x54, 0x25, 0x70])]);
+        check("the frame grows later", &[(0x45, &[0x48, 0x83, 0xec, 0x08, 0x90])]);
+        check("the stack is another", &[(0x45, &[0x48, 0x89, 0xd4, 0x90, 0x90])]);
+        check("a branch comes before", &[(0x0a, &[0x74, 0x02, 0x90, 0x90])]);
+    }
+
+    #[test]
+    fn a_call_begins_behind_the_stack_check() {
+        assert_eq!(body(READ).entry(&[Register::RAX]), Some(AT + 6));
+        // sub rsp,0x58; then rax changes: no cheaper place.
+        let plain = changed(&[(6, &[0x48, 0x83, 0xec, 0x58, 0x48, 0x31, 0xc0, 0x90])]);
+        assert_eq!(plain.entry(&[Register::RAX]), Some(AT + 6));
+        // A function that needs no stack has no check.
+        assert_eq!(body(&[0x48, 0x89, 0xc3, 0xeb, 0x00, 0xc3]).entry(&[Register::RAX]), Some(AT + 3));
+        assert_eq!(body(&[]).entry(&[Register::RAX]), None);
+    }
+
+    #[test]
+    fn what_is_sent_is_seen_where_a_record_is_written() {
+        let sender = AT + 0x105;
+        let sent = |buffer, length| {
+            let [tls, buffer, length] = [register::RAX, buffer, length].map(Operand::register);
+            cookie::WHOLE | cookie::operands(tls, buffer, length)
+        };
+        // mov ebx,23; mov rdi,rdx; call 105; push rbp; ret
+        let write = [0xbb, 23, 0, 0, 0, 0x48, 0x89, 0xd7, 0xe8, 0xf8, 0, 0, 0, 0x55, 0xc3];
+        let at_call = [Spot { at: AT + 8, cookie: sent(register::RCX, register::RDI) }];
+        assert_eq!(body(&write).sends(Some(sender)), at_call);
+        // Not known, or a record of another kind: at the beginning.
+        let mut other = write;
+        other[1] = 22;
+        for (code, sender) in [(write, None), (write, Some(sender + 1)), (other, Some(sender))] {
+            assert_eq!(body(&code).sends(sender), [Spot { at: AT, cookie: sent(register::RBX, register::RCX) }]);
+        }
+    }
+
+    #[test]
+    fn the_name_is_asked_for_where_the_configuration_is_known() {
+        // mov rcx,[rax+0x50]; cmp qword [rcx+0x88],0; jne +2; ret; ret
+        let hello = [
+            0x48, 0x8b, 0x48, 0x50, 0x48, 0x83, 0xb9, 0x88, 0, 0, 0, 0, 0x75, 0x02, 0xc3, 0xc3, 0xc3, //
+        ];
+        assert_eq!(body(&hello).asks_for_name(), Some((AT + 12, 0x50)));
+        let check = |what: &str, at: usize, bytes: &[u8]| {
+            let mut code = hello;
+            code[at..at + bytes.len()].copy_from_slice(bytes);
+            assert_eq!(body(&code).asks_for_name(), None, "{what}");
+        };
+        check("another word of it", 7, &[0x80]);
+        check("another structure", 2, &[0x4b]);
+        check("another register", 6, &[0xba]);
+        check("another value", 11, &[1]);
+        check("a call instead", 4, &[0xe8, 0, 0, 0, 0, 0x90, 0x90, 0x90]);
+        check("the receiver goes", 0, &[0x48, 0x8b, 0x40]);
+    }
+
+    #[test]
+    fn garbage_is_read_without_a_panic() {
+        for seed in 0..3000u32 {
+            let code: Vec<u8> = (0..96u32)
+                .map(|i| (seed.wrapping_mul(2_654_435_761).wrapping_add(i * i * 40_503) >> 7) as u8)
+                .collect();
+            let mut mixed = READ.to_vec();
+            mixed[seed as usize % READ.len()] = code[0];
+            for body in [body(&code), body(&mixed)] {
+                let spots = [body.sends(Some(AT)), body.receives(Some(MEMMOVE))].concat();
+                assert!(spots.iter().all(|spot| (AT..AT + 200).contains(&spot.at)));
+                let _ = (body.entry(&[Register::RAX]), body.asks_for_name());
+            }
+        }
+    }
 }
