@@ -4,8 +4,8 @@
 //	       [--direct] [--ready FIFO] [--go FIFO] [--recorder PROGRAM --journal DIR]
 //	client record --listen ADDRESS --journal DIR --ca-out FILE --names A,B
 //
-// The client sends N requests on each of its goroutines, by net/http, and prints one JSON line. With --direct it uses a *tls.Conn with no
-// HTTP client around it: the handshake is left to the first write, one write is one request, and the answer is read into an array on the
+// The client sends one request and then N on each of its goroutines, by net/http, and prints one JSON line. With --direct it uses a
+// *tls.Conn with no HTTP client around it: the handshake is left to the first write, one write is one request, and the answer is read into an array on the
 // goroutine's stack. With --ready and --go the first connection waits after its handshake: it says so in the one pipe, and goes on after
 // a line in the other. With --recorder it starts that program (a copy of this one, so that its file is another) as its server and goes
 // there: by HTTP/2, unless --http1. The trusted certificates are those of SSL_CERT_FILE, as everywhere in Go.
@@ -40,6 +40,9 @@ type settings struct {
 	port, requests, parallel             int
 	size, answerSize                     int
 	stream, http1, direct                bool
+
+	lock  sync.Mutex
+	conns []net.Conn
 }
 
 func main() {
@@ -80,35 +83,41 @@ func run(s *settings) error {
 		}
 		defer stop()
 	}
-	send := s.byHTTP()
-	if s.direct {
-		send = s.direct1
-	}
+	send := s.sender()
+	// One connection for all is what HTTP/2 is for, and there is one only after a first request. And only one has been waited for.
+	shared := s.ready != "" || (s.recorder != "" && !s.http1)
+	sum := send(s.body(-1, 0))
 	results := make([]result, s.parallel)
 	var all sync.WaitGroup
 	for worker := range results {
 		all.Add(1)
 		go func(worker int) {
 			defer all.Done()
+			send := send
+			if !shared {
+				send = s.sender()
+			}
 			for number := 0; number < s.requests && results[worker].err == nil; number++ {
 				one := send(s.body(worker, number))
 				results[worker].received += one.received
-				results[worker].protocol, results[worker].err = one.protocol, one.err
+				results[worker].err = one.err
 			}
 		}(worker)
 	}
 	all.Wait()
-	sum := result{protocol: results[0].protocol}
 	for _, one := range results {
-		if one.err != nil {
-			return one.err
+		if sum.err != nil {
+			break
 		}
-		sum.received += one.received
+		sum.received, sum.err = sum.received+one.received, one.err
 	}
-	http.DefaultClient.CloseIdleConnections()
+	s.closeAll()
+	if sum.err != nil {
+		return sum.err
+	}
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"client": "go", "version": runtime.Version(), "pid": os.Getpid(), "protocol": sum.protocol,
-		"requests": s.requests * s.parallel, "received_body_bytes": sum.received,
+		"requests": s.requests*s.parallel + 1, "received_body_bytes": sum.received,
 	})
 }
 
@@ -142,31 +151,24 @@ func (s *settings) header(header http.Header) {
 	}
 }
 
-// byHTTP sends by net/http, on connections that are kept.
-func (s *settings) byHTTP() func([]byte) result {
+// sender gives what sends a request: a client of its own, on connections that are kept, or none at all.
+func (s *settings) sender() func([]byte) result {
+	if s.direct {
+		return s.withoutClient
+	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = s.parallel
+	transport.DialTLSContext = s.dial
 	if s.http1 {
 		transport.ForceAttemptHTTP2 = false
-		transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
 	}
-	if s.ready != "" {
-		transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := (&tls.Dialer{Config: &tls.Config{ServerName: s.host}}).DialContext(ctx, network, address)
-			if err == nil {
-				err = s.meet()
-			}
-			return conn, err
-		}
-	}
-	http.DefaultClient.Transport = transport
+	client := &http.Client{Transport: transport}
 	return func(body []byte) result {
 		request, err := http.NewRequest("POST", "https://"+s.address()+"/v1/chat/completions", bytes.NewReader(body))
 		if err != nil {
 			return result{err: err}
 		}
 		s.header(request.Header)
-		response, err := http.DefaultClient.Do(request)
+		response, err := client.Do(request)
 		if err != nil {
 			return result{err: err}
 		}
@@ -176,6 +178,33 @@ func (s *settings) byHTTP() func([]byte) result {
 			err = errors.New(response.Status)
 		}
 		return result{int(received), response.Proto, err}
+	}
+}
+
+// dial makes a connection as net/http does, and remembers it: an idle one would be closed at some later time.
+func (s *settings) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	config := &tls.Config{ServerName: s.host, NextProtos: []string{"h2", "http/1.1"}}
+	if s.http1 {
+		config.NextProtos = nil
+	}
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.conns = append(s.conns, conn)
+	if s.ready != "" && len(s.conns) == 1 {
+		err = s.meet()
+	}
+	return conn, err
+}
+
+func (s *settings) closeAll() {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for _, conn := range s.conns {
+		_ = conn.Close()
 	}
 }
 
@@ -195,8 +224,8 @@ func (s *settings) meet() error {
 	return nil
 }
 
-// direct1 sends one request on a connection of its own, in one write that also shakes hands.
-func (s *settings) direct1(body []byte) result {
+// withoutClient sends one request on a connection of its own, in one write that also shakes hands.
+func (s *settings) withoutClient(body []byte) result {
 	plain, err := net.Dial("tcp", s.address())
 	if err != nil {
 		return result{err: err}
@@ -244,11 +273,16 @@ func startRecorder(s *settings) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
+	input, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
+	// It ends when it has written down all that was sent to it.
 	stop := func() {
-		_ = command.Process.Kill()
+		_ = input.Close()
 		_ = command.Wait()
 	}
 	if line, err := bufio.NewReader(output).ReadString('\n'); err != nil || line != "listening\n" {

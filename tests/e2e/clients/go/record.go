@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ const inner = "inner.outflow.test"
 // Pages are numbered from here, so that the journal of another server may be in the same folder.
 var pages atomic.Int64
 
-// record serves HTTP/2 and HTTP/1.1 and writes down the plain bytes of each connection, as tests/llm-server does: between it and a server
+// record serves, until its standard input is closed, HTTP/2 and HTTP/1.1 and writes down the plain bytes of each connection, as tests/llm-server does: between it and a server
 // of net/http, which speaks HTTP/2 by TLS alone, lies a connection by TLS of its own.
 func record(arguments []string) error {
 	flags := flag.NewFlagSet("record", flag.ExitOnError)
@@ -60,12 +61,23 @@ func record(arguments []string) error {
 	fmt.Println("listening")
 	trusted := x509.NewCertPool()
 	trusted.AppendCertsFromPEM(ca)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		_ = front.Close()
+	}()
+	var open sync.WaitGroup
+	defer open.Wait()
 	for {
 		conn, err := front.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
+		open.Add(1)
 		go func() {
+			defer open.Done()
 			if err := pass(conn.(*tls.Conn), behind.Addr().String(), trusted, *journal); err != nil {
 				fmt.Fprintln(os.Stderr, "recorder:", err)
 			}
