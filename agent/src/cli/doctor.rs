@@ -173,7 +173,7 @@ fn tap_checks() -> Vec<Check> {
         ));
     }
     checks.push(match tap::try_load() {
-        Ok(()) => Check::ok("kernel programs", "loaded and let go again"),
+        Ok(means) => Check::ok("kernel programs", format!("loaded and let go again; {means}")),
         Err(error) => Check::bad(
             "kernel programs",
             Verdict::Fail,

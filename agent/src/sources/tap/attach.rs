@@ -52,7 +52,7 @@ pub(super) fn attach<'a>(
     let (settings, folder) = with_scope(scope, settings)?;
     let (mut kernel, maps) = Kernel::load(settings, reader, hosts)?;
     let (watched, existing) = targets(scope, reader, folder.as_ref(), &mut kernel)?;
-    let watch = Watch::start(&watched).map_err(TapError::Watch)?;
+    let watch = Watch::start(&watched).map_err(TapError::watch)?;
     // Whoever came between the first look and the watch is found by looking again.
     let existing = if let Scope::Cgroup { folder, .. } = scope {
         process::in_cgroup(folder).unwrap_or(existing)

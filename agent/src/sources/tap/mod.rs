@@ -17,8 +17,10 @@ mod kernel;
 mod ledger;
 mod link;
 mod maps;
+mod multi;
 mod offsets;
 mod placement;
+mod probes;
 mod process;
 mod reader;
 mod remote;
@@ -46,9 +48,13 @@ pub use self::{
     ledger::{Ledger, Tally},
     link::LinkError,
     offsets::KERNEL_BTF,
+    probes::Means,
     remote::Attacher,
 };
-use crate::{rules::VendorTable, sources::Input};
+use crate::{
+    rules::VendorTable,
+    sources::{Input, privileges, refusal::Barrier},
+};
 pub use outflow_ebpf::wire::Outcome;
 
 /// What to tap.
@@ -259,14 +265,15 @@ fn thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stat
     std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(TapError::Threads)
 }
 
-/// Loads the programs and lets them go again.
-pub fn try_load() -> Result<(), TapError> {
-    Kernel::load(Settings::default(), std::process::id(), std::iter::empty()).map(drop).map_err(TapError::from)
+/// Loads the programs and lets them go again; says how they would be placed.
+pub fn try_load() -> Result<Means, TapError> {
+    let (kernel, _) = Kernel::load(Settings::default(), std::process::id(), std::iter::empty())?;
+    Ok(kernel.means().clone())
 }
 
 /// Starts to watch this process's children and stops again.
 pub fn try_watch() -> Result<(), TapError> {
-    Watch::start(&[Watched::OwnChildren]).map(drop).map_err(TapError::Watch)
+    Watch::start(&[Watched::OwnChildren]).map(drop).map_err(TapError::watch)
 }
 
 /// Where distributions keep libssl.
@@ -309,6 +316,15 @@ pub fn system_libraries() -> Vec<(PathBuf, Result<String, String>)> {
 }
 
 impl TapError {
+    /// Mapping records were refused.
+    fn watch(error: io::Error) -> Self {
+        if error.kind() != io::ErrorKind::PermissionDenied {
+            return Self::Watch(error);
+        }
+        let barrier = Barrier::before(privileges::WATCH);
+        Self::Kernel(KernelError::NotPermitted { barrier, what: "mapping records", source: error })
+    }
+
     /// The kernel said that this user may not.
     pub fn is_permission(&self) -> bool {
         if let Self::Attacher { permission, .. } = self {
@@ -323,6 +339,6 @@ impl TapError {
             }
             source = error.source();
         }
-        matches!(self, Self::Watch(error) if error.kind() == io::ErrorKind::PermissionDenied)
+        false
     }
 }
