@@ -351,8 +351,7 @@ mod tests {
 
     #[test]
     fn rights_have_names() {
-        let names =
-            ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_CHECKPOINT_RESTORE"];
+        let names = ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_CHECKPOINT_RESTORE"];
         assert_eq!(ATTACH.names(), names);
         assert_eq!(ATTACH.within(READ_LOGS), READ_LOGS);
         assert!(READ_LOGS.without(ATTACH).is_empty());

@@ -1,7 +1,10 @@
 //! The one file of this crate that holds `unsafe`: promises that the types of others cannot make for themselves, and the few
 //! commands of bpf(2) that aya has no words for. Enters: wire types, descriptor owners, programs and probe sites. Leaves: the same,
 //! usable from safe code, and owned descriptors. Never keeps a pointer past a call.
-#![expect(unsafe_code, reason = "aya wants a Pod promise on our own types, lends descriptors only as numbers, and has no uprobe_multi")]
+#![expect(
+    unsafe_code,
+    reason = "aya wants a Pod promise on our own types, lends descriptors only as numbers, and has no uprobe_multi"
+)]
 
 use std::{
     ffi::CStr,
@@ -108,7 +111,12 @@ pub(super) fn load_probe(probe: Probe<'_>) -> io::Result<OwnedFd> {
 
 /// Places a program at sites of a file, all or none; they go with the last copy of the descriptor. `BPF_LINK_CREATE` for
 /// `BPF_TRACE_UPROBE_MULTI`. `sites` are offsets in the file and cookies, as long as each other.
-pub(super) fn link(program: BorrowedFd<'_>, file: &CStr, sites: (&[u64], &[u64]), at_return: bool) -> io::Result<OwnedFd> {
+pub(super) fn link(
+    program: BorrowedFd<'_>,
+    file: &CStr,
+    sites: (&[u64], &[u64]),
+    at_return: bool,
+) -> io::Result<OwnedFd> {
     let (offsets, cookies) = sites;
     if offsets.len() != cookies.len() {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -12,10 +12,10 @@ use outflow_ebpf::{hash, wire::host};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    elf::{Program, Site},
     maps::Maps,
     offsets::{self, Offsets},
     probes::{Links, Means, Probes},
+    stacks::Site,
 };
 use crate::{
     rules::vendors::HostPattern,
@@ -81,6 +81,8 @@ pub struct Settings {
     pub tree: bool,
     /// Control group id and level below the root, when a control group is in scope.
     pub cgroup: Option<(u64, u32)>,
+    /// Read the head of requests to hosts that are not listed too, to know LLM calls by their paths.
+    pub discover: bool,
     /// Most bytes of a request head copied while no verdict is known.
     pub peek_bytes: u32,
     /// Most bytes taken of one TLS call; the rest is counted.
@@ -93,7 +95,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { tree: false, cgroup: None, peek_bytes: 4096, call_bytes_max: 64 << 20, ring_bytes: 16 << 20, perf_events: false }
+        Self {
+            tree: false,
+            cgroup: None,
+            discover: false,
+            peek_bytes: 4096,
+            call_bytes_max: 64 << 20,
+            ring_bytes: 16 << 20,
+            perf_events: false,
+        }
     }
 }
 
@@ -135,6 +145,7 @@ impl Kernel {
             .override_global("SCOPE_CGROUP_LEVEL", &level, true)
             .override_global("AGENT_TGID", &agent, true)
             .override_global("READER_TGID", &reader, true)
+            .override_global("DISCOVER", &u32::from(settings.discover), true)
             .override_global("PEEK_BYTES", &settings.peek_bytes, true)
             .override_global("CALL_CAP", &settings.call_bytes_max, true)
             .override_global("TASK_TGID", &task_tgid, true)
@@ -244,27 +255,6 @@ fn list<'a>(
         table.insert(hash, bits, 0)?;
     }
     Ok(())
-}
-
-impl Program {
-    /// All of them.
-    pub(super) const ALL: [Self; 5] = [Self::Enter, Self::Leave, Self::LeaveReturn, Self::Ctrl, Self::Free];
-
-    /// It is placed at the return address of the function, not at the instruction.
-    pub(super) fn at_return(self) -> bool {
-        self == Self::LeaveReturn
-    }
-
-    /// Name of the program in the kernel object.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Enter => "tls_enter",
-            Self::Leave => "tls_leave",
-            Self::LeaveReturn => "tls_leave_ret",
-            Self::Ctrl => "tls_ctrl",
-            Self::Free => "tls_free",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -85,7 +85,8 @@ impl Programs {
         object.relocate_maps(made.into_iter(), &code).map_err(broken)?;
         object.relocate_calls(&code).map_err(broken)?;
         object.sanitize_functions(aya::features());
-        let by_name = names.iter().map(|name| Ok((*name, load(&object, name, types.as_ref())?))).collect::<Result<_, _>>()?;
+        let by_name =
+            names.iter().map(|name| Ok((*name, load(&object, name, types.as_ref())?))).collect::<Result<_, _>>()?;
         Ok(Self { by_name })
     }
 

@@ -4,11 +4,7 @@
 //! Two means. `uprobe_multi` links (Linux 6.6) take `CAP_BPF` and `CAP_PERFMON` and come off together. Where the kernel has none, a
 //! perf event a site: since ba677dbe77af that takes `CAP_SYS_ADMIN`, and the kernel waits for each as it comes off.
 
-use std::{
-    fmt,
-    fs::File,
-    os::fd::AsRawFd as _,
-};
+use std::{fmt, fs::File, os::fd::AsRawFd as _, thread::Builder};
 
 use aya::{
     Ebpf,
@@ -19,11 +15,14 @@ use aya::{
 };
 
 use super::{
-    elf::{Program, Site},
     kernel::KernelError,
     multi::{self, Programs},
+    stacks::{Program, Site},
 };
 use crate::sources::privileges::{self, Rights};
+
+/// Links that are waited for at once, each by a thread of its own.
+const TAKERS_MAX: usize = 32;
 
 /// How probes are placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +108,26 @@ impl Probes {
     }
 }
 
+/// Takes probes off; on return they are. The kernel waits before a link is gone until no processor can be at its program any more,
+/// some tens of milliseconds. It waits for many links in the time of one when many threads ask; for perf events it does not.
+pub(super) fn take_off(files: impl Iterator<Item = Links>) {
+    let mut links = Vec::new();
+    for file in files {
+        match file {
+            Links::Links(some) => links.extend(some),
+            Links::PerfEvents(events) => drop(events),
+        }
+    }
+    let share = links.len().div_ceil(TAKERS_MAX).max(1);
+    std::thread::scope(|scope| {
+        while !links.is_empty() {
+            let some = links.split_off(links.len().saturating_sub(share));
+            // What a thread that does not start was to drop, is dropped with it.
+            let _ = Builder::new().name("outflow-detach".to_owned()).spawn_scoped(scope, move || drop(some));
+        }
+    });
+}
+
 /// A link for each program that has a site, in the order in which the sites name them.
 fn link(programs: &Programs, file: &File, sites: &[Site]) -> Result<Vec<multi::Link>, KernelError> {
     let mut order: Vec<Program> = Vec::new();
@@ -122,7 +141,7 @@ fn link(programs: &Programs, file: &File, sites: &[Site]) -> Result<Vec<multi::L
         let places: Vec<(u64, u64)> = own.map(|site| (site.offset, site.cookie)).collect();
         let name = program.name();
         programs
-            .attach(name, file, &places, program.at_return())
+            .attach(name, file, &places, program == Program::LeaveReturn)
             .map_err(|source| KernelError::Link { name, source })
     });
     links.collect()
