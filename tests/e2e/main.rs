@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod leaks;
+mod permission;
 mod pod;
+mod probes;
 mod run;
 #[cfg(feature = "kafka")]
 mod sinks;

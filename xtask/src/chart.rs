@@ -114,7 +114,7 @@ mod tests {
             "allowPrivilegeEscalation: false",
             "readOnlyRootFilesystem: true",
             "drop: [\"ALL\"]",
-            "add: [\"SYS_ADMIN\", \"BPF\", \"PERFMON\", \"SYS_PTRACE\", \"DAC_READ_SEARCH\", \
+            "add: [\"BPF\", \"PERFMON\", \"SYS_PTRACE\", \"DAC_READ_SEARCH\", \"CHECKPOINT_RESTORE\", \
              \"CHOWN\", \"SETUID\", \"SETGID\", \"SETPCAP\"]",
             "hostNetwork: false",
             "hostIPC: false",
