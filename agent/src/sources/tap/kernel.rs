@@ -192,6 +192,11 @@ impl Kernel {
 }
 
 impl KernelError {
+    /// This process may not, and another one might.
+    pub(super) fn is_permission(&self) -> bool {
+        matches!(self, Self::NotPermitted { .. }) || denied(self).is_some()
+    }
+
     /// A refusal for want of rights, `needed` for `what`, becomes one that names what is missing; any other stays as it is.
     fn explained(self, what: &'static str, needed: privileges::Rights) -> Self {
         let locked = matches!(self, Self::Program { .. }) && refusal::is_locked_down();
@@ -222,7 +227,9 @@ fn denied(error: &KernelError) -> Option<i32> {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return io.raw_os_error().filter(|_| io.kind() == io::ErrorKind::PermissionDenied);
+            // A filter may also say that there is no such system call, which the kernels that can load this object all have.
+            let filtered = io.raw_os_error() == Some(libc::ENOSYS);
+            return io.raw_os_error().filter(|_| filtered || io.kind() == io::ErrorKind::PermissionDenied);
         }
         cause = error.source();
     }
