@@ -228,6 +228,9 @@ fn newer_filter(profile: &str) -> Result<String> {
     for names in of_calls.iter_mut().filter_map(|rule| rule.get_mut("names")?.as_array_mut()) {
         names.retain(|name| !rules.iter().any(|(call, _)| name == call));
     }
+    // A rule for nothing is an error for podman.
+    of_calls
+        .retain(|rule| rule.get("names").and_then(serde_json::Value::as_array).is_none_or(|names| !names.is_empty()));
     of_calls.extend(rules.map(|(call, right)| {
         serde_json::json!({
             "names": [call], "action": "SCMP_ACT_ALLOW", "args": [], "includes": { "caps": [right] }, "excludes": {},

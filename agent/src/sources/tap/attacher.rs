@@ -112,7 +112,7 @@ fn serve(
         match message {
             Ask::Origin(pid) if pid != reader => link.send(&Say::Origin(process::origin(pid)), &[])?,
             Ask::Origin(pid) => link.send(&Say::Origin(process::gone(pid)), &[])?,
-            // Taking them off takes tens of milliseconds each; questions about the last records go on meanwhile.
+            // Taking them off takes time; questions about the last records go on meanwhile.
             Ask::Stop => {
                 let Some(attached) = attached.take() else { return Err(LinkError::OutOfTurn("Stop")) };
                 let link = Arc::clone(link);

@@ -170,3 +170,128 @@ fn uprobe<'a>(bpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut UProbe, K
         .try_into()
         .map_err(|source| KernelError::Program { name, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use object::{Object as _, ObjectSymbol as _, SymbolKind};
+
+    use super::{super::stacks::Placed, *};
+    use crate::{
+        clock,
+        sources::tap::{Settings, kernel::Kernel, maps::Maps},
+    };
+
+    /// Debian's own; a private copy of it is probed, which nobody maps.
+    const SYSTEM: &str = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3";
+
+    /// Loaded programs, where that is allowed; else says why not.
+    fn loaded(perf_events: bool) -> Option<(Kernel, Maps)> {
+        let settings = Settings { perf_events, ring_bytes: 4096, ..Settings::default() };
+        match Kernel::load(settings, std::process::id(), std::iter::empty()) {
+            Ok(loaded) => Some(loaded),
+            Err(error @ (KernelError::NotPermitted { .. } | KernelError::PidNamespace | KernelError::Offsets(_))) => {
+                println!("skipped: {error}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn private_copy(folder: &Path) -> Option<File> {
+        if !Path::new(SYSTEM).exists() {
+            println!("skipped: no {SYSTEM} here");
+            return None;
+        }
+        let copy = folder.join("private.so");
+        fs::copy(SYSTEM, &copy).unwrap();
+        Some(File::open(copy).unwrap())
+    }
+
+    fn site(program: Program, offset: u64) -> Site {
+        let placed = Placed { inside: 0, instruction: String::new(), emulated: false };
+        Site { program, offset, cookie: 0, function: String::new(), placed }
+    }
+
+    /// As many sites at starts of functions, by turns of two programs. Code and offset in the file are the same number there.
+    fn sites(count: usize) -> Vec<Site> {
+        let bytes = fs::read(SYSTEM).unwrap();
+        let elf = object::File::parse(&*bytes).unwrap();
+        let functions =
+            elf.dynamic_symbols().filter(|symbol| symbol.is_definition() && symbol.kind() == SymbolKind::Text);
+        let starts: std::collections::BTreeSet<u64> = functions.map(|symbol| symbol.address()).collect();
+        let programs = [Program::Enter, Program::LeaveReturn].into_iter().cycle();
+        starts.into_iter().zip(programs).take(count).map(|(offset, program)| site(program, offset)).collect()
+    }
+
+    /// The figures of docs/ARCHITECTURE.md; those of perf events take minutes, so only a few sites are tried here.
+    #[test]
+    fn many_sites_are_a_link_a_program_and_come_off_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(file) = private_copy(folder.path()) else { return };
+        let Some((mut kernel, _maps)) = loaded(false) else { return };
+        if *kernel.means() != Means::Links {
+            println!("skipped: {}", kernel.means());
+            return;
+        }
+        for count in [20, 200, 500] {
+            let sites = sites(count);
+            assert_eq!(sites.len(), count);
+            let start = clock::instant();
+            let links = kernel.attach(&file, &sites).unwrap();
+            let attached = start.elapsed();
+            assert!(matches!(&links, Links::Links(links) if links.len() == 2));
+            let start = clock::instant();
+            take_off([links].into_iter());
+            println!("links: {count} sites, attach {attached:?}, take off {:?}", start.elapsed());
+        }
+    }
+
+    #[test]
+    fn perf_events_are_one_a_site() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(file) = private_copy(folder.path()) else { return };
+        let Some((mut kernel, _maps)) = loaded(true) else { return };
+        assert!(kernel.means().to_string().contains("CAP_SYS_ADMIN"), "{}", kernel.means());
+        let start = clock::instant();
+        let events = match kernel.attach(&file, &sites(4)) {
+            Ok(events) => events,
+            Err(error @ KernelError::NotPermitted { .. }) => return println!("skipped: {error}"),
+            Err(error) => panic!("{error}"),
+        };
+        let attached = start.elapsed();
+        assert!(matches!(&events, Links::PerfEvents(events) if events.len() == 4));
+        let start = clock::instant();
+        take_off([events].into_iter());
+        println!("perf events: 4 sites, attach {attached:?}, take off {:?}", start.elapsed());
+    }
+
+    #[test]
+    fn one_refused_site_refuses_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(file) = private_copy(folder.path()) else { return };
+        let past_the_end = file.metadata().unwrap().len() + 4096;
+        let path = folder.path().join("private.so").display().to_string();
+        // Probes that this process has in the copy; the kernel names their file since 6.16.
+        let held = || {
+            let entries = fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+            let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+            texts.filter(|text| text.contains(&path)).count()
+        };
+        for perf_events in [false, true] {
+            let Some((mut kernel, _maps)) = loaded(perf_events) else { return };
+            let mut some = sites(2);
+            let Ok(links) = kernel.attach(&file, &some) else {
+                println!("skipped: these rights do not do for {}", kernel.means());
+                return;
+            };
+            println!("{}: {} held", kernel.means(), held());
+            take_off([links].into_iter());
+            some.push(site(Program::Free, past_the_end));
+            let refused = kernel.attach(&file, &some).err().expect("there is no code there");
+            assert!(matches!(refused, KernelError::Link { .. } | KernelError::Program { .. }), "{refused}");
+            assert_eq!(held(), 0, "a probe is left");
+        }
+    }
+}
