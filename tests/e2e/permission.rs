@@ -67,7 +67,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
 fn run(bench: &Bench, before: &[OsString], arguments: &[OsString], label: &str) -> Ended {
     let (program, rest) = before.split_first().unwrap();
     let mut command = Command::new(program);
-    // Everybody may write there: `nobody` wants a state folder too.
+    // A folder for each: it belongs to whoever makes it, and nobody else may look in.
     command.args(rest).arg(outflow()).args(arguments).env("STATE_DIRECTORY", bench.dir().join("state").join(label));
     Job::start(command, bench.dir(), label).unwrap().wait(CLIENT_TIMEOUT_S).unwrap()
 }
@@ -102,7 +102,7 @@ fn tap_names_what_is_missing() {
     }
     let bench = place("permission-tap");
     for (case, before, has, has_not) in fewer() {
-        let ended = run(&bench, &before, &words(&["tap", "--", "true"]), "tap");
+        let ended = run(&bench, &before, &words(&["tap", "--", "true"]), case);
         assert_eq!(ended.status.code(), Some(PERMISSION), "{case}: {}", ended.stderr);
         assert_told(&ended.stderr, case, &has, &has_not);
     }
@@ -115,7 +115,7 @@ fn doctor_names_what_is_missing() {
     }
     let bench = place("permission-doctor");
     for (case, before, has, has_not) in fewer() {
-        let ended = run(&bench, &before, &words(&["doctor", "--format", "text"]), "doctor");
+        let ended = run(&bench, &before, &words(&["doctor", "--format", "text"]), case);
         assert_eq!(ended.status.code(), Some(PERMISSION), "{case}: {}", ended.stdout);
         let programs: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("kernel programs")).collect();
         assert_told(&programs.join("\n"), case, &has, &has_not);
@@ -139,7 +139,7 @@ fn run_names_what_is_missing() {
     fs::write(&config, text).unwrap();
     for (case, before, has, has_not) in fewer() {
         let arguments = [OsString::from("run"), "--config".into(), config.clone().into_os_string()];
-        let ended = run(&bench, &before, &arguments, "run");
+        let ended = run(&bench, &before, &arguments, case);
         assert_eq!(ended.status.code(), Some(PERMISSION), "{case}: {}", ended.stderr);
         assert_told(&ended.stderr, case, &has, &has_not);
     }

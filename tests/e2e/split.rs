@@ -16,7 +16,7 @@ use outflow::{
     rules::{RuleSource, VendorTable},
     sources::{
         Input,
-        tap::{Attacher, Ledger, Notice, Scope, Settings, Stack, Tap, TapError},
+        tap::{Attacher, Ledger, Means, Notice, Scope, Settings, Stack, Tap, TapError, try_load},
     },
 };
 use rustix::{
@@ -406,8 +406,7 @@ fn the_rights_that_the_attacher_keeps_are_enough_and_needed() {
         (without("sys_ptrace"), false, Some("CAP_SYS_PTRACE")),
         (without("dac_read_search"), false, Some("CAP_DAC_READ_SEARCH")),
         (without("checkpoint_restore"), false, None),
-        // Not even the name is left by which it could be asked for.
-        (without("checkpoint_restore"), true, Some("")),
+        (without("checkpoint_restore"), true, Some("CAP_CHECKPOINT_RESTORE")),
     ];
     for (number, (set, gone, missing)) in rows.into_iter().enumerate() {
         let (services, said) = tapped_with(&format!("rights-{number}"), &set, gone);

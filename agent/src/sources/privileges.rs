@@ -35,6 +35,12 @@ pub const LOAD: Rights = Rights(CapabilitySet::BPF.union(CapabilitySet::PERFMON)
 /// Mapping records of other users' processes.
 pub const WATCH: Rights = Rights(CapabilitySet::PERFMON);
 
+/// Other users' processes at all.
+pub const LOOK_AT_PROCESSES: Rights = Rights(CapabilitySet::SYS_PTRACE);
+
+/// Files that are mapped and have lost their names.
+pub const LOOK_AT_DELETED: Rights = Rights(CapabilitySet::CHECKPOINT_RESTORE);
+
 /// Other users' processes and the files that they map.
 pub const LOOK: Rights = Rights(CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH));
 

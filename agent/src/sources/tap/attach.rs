@@ -123,12 +123,14 @@ struct Files<N> {
     seen: HashSet<Inode>,
     /// What is probed, with the file itself, which says when its last name is gone.
     probed: HashMap<Inode, (File, Links)>,
+    /// The process a file of which could not be opened the last time.
+    hidden: Option<u32>,
     notice: N,
 }
 
 impl<N: FnMut(Notice)> Files<N> {
     fn new(kernel: Kernel, reader: u32, notice: N) -> Self {
-        let mut files = Self { kernel, reader, seen: HashSet::new(), probed: HashMap::new(), notice };
+        let mut files = Self { kernel, reader, seen: HashSet::new(), probed: HashMap::new(), hidden: None, notice };
         files.leave_ourselves_alone();
         files
     }
@@ -155,13 +157,15 @@ impl<N: FnMut(Notice)> Files<N> {
     fn running(&mut self, scope: &Scope, pids: &[u32]) -> Result<(), TapError> {
         let mut hidden = 0_u64;
         for pid in pids {
-            match watch::mapped_by(*pid) {
+            // The map of memory alone may be read with less: PERFMON does on Linux 6.18.
+            let root = std::fs::read_link(format!("/proc/{pid}/root"));
+            match root.and_then(|_| watch::mapped_by(*pid)) {
                 Ok(all) => all.iter().for_each(|mapped| self.found(mapped)),
-                Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(kernel) if kernel.kind() == io::ErrorKind::PermissionDenied => {
                     if matches!(scope, Scope::Processes(_)) {
                         let barrier = Barrier::before(privileges::LOOK);
-                        let what = "a look at the memory map of a process";
-                        return Err(KernelError::NotPermitted { barrier, what, source }.into());
+                        let what = "a look at the process";
+                        return Err(KernelError::NotPermitted { barrier, what, kernel }.into());
                     }
                     hidden += 1;
                 }
@@ -181,15 +185,17 @@ impl<N: FnMut(Notice)> Files<N> {
         let library = path.to_owned();
         let (metadata, file) = match opened.and_then(|file| Ok((file.metadata()?, file))) {
             Ok(opened) => opened,
-            // A process that ended meanwhile needs no tap.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) || is_no_such_process(&error) => return,
             Err(error) => {
-                let why = if error.kind() == io::ErrorKind::PermissionDenied {
-                    Barrier::before(privileges::LOOK).to_string()
-                } else {
-                    format!("it cannot be opened: {error}")
-                };
-                return (self.notice)(Notice::Refused { library, pid, stack: None, why });
+                // Whoever may look at none of a process's files is told so once for it.
+                let again = error.kind() == io::ErrorKind::PermissionDenied && pid.is_some() && self.hidden == pid;
+                if again && matches!(Barrier::before(privileges::LOOK_AT_PROCESSES), Barrier::Capabilities(_)) {
+                    return;
+                }
+                if let Some(why) = why_not_opened(path, pid, &error) {
+                    self.hidden = pid;
+                    (self.notice)(Notice::Refused { library, pid, stack: None, why });
+                }
+                return;
             }
         };
         let inode = inode(&metadata);
@@ -255,6 +261,23 @@ impl<N: FnMut(Notice)> Files<N> {
             // The number may be another file's next.
             self.seen.remove(inode);
         }
+    }
+}
+
+/// Why a file that a process maps cannot be opened; nothing when there is no need to: a process that ended meanwhile needs no tap.
+fn why_not_opened(path: &Path, pid: Option<u32>, error: &io::Error) -> Option<String> {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return Some(Barrier::before(privileges::LOOK).to_string());
+    }
+    if error.kind() != io::ErrorKind::NotFound && !is_no_such_process(error) {
+        return Some(format!("it cannot be opened: {error}"));
+    }
+    // A name that is gone (proc_pid_maps(5)) is no way to a file that is still mapped; the other way wants a right of its own.
+    let deleted = path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
+    let runs = pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    match Barrier::before(privileges::LOOK_AT_DELETED) {
+        barrier @ Barrier::Capabilities(_) if deleted && runs => Some(barrier.to_string()),
+        _ => None,
     }
 }
 

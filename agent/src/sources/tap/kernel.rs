@@ -38,14 +38,14 @@ pub enum KernelError {
     #[error("the tap must run in the host's PID namespace: docker run --pid=host, or hostPID: true in a pod")]
     PidNamespace,
     /// This process may not, or the kernel is set to let nobody.
-    #[error("{barrier} (the kernel refused {what}; `outflow doctor` shows all that the tap needs)")]
+    #[error("{barrier} (the kernel refused {what}: {kernel}; `outflow doctor` shows all that the tap needs)")]
     NotPermitted {
         /// What stands in the way.
         barrier: Barrier,
         /// What was refused.
         what: &'static str,
         /// In the words of the kernel.
-        source: io::Error,
+        kernel: io::Error,
     },
     /// The programs do not load.
     #[error("the kernel refused the programs: {0}; `outflow doctor` says what is missing")]
@@ -204,12 +204,12 @@ impl KernelError {
             Some(code) => Self::NotPermitted {
                 barrier: Barrier::before(needed),
                 what,
-                source: io::Error::from_raw_os_error(code),
+                kernel: io::Error::from_raw_os_error(code),
             },
             // The verifier says that there is no such helper.
             None if locked => {
-                let source = io::Error::new(io::ErrorKind::PermissionDenied, self);
-                Self::NotPermitted { barrier: Barrier::Lockdown, what, source }
+                let kernel = io::Error::new(io::ErrorKind::PermissionDenied, self);
+                Self::NotPermitted { barrier: Barrier::Lockdown, what, kernel }
             }
             None => self,
         }

@@ -357,7 +357,7 @@ impl TapError {
             return Self::Watch(error);
         }
         let barrier = Barrier::before(privileges::WATCH);
-        Self::Kernel(KernelError::NotPermitted { barrier, what: "mapping records", source: error })
+        Self::Kernel(KernelError::NotPermitted { barrier, what: "mapping records", kernel: error })
     }
 
     /// The kernel said that this user may not.
