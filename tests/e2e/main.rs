@@ -7,6 +7,7 @@
 mod leaks;
 mod pod;
 mod run;
+mod runtimes;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;
