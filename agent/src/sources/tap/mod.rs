@@ -35,12 +35,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::{
-    kernel::Kernel,
-    maps::{Counters, Maps},
-    reader::{Reader, WhoIs},
-    watch::{Watch, Watched},
-};
 pub use self::{
     attach::inspected,
     kernel::{KernelError, Settings},
@@ -49,6 +43,12 @@ pub use self::{
     offsets::KERNEL_BTF,
     remote::Attacher,
     stacks::Stack,
+};
+use self::{
+    kernel::Kernel,
+    maps::{Counters, Maps},
+    reader::{Reader, WhoIs},
+    watch::{Watch, Watched},
 };
 use crate::{rules::VendorTable, sources::Input};
 pub use outflow_ebpf::wire::Outcome;
