@@ -164,10 +164,12 @@ impl TlsRules {
 
     fn add(&mut self, file: &RuleFile, entry: Entry) -> Result<(), RuleError> {
         let is_word = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
         let id = entry.id.get_ref();
-        let stack = id.split_once('.').filter(|(stack, shape)| is_word(stack) && is_word(shape)).map(|(stack, _)| stack);
+        let stack =
+            id.split_once('.').filter(|(stack, shape)| is_word(stack) && is_word(shape)).map(|(stack, _)| stack);
         let Some(stack) = stack.map(str::to_owned) else {
             return Err(invalid(file, entry.id.span(), format!("id: `{id}` must be `stack.shape`, lower-case")));
         };
@@ -236,7 +238,13 @@ mod tests {
             // The least that fits: every hole is zero. Only its own pattern may fit it.
             let least: Vec<u8> = signature.pattern.bytes.iter().map(|(byte, _)| *byte).collect();
             for other in rules.signatures() {
-                assert_eq!(other.pattern.matches(&least), other.id == signature.id, "{} and {}", other.id, signature.id);
+                assert_eq!(
+                    other.pattern.matches(&least),
+                    other.id == signature.id,
+                    "{} and {}",
+                    other.id,
+                    signature.id
+                );
             }
         }
     }
@@ -246,7 +254,10 @@ mod tests {
         let good = format!(
             "[[signature]]\nid = \"a.b\"\nfunction = \"f\"\nseen_in = [\"a 1\"]\nreferences = []\npattern = \"{HEX}\"\n"
         );
-        assert_eq!(TlsRules::read(&[RuleFile { path: String::new(), text: good.clone() }]).unwrap().signatures().len(), 1);
+        assert_eq!(
+            TlsRules::read(&[RuleFile { path: String::new(), text: good.clone() }]).unwrap().signatures().len(),
+            1
+        );
         for (text, line, part) in [
             (good.replace("a.b", "ab"), 2, "id: `ab`"),
             (good.replace("a.b", "A.b"), 2, "id: `A.b`"),

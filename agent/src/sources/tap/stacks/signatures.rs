@@ -26,6 +26,8 @@ static BUILT_IN: LazyLock<Result<TlsRules, RuleError>> = LazyLock::new(|| TlsRul
 /// A function that was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Located<'a> {
+    /// Which was asked for.
+    pub name: &'a str,
     /// Its place, and its code: all of it where the signature covers it, else its beginning.
     pub function: Function<'a>,
     /// By which signature.
@@ -33,7 +35,11 @@ pub(super) struct Located<'a> {
 }
 
 /// Finds functions of a stack with the built-in signatures; in the order asked for, or why not, for people.
-pub(super) fn locate<'a>(binary: &Binary<'a>, stack: &'a str, functions: &[&'a str]) -> Result<Vec<Located<'a>>, String> {
+pub(super) fn locate<'a>(
+    binary: &Binary<'a>,
+    stack: &'a str,
+    functions: &[&'a str],
+) -> Result<Vec<Located<'a>>, String> {
     let rules = BUILT_IN.as_ref().map_err(ToString::to_string)?;
     let segments: Vec<_> = binary.executable_segments().collect();
     locate_in(&segments, rules, stack, functions)
@@ -47,13 +53,13 @@ fn locate_in<'a>(
 ) -> Result<Vec<Located<'a>>, String> {
     let mut callees = HashMap::new();
     let mut located = Vec::new();
-    for function in functions {
-        let found = only_place(segments, rules, stack, function)?;
+    for &name in functions {
+        let found = only_place(segments, rules, stack, name)?;
         agree(segments, found, &mut callees)?;
         let (address, signature, code) = (found.address, found.signature, found.code);
         let known = if signature.whole { signature.pattern.len() } else { PROLOGUE_BYTES.min(signature.pattern.len()) };
         let code = code.get(..known).unwrap_or(code);
-        located.push(Located { function: Function { address, code }, signature: &signature.id });
+        located.push(Located { name, function: Function { address, code }, signature: &signature.id });
     }
     Ok(located)
 }
@@ -85,7 +91,10 @@ fn only_place<'a>(
         Some((_, place)) if count == 1 => Ok(place),
         Some((_, place)) => {
             let many = if count >= PLACES_MAX { " or more" } else { "" };
-            Err(format!("signatures of {function} (such as {}) fit at {count}{many} places, not one", place.signature.id))
+            Err(format!(
+                "signatures of {function} (such as {}) fit at {count}{many} places, not one",
+                place.signature.id
+            ))
         }
     }
 }
@@ -104,17 +113,16 @@ fn places_of<'a>((base, bytes): (u64, &'a [u8]), signature: &'a Signature) -> Ve
 }
 
 /// Where the named calls of a place go must be where those of the same name went before, and that must be code.
-fn agree<'a>(
-    segments: &[(u64, &[u8])],
-    place: Place<'a>,
-    callees: &mut HashMap<&'a str, u64>,
-) -> Result<(), String> {
+fn agree<'a>(segments: &[(u64, &[u8])], place: Place<'a>, callees: &mut HashMap<&'a str, u64>) -> Result<(), String> {
     for (at, name) in place.signature.pattern.calls() {
         let id = &place.signature.id;
         let target = target_of(place, *at).filter(|target| {
-            segments.iter().any(|(base, bytes)| target.checked_sub(*base).is_some_and(|inside| inside < bytes.len() as u64))
+            segments
+                .iter()
+                .any(|(base, bytes)| target.checked_sub(*base).is_some_and(|inside| inside < bytes.len() as u64))
         });
-        let target = target.ok_or_else(|| format!("signature {id} fits, but its call of {name} leads out of the code"))?;
+        let target =
+            target.ok_or_else(|| format!("signature {id} fits, but its call of {name} leads out of the code"))?;
         if *callees.entry(name).or_insert(target) != target {
             return Err(format!("signature {id} fits, but calls another {name} than the signatures before it"));
         }
@@ -135,7 +143,8 @@ mod tests {
 
     /// Two functions of 40 bytes that call the same third; one has two shapes.
     fn rules() -> TlsRules {
-        let body = |first: &str| format!("{first} {}", (0x10..0x2f).map(|byte| format!("{byte:02x} ")).collect::<String>());
+        let rest: Vec<_> = (0x10..0x2f).map(|byte| format!("{byte:02x}")).collect();
+        let body = |first: &str| format!("{first} {}", rest.join(" "));
         let entry = |id: &str, function: &str, whole: bool, first: &str| {
             format!(
                 "[[signature]]\nid = \"{id}\"\nfunction = \"{function}\"\nwhole = {whole}\nseen_in = [\"x\"]\nreferences = []\npattern = \"\"\"{} e8 {{raise}} ?? c3\"\"\"\n",
@@ -144,7 +153,9 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tls")).unwrap();
-        let text = entry("s.read-1", "read", true, "51") + &entry("s.read-2", "read", false, "52") + &entry("s.write", "write", false, "53");
+        let text = entry("s.read-1", "read", true, "51")
+            + &entry("s.read-2", "read", false, "52")
+            + &entry("s.write", "write", false, "53");
         std::fs::write(folder.path().join("tls/x.toml"), text).unwrap();
         TlsRules::load(&RuleSource::Folder(folder.path().to_owned())).unwrap()
     }
@@ -197,7 +208,11 @@ mod tests {
             (code(&[(0x100, 0x51)], callee), "write", "none of the 1 signatures of write in rules/tls fits"),
             (code(&[(0x100, 0x53), (0x200, 0x53)], callee), "write", "(such as s.write) fit at 2 places"),
             (code(&[(0x100, 0x51), (0x200, 0x52)], callee), "read", "(such as s.read-1) fit at 2 places"),
-            (code(&[(0, 0x53), (80, 0x53), (160, 0x53), (240, 0x53), (320, 0x53)], callee), "write", "fit at 4 or more"),
+            (
+                code(&[(0, 0x53), (80, 0x53), (160, 0x53), (240, 0x53), (320, 0x53)], callee),
+                "write",
+                "fit at 4 or more",
+            ),
             (cut[..0x100 + 38].to_vec(), "read", "none of the 2 signatures"),
             (code(&[(0x100, 0x51)], BASE + 0x1000), "read", "its call of raise leads out of the code"),
             (code(&[(0x100, 0x51)], BASE - 1), "read", "leads out of the code"),
