@@ -8,6 +8,7 @@ mod boringssl;
 mod leaks;
 mod pod;
 mod run;
+mod runtimes;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;

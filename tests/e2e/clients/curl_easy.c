@@ -1,7 +1,8 @@
 /* The curl of a TLS library that Debian has no curl program for: libcurl3-gnutls and libcurl3-nss are libraries only. This is the
  * least that a program does with one of them, the same calls whatever is below.
  *
- * Usage: curl_easy CA URL FILE...     POSTs each FILE over one kept-alive connection. Prints the library's line of versions.
+ * Usage: curl_easy CA URL FILE...     POSTs each FILE over one kept-alive connection. Prints one JSON line: its version and
+ * that of the TLS below.
  *
  * The prototypes stand here, for the headers of the two libraries cannot be installed side by side; the numbers are libcurl's ABI
  * (curl.h: CURLOPTTYPE_OBJECTPOINT is 10000, CURLOPTTYPE_FUNCTIONPOINT is 20000, CURLINFO_LONG is 0x200000).
@@ -44,6 +45,7 @@ int main(int count, char **arguments)
     void *easy = curl_easy_init();
     void *headers = curl_slist_append(NULL, "content-type: application/json");
     headers = curl_slist_append(headers, "authorization: Bearer outflow-local-fixture");
+    headers = curl_slist_append(headers, "x-fixture: size=40000");
     headers = curl_slist_append(headers, "expect:");
     curl_easy_setopt(easy, CAINFO, arguments[1]);
     curl_easy_setopt(easy, URL, arguments[2]);
@@ -64,6 +66,10 @@ int main(int count, char **arguments)
     }
     curl_easy_cleanup(easy);
     curl_slist_free_all(headers);
-    puts(curl_version());
+    /* libcurl/7.88.1 GnuTLS/3.7.9 zlib/… */
+    char version[32] = "", tls[32] = "";
+    if (sscanf(curl_version(), "libcurl/%31s %*[^/]/%31s", version, tls) != 2)
+        return 3;
+    printf("{\"version\": \"libcurl %s\", \"tls\": \"%s\"}\n", version, tls);
     return failed;
 }

@@ -7,7 +7,7 @@ import process from "node:process";
 
 const [folder, ...files] = process.argv.slice(2);
 const { OpenAI } = await import(`${folder}/index.mjs`);
-const client = new OpenAI({ apiKey: "outflow-local-fixture", maxRetries: 0 });
+const client = new OpenAI({ apiKey: "outflow-local-fixture", maxRetries: 0, defaultHeaders: { "x-fixture": "size=40000" } });
 let events = 0;
 for (const file of files) {
   const answer = await client.chat.completions.create(JSON.parse(readFileSync(file, "utf8")));
@@ -15,5 +15,8 @@ for (const file of files) {
   else if (!answer.usage.prompt_tokens) throw new Error(`${file}: no usage`);
 }
 if (events < 5) throw new Error(`${events} events are no stream`);
-const { version } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
-console.log(JSON.stringify({ client: "openai", package: version, versions: process.versions, events }));
+const own = JSON.parse(readFileSync(`${folder}/package.json`, "utf8")).version;
+const { bun, boringssl, node, openssl } = process.versions;
+// Bun names an OpenSSL there that it does not have.
+const tls = bun ? boringssl.slice(0, 12) : openssl;
+console.log(JSON.stringify({ version: `${bun ?? node}, openai ${own}`, tls }));

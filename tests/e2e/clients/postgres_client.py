@@ -5,10 +5,20 @@ Prints one JSON line.
 """
 
 import argparse
+import ctypes
 
 import psycopg2
 
 import common
+
+
+def bundled_openssl() -> str:
+    """The version of the library that came with the wheel; Python has one of its own."""
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+        paths = {line.split(None, 5)[5].strip() for line in maps if "psycopg2_binary.libs/libcrypto" in line}
+    version = ctypes.CDLL(paths.pop()).OpenSSL_version
+    version.restype = ctypes.c_char_p
+    return version(0).decode().split()[1]
 
 
 def main() -> None:
@@ -33,9 +43,9 @@ def main() -> None:
             query = "SELECT '" + "x" * (size - 9) + "'"
             cursor.execute(query)
             common.check(cursor.fetchone() == (query,), f"the query of {size} bytes did not come back")
-    libpq = psycopg2.extensions.libpq_version()
     connection.close()
-    common.report("postgres_client", psycopg2=psycopg2.__version__.split()[0], libpq=libpq)
+    version = f"{psycopg2.__version__.split()[0]}, libpq {psycopg2.extensions.libpq_version() // 10000}"
+    common.report("postgres_client", version=version, tls=bundled_openssl())
 
 
 if __name__ == "__main__":
