@@ -52,7 +52,8 @@ fn copy_into(folder: &Path, from: &Path) -> PathBuf {
 /// The library of a wheel.
 fn library(folder: &Path) -> PathBuf {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut libraries = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "so"));
+    let mut libraries =
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "so"));
     libraries.next().unwrap_or_else(|| folder.join("no.so"))
 }
 
@@ -83,8 +84,8 @@ fn tapped<T>(bench: &Bench, known: &Path, hosts: &[&str], work: impl FnOnce() ->
     Tapped { value, seen, ledger, notices }
 }
 
-fn assert_tapped(notices: &[Notice], file: &Path) {
-    let is_it = |notice: &Notice| matches!(notice, Notice::Tapped { library, stacks, .. } if library == file && *stacks == [Stack::BoringSsl]);
+fn assert_tapped(notices: &[Notice], file: &Path, stack: Stack) {
+    let is_it = |notice: &Notice| matches!(notice, Notice::Tapped { library, stacks, .. } if library == file && *stacks == [stack]);
     assert!(notices.iter().any(is_it), "{notices:?}");
 }
 
@@ -120,7 +121,7 @@ fn what_bun_fetches_is_recovered_byte_for_byte() {
     command.extend(requests(&bench, &[1000, 1 << 20]));
     let tapped = tapped(&bench, &bun, &[], || facts(bench.start(&command, "bun").unwrap()));
     assert!(tapped.value["version"].is_string(), "{}", tapped.value);
-    assert_tapped(&tapped.notices, &bun);
+    assert_tapped(&tapped.notices, &bun, Stack::BoringSsl);
     assert!(assert_byte_exact(&bench, &tapped.seen) >= 1, "{}", tapped.value);
     let sent: usize = tapped.seen.iter().map(|seen| seen.sent.len()).sum();
     assert!(sent > 1 << 20, "{sent} bytes");
@@ -146,11 +147,15 @@ fn what_grpc_says_through_its_wheel_is_recovered_byte_for_byte() {
     let command = bench.client("grpc_client", &[&address, certificates.ca_file.to_str().unwrap(), "10", "1000000"]);
     let (program, arguments) = command.split_first().unwrap();
     let mut client = Command::new(program);
-    client.args(arguments).env("PYTHONPATH", &wheels).env("LD_LIBRARY_PATH", &bench.tls.dir).env("PYTHONDONTWRITEBYTECODE", "1");
+    client
+        .args(arguments)
+        .env("PYTHONPATH", &wheels)
+        .env("LD_LIBRARY_PATH", &bench.tls.dir)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     let tapped = tapped(&bench, &library, &["localhost"], || facts(Job::start(client, bench.dir(), "grpc").unwrap()));
     assert_eq!(tapped.value["answers"], 2, "{}", tapped.value);
     assert_eq!(tapped.value["library"].as_str(), library.to_str());
-    assert_tapped(&tapped.notices, &library);
+    assert_tapped(&tapped.notices, &library, Stack::BoringSsl);
 
     let spoken = collector.spoken();
     assert_eq!(collector.taken().len(), 2);
@@ -180,13 +185,35 @@ fn what_a_wheel_with_symbols_sends_is_recovered_byte_for_byte() {
             copy_into(&wheels, &other);
         }
     }
-    let mut command: Vec<OsString> = ["/usr/bin/env".into(), [OsString::from("PYTHONPATH="), wheels.into()].concat()].into();
+    let mut command: Vec<OsString> =
+        ["/usr/bin/env".into(), [OsString::from("PYTHONPATH="), wheels.into()].concat()].into();
     command.extend(bench.client("curl_cffi_client", &[]));
     command.extend(requests(&bench, &[1000, 1 << 20]));
     let tapped = tapped(&bench, &library, &[], || facts(bench.start(&command, "curl-cffi").unwrap()));
     assert_eq!(tapped.value["library"].as_str(), library.to_str(), "{}", tapped.value);
-    assert_tapped(&tapped.notices, &library);
+    assert_tapped(&tapped.notices, &library, Stack::BoringSsl);
     assert!(assert_byte_exact(&bench, &tapped.seen) >= 1, "{}", tapped.value);
+    assert_no_loss(&tapped.ledger);
+}
+
+/// No package at hand carries AWS-LC's TLS; the head of clients/aws_lc_client.c says how to make this one.
+#[test]
+fn what_goes_through_aws_lc_is_recovered_byte_for_byte() {
+    let Some(program) = std::env::var_os("OUTFLOW_AWS_LC_CLIENT").map(PathBuf::from) else {
+        println!("skipped: OUTFLOW_AWS_LC_CLIENT names no program built from tests/e2e/clients/aws_lc_client.c");
+        return;
+    };
+    if !bpf_or_skip() {
+        return;
+    }
+    let bench = bench("tap-aws-lc");
+    let program = copy_into(&bench.dir().join("bin"), &program);
+    let mut command = vec![program.clone().into_os_string()];
+    command.extend(requests(&bench, &[1000, 1 << 20]));
+    let tapped = tapped(&bench, &program, &[], || facts(bench.start(&command, "aws-lc").unwrap()));
+    assert!(tapped.value["version"].as_str().is_some_and(|version| version.starts_with("AWS-LC")), "{}", tapped.value);
+    assert_tapped(&tapped.notices, &program, Stack::AwsLc);
+    assert_eq!(assert_byte_exact(&bench, &tapped.seen), 1);
     assert_no_loss(&tapped.ledger);
 }
 

@@ -5,8 +5,13 @@
 //! Without symbols the functions are found by the signatures of `rules/tls`. `SSL_peek` is then not probed: what it shows comes again
 //! in `SSL_read`.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl};
+use std::iter;
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use memchr::memmem;
+use object::{
+    Endianness, Object as _, ObjectSymbol as _, ObjectSymbolTable as _, RelocationTarget, read::elf::ElfFile64,
+};
 use outflow_ebpf::wire::{cookie, end, name};
 
 use super::{
@@ -30,21 +35,31 @@ const DERIVED: [(&str, u64, &str); 4] = [
 const COPIES_MAX: usize = 8;
 /// The name of a source file, which stays in the program with every error that it can raise. OpenSSL's ends in `.c`.
 const SOURCE: &[u8] = b"/ssl_lib.cc\0";
-/// AWS-LC says its name in the text of its version.
-const AWS_LC: &[u8] = b"AWS-LC";
+/// AWS-LC says its name in the text of its version, `AWS-LC 5.12.0`. BoringSSL has none.
+const AWS_LC: &[u8] = b"AWS-LC ";
+/// Bytes of a stub that jumps through that table.
+const STUB_BYTES: u64 = 16;
+/// Longest number of a version.
+const VERSION_BYTES_MAX: usize = 16;
 
 pub(super) fn find(binary: &Binary<'_>) -> Found {
     let prefixes = prefixes(binary);
     if prefixes.is_empty() {
         return stripped(binary);
     }
-    let stack = stack(binary);
+    let (stack, version) = stack(binary);
     let sites = prefixes.iter().flat_map(|prefix| sites(binary, prefix)).collect();
-    Some(Ok(Plan { stack, version: None, sites }))
+    Some(Ok(Plan { stack, version, sites }))
 }
 
-fn stack(binary: &Binary<'_>) -> Stack {
-    if memmem::find(binary.file(), AWS_LC).is_some() { Stack::AwsLc } else { Stack::BoringSsl }
+fn stack(binary: &Binary<'_>) -> (Stack, Option<String>) {
+    let number = memmem::find_iter(binary.file(), AWS_LC).find_map(|at| {
+        let rest = binary.file().get(at + AWS_LC.len()..)?;
+        let is_part = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
+        let number: Vec<u8> = rest.iter().take(VERSION_BYTES_MAX).take_while(is_part).copied().collect();
+        String::from_utf8(number).ok().filter(|number| number.starts_with(|first: char| first.is_ascii_digit()))
+    });
+    number.map_or((Stack::BoringSsl, None), |number| (Stack::AwsLc, Some(number)))
 }
 
 /// What stands before `SSL_write` in the names of each copy of the library that has what is wanted; OpenSSL has `SSL_ctrl` too.
@@ -70,33 +85,60 @@ fn sites(binary: &Binary<'_>, prefix: &str) -> Vec<Site> {
     sites.extend(binary.call(&full(WRITE), 0));
     sites.extend(binary.call(&full(READ), cookie::READ));
     for (name, cookie, plain) in DERIVED {
-        let Some(function) = binary.function(&full(name)) else { continue };
+        let (name, plain) = (full(name), full(plain));
+        let Some(function) = binary.function(&name) else { continue };
         // `SSL_read` may be made of `SSL_peek`, and the `_ex` flavours of the plain ones: a call is counted once.
-        let is_one = binary.function(&full(plain)).is_some_and(|plain| {
-            calls(binary, function, plain.address)
-                || (plain.address != function.address && calls(binary, plain, function.address))
-        });
+        let is_one =
+            calls(binary, function, &plain) || binary.function(&plain).is_some_and(|plain| calls(binary, plain, &name));
         if !is_one {
-            sites.extend(binary.call(&full(name), cookie));
+            sites.extend(binary.call(&name, cookie));
         }
     }
     sites
 }
 
-/// Whether a function calls another, or goes on as it.
-fn calls(binary: &Binary<'_>, function: Function<'_>, callee: u64) -> bool {
-    let ways = [FlowControl::Call, FlowControl::UnconditionalBranch, FlowControl::ConditionalBranch];
-    binary.is_x86_64()
-        && Decoder::with_ip(64, function.code, function.address, DecoderOptions::NONE)
-            .iter()
-            .any(|instruction| ways.contains(&instruction.flow_control()) && instruction.near_branch_target() == callee)
+/// Whether a function calls another, or goes on as it: straight, or through the table by which shared libraries call even their own.
+fn calls(binary: &Binary<'_>, function: Function<'_>, name: &str) -> bool {
+    let Some(callee) = binary.function(name).filter(|_| binary.is_x86_64()) else { return false };
+    decoded(function.code, function.address).any(|instruction| match instruction.flow_control() {
+        FlowControl::Call | FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
+            let target = instruction.near_branch_target();
+            let stub =
+                || binary.code(target, STUB_BYTES).and_then(|code| decoded(code, target).find_map(|next| slot(&next)));
+            let is_outside = target.wrapping_sub(function.address) >= function.code.len() as u64;
+            target == callee.address || (is_outside && stub().is_some_and(|slot| is_slot_of(binary, slot, name)))
+        }
+        _ => slot(&instruction).is_some_and(|slot| is_slot_of(binary, slot, name)),
+    })
+}
+
+fn decoded(code: &[u8], address: u64) -> impl Iterator<Item = Instruction> {
+    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
+    iter::from_fn(move || decoder.can_decode().then(|| decoder.decode()))
+}
+
+/// Where the address lies to which an instruction jumps, or which it calls.
+fn slot(instruction: &Instruction) -> Option<u64> {
+    let is_indirect = matches!(instruction.flow_control(), FlowControl::IndirectBranch | FlowControl::IndirectCall);
+    (is_indirect && instruction.is_ip_rel_memory_operand()).then(|| instruction.ip_rel_memory_address())
+}
+
+/// The loader puts the address of `name` there.
+fn is_slot_of(binary: &Binary<'_>, slot: u64, name: &str) -> bool {
+    let Ok(elf) = ElfFile64::<Endianness>::parse(binary.file()) else { return false };
+    let mut relocations = elf.dynamic_relocations().into_iter().flatten();
+    let symbol = relocations.find_map(|(at, relocation)| match relocation.target() {
+        RelocationTarget::Symbol(index) if at == slot => elf.dynamic_symbol_table()?.symbol_by_index(index).ok(),
+        _ => None,
+    });
+    symbol.is_some_and(|symbol| symbol.name() == Ok(name))
 }
 
 fn stripped(binary: &Binary<'_>) -> Found {
     binary.segments().find(|(_, bytes)| memmem::find(bytes, SOURCE).is_some())?;
-    let stack = stack(binary);
+    let (stack, version) = stack(binary);
     Some(if binary.is_x86_64() {
-        by_signature(binary).map(|sites| Plan { stack, version: None, sites })
+        by_signature(binary).map(|sites| Plan { stack, version, sites })
     } else {
         Err("signatures are for x86-64".to_owned())
     })
@@ -173,6 +215,55 @@ mod tests {
                 let refused = find(&Binary::parse(&other).unwrap()).unwrap().unwrap_err();
                 assert!(refused.why.contains("fits this build"), "{refused}");
             }
+        }
+    }
+
+    /// A library of empty functions, made by the C compiler that this workspace needs anyway.
+    fn compiled(source: &str) -> Option<Vec<u8>> {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("x.c"), folder.path().join("x.so"));
+        std::fs::write(&from, source).unwrap();
+        let mut compiler = std::process::Command::new("cc");
+        compiler.args(["-O2", "-shared", "-nostdlib", "-fno-stack-protector", "-o"]).arg(&to).arg(&from);
+        if compiler.status().is_err() {
+            println!("skipped: no C compiler `cc` here");
+            return None;
+        }
+        Some(std::fs::read(to).unwrap())
+    }
+
+    #[test]
+    fn symbols_may_have_a_prefix_and_a_call_that_stands_upon_another_is_not_probed() {
+        let stub = |name: &str, body: &str| format!("__attribute__((noinline)) int {name}(void *s) {{ {body} }}\n");
+        let opaque = "int x; __asm__ volatile(\"\" : \"=r\"(x)); return x;";
+        let some = stub("SSL_write", opaque) + &stub("SSL_free", opaque) + &stub(NAME, opaque);
+        let peeking = stub("SSL_peek", opaque) + &stub("SSL_read", "return SSL_peek(s);");
+        let derived = stub("SSL_write_ex", "return SSL_write(s) > 0;") + &stub("SSL_read_ex", opaque);
+        let alone = stub("SSL_peek", opaque) + &stub("SSL_read", opaque);
+        for (source, expected) in [
+            (format!("{some}{peeking}{derived}"), vec![NAME, FREE, WRITE, READ, "SSL_read_ex"]),
+            (format!("{some}{alone}"), vec![NAME, FREE, WRITE, READ, "SSL_peek"]),
+        ] {
+            for (prefix, version) in
+                [("", ""), ("aws_lc_0_47_0_", "static const char *const version = \"AWS-LC 5.12.0\";")]
+            {
+                let source = source.replace("SSL_", &format!("{prefix}SSL_"));
+                let kept = "const char *kept(void) { return version; }";
+                let source = if version.is_empty() { source } else { format!("{source}{version}\n{kept}\n") };
+                let Some(file) = compiled(&source) else { return };
+                let plan = find(&Binary::parse(&file).unwrap()).unwrap().unwrap();
+                let mut probed: Vec<_> = plan.sites.iter().map(|site| site.function.as_str()).collect();
+                probed.dedup();
+                assert_eq!(probed, expected.iter().map(|name| format!("{prefix}{name}")).collect::<Vec<_>>());
+                let is_aws = !version.is_empty();
+                assert_eq!(plan.stack, if is_aws { Stack::AwsLc } else { Stack::BoringSsl });
+                assert_eq!(plan.version.as_deref(), is_aws.then_some("5.12.0"));
+            }
+        }
+        // What has `SSL_ctrl` is OpenSSL, and what only sends is nothing.
+        for source in [format!("{some}{alone}{}", stub("SSL_ctrl", opaque)), some] {
+            let Some(file) = compiled(&source) else { return };
+            assert_eq!(find(&Binary::parse(&file).unwrap()), None);
         }
     }
 
