@@ -12,6 +12,8 @@
 fn main() {}
 
 #[cfg(target_arch = "bpf")]
+mod empty;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod scope;

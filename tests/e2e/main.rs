@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod boringssl;
+mod go;
 mod leaks;
+mod openssl;
 mod pod;
 mod run;
 mod runtimes;

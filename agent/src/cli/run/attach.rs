@@ -77,9 +77,13 @@ impl Taps {
     pub(super) fn figures(&self) -> TapFigures {
         let mut figures = TapFigures::default();
         for ledger in self.0.iter().filter_map(|tap| tap.ledger().ok()) {
-            let copied = ledger.of(Outcome::Copied);
-            figures.calls += copied.calls;
-            figures.bytes += copied.bytes;
+            for (fate, calls) in ledger.fates() {
+                *figures.calls.entry(fate).or_default() += calls;
+            }
+            figures.bytes += ledger.of(Outcome::Copied).bytes;
+            for (reason, calls) in ledger.missed() {
+                figures.lost.entry(reason).or_default().0 += calls;
+            }
             for (reason, tally) in ledger.losses() {
                 let sum = figures.lost.entry(reason).or_default();
                 *sum = (sum.0 + tally.calls, sum.1 + tally.bytes);
