@@ -151,8 +151,7 @@ pub(super) struct Refusal {
 pub(super) type Found = Option<Result<Plan, Refusal>>;
 
 /// All that look.
-const STACKS: [fn(&Binary<'_>) -> Found; 5] =
-    [openssl::find, boringssl::find, gnutls::find, nss::find, go::find];
+const STACKS: [fn(&Binary<'_>) -> Found; 5] = [openssl::find, boringssl::find, gnutls::find, nss::find, go::find];
 
 /// The stacks of a file; empty for one that has none.
 pub(super) fn inspect(file: &[u8]) -> Result<Vec<Result<Plan, Refusal>>, Unreadable> {
