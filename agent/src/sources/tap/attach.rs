@@ -82,12 +82,8 @@ pub(super) fn attach<'a>(
     }
     let (stopped, stop) = pipe()?;
     let watch = thread("outflow-watch", move || {
-        let refused = |why: String| Notice::Refused {
-            library: PathBuf::from("(new files)"),
-            pid: None,
-            stack: None,
-            why,
-        };
+        let refused =
+            |why: String| Notice::Refused { library: PathBuf::from("(new files)"), pid: None, stack: None, why };
         let watched = watch.run(&stopped, |news| match news {
             News::Mapped(mapped) => files.found(&mapped),
             News::Lost(count) => (files.notice)(refused(format!("{count} mapping records were lost"))),

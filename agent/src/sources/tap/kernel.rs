@@ -71,7 +71,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { tree: false, cgroup: None, discover: false, peek_bytes: 4096, call_bytes_max: 64 << 20, ring_bytes: 16 << 20 }
+        Self {
+            tree: false,
+            cgroup: None,
+            discover: false,
+            peek_bytes: 4096,
+            call_bytes_max: 64 << 20,
+            ring_bytes: 16 << 20,
+        }
     }
 }
 
