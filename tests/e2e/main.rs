@@ -7,6 +7,7 @@
 mod leaks;
 mod pod;
 mod run;
+mod rustls;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;

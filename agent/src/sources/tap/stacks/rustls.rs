@@ -26,8 +26,9 @@ use super::{
     super::placement::{self, Leave},
     Binary, Found, Plan, Program, Refusal, Site, Stack};
 
-/// The functions, as both ways of naming symbols (the legacy one and v0) write them.
-const SEND: &str = "11CommonState20send_appdata_encrypt";
+/// The functions, as both ways of naming symbols (the legacy one and v0) write them. The first that sends is called by the second, or
+/// has become a part of it.
+const SEND: [&str; 2] = ["11CommonState20send_appdata_encrypt", "11CommonState24send_plain_non_buffering"];
 const RECEIVE: &str = "11CommonState23take_received_plaintext";
 const SET_KEY: &str = "13set_encrypter";
 const SET_KEY_TLS12: &str = "11CommonState22start_encryption_tls12";
@@ -84,7 +85,7 @@ impl Named {
         };
         let all = |wanted: &str| all_of(&|name| is_function(name, wanted));
         Self {
-            send: all(SEND),
+            send: SEND.iter().map(|send| all(send)).find(|found| !found.is_empty()).unwrap_or_default(),
             receive: all(RECEIVE),
             set_key: all(SET_KEY),
             set_key_tls12: all(SET_KEY_TLS12),
@@ -110,7 +111,7 @@ fn is_function(symbol: &str, wanted: &str) -> bool {
 }
 
 fn plan(binary: &Binary<'_>, named: &Named) -> Result<Vec<Site>, String> {
-    let (send, receive) = (only(&named.send, SEND)?, only(&named.receive, RECEIVE)?);
+    let (send, receive) = (only(&named.send, SEND[0])?, only(&named.receive, RECEIVE)?);
     let shapes = Shapes::new(binary);
     shapes.verify_chunks(send)?;
     shapes.verify_payload(std::iter::once(receive).chain(named.copy.iter().copied()))?;
