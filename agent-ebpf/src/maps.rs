@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use core::arch::asm;
 use outflow_ebpf::wire::{self, Conn, ConnKey, Outcome};
@@ -15,12 +15,15 @@ pub struct Active {
     /// Zero between calls.
     pub tls: u64,
     pub buffer: u64,
-    /// Where the `_ex` flavour writes the length; zero for the plain one.
+    /// Where the `_ex` flavours write the length.
     pub length_at: u64,
+    /// Cookie of the entry; the return has the same.
+    pub meaning: u64,
     /// The same of the call within which this one was made; zero when there is none.
     pub outer_tls: u64,
     pub outer_buffer: u64,
     pub outer_length_at: u64,
+    pub outer_meaning: u64,
     // From here on filled at the return, for the copy loop.
     pub conn: u64,
     /// Stream position of the first byte of the call.
@@ -35,6 +38,17 @@ pub struct Active {
     pub direction: u32,
     pub flags: u32,
     pub tgid: u32,
+    /// Records of the call that were handed over.
+    pub records: u64,
+}
+
+/// Key of a goroutine's call. Goroutines move between threads, and their addresses are those of one process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct GoKey {
+    pub goroutine: u64,
+    /// Process, and [`crate::tls::READ_KEY`] for a call that receives.
+    pub tgid: u64,
 }
 
 /// Rewritten by the loader before the programs are loaded.
@@ -53,6 +67,9 @@ pub static READER_TGID: u32 = 0;
 pub static PEEK_BYTES: u32 = 0;
 #[unsafe(no_mangle)]
 pub static CALL_CAP: u64 = 0;
+/// Not zero: the head of a request to a host that is not listed is read too, to know an LLM call by its path.
+#[unsafe(no_mangle)]
+pub static DISCOVER: u32 = 0;
 /// Offsets of kernel struct members, from the running kernel's BTF.
 #[unsafe(no_mangle)]
 pub static TASK_TGID: u32 = 0;
@@ -74,9 +91,11 @@ pub static NEW_ACTIVE: Active = Active {
     tls: 0,
     buffer: 0,
     length_at: 0,
+    meaning: 0,
     outer_tls: 0,
     outer_buffer: 0,
     outer_length_at: 0,
+    outer_meaning: 0,
     conn: 0,
     base: 0,
     total: 0,
@@ -86,6 +105,7 @@ pub static NEW_ACTIVE: Active = Active {
     direction: 0,
     flags: 0,
     tgid: 0,
+    records: 0,
 };
 pub static NEW_CONN: Conn = Conn { id: 0, sent: 0, received: 0, verdict: 0, peeked: 0 };
 
@@ -96,6 +116,9 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(wire::COUN
 /// Calls, by thread and direction.
 #[map]
 pub static ACTIVE: HashMap<u64, Active> = HashMap::with_max_entries(16_384, 0);
+/// The same, by goroutine. Goroutines end unseen, so the oldest make room.
+#[map]
+pub static GO_ACTIVE: LruHashMap<GoKey, Active> = LruHashMap::with_max_entries(16_384, 0);
 #[map]
 pub static CONNS: HashMap<ConnKey, Conn> = HashMap::with_max_entries(16_384, 0);
 /// Verdicts that the agent found out from a request head, by connection id.

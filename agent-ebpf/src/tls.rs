@@ -1,12 +1,18 @@
-//! The TLS probes. Enters: entry and return of `SSL_write`, `SSL_read` and their `_ex` flavours, `SSL_ctrl`, `SSL_free`.
-//! Leaves: OPEN, DATA and CLOSE records. Data is read at the return, with the length the library reports, so that retries
-//! are not taken twice and partial writes not too long.
+//! The TLS probes. Enters: entry and return of the calls that send and receive, of any TLS library (`SSL_write`,
+//! `gnutls_record_send`, Go's `(*Conn).Write`), of those that name the server, and of those that end a connection. Leaves: OPEN,
+//! DATA and CLOSE records. Data is read at the return, with the length the library reports, so that retries are not taken twice
+//! and partial writes not too long.
+//!
+//! What differs between libraries is in the attach cookie of each site (`wire::cookie`), so that one program serves them all. The
+//! common case, the C ABI, has an entry program of its own, because it is the one that must cost little.
+
+use core::ptr::null_mut;
 
 use aya_ebpf::{
     EbpfContext as _,
     cty::{c_long, c_void},
     helpers::{
-        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user,
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user,
         generated::{bpf_get_attach_cookie, bpf_loop, bpf_probe_read_user as read_user, bpf_probe_read_user_str},
     },
     macros::{uprobe, uretprobe},
@@ -14,11 +20,16 @@ use aya_ebpf::{
 };
 use outflow_ebpf::{
     hash,
-    wire::{self, Conn, ConnKey, Header, Outcome, cookie, direction, flag, host, kind, verdict},
+    wire::{
+        self, Conn, ConnKey, Header, Outcome, cookie, direction, end as end_of, flag, host, kind, name, verdict,
+    },
 };
 
 use crate::{
-    maps::{self, ACTIVE, Active, CALL_CAP, CONNS, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES, RING, VERDICTS, setting},
+    maps::{
+        self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, GO_ACTIVE, GoKey, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES, RING,
+        VERDICTS, setting,
+    },
     scope,
 };
 
@@ -26,6 +37,8 @@ use crate::{
 pub const READ_KEY: u64 = 1 << 63;
 /// `SSL_CTRL_SET_TLSEXT_HOSTNAME`, openssl/ssl.h: `SSL_set_tlsext_host_name` is a macro over `SSL_ctrl`.
 const SET_HOST_NAME: i32 = 55;
+/// Length of a name that ends with a zero byte.
+const UNTIL_ZERO: u64 = u64::MAX;
 /// Copy loop steps: enough for the largest cap in pieces of [`wire::LARGE`].
 const STEPS: u32 = 1 << 20;
 
@@ -36,30 +49,147 @@ struct Record<const N: usize> {
     payload: [u8; N],
 }
 
-/// Entry of a read or write. The cookie says which.
+/// Entry of a read or write of the C ABI: object, buffer, size. The cookie says which.
 #[uprobe]
 pub fn tls_enter(ctx: ProbeContext) -> u32 {
+    let id = bpf_get_current_pid_tgid();
+    let tgid = (id >> 32) as u32;
+    if !scope::contains(tgid) {
+        return 0;
+    }
+    // SAFETY: a probe context is what the helper wants.
+    let meaning = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let tls: u64 = ctx.arg(0).unwrap_or(0);
+    if tls == 0 || (meaning & cookie::KNOWN != 0 && !is_known(tls, tgid)) {
+        return 0;
+    }
+    // Without room the return counts it as a call without an entry.
+    let Some(active) = call_of(call_key(id, meaning)) else { return 0 };
+    // SAFETY: the entry is this thread's own.
+    unsafe {
+        if begin(active, tls, meaning) {
+            (*active).buffer = ctx.arg(1).unwrap_or(0);
+            let (fourth, fifth) = (pinned(ctx.arg(3)), pinned(ctx.arg(4)));
+            (*active).length_at = if meaning & cookie::EX2 != 0 { fifth } else { fourth };
+            (*active).tgid = tgid;
+        }
+    }
+    0
+}
+
+/// Entry of a call whose cookie says where its operands are.
+#[uprobe]
+pub fn tls_enter_at(ctx: ProbeContext) -> u32 {
     let id = bpf_get_current_pid_tgid();
     if !scope::contains((id >> 32) as u32) {
         return 0;
     }
     // SAFETY: a probe context is what the helper wants.
     let meaning = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    // Without room the return counts it as a call without an entry.
-    let Some(active) = call_of(call_key(id, meaning)) else { return 0 };
-    // SAFETY: the entry is this thread's own.
+    // SAFETY: the operands are addresses and numbers alone; the helpers check them.
     unsafe {
-        // A call within a call: TLS to a proxy carries TLS to the host behind it. The outer one goes on at the inner's return.
-        (*active).outer_tls = (*active).tls;
-        (*active).outer_buffer = (*active).buffer;
-        (*active).outer_length_at = (*active).length_at;
-        (*active).tls = ctx.arg(0).unwrap_or(0);
-        (*active).buffer = ctx.arg(1).unwrap_or(0);
-        (*active).length_at = if meaning & cookie::EX != 0 { ctx.arg(3).unwrap_or(0) } else { 0 };
-        (*active).direction = if meaning & cookie::READ != 0 { direction::RECEIVED } else { direction::SENT };
-        (*active).tgid = (id >> 32) as u32;
+        let tls = operand(ctx.as_ptr(), meaning >> cookie::TLS);
+        if tls == 0 {
+            return 0;
+        }
+        let Some(active) = at_entry(ctx.as_ptr(), id, meaning) else { return 0 };
+        if begin(active, tls, meaning) {
+            (*active).buffer = operand(ctx.as_ptr(), meaning >> cookie::BUFFER);
+            (*active).tgid = (id >> 32) as u32;
+            if meaning & cookie::WHOLE != 0 {
+                let total = operand(ctx.as_ptr(), meaning >> cookie::LENGTH);
+                if total > 0 {
+                    take(active, total);
+                }
+                end(active);
+            }
+        }
     }
     0
+}
+
+/// An argument, read here and now: the verifier does not follow the compiler when it merges two reads of the context into one at
+/// a place that depends.
+#[inline(always)]
+fn pinned(argument: Option<u64>) -> u64 {
+    let mut value = argument.unwrap_or(0);
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack)) };
+    value
+}
+
+/// The entry of a call that begins.
+#[inline(always)]
+unsafe fn at_entry(ctx: *mut c_void, id: u64, meaning: u64) -> Option<*mut Active> {
+    if meaning & cookie::GO == 0 {
+        return call_of(call_key(id, meaning));
+    }
+    // SAFETY: `go_key` reads a register.
+    let key = unsafe { go_key(ctx, id, meaning) };
+    if let Some(active) = GO_ACTIVE.get_ptr_mut(&key) {
+        return Some(active);
+    }
+    GO_ACTIVE.insert(&key, &NEW_ACTIVE, 0).ok()?;
+    GO_ACTIVE.get_ptr_mut(&key)
+}
+
+/// The value of an operand: see [`wire::Operand::bits`].
+#[inline(always)]
+unsafe fn operand(ctx: *mut c_void, bits: u64) -> u64 {
+    // SAFETY: the helper checks the address.
+    unsafe {
+        let value = register(ctx, bits & 0x1f);
+        if bits & wire::Operand::DEREF == 0 {
+            return value;
+        }
+        bpf_probe_read_user((value + (bits >> 6 & 0xff)) as *const u64).unwrap_or(0)
+    }
+}
+
+/// A register by its place in `struct pt_regs`. Through a helper, since a program may look into its context only at places that
+/// the verifier knows.
+#[inline(always)]
+unsafe fn register(ctx: *mut c_void, index: u64) -> u64 {
+    // SAFETY: five bits stay inside `struct pt_regs` and what lies behind it on the kernel's stack; the helper checks.
+    unsafe { bpf_probe_read_kernel(ctx.cast::<u8>().add((index * 8) as usize).cast::<u64>()) }.unwrap_or(0)
+}
+
+/// Notes a call that begins; false for one that is no call of its own. The caller fills in buffer and length.
+#[inline(always)]
+unsafe fn begin(active: *mut Active, tls: u64, meaning: u64) -> bool {
+    // SAFETY: the entry is this thread's own.
+    unsafe {
+        if (*active).tls == tls {
+            // The library calls itself: `SSL_write_ex` does its work by `SSL_write_ex2`, BoringSSL's `SSL_read` by `SSL_peek`. The
+            // outermost call counts. With the same meaning it is the call itself: Go enters again on a larger stack.
+            if (*active).meaning != meaning {
+                return false;
+            }
+        } else {
+            // A call within a call: TLS to a proxy carries TLS to the host behind it. The outer one goes on at the inner's return.
+            (*active).outer_tls = (*active).tls;
+            (*active).outer_buffer = (*active).buffer;
+            (*active).outer_length_at = (*active).length_at;
+            (*active).outer_meaning = (*active).meaning;
+        }
+        (*active).tls = tls;
+        (*active).meaning = meaning;
+        (*active).direction = if meaning & cookie::READ != 0 { direction::RECEIVED } else { direction::SENT };
+    }
+    true
+}
+
+/// The call is over; the one around it, if there is one, goes on.
+#[inline(always)]
+unsafe fn end(active: *mut Active) {
+    // SAFETY: the entry is this thread's own.
+    unsafe {
+        (*active).tls = (*active).outer_tls;
+        (*active).buffer = (*active).outer_buffer;
+        (*active).length_at = (*active).outer_length_at;
+        (*active).meaning = (*active).outer_meaning;
+        (*active).outer_tls = 0;
+    }
 }
 
 /// The thread's entry, made at its first call and kept until it exits: an insertion and a removal a call would cost more
@@ -76,46 +206,69 @@ fn call_of(key: u64) -> Option<*mut Active> {
 /// Return, probed at an instruction inside the function where the return register is final.
 #[uprobe]
 pub fn tls_leave(ctx: ProbeContext) -> u32 {
-    leave(ctx.as_ptr())
+    // SAFETY: a probe context.
+    unsafe { leave(ctx.as_ptr()) }
 }
 
 /// Return, probed through the return address.
 #[uretprobe]
 pub fn tls_leave_ret(ctx: RetProbeContext) -> u32 {
-    leave(ctx.as_ptr())
+    // SAFETY: a probe context.
+    unsafe { leave(ctx.as_ptr()) }
+}
+
+/// Return of a call that a goroutine made, probed at every way out of it.
+#[uprobe]
+pub fn tls_leave_go(ctx: ProbeContext) -> u32 {
+    let id = bpf_get_current_pid_tgid();
+    // SAFETY: a probe context is what the helper wants.
+    let meaning = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    // SAFETY: reads a register.
+    let key = unsafe { go_key(ctx.as_ptr(), id, meaning) };
+    let Some(active) = GO_ACTIVE.get_ptr_mut(&key) else {
+        unpaired(id);
+        return 0;
+    };
+    // SAFETY: the entry is this goroutine's own. An `int` of 64 bits.
+    unsafe { returned(active, meaning, RetProbeContext::new(ctx.as_ptr()).ret()) };
+    // Nobody tells when a goroutine ends.
+    let _ = GO_ACTIVE.remove(&key);
+    0
 }
 
 #[inline(always)]
-fn leave(ctx: *mut c_void) -> u32 {
+unsafe fn leave(ctx: *mut c_void) -> u32 {
     let id = bpf_get_current_pid_tgid();
     // SAFETY: a probe context is what the helper wants.
     let meaning = unsafe { bpf_get_attach_cookie(ctx) };
     // Only a thread in scope has an entry.
     let Some(active) = ACTIVE.get_ptr_mut(call_key(id, meaning)) else {
-        if scope::contains((id >> 32) as u32) {
-            maps::add(wire::UNPAIRED, 1);
+        if meaning & cookie::KNOWN == 0 {
+            unpaired(id);
         }
         return 0;
     };
-    // The return of an `_ex` flavour may be seen at the internal function that the plain flavour calls too.
+    let result: u64 = RetProbeContext::new(ctx).ret();
+    let result = if meaning & cookie::WIDE != 0 {
+        result as i64
+    } else if meaning & cookie::RESULT != 0 {
+        // SAFETY: a probe context.
+        if result == 0 { unsafe { register(ctx, u64::from(wire::register::RDX)) as i64 } } else { 0 }
+    } else {
+        // An `int`: read as 64 bits, -1 would be a huge length.
+        i64::from(result as i32)
+    };
     // SAFETY: the entry is this thread's own.
-    if unsafe { (*active).tls == 0 || (meaning & cookie::EX != 0) != ((*active).length_at != 0) } {
-        return 0;
-    }
-    // An `int`: read as 64 bits, -1 would be a huge length.
-    let returned: i32 = RetProbeContext::new(ctx).ret();
-    // SAFETY: the entry is this thread's own.
-    unsafe {
-        let total = returned_length(&*active, returned);
-        if total > 0 {
-            take(active, total);
-        }
-        (*active).tls = (*active).outer_tls;
-        (*active).buffer = (*active).outer_buffer;
-        (*active).length_at = (*active).outer_length_at;
-        (*active).outer_tls = 0;
-    }
+    unsafe { returned(active, meaning, result) };
     0
+}
+
+/// A return without an entry, when the process is in scope.
+#[inline(always)]
+fn unpaired(id: u64) {
+    if scope::contains((id >> 32) as u32) {
+        maps::add(wire::UNPAIRED, 1);
+    }
 }
 
 #[inline(always)]
@@ -124,34 +277,64 @@ fn call_key(id: u64, meaning: u64) -> u64 {
 }
 
 #[inline(always)]
-unsafe fn returned_length(active: &Active, returned: i32) -> u64 {
-    if returned <= 0 {
-        0
-    } else if active.length_at == 0 {
-        returned as u64
-    } else {
-        // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user(active.length_at as *const u64) }.unwrap_or(0)
+unsafe fn go_key(ctx: *mut c_void, id: u64, meaning: u64) -> GoKey {
+    // SAFETY: reads a register.
+    let goroutine = unsafe { register(ctx, u64::from(wire::register::R14)) };
+    GoKey { goroutine, tgid: call_key(id >> 32, meaning) }
+}
+
+#[inline(always)]
+fn is_known(tls: u64, tgid: u32) -> bool {
+    CONNS.get_ptr(&ConnKey { tls, tgid: u64::from(tgid) }).is_some()
+}
+
+/// The call returned; a return of another call that passes the same place is not it.
+#[inline(always)]
+unsafe fn returned(active: *mut Active, meaning: u64, result: i64) {
+    // SAFETY: the entry is this thread's own; the helper checks the address.
+    unsafe {
+        if (*active).tls == 0 || (*active).meaning != meaning {
+            return;
+        }
+        let total = if result <= 0 {
+            0
+        } else if meaning & (cookie::EX | cookie::EX2) != 0 {
+            bpf_probe_read_user((*active).length_at as *const u64).unwrap_or(0)
+        } else {
+            result as u64
+        };
+        if total > 0 {
+            if meaning & cookie::REREAD != 0 {
+                maps::add(wire::REREADS, 1);
+                maps::add(wire::REREADS + 1, total);
+            } else {
+                take(active, total);
+            }
+        }
+        end(active);
     }
 }
 
-/// Accounts for a finished call and copies what the verdict allows.
-#[inline(always)]
+/// Accounts for a finished call and copies what the verdict allows. A function of its own in the object too, so that its values
+/// are not on the caller's stack.
+#[inline(never)]
 unsafe fn take(active: *mut Active, total: u64) {
     // SAFETY: `active` is this thread's own entry; the library allows one call a direction and connection at a time, so
     // the fields of `conn` that a direction changes have one writer.
     unsafe {
-        let Some(conn) = connection((*active).tls, (*active).tgid) else {
+        let conn = connection((*active).tls, (*active).tgid);
+        if conn.is_null() {
             maps::add(Outcome::TableFull.index(), 1);
             maps::add_bytes(Outcome::TableFull, total);
             return;
-        };
+        }
         (*active).conn = (*conn).id;
         (*active).total = total;
         (*active).limit = 0;
         (*active).done = 0;
         (*active).outcome = Outcome::Copied as u32;
         (*active).flags = 0;
+        (*active).records = 0;
         if (*active).direction == direction::SENT {
             (*active).base = (*conn).sent;
             (*conn).sent += total;
@@ -160,6 +343,7 @@ unsafe fn take(active: *mut Active, total: u64) {
             (*conn).received += total;
         }
         let rest = match current_verdict(conn) {
+            verdict::COPY if (*active).meaning & cookie::UNCOVERED != 0 => all(active, Outcome::Uncovered),
             verdict::COPY => copy_all(active, total),
             verdict::DROP => all(active, Outcome::Unlisted),
             _ => peek(active, conn, total),
@@ -173,7 +357,9 @@ unsafe fn take(active: *mut Active, total: u64) {
                 maps::add_bytes(Outcome::RingFull, left);
             }
         }
-        maps::add((*active).outcome * 2, 1);
+        let lossy = (*active).outcome >= Outcome::RingFull as u32;
+        let outcome = if lossy && (*active).records > 0 { Outcome::Gapped as u32 } else { (*active).outcome };
+        maps::add(outcome * 2, 1);
         let uncopied = total - (*active).limit;
         if uncopied > 0 {
             maps::add(rest + 1, uncopied);
@@ -212,7 +398,8 @@ unsafe fn peek(active: *mut Active, conn: *mut Conn, total: u64) -> u32 {
         let peeked = (*conn).peeked;
         let budget = u64::from(setting(&PEEK_BYTES).saturating_sub(peeked));
         let sent = (*active).direction == direction::SENT;
-        if sent && budget > 0 && (peeked > 0 || starts_like_a_request((*active).buffer)) {
+        let readable = sent && (*active).meaning & cookie::UNCOVERED == 0;
+        if readable && budget > 0 && (peeked > 0 || starts_like_a_request((*active).buffer)) {
             let limit = if total < budget { total } else { budget };
             (*conn).peeked = peeked + limit as u32;
             (*active).limit = limit;
@@ -233,18 +420,20 @@ unsafe fn starts_like_a_request(buffer: u64) -> bool {
     matches!(&word, b"POST" | b"GET " | b"PUT " | b"PATC" | b"DELE" | b"HEAD" | b"OPTI" | b"PRI ")
 }
 
-/// The connection of a TLS object, made on first sight.
-#[inline(always)]
-fn connection(tls: u64, tgid: u32) -> Option<*mut Conn> {
+/// The connection of a TLS object, made on first sight; null when there is no room. A function of its own in the object too.
+#[inline(never)]
+fn connection(tls: u64, tgid: u32) -> *mut Conn {
     let key = ConnKey { tls, tgid: u64::from(tgid) };
     if let Some(conn) = CONNS.get_ptr_mut(&key) {
-        return Some(conn);
+        return conn;
     }
-    CONNS.insert(&key, &NEW_CONN, 0).ok()?;
-    let conn = CONNS.get_ptr_mut(&key)?;
+    if CONNS.insert(&key, &NEW_CONN, 0).is_err() {
+        return null_mut();
+    }
+    let Some(conn) = CONNS.get_ptr_mut(&key) else { return null_mut() };
     // SAFETY: a live map value; two threads that race here only burn an id.
     unsafe { (*conn).id = maps::next_conn() };
-    Some(conn)
+    conn
 }
 
 /// The verdict, with what the agent found out since.
@@ -312,6 +501,7 @@ unsafe fn emit<const N: usize>(active: *mut Active, left: u64) -> c_long {
         (*header).direction = (*active).direction;
         (*header).reserved = 0;
         (*active).done += u64::from(len);
+        (*active).records += 1;
         let outcome = if (*active).flags & flag::PEEK != 0 { Outcome::Peeked } else { Outcome::Copied };
         maps::add_bytes(outcome, u64::from(len));
     }
@@ -319,24 +509,56 @@ unsafe fn emit<const N: usize>(active: *mut Active, left: u64) -> c_long {
     0
 }
 
-/// `SSL_ctrl(ssl, cmd, larg, parg)`: the client names its server, before the handshake. The verdict falls here, in the
-/// kernel, so that a listed host is copied from its first byte and any other host not at all.
+/// The client names its server, before the handshake. The verdict falls here, in the kernel, so that a listed host is copied
+/// from its first byte and any other host not at all. The cookie says how the name is handed over: [`name`].
 #[uprobe]
-pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
-    let command: i32 = ctx.arg(1).unwrap_or(0);
-    let name: u64 = ctx.arg(3).unwrap_or(0);
-    if command != SET_HOST_NAME || name == 0 {
+pub fn tls_name(ctx: ProbeContext) -> u32 {
+    // SAFETY: a probe context is what the helper wants.
+    let meaning = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let tls = pinned(ctx.arg(0));
+    let (second, third, fourth) = (pinned(ctx.arg(1)), pinned(ctx.arg(2)), pinned(ctx.arg(3)));
+    let (at, length) = match meaning & 0xff {
+        name::CTRL if second as i32 != SET_HOST_NAME => return 0,
+        name::CTRL => (fourth, UNTIL_ZERO),
+        name::SECOND => (second, UNTIL_ZERO),
+        _ => (third, fourth),
+    };
+    // SAFETY: the helpers check the addresses.
+    unsafe { open(tls, at, length) }
+}
+
+/// A Go program is about to shake hands on a `*tls.Conn`, whose configuration names the server. The cookie has the offsets.
+#[uprobe]
+pub fn tls_name_go(ctx: ProbeContext) -> u32 {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if !scope::contains(tgid) {
+        return 0;
+    }
+    // SAFETY: the helpers check the addresses.
+    unsafe {
+        let meaning = bpf_get_attach_cookie(ctx.as_ptr());
+        let tls = register(ctx.as_ptr(), u64::from(wire::register::RAX));
+        let word = |at: u64| bpf_probe_read_user(at as *const u64).unwrap_or(0);
+        let string = word(tls + (meaning >> 16 & 0xffff)) + (meaning >> 32 & 0xffff);
+        open(tls, word(string), word(string + 8))
+    }
+}
+
+/// Notes a new connection under its server's name, of `length` bytes or [`UNTIL_ZERO`].
+#[inline(always)]
+unsafe fn open(tls: u64, at: u64, length: u64) -> u32 {
+    if tls == 0 || at == 0 || length == 0 {
         return 0;
     }
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     if !scope::contains(tgid) {
         return 0;
     }
-    let tls: u64 = ctx.arg(0).unwrap_or(0);
-    let Some(conn) = connection(tls, tgid) else {
+    let conn = connection(tls, tgid);
+    if conn.is_null() {
         maps::add(wire::OPENS_LOST, 1);
         return 0;
-    };
+    }
     let Some(mut record) = RING.reserve::<Record<{ wire::SMALL }>>(0) else {
         // There is no memory to read the name into, so it may be any host: nothing is copied, and the loss is counted.
         maps::add(wire::OPENS_LOST, 1);
@@ -348,8 +570,14 @@ pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
     // SAFETY: as in `emit`. The object is new when it is given a name, whatever was known under its address.
     unsafe {
         let payload = (&raw mut (*slot).payload).cast::<u8>();
-        let read = bpf_probe_read_user_str(payload.cast(), wire::NAME as u32 + 1, name as *const c_void);
-        if read <= 1 || read > wire::NAME as i64 + 1 {
+        let read = if length == UNTIL_ZERO {
+            bpf_probe_read_user_str(payload.cast(), wire::NAME as u32 + 1, at as *const c_void) - 1
+        } else if length <= wire::NAME as u64 && read_user(payload.cast(), length as u32 & 0xff, at as *const c_void) == 0 {
+            length as i64
+        } else {
+            0
+        };
+        if read <= 0 || read > wire::NAME as i64 {
             record.discard(0);
             maps::add(wire::OPENS_LOST, 1);
             return 0;
@@ -361,7 +589,7 @@ pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
         (*header).conn = maps::next_conn();
         (*header).at_ns = bpf_ktime_get_ns();
         (*header).tgid = tgid;
-        (*header).len = read as u32 - 1;
+        (*header).len = read as u32;
         (*header).offset = 0;
         (*header).tls = tls;
         (*header).direction = 0;
@@ -370,7 +598,13 @@ pub fn tls_ctrl(ctx: ProbeContext) -> u32 {
         (*conn).sent = 0;
         (*conn).received = 0;
         (*conn).peeked = 0;
-        let found = if listed(payload, read as u32 - 1) { verdict::COPY } else { verdict::DROP };
+        let found = if listed(payload, read as u32) {
+            verdict::COPY
+        } else if setting(&DISCOVER) != 0 {
+            verdict::UNKNOWN
+        } else {
+            verdict::DROP
+        };
         (*conn).verdict = found;
         (*header).total = u64::from(found);
     }
@@ -405,14 +639,23 @@ fn entry(hash: u64) -> u32 {
     HOSTS.get_ptr(hash).map_or(0, |bits| unsafe { *bits })
 }
 
-/// `SSL_free(ssl)`.
+/// A TLS object ends. The cookie says where it is: [`end_of`].
 #[uprobe]
 pub fn tls_free(ctx: ProbeContext) -> u32 {
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     if !scope::contains(tgid) {
         return 0;
     }
-    let key = ConnKey { tls: ctx.arg(0).unwrap_or(0), tgid: u64::from(tgid) };
+    // SAFETY: a probe context is what the helpers want.
+    let tls = unsafe {
+        let meaning = bpf_get_attach_cookie(ctx.as_ptr());
+        if meaning == end_of::GO {
+            register(ctx.as_ptr(), u64::from(wire::register::RAX))
+        } else {
+            ctx.arg(0).unwrap_or(0)
+        }
+    };
+    let key = ConnKey { tls, tgid: u64::from(tgid) };
     let Some(conn) = CONNS.get_ptr_mut(&key) else { return 0 };
     if let Some(mut record) = RING.reserve::<Header>(0) {
         let header = record.as_mut_ptr();

@@ -84,12 +84,136 @@ pub mod host {
     pub const SUFFIX: u32 = 2;
 }
 
-/// Attach cookie bits: what a probed site means.
+/// Attach cookie of a probe on a call that moves data: what the probed site means. The low 16 bits are these flags; above them
+/// lie the [`Operand`]s of a call whose arguments are not those of the C ABI. Entry and return of a call have the same cookie.
 pub mod cookie {
-    /// The call reads.
+    use super::Operand;
+
+    /// The call receives.
     pub const READ: u64 = 1;
-    /// The `_ex` flavour: 1 is success and the fourth argument points to the length.
-    pub const EX: u64 = 2;
+    /// 1 is success, and the fourth argument points to the length: OpenSSL's `_ex` flavour.
+    pub const EX: u64 = 1 << 1;
+    /// The same with the fifth argument: `SSL_write_ex2`.
+    pub const EX2: u64 = 1 << 2;
+    /// The return value has 64 bits: `ssize_t`, Go's `int`. Else it is a C `int`.
+    pub const WIDE: u64 = 1 << 3;
+    /// The return value is Rust's `Result<usize>` in two registers: 0 and the length.
+    pub const RESULT: u64 = 1 << 4;
+    /// The caller is the goroutine in r14, which may return on another thread than it came from.
+    pub const GO: u64 = 1 << 5;
+    /// The length is known at the entry, where the call is taken at once; its return is not probed.
+    pub const WHOLE: u64 = 1 << 6;
+    /// The bytes will come again: `SSL_peek`. Counted, not handed over.
+    pub const REREAD: u64 = 1 << 7;
+    /// The call has no buffer in the process: `SSL_sendfile`. Counted as bytes that were not seen.
+    pub const UNCOVERED: u64 = 1 << 8;
+    /// Not only TLS goes this way (NSPR's `PR_Write`): just connections that were named before.
+    pub const KNOWN: u64 = 1 << 9;
+
+    /// Places the operands of a call: TLS object, buffer, and length where it is known at the entry.
+    pub const fn operands(tls: Operand, buffer: Operand, length: Operand) -> u64 {
+        tls.bits() << TLS | buffer.bits() << BUFFER | length.bits() << LENGTH
+    }
+
+    /// Where the operands lie.
+    pub const TLS: u32 = 16;
+    /// See [`TLS`].
+    pub const BUFFER: u32 = 30;
+    /// See [`TLS`].
+    pub const LENGTH: u32 = 44;
+}
+
+/// Where a value is at the entry of a call: in a register, or in memory that a register points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// One of [`register`].
+    pub register: u8,
+    /// The value is the word at the register plus `offset`.
+    pub deref: bool,
+    /// Bytes; zero for a value in a register.
+    pub offset: u8,
+}
+
+impl Operand {
+    /// Bit of [`Operand::deref`].
+    pub const DEREF: u64 = 1 << 5;
+
+    /// The value in a register.
+    pub const fn register(register: u8) -> Self {
+        Self { register, deref: false, offset: 0 }
+    }
+
+    /// The word in memory at a register plus an offset in bytes.
+    pub const fn at(register: u8, offset: u8) -> Self {
+        Self { register, deref: true, offset }
+    }
+
+    /// Fourteen bits: register, [`Operand::DEREF`], offset.
+    pub const fn bits(self) -> u64 {
+        let deref = if self.deref { Self::DEREF } else { 0 };
+        self.register as u64 & 0x1f | deref | (self.offset as u64) << 6
+    }
+}
+
+/// Registers of x86-64 by their place in `struct pt_regs` (arch/x86/include/asm/ptrace.h), in words.
+pub mod register {
+    /// See the module.
+    pub const R15: u8 = 0;
+    /// See the module.
+    pub const R14: u8 = 1;
+    /// See the module.
+    pub const R13: u8 = 2;
+    /// See the module.
+    pub const R12: u8 = 3;
+    /// See the module.
+    pub const RBP: u8 = 4;
+    /// See the module.
+    pub const RBX: u8 = 5;
+    /// See the module.
+    pub const R11: u8 = 6;
+    /// See the module.
+    pub const R10: u8 = 7;
+    /// See the module.
+    pub const R9: u8 = 8;
+    /// See the module.
+    pub const R8: u8 = 9;
+    /// See the module.
+    pub const RAX: u8 = 10;
+    /// See the module.
+    pub const RCX: u8 = 11;
+    /// See the module.
+    pub const RDX: u8 = 12;
+    /// See the module.
+    pub const RSI: u8 = 13;
+    /// See the module.
+    pub const RDI: u8 = 14;
+    /// See the module.
+    pub const RSP: u8 = 19;
+}
+
+/// Attach cookie of a probe where a client names its server: the low 8 bits say how, the rest is for [`name::GO`].
+pub mod name {
+    /// `SSL_ctrl(tls, 55, _, name)`.
+    pub const CTRL: u64 = 0;
+    /// `f(tls, name)`: BoringSSL's `SSL_set_tlsext_host_name`, NSS's `SSL_SetURL`.
+    pub const SECOND: u64 = 1;
+    /// `f(tls, _, name, length)`: `gnutls_server_name_set`.
+    pub const COUNTED: u64 = 2;
+    /// A method of Go's `*tls.Conn` (receiver in rax); see [`go`].
+    pub const GO: u64 = 3;
+
+    /// A Go string at `server_name` of the structure to which the word at `config` of the receiver points; offsets in bytes.
+    pub const fn go(config: u16, server_name: u16) -> u64 {
+        GO | (config as u64) << 16 | (server_name as u64) << 32
+    }
+}
+
+/// Attach cookie of a probe where a TLS object ends, or where a new one begins at an address that may have been another's.
+pub mod end {
+    /// The object is the first argument of the C ABI.
+    pub const FIRST: u64 = 0;
+    /// The object is the receiver of a Go method.
+    pub const GO: u64 = 1;
 }
 
 /// What became of a call or of bytes. Each call gets exactly one outcome, and each byte exactly one, so that the ledger's
@@ -113,11 +237,15 @@ pub enum Outcome {
     OverCap = 6,
     /// Lost: the table of connections was full.
     TableFull = 7,
+    /// Lost: the process handed over no buffer (`SSL_sendfile`).
+    Uncovered = 8,
+    /// Handed over with gaps. Calls alone: the missing bytes are counted under their reasons, the others as copied.
+    Gapped = 9,
 }
 
 impl Outcome {
     /// All, in the order of their slots.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Copied,
         Self::Peeked,
         Self::Unlisted,
@@ -126,6 +254,8 @@ impl Outcome {
         Self::NotResident,
         Self::OverCap,
         Self::TableFull,
+        Self::Uncovered,
+        Self::Gapped,
     ];
 
     /// Slot of the call counter; the byte counter follows it.
@@ -137,17 +267,19 @@ impl Outcome {
 }
 
 /// Slot of server names that did not fit the ring: their connections are not copied.
-pub const OPENS_LOST: u32 = 16;
+pub const OPENS_LOST: u32 = 20;
 /// Slot of CLOSE and EXIT records that did not fit the ring.
-pub const ENDS_LOST: u32 = 17;
+pub const ENDS_LOST: u32 = 21;
 /// Slot of returns without a matching entry: calls in flight when the probe was attached, or no room to note the entry.
-pub const UNPAIRED: u32 = 18;
+pub const UNPAIRED: u32 = 22;
 /// Slot of child processes that did not fit the table of processes in scope.
-pub const FORKS_LOST: u32 = 19;
+pub const FORKS_LOST: u32 = 23;
+/// Slot of calls whose bytes come again (`SSL_peek`); their bytes are in the next slot.
+pub const REREADS: u32 = 24;
 /// Slot of CONNECT records that did not fit the ring.
-pub const CONNECTS_LOST: u32 = 20;
+pub const CONNECTS_LOST: u32 = 26;
 /// Number of counter slots.
-pub const COUNTERS: u32 = 21;
+pub const COUNTERS: u32 = 27;
 
 /// Key of the connection table.
 #[repr(C)]

@@ -16,7 +16,7 @@ use outflow::{
     rules::{RuleSource, VendorTable},
     sources::{
         Input,
-        tap::{Attacher, Ledger, Notice, Scope, Settings, Tap, TapError},
+        tap::{Attacher, Ledger, Notice, Scope, Settings, Stack, Tap, TapError},
     },
 };
 use rustix::{
@@ -278,7 +278,9 @@ fn a_reader_learns_at_once_that_its_attacher_was_killed() {
     let known = std::slice::from_ref(&bench.tls.libssl);
     let tap =
         Tap::start_apart(attacher, &group(&bench), known, Settings::default(), &vendors(), |_| true, notice).unwrap();
-    assert_eq!(told.recv().unwrap(), Notice::Tapped { library: bench.tls.libssl.clone(), pid: None });
+    let tapped =
+        Notice::Tapped { library: bench.tls.libssl.clone(), pid: None, stacks: vec![Stack::OpenSsl] };
+    assert_eq!(told.recv().unwrap(), tapped);
     assert!(tap.is_attached());
 
     kill_process(pid, Signal::KILL).unwrap();

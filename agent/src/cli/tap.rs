@@ -325,9 +325,13 @@ pub(super) fn tell(notice: &Notice) {
     let by = |pid: &Option<u32>| pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
     // Nobody listening to talk is no reason to stop.
     let _ = match notice {
-        Notice::Tapped { library, pid } => writeln!(talk, "outflow: tapping {}{}", library.display(), by(pid)),
-        Notice::Refused { library, pid, why } => {
-            writeln!(talk, "outflow: NOT tapped: {}{}: {why}", library.display(), by(pid))
+        Notice::Tapped { library, pid, stacks } => {
+            let stacks: Vec<String> = stacks.iter().map(ToString::to_string).collect();
+            writeln!(talk, "outflow: tapping {} in {}{}", stacks.join(", "), library.display(), by(pid))
+        }
+        Notice::Refused { library, pid, stack, why } => {
+            let stack = stack.map(|stack| format!("{stack} in ")).unwrap_or_default();
+            writeln!(talk, "outflow: NOT tapped: {stack}{}{}: {why}", library.display(), by(pid))
         }
         Notice::Ended { why } => writeln!(talk, "outflow: NOTHING is tapped any more: {why}"),
     };

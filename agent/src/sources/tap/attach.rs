@@ -2,27 +2,39 @@
 //! `/proc` and library files; never a record of the ring, so no byte that a process in scope sends or gets.
 
 use std::{
-    collections::HashSet,
-    fs::File,
+    collections::{HashMap, HashSet},
+    fs::{File, Metadata},
     io::{self, Read as _},
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     thread::JoinHandle,
 };
 
 use super::{
-    Notice, Scope, Settings, TapError, elf, is_tls_library,
-    kernel::Kernel,
+    Notice, Scope, Settings, TapError,
+    kernel::{Kernel, Links},
     maps::Maps,
-    pipe, process, thread,
+    pipe, process,
+    stacks::{self, Plan, Refusal, Site},
+    thread,
     watch::{self, Mapped, News, Watch, Watched},
 };
 use crate::rules::vendors::HostPattern;
 
-/// Libraries that are probed at most: a process could invent any number of them.
-const LIBRARIES_MAX: usize = 256;
-/// Largest library file that is read for its symbols.
-const LIBRARY_MAX_BYTES: u64 = 256 << 20;
+/// Files that are probed at most: a process could invent any number of them.
+const PROBED_MAX: usize = 1024;
+/// Files that are remembered as looked at; past it all are looked at again.
+const SEEN_MAX: usize = 65_536;
+/// Largest file that is read for its symbols: Deno's program has 130 MB.
+const FILE_MAX_BYTES: u64 = 1 << 30;
+/// How many files were read and parsed since this process began.
+static INSPECTED: AtomicU64 = AtomicU64::new(0);
+
+/// How many files this process has read and parsed to find TLS stacks: each inode once, however many processes map it.
+pub fn inspected() -> u64 {
+    INSPECTED.load(Ordering::Relaxed)
+}
 
 /// What is to be attached to.
 pub(super) struct Wanted<'a> {
@@ -59,26 +71,31 @@ pub(super) fn attach<'a>(
     } else {
         existing
     };
-    let mut libraries = Libraries { kernel, reader, seen: HashSet::new(), notice };
+    let mut files = Files::new(kernel, reader, notice);
     for path in known {
-        libraries.known(path);
+        files.known(path);
     }
     for pid in existing {
         for mapped in watch::mapped_by(pid).unwrap_or_default() {
-            libraries.found(&mapped);
+            files.found(&mapped);
         }
     }
     let (stopped, stop) = pipe()?;
     let watch = thread("outflow-watch", move || {
-        let refused = |why: String| Notice::Refused { library: PathBuf::from("(new libraries)"), pid: None, why };
+        let refused = |why: String| Notice::Refused {
+            library: PathBuf::from("(new files)"),
+            pid: None,
+            stack: None,
+            why,
+        };
         let watched = watch.run(&stopped, |news| match news {
-            News::Mapped(mapped) => libraries.found(&mapped),
-            News::Lost(count) => (libraries.notice)(refused(format!("{count} mapping records were lost"))),
+            News::Mapped(mapped) => files.found(&mapped),
+            News::Lost(count) => (files.notice)(refused(format!("{count} mapping records were lost"))),
         });
         if let Err(error) = watched {
-            (libraries.notice)(refused(format!("cannot watch for them any more: {error}")));
+            (files.notice)(refused(format!("cannot watch for them any more: {error}")));
         }
-        libraries.kernel
+        files.kernel
     })?;
     Ok((maps, Attached { stop, watch }))
 }
@@ -96,53 +113,137 @@ impl Attached {
     }
 }
 
-/// Libraries by inode: each is parsed and probed once.
-struct Libraries<N> {
+/// Device and inode.
+type Inode = (u64, u64);
+
+/// Files by inode: each is parsed and probed once.
+struct Files<N> {
     kernel: Kernel,
     /// The process that reads the ring: no more to be probed than this one.
     reader: u32,
-    seen: HashSet<(u64, u64)>,
+    seen: HashSet<Inode>,
+    /// What is probed, with the file itself, which says when its last name is gone.
+    probed: HashMap<Inode, (File, Links)>,
     notice: N,
 }
 
-impl<N: FnMut(Notice)> Libraries<N> {
-    /// A process in scope maps a file.
+impl<N: FnMut(Notice)> Files<N> {
+    fn new(kernel: Kernel, reader: u32, notice: N) -> Self {
+        let mut files = Self { kernel, reader, seen: HashSet::new(), probed: HashMap::new(), notice };
+        files.leave_ourselves_alone();
+        files
+    }
+
+    /// This program has an OpenSSL in it, by which its sinks send: a probe on that would be one on ourselves.
+    fn leave_ourselves_alone(&mut self) {
+        let own = [std::process::id(), self.reader].map(|pid| std::fs::metadata(format!("/proc/{pid}/exe")));
+        self.seen.extend(own.iter().flatten().map(inode));
+    }
+
+    /// A process in scope maps a file's code.
     fn found(&mut self, mapped: &Mapped) {
-        if ![std::process::id(), self.reader].contains(&mapped.pid) && is_tls_library(&mapped.path) {
-            self.probe(&mapped.path, Some(mapped.pid), mapped.open());
+        if ![std::process::id(), self.reader].contains(&mapped.pid) {
+            self.look(&mapped.path, Some(mapped.pid), mapped.open());
         }
     }
 
-    /// A library that a process in scope will map.
+    /// A file that a process in scope will map.
     fn known(&mut self, path: &Path) {
-        self.probe(path, None, File::open(path));
+        self.look(path, None, File::open(path));
     }
 
-    fn probe(&mut self, path: &Path, pid: Option<u32>, opened: io::Result<File>) {
+    fn look(&mut self, path: &Path, pid: Option<u32>, opened: io::Result<File>) {
         let library = path.to_owned();
-        let news = match opened.and_then(|file| Ok((file.metadata()?, file))) {
+        let (metadata, file) = match opened.and_then(|file| Ok((file.metadata()?, file))) {
+            Ok(opened) => opened,
             // A process that ended meanwhile needs no tap.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => Notice::Refused { library, pid, why: format!("it cannot be opened: {error}") },
-            Ok((metadata, file)) => {
-                if self.seen.len() >= LIBRARIES_MAX || !self.seen.insert((metadata.dev(), metadata.ino())) {
-                    return;
-                }
-                match self.attach(&file) {
-                    Ok(()) => Notice::Tapped { library, pid },
-                    Err(why) => Notice::Refused { library, pid, why },
-                }
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) || is_no_such_process(&error) => return,
+            Err(error) => {
+                let why = format!("it cannot be opened: {error}");
+                return (self.notice)(Notice::Refused { library, pid, stack: None, why });
             }
         };
-        (self.notice)(news);
+        let inode = inode(&metadata);
+        if self.seen.contains(&inode) {
+            return;
+        }
+        if self.seen.len() >= SEEN_MAX {
+            self.seen = self.probed.keys().copied().collect();
+            self.leave_ourselves_alone();
+        }
+        self.seen.insert(inode);
+        let plans = match inspect(&file) {
+            Ok(plans) => plans,
+            Err(why) => return (self.notice)(Notice::Refused { library, pid, stack: None, why }),
+        };
+        let mut sites = Vec::new();
+        let mut stacks = Vec::new();
+        for plan in plans {
+            match plan {
+                Ok(plan) => {
+                    stacks.push(plan.stack);
+                    sites.extend(plan.sites);
+                }
+                Err(Refusal { stack, why }) => {
+                    let library = library.clone();
+                    (self.notice)(Notice::Refused { library, pid, stack: Some(stack), why });
+                }
+            }
+        }
+        if !sites.is_empty() {
+            let attached = self.probe(inode, file, &sites);
+            (self.notice)(match attached {
+                Ok(()) => Notice::Tapped { library, pid, stacks },
+                Err(why) => Notice::Refused { library, pid, stack: stacks.first().copied(), why },
+            });
+        }
     }
 
-    fn attach(&mut self, file: &File) -> Result<(), String> {
-        let mut bytes = Vec::new();
-        file.take(LIBRARY_MAX_BYTES).read_to_end(&mut bytes).map_err(|error| format!("it cannot be read: {error}"))?;
-        let sites = elf::tls_sites(&bytes).map_err(|error| error.to_string())?;
-        self.kernel.attach(file, &sites).map_err(|error| error.to_string())
+    fn probe(&mut self, inode: Inode, file: File, sites: &[Site]) -> Result<(), String> {
+        self.let_the_dead_go();
+        if self.probed.len() >= PROBED_MAX {
+            return Err(format!("{PROBED_MAX} files are probed already, and that is the most"));
+        }
+        let links = self.kernel.attach(&file, sites).map_err(|error| error.to_string())?;
+        self.probed.insert(inode, (file, links));
+        Ok(())
     }
+
+    /// Probes of files without a name that nobody maps any more: what an update replaced while it ran.
+    fn let_the_dead_go(&mut self) {
+        let nameless: HashSet<Inode> = self
+            .probed
+            .iter()
+            .filter(|(_, (file, _))| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
+            .map(|(inode, _)| *inode)
+            .collect();
+        if nameless.is_empty() {
+            return;
+        }
+        let mapped = process::mapped_inodes(&nameless);
+        for inode in nameless.difference(&mapped) {
+            self.probed.remove(inode);
+            // The number may be another file's next.
+            self.seen.remove(inode);
+        }
+    }
+}
+
+fn inode(metadata: &Metadata) -> Inode {
+    (metadata.dev(), metadata.ino())
+}
+
+fn is_no_such_process(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// Parses a file; one that is no program of this kind of machine has no stack.
+fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
+    INSPECTED.fetch_add(1, Ordering::Relaxed);
+    let mut bytes = Vec::new();
+    let read = file.take(FILE_MAX_BYTES).read_to_end(&mut bytes);
+    read.map_err(|error| format!("it cannot be read: {error}"))?;
+    Ok(stacks::inspect(&bytes).unwrap_or_default())
 }
 
 fn with_scope(scope: &Scope, settings: Settings) -> Result<(Settings, Option<File>), TapError> {

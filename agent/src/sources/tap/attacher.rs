@@ -137,7 +137,7 @@ fn request(link: &Link) -> Result<Option<Asked>, LinkError> {
 /// Names of files are bounded by the kernel, reasons are not.
 fn shortened(notice: Notice) -> Notice {
     match notice {
-        Notice::Refused { library, pid, why } => Notice::Refused { library, pid, why: short(why) },
+        Notice::Refused { why, library, pid, stack } => Notice::Refused { why: short(why), library, pid, stack },
         Notice::Tapped { .. } | Notice::Ended { .. } => notice,
     }
 }
@@ -159,7 +159,8 @@ mod tests {
         let there = Arc::new(Link::inherited(there).unwrap());
         let serving = std::thread::spawn(move || {
             serve(&there, 1, |asked, mut tell| {
-                tell(Notice::Refused { library: asked.known.concat(), pid: None, why: "x".repeat(100_000) });
+                let (library, why) = (asked.known.concat(), "x".repeat(100_000));
+                tell(Notice::Refused { library, pid: None, stack: None, why });
                 Err(TapError::Watch(io::ErrorKind::PermissionDenied.into()))
             })
         });

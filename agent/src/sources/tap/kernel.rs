@@ -8,16 +8,16 @@ use aya::{
     maps::{HashMap, MapData, MapError},
     programs::{
         ProgramError, RawTracePoint, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope},
+        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
     },
 };
 use outflow_ebpf::{hash, wire::host};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    elf::{Program, Site},
     maps::Maps,
     offsets::{self, Offsets},
+    stacks::{Program, Site},
 };
 use crate::rules::vendors::HostPattern;
 
@@ -59,6 +59,8 @@ pub struct Settings {
     pub tree: bool,
     /// Control group id and level below the root, when a control group is in scope.
     pub cgroup: Option<(u64, u32)>,
+    /// Read the head of requests to hosts that are not listed too, to know LLM calls by their paths.
+    pub discover: bool,
     /// Most bytes of a request head copied while no verdict is known.
     pub peek_bytes: u32,
     /// Most bytes taken of one TLS call; the rest is counted.
@@ -69,7 +71,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { tree: false, cgroup: None, peek_bytes: 4096, call_bytes_max: 64 << 20, ring_bytes: 16 << 20 }
+        Self { tree: false, cgroup: None, discover: false, peek_bytes: 4096, call_bytes_max: 64 << 20, ring_bytes: 16 << 20 }
     }
 }
 
@@ -102,6 +104,7 @@ impl Kernel {
             .override_global("SCOPE_CGROUP_LEVEL", &level, true)
             .override_global("AGENT_TGID", &agent, true)
             .override_global("READER_TGID", &reader, true)
+            .override_global("DISCOVER", &u32::from(settings.discover), true)
             .override_global("PEEK_BYTES", &settings.peek_bytes, true)
             .override_global("CALL_CAP", &settings.call_bytes_max, true)
             .override_global("TASK_TGID", &task_tgid, true)
@@ -138,21 +141,28 @@ impl Kernel {
         Ok(self.processes.insert(pid, 1, 0)?)
     }
 
-    /// Probes a library, for every process that maps this inode; the programs themselves look only at processes in scope.
-    pub(super) fn attach(&mut self, library: &File, sites: &[Site]) -> Result<(), KernelError> {
+    /// Probes a file, for every process that maps this inode; the programs themselves look only at processes in scope. The probes
+    /// go when the result is dropped.
+    pub(super) fn attach(&mut self, library: &File, sites: &[Site]) -> Result<Links, KernelError> {
         // The open file keeps the inode, whatever happens to its name.
         let path = format!("/proc/self/fd/{}", library.as_raw_fd());
+        let mut links = Vec::new();
         for site in sites {
             let failed = |source| KernelError::Program { name: site.program.name(), source };
             let point = UProbeAttachPoint {
                 location: UProbeAttachLocation::AbsoluteOffset(site.offset),
                 cookie: Some(site.cookie),
             };
-            uprobe(&mut self.bpf, site.program)?.attach(point, &path, UProbeScope::AllProcesses).map_err(failed)?;
+            let program = uprobe(&mut self.bpf, site.program)?;
+            let id = program.attach(point, &path, UProbeScope::AllProcesses).map_err(failed)?;
+            links.push(program.take_link(id).map_err(failed)?);
         }
-        Ok(())
+        Ok(Links(links))
     }
 }
+
+/// Probes in place, until this is dropped.
+pub(super) struct Links(#[expect(dead_code, reason = "held for its drop")] Vec<UProbeLink>);
 
 /// The inode of the first PID namespace is fixed: PROC_PID_INIT_INO, include/linux/proc_ns.h.
 fn in_host_pid_namespace() -> bool {
@@ -188,22 +198,6 @@ fn list<'a>(
         table.insert(hash, bits, 0)?;
     }
     Ok(())
-}
-
-impl Program {
-    /// All of them.
-    pub(super) const ALL: [Self; 5] = [Self::Enter, Self::Leave, Self::LeaveReturn, Self::Ctrl, Self::Free];
-
-    /// Name of the program in the kernel object.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Enter => "tls_enter",
-            Self::Leave => "tls_leave",
-            Self::LeaveReturn => "tls_leave_ret",
-            Self::Ctrl => "tls_ctrl",
-            Self::Free => "tls_free",
-        }
-    }
 }
 
 #[cfg(test)]

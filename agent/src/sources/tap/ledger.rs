@@ -22,6 +22,8 @@ pub struct Ledger {
     pub ends_lost: u64,
     /// Returns without an entry, with unknown bytes: calls in flight when the probe was attached, or no room for the entry.
     pub unpaired: u64,
+    /// Calls whose bytes come again (`SSL_peek`), and those bytes: no call of their own.
+    pub reread: Tally,
     /// Child processes that did not fit the table of processes in scope: they are not tapped.
     pub forks_lost: u64,
 }
@@ -34,6 +36,7 @@ impl Ledger {
             outcomes: Outcome::ALL.map(|outcome| tally(outcome.index())),
             opens_lost: slots[wire::OPENS_LOST as usize],
             ends_lost: slots[wire::ENDS_LOST as usize],
+            reread: tally(wire::REREADS),
             unpaired: slots[wire::UNPAIRED as usize],
             forks_lost: slots[wire::FORKS_LOST as usize],
         }
@@ -51,6 +54,7 @@ impl Ledger {
             ("page not in memory", Outcome::NotResident),
             ("past the cap of one call", Outcome::OverCap),
             ("table of connections full", Outcome::TableFull),
+            ("no buffer in the process (SSL_sendfile)", Outcome::Uncovered),
         ]
         .map(|(name, outcome)| (name, self.of(outcome)))
         .into_iter()
@@ -69,7 +73,27 @@ impl Ledger {
         .filter(|(_, tally)| *tally != Tally::default())
     }
 
-    /// All calls that returned data, and their bytes.
+    /// Calls that were handed over whole.
+    pub fn whole_calls(&self) -> u64 {
+        self.of(Outcome::Copied).calls
+    }
+
+    /// Calls that were handed over with gaps; the bytes of the gaps are among the losses.
+    pub fn gapped_calls(&self) -> u64 {
+        self.of(Outcome::Gapped).calls
+    }
+
+    /// Calls of connections that were left alone.
+    pub fn refused_calls(&self) -> u64 {
+        self.left_alone().map(|(_, tally)| tally.calls).sum()
+    }
+
+    /// Calls of which nothing was handed over though it should have been.
+    pub fn lost_calls(&self) -> u64 {
+        self.losses().map(|(_, tally)| tally.calls).sum()
+    }
+
+    /// All calls that returned data, and their bytes: whole, with gaps, refused and lost ones.
     pub fn seen(&self) -> Tally {
         self.outcomes.iter().fold(Tally::default(), |sum, tally| Tally {
             calls: sum.calls + tally.calls,
@@ -91,6 +115,10 @@ mod tests {
         slots[Outcome::RingFull.index() as usize + 1] = 50;
         let ledger = Ledger::new(&slots);
         assert_eq!(ledger.seen(), Tally { calls: 3, bytes: 300 });
+        assert_eq!(
+            ledger.seen().calls,
+            ledger.whole_calls() + ledger.gapped_calls() + ledger.refused_calls() + ledger.lost_calls()
+        );
         assert_eq!(ledger.losses().collect::<Vec<_>>(), [("ring full", Tally { calls: 1, bytes: 50 })]);
     }
 }

@@ -220,7 +220,7 @@ mod tests {
         path::PathBuf,
     };
 
-    use super::*;
+    use super::{super::Stack, *};
 
     fn pair() -> (Link, Link) {
         let (here, there) = Link::pair().unwrap();
@@ -310,7 +310,7 @@ mod tests {
     fn paths_are_bytes() {
         let library = PathBuf::from(OsString::from_vec(b"/lib/\xff\"/libssl.so.3".to_vec()));
         let (here, there) = pair();
-        here.send(&Say::Notice(Notice::Tapped { library: library.clone(), pid: None }), &[]).unwrap();
+        here.send(&Say::Notice(Notice::Tapped { library: library.clone(), pid: None, stacks: vec![Stack::OpenSsl] }), &[]).unwrap();
         let Say::Notice(Notice::Tapped { library: arrived, .. }) = there.receive().unwrap().unwrap().message else {
             panic!("another message")
         };

@@ -11,7 +11,6 @@
 
 mod attach;
 pub mod attacher;
-mod elf;
 mod ffi;
 mod kernel;
 mod ledger;
@@ -22,6 +21,7 @@ mod placement;
 mod process;
 mod reader;
 mod remote;
+mod stacks;
 mod watch;
 
 use std::{
@@ -42,11 +42,13 @@ use self::{
     watch::{Watch, Watched},
 };
 pub use self::{
+    attach::inspected,
     kernel::{KernelError, Settings},
     ledger::{Ledger, Tally},
     link::LinkError,
     offsets::KERNEL_BTF,
     remote::Attacher,
+    stacks::Stack,
 };
 use crate::{rules::VendorTable, sources::Input};
 pub use outflow_ebpf::wire::Outcome;
@@ -115,6 +117,8 @@ pub enum Notice {
         library: PathBuf,
         /// The process that mapped it; none when it was probed before anything ran.
         pid: Option<u32>,
+        /// The TLS implementations in it.
+        stacks: Vec<Stack>,
     },
     /// A TLS library that could not be tapped.
     Refused {
@@ -123,6 +127,8 @@ pub enum Notice {
         library: PathBuf,
         /// The process that uses it.
         pid: Option<u32>,
+        /// The TLS implementation in it, where that is known.
+        stack: Option<Stack>,
         /// Why, for people.
         why: String,
     },
@@ -243,14 +249,6 @@ impl Tap {
     }
 }
 
-/// `libssl.so.3`, `libssl-81ffa89e.so.3` of a Python wheel; not `libssl3.so`, which is NSS.
-fn is_tls_library(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| {
-        let name = name.to_string_lossy();
-        (name.starts_with("libssl.so") || name.starts_with("libssl-")) && name.contains(".so")
-    })
-}
-
 fn pipe() -> Result<(OwnedFd, OwnedFd), TapError> {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| TapError::Threads(error.into()))
 }
@@ -287,25 +285,43 @@ pub fn loader_choice(library_path: Option<&std::ffi::OsStr>) -> Option<PathBuf> 
 
 /// The TLS libraries in the usual places, with how they would be probed or why not. Reads files only.
 pub fn system_libraries() -> Vec<(PathBuf, Result<String, String>)> {
+    const NAMES: [&str; 5] = ["libssl.so", "libssl-", "libgnutls.so", "libssl3.so", "libnspr4.so"];
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for folder in LIBRARY_FOLDERS {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if !is_tls_library(&path) {
+            let name = entry.file_name();
+            if !NAMES.iter().any(|known| name.to_string_lossy().starts_with(known)) {
                 continue;
             }
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             if seen.insert((metadata.dev(), metadata.ino())) {
-                let summary = std::fs::read(&path)
-                    .map_err(|error| error.to_string())
-                    .and_then(|bytes| elf::tls_sites(&bytes).map_err(|error| error.to_string()))
-                    .map(|sites| format!("{} probe sites", sites.len()));
-                found.push((path, summary));
+                for plan in look_into(&path) {
+                    found.push((path.clone(), plan));
+                }
             }
         }
     }
     found
+}
+
+/// The TLS implementations of a file: how each would be probed, or why not.
+fn look_into(path: &Path) -> Vec<Result<String, String>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return vec![Err(error.to_string())],
+    };
+    match stacks::inspect(&bytes) {
+        Ok(plans) => plans
+            .into_iter()
+            .map(|plan| match plan {
+                Ok(plan) => Ok(format!("{}, {} probe sites", plan.stack, plan.sites.len())),
+                Err(refusal) => Err(refusal.to_string()),
+            })
+            .collect(),
+        Err(error) => vec![Err(error.to_string())],
+    }
 }
 
 impl TapError {

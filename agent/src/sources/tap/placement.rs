@@ -18,8 +18,9 @@ use iced_x86::{
     Register,
 };
 
-/// The first four arguments of the System V ABI.
-const ARGUMENTS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX];
+/// The first five arguments of the System V ABI.
+pub(super) const C_ARGUMENTS: [Register; 5] =
+    [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
 
 /// A function to probe: its code, and the virtual address it is linked at.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +41,7 @@ pub(super) enum Leave {
 }
 
 /// Where the entry probe goes: the address of an instruction at which the arguments are still in their registers.
-pub(super) fn entry(function: Function<'_>) -> u64 {
+pub(super) fn entry(function: Function<'_>, arguments: &[Register]) -> u64 {
     let instructions = decode(function);
     let targets = branch_targets(&instructions);
     let mut info = InstructionInfoFactory::new();
@@ -53,12 +54,18 @@ pub(super) fn entry(function: Function<'_>) -> u64 {
             return instruction.ip();
         }
         if instruction.flow_control() != FlowControl::Next
-            || ARGUMENTS.iter().any(|argument| writes(&mut info, instruction, *argument))
+            || arguments.iter().any(|argument| writes(&mut info, instruction, *argument))
         {
             break;
         }
     }
     function.address
+}
+
+/// The instruction at an address, for people, and whether the kernel emulates it.
+pub(super) fn describe(address: u64, code: &[u8]) -> Option<(String, bool)> {
+    let instruction = Decoder::with_ip(64, code, address, DecoderOptions::NONE).iter().next()?;
+    (!instruction.is_invalid()).then(|| (format!("{:?}", instruction.mnemonic()).to_lowercase(), emulated(&instruction)))
 }
 
 /// How the return is seen. `callee` gives the code of another function of the same file by its address.
@@ -174,16 +181,15 @@ fn ends_in_a_call(instructions: &[Instruction], target: u64) -> bool {
         && rest.all(|instruction| matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3 | Mnemonic::Ud2))
 }
 
-/// The function is a wrapper: one call, arguments and length pointer untouched before it, and after it a straight line to
-/// one `ret` that at most turns a negative result into zero.
+/// The function is a wrapper: a straight line to one call, and after it one to a `ret` that at most turns a negative result into
+/// zero.
 fn wrapped(instructions: &[Instruction]) -> Option<u64> {
     let call = instructions.iter().position(|i| i.flow_control() == FlowControl::Call)?;
     let mut info = InstructionInfoFactory::new();
     let before = instructions.get(..call)?;
     let target = instructions.get(call).filter(|i| i.code() == Code::Call_rel32_64)?.near_branch_target();
-    let untouched = before.iter().all(|i| {
-        i.flow_control() == FlowControl::Next && ARGUMENTS.iter().all(|argument| !writes(&mut info, i, *argument))
-    });
+    // What it does to the arguments is its own business: they were noted at its entry.
+    let untouched = before.iter().all(|i| i.flow_control() == FlowControl::Next);
     let after = instructions.get(call + 1..)?;
     let ret = after.iter().position(|i| i.flow_control() == FlowControl::Return)?;
     let straight = after.get(..ret)?.iter().all(|i| {
@@ -215,6 +221,10 @@ mod tests {
         Function { address: AT, code }
     }
 
+    fn entry_of(code: &[u8]) -> u64 {
+        entry(function(code), &C_ARGUMENTS)
+    }
+
     /// sub rsp,0x18; test edx,edx; js +5; ... the shape of Debian's `SSL_write`.
     const PROTECTED: &[u8] = &[
         0x48, 0x83, 0xec, 0x18, // 1000 sub rsp,0x18
@@ -232,24 +242,24 @@ mod tests {
 
     #[test]
     fn entry_slides_past_sub_to_the_first_jump() {
-        assert_eq!(entry(function(PROTECTED)), AT + 6);
+        assert_eq!(entry_of(PROTECTED), AT + 6);
     }
 
     #[test]
     fn entry_stays_when_an_argument_changes_first() {
         // sub rsp,8; mov rdi,rax; push rbx
-        assert_eq!(entry(function(&[0x48, 0x83, 0xec, 0x08, 0x48, 0x89, 0xc7, 0x53])), AT);
+        assert_eq!(entry_of(&[0x48, 0x83, 0xec, 0x08, 0x48, 0x89, 0xc7, 0x53]), AT);
         // push rbp first: already emulated
-        assert_eq!(entry(function(&[0x55, 0x48, 0x89, 0xe5])), AT);
+        assert_eq!(entry_of(&[0x55, 0x48, 0x89, 0xe5]), AT);
         // endbr64; push rbp
-        assert_eq!(entry(function(&[0xf3, 0x0f, 0x1e, 0xfa, 0x55])), AT + 4);
-        assert_eq!(entry(function(&[])), AT);
+        assert_eq!(entry_of(&[0xf3, 0x0f, 0x1e, 0xfa, 0x55]), AT + 4);
+        assert_eq!(entry_of(&[]), AT);
     }
 
     #[test]
     fn entry_stays_when_a_loop_jumps_to_the_site() {
         // xor eax,eax; push rbx; jmp back to the push
-        assert_eq!(entry(function(&[0x31, 0xc0, 0x53, 0xeb, 0xfd])), AT);
+        assert_eq!(entry_of(&[0x31, 0xc0, 0x53, 0xeb, 0xfd]), AT);
     }
 
     #[test]
@@ -273,7 +283,7 @@ mod tests {
         let sub: &[u8] = &[0x48, 0x83, 0xec, 0x08];
         assert_eq!(leave(function(wrapper), |at| (at == 0x2000).then_some(push)), Leave::Return(0x2000));
         assert_eq!(leave(function(wrapper), |at| (at == 0x2000).then_some(sub)), Leave::Return(AT));
-        assert_eq!(entry(function(wrapper)), AT + 4);
+        assert_eq!(entry_of(wrapper), AT + 4);
     }
 
     #[test]
@@ -282,7 +292,7 @@ mod tests {
             let code: Vec<u8> = (0..64u32)
                 .map(|i| (seed.wrapping_mul(2_654_435_761).wrapping_add(i * i * 40_503) >> 7) as u8)
                 .collect();
-            let at = entry(function(&code));
+            let at = entry_of(&code);
             assert!((AT..AT + 64).contains(&at));
             let _ = leave(function(&code), |_| None);
         }

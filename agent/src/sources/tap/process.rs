@@ -1,7 +1,10 @@
 //! Who a process is. Enters: a process id. Leaves: [`Origin`]. Reads `/proc`; keeps neither arguments nor environment, both of
 //! which may hold secrets.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use procfs::process::Process;
 
@@ -61,6 +64,21 @@ pub(super) fn in_cgroup(folder: &Path) -> std::io::Result<Vec<u32>> {
         }
     }
     Ok(found)
+}
+
+/// Those of these files, by device and inode, that some process maps now.
+pub(super) fn mapped_inodes(of: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
+    let mut found = HashSet::new();
+    for process in procfs::process::all_processes().into_iter().flatten().flatten() {
+        for map in process.maps().into_iter().flatten() {
+            let (Ok(major), Ok(minor)) = (u32::try_from(map.dev.0), u32::try_from(map.dev.1)) else { continue };
+            let inode = (rustix::fs::makedev(major, minor), map.inode);
+            if of.contains(&inode) {
+                found.insert(inode);
+            }
+        }
+    }
+    found
 }
 
 /// Runtimes whose first argument says more than their own name.
