@@ -249,8 +249,14 @@ mod tests {
             ("D0C100", &docker),
             ("web", &docker),
             ("d0c200", &format!("docker/{}", id("d0c2"))),
-            ("cd0100", &format!("kubepods.slice/kubepods-burstable.slice/pod1.slice/cri-containerd-{}.scope", id("cd01"))),
-            ("cart", &format!("kubepods.slice/kubepods-burstable.slice/pod1.slice/cri-containerd-{}.scope", id("cd01"))),
+            (
+                "cd0100",
+                &format!("kubepods.slice/kubepods-burstable.slice/pod1.slice/cri-containerd-{}.scope", id("cd01")),
+            ),
+            (
+                "cart",
+                &format!("kubepods.slice/kubepods-burstable.slice/pod1.slice/cri-containerd-{}.scope", id("cd01")),
+            ),
             (
                 "cart-1/cart",
                 &format!("kubepods.slice/kubepods-burstable.slice/pod1.slice/cri-containerd-{}.scope", id("cd01")),

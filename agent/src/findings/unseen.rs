@@ -24,10 +24,9 @@ impl Maker {
     /// A process talks to a vendor, and nobody reads along. `vendor` is whose the first host is.
     pub fn unseen(&self, unseen: &Unseen, vendor: Option<&str>) -> Finding {
         let Unseen { at, look, hosts, to, known_by } = unseen;
-        let executable = look.executable.to_string_lossy();
         let hosts: Vec<String> = hosts.iter().map(|name| host(name)).collect();
         let seen = look.seen();
-        let mut finding = blank(Subject::Unseen(unseen), UNKNOWN_TLS_STACK, &executable, None);
+        let mut finding = blank(Subject::Unseen(unseen), UNKNOWN_TLS_STACK, &look.executable, None);
         finding.record_id = record_id(&finding.finding_id, 1);
         finding.rule = Rule {
             id: UNKNOWN_TLS_STACK.to_owned(),
@@ -49,13 +48,13 @@ impl Maker {
         let culprit = look.culprit();
         let mut facts = BTreeMap::from([
             ("coverage.seen", json!(seen)),
-            ("coverage.executable", json!(mask::bounded(&executable, MAX_PATH_CHARS))),
+            ("coverage.executable", json!(mask::bounded(&look.executable, MAX_PATH_CHARS))),
             ("coverage.address", json!(to.to_string())),
             ("coverage.hosts", json!(hosts)),
             ("coverage.host_known_by", json!(known_by)),
         ]);
         if let Some(culprit) = culprit {
-            facts.insert("coverage.file", json!(mask::bounded(&culprit.file.to_string_lossy(), MAX_PATH_CHARS)));
+            facts.insert("coverage.file", json!(mask::bounded(&culprit.file, MAX_PATH_CHARS)));
             facts.insert("coverage.tls_stack", json!(field(culprit.how.stack())));
             if let How::Refused { why, .. } = &culprit.how {
                 facts.insert("coverage.why", json!(field(why)));
@@ -110,8 +109,6 @@ fn remedy(seen: Seen) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
     use crate::{
         findings::FingerprintKey,
@@ -123,12 +120,12 @@ mod tests {
     };
 
     fn unseen(files: Vec<How>, hosts: &[&str]) -> Unseen {
-        let file = |how| TlsFile { file: PathBuf::from("/opt/jdk/lib/server/libjvm.so"), how };
+        let file = |how| TlsFile { file: "/opt/jdk/lib/server/libjvm.so".into(), how };
         Unseen {
             at: Timestamp(2_000_000_000),
             look: Look {
                 origin: Origin { pid: 7, process: "java".into(), service: "cart".into(), container: None },
-                executable: PathBuf::from("/opt/jdk/bin/java"),
+                executable: "/opt/jdk/bin/java".into(),
                 inode: (1, 2),
                 files: files.into_iter().map(file).collect(),
             },

@@ -1,7 +1,7 @@
 //! What the tap cannot see, as the later rooms need it. Enters and leaves: plain facts about one process that talks to a vendor. No
 //! byte of what it says is known here, that being the point.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,8 @@ pub enum How {
 /// A file with TLS in it that a process has mapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsFile {
-    /// Its name, as the process knows it.
-    pub file: PathBuf,
+    /// Its name, as the process knows it; for people.
+    pub file: String,
     /// How it is seen.
     #[serde(flatten)]
     pub how: How,
@@ -46,8 +46,8 @@ pub struct TlsFile {
 pub struct Look {
     /// Who it is.
     pub origin: Origin,
-    /// Its executable.
-    pub executable: PathBuf,
+    /// Its executable; for people.
+    pub executable: String,
     /// Device and inode of the executable.
     pub inode: (u64, u64),
     /// Its mapped files with TLS in them.

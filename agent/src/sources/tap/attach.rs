@@ -13,14 +13,15 @@ use std::{
 
 use super::{
     Notice, Scope, Settings, TapError,
+    coverage::world::Fates,
     kernel::{Kernel, Links},
     maps::Maps,
     pipe, process,
-    stacks::{self, Plan, Refusal, Site},
+    stacks::{self, Plan, Refusal, Site, Stack},
     thread,
     watch::{self, Mapped, News, Watch, Watched},
 };
-use crate::rules::vendors::HostPattern;
+use crate::{rules::vendors::HostPattern, sources::coverage::How};
 
 /// Files that are probed at most: a process could invent any number of them.
 const PROBED_MAX: usize = 1024;
@@ -52,6 +53,7 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Attached {
     stop: OwnedFd,
     watch: JoinHandle<Kernel>,
+    fates: Fates,
 }
 
 /// Loads the programs, probes what is known and what is mapped already, and goes on with what is mapped from now on.
@@ -72,6 +74,11 @@ pub(super) fn attach<'a>(
         existing
     };
     let mut files = Files::new(kernel, reader, notice);
+    if let Err(why) = files.kernel.sees_connections() {
+        let why = format!("nobody hears to whom processes connect: {why}");
+        (files.notice)(Notice::Coverage { why });
+    }
+    let fates = files.fates.clone();
     for path in known {
         files.known(path);
     }
@@ -82,12 +89,8 @@ pub(super) fn attach<'a>(
     }
     let (stopped, stop) = pipe()?;
     let watch = thread("outflow-watch", move || {
-        let refused = |why: String| Notice::Refused {
-            library: PathBuf::from("(new files)"),
-            pid: None,
-            stack: None,
-            why,
-        };
+        let refused =
+            |why: String| Notice::Refused { library: PathBuf::from("(new files)"), pid: None, stack: None, why };
         let watched = watch.run(&stopped, |news| match news {
             News::Mapped(mapped) => files.found(&mapped),
             News::Lost(count) => (files.notice)(refused(format!("{count} mapping records were lost"))),
@@ -97,13 +100,18 @@ pub(super) fn attach<'a>(
         }
         files.kernel
     })?;
-    Ok((maps, Attached { stop, watch }))
+    Ok((maps, Attached { stop, watch, fates }))
 }
 
 impl Attached {
     /// Whether new libraries are still watched for.
     pub(super) fn is_running(&self) -> bool {
         !self.watch.is_finished()
+    }
+
+    /// What became of the files that were looked at.
+    pub(super) fn fates(&self) -> Fates {
+        self.fates.clone()
     }
 
     /// Takes all probes off; on return they are.
@@ -124,12 +132,15 @@ struct Files<N> {
     seen: HashSet<Inode>,
     /// What is probed, with the file itself, which says when its last name is gone.
     probed: HashMap<Inode, (File, Links)>,
+    /// What became of those that have a TLS stack.
+    fates: Fates,
     notice: N,
 }
 
 impl<N: FnMut(Notice)> Files<N> {
     fn new(kernel: Kernel, reader: u32, notice: N) -> Self {
-        let mut files = Self { kernel, reader, seen: HashSet::new(), probed: HashMap::new(), notice };
+        let fates = Fates::default();
+        let mut files = Self { kernel, reader, seen: HashSet::new(), probed: HashMap::new(), fates, notice };
         files.leave_ourselves_alone();
         files
     }
@@ -186,12 +197,22 @@ impl<N: FnMut(Notice)> Files<N> {
                 }
                 Err(Refusal { stack, why }) => {
                     let library = library.clone();
+                    self.fates.note(inode, How::Refused { stack: stack.to_string(), why: why.clone() });
                     (self.notice)(Notice::Refused { library, pid, stack: Some(stack), why });
                 }
             }
         }
         if !sites.is_empty() {
             let attached = self.probe(inode, file, &sites);
+            let stack = names(&stacks);
+            // What can be tapped in a file counts for more than what cannot.
+            self.fates.note(
+                inode,
+                match &attached {
+                    Ok(()) => How::Attached { stack },
+                    Err(why) => How::Refused { stack, why: why.clone() },
+                },
+            );
             (self.notice)(match attached {
                 Ok(()) => Notice::Tapped { library, pid, stacks },
                 Err(why) => Notice::Refused { library, pid, stack: stacks.first().copied(), why },
@@ -223,10 +244,15 @@ impl<N: FnMut(Notice)> Files<N> {
         let mapped = process::mapped_inodes(&nameless);
         for inode in nameless.difference(&mapped) {
             self.probed.remove(inode);
+            self.fates.forget(*inode);
             // The number may be another file's next.
             self.seen.remove(inode);
         }
     }
+}
+
+fn names(stacks: &[Stack]) -> String {
+    stacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn inode(metadata: &Metadata) -> Inode {

@@ -14,6 +14,7 @@ pub(super) mod hosts;
 pub(super) mod look;
 mod markers;
 pub(super) mod watch;
+pub(super) mod world;
 
 use std::{
     collections::{BTreeSet, HashMap},

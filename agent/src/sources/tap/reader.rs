@@ -11,14 +11,20 @@
 //! which would cost more than the record. After a look that found nothing it says so in the kernel's `STATE` and sleeps until
 //! the next record wakes it.
 
-use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use outflow_ebpf::wire::{self, Conn, ConnKey, Header, direction, flag, kind, verdict};
+use outflow_ebpf::wire::{self, Conn, ConnKey, Header, Peer, direction, family, flag, kind, verdict};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes as _;
 
 use super::{
+    coverage::{Event, watch::Events},
     ffi::{self, Key},
     maps::Channels,
 };
@@ -49,6 +55,8 @@ pub(super) struct Reader {
     origins: HashMap<u32, Arc<Origin>>,
     unnamed: HashMap<u64, Unnamed>,
     peek_bytes: usize,
+    /// For coverage, which never holds the reader up.
+    events: Events,
     stop: OwnedFd,
 }
 
@@ -82,6 +90,7 @@ impl Reader {
         vendors: Arc<VendorTable>,
         who_is: WhoIs,
         peek_bytes: u32,
+        events: Events,
         stop: OwnedFd,
     ) -> Self {
         Self {
@@ -92,6 +101,7 @@ impl Reader {
             origins: HashMap::new(),
             unnamed: HashMap::new(),
             peek_bytes: peek_bytes as usize,
+            events,
             stop,
         }
     }
@@ -145,6 +155,10 @@ impl Reader {
             kind::DATA => vec![self.data(&header, header.offset, payload)],
             kind::CLOSE => self.closed(&header, header.flags, header.offset, header.total).into_iter().collect(),
             kind::EXIT => self.exited(&header),
+            kind::CONNECT => {
+                self.connected(&header, &payload);
+                Vec::new()
+            }
             _ => Vec::new(),
         })
     }
@@ -178,6 +192,7 @@ impl Reader {
     /// A connection to a listed host. The names of other hosts are nobody's business.
     fn opened(&mut self, header: &Header, name: &[u8]) -> Option<Input> {
         if header.total != u64::from(verdict::COPY) {
+            self.named(header, None);
             return None;
         }
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -185,9 +200,12 @@ impl Reader {
         // taken off the table's word, and what is on its way already is dropped.
         if self.vendors.vendor_of(&name).is_none() {
             self.mistaken(header);
+            self.named(header, None);
             return None;
         }
-        Some(self.input(header, StreamEvent::Opened { server_name: name.into() }))
+        let server_name: Arc<str> = name.into();
+        self.named(header, Some(Arc::clone(&server_name)));
+        Some(self.input(header, StreamEvent::Opened { server_name }))
     }
 
     /// A piece of a request head on a connection without a verdict. Once the head names a listed host the bytes become
@@ -206,15 +224,31 @@ impl Reader {
             Says::NotYet { offset, head } => (*offset, head),
         };
         head.extend_from_slice(&bytes);
-        let verdict = match head_says(head) {
-            HeadSays::Host(host) if self.vendors.vendor_of(&host).is_some() => verdict::COPY,
+        let (verdict, host) = match head_says(head) {
+            HeadSays::Host(host) if self.vendors.vendor_of(&host).is_some() => (verdict::COPY, Some(host)),
             HeadSays::NotYet if head.len() < self.peek_bytes => return None,
-            _ => verdict::DROP,
+            _ => (verdict::DROP, None),
         };
         let head = std::mem::take(head);
         unnamed.says = Says::Decided(verdict);
         self.decide(header.conn, verdict);
+        self.named(header, host.map(Into::into));
         (verdict == verdict::COPY).then(|| self.data(header, offset, head.into()))
+    }
+
+    /// A process connects to somebody.
+    fn connected(&self, header: &Header, peer: &[u8]) {
+        if let Ok((peer, _)) = Peer::read_from_prefix(peer)
+            && let Some(address) = address(&peer)
+        {
+            let event = Event::Connected { pid: header.tgid, to: SocketAddr::new(address, peer.port) };
+            self.events.send(event, self.clock.wall(header.at_ns));
+        }
+    }
+
+    /// A connection is known to be to this host, or to one that is not listed.
+    fn named(&self, header: &Header, host: Option<Arc<str>>) {
+        self.events.send(Event::Named { pid: header.tgid, host }, self.clock.wall(header.at_ns));
     }
 
     fn mistaken(&mut self, header: &Header) {
@@ -254,6 +288,7 @@ impl Reader {
         }
         self.unnamed.retain(|_, unnamed| unnamed.tgid != tgid);
         self.origins.remove(&tgid);
+        self.events.send(Event::Exited { pid: tgid }, self.clock.wall(header.at_ns));
         closed
     }
 
@@ -267,6 +302,20 @@ impl Reader {
         let origin = Arc::new((self.who_is)(tgid));
         self.origins.insert(tgid, Arc::clone(&origin));
         origin
+    }
+}
+
+/// The address as the network writes it; none of a family that is not IP.
+fn address(peer: &Peer) -> Option<IpAddr> {
+    let [first, second] = peer.address.map(u64::to_ne_bytes);
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(first.into_iter().chain(second)) {
+        *to = from;
+    }
+    match (peer.family, bytes) {
+        (family::INET, [a, b, c, d, ..]) => Some(Ipv4Addr::new(a, b, c, d).into()),
+        (family::INET6, bytes) => Some(Ipv6Addr::from(bytes).into()),
+        _ => None,
     }
 }
 
@@ -306,6 +355,20 @@ const _: () = assert!(wire::LARGE >= 16 * 1024, "a TLS record's plaintext fits o
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_in_the_order_of_the_network() {
+        let peer = |family, bytes: [u8; 16]| {
+            let halves: [[u8; 8]; 2] = [bytes[..8].try_into().unwrap(), bytes[8..].try_into().unwrap()];
+            Peer { family, port: 443, reserved: 0, address: halves.map(u64::from_ne_bytes) }
+        };
+        let mut four = [0; 16];
+        four[..4].copy_from_slice(&[192, 0, 2, 1]);
+        assert_eq!(address(&peer(family::INET, four)), Some("192.0.2.1".parse().unwrap()));
+        let six: Ipv6Addr = "2001:db8::7".parse().unwrap();
+        assert_eq!(address(&peer(family::INET6, six.octets())), Some(six.into()));
+        assert_eq!(address(&peer(0, four)), None);
+    }
 
     #[test]
     fn the_host_is_found_in_the_head_alone() {

@@ -21,8 +21,11 @@ use crate::{
 const FILES_MAX: usize = 16_384;
 /// Mapped files of one process that are looked at; Python with all its modules has some hundreds.
 const MAPPED_MAX: usize = 4_096;
-/// Files with TLS in one process that are told.
-const TLS_FILES_MAX: usize = 32;
+/// Files with TLS in one process that are told. With the bounds below a look fits a message between the tap's two processes.
+const TLS_FILES_MAX: usize = 16;
+/// Longest name of a file, and longest reason, that is told.
+const NAME_MAX_BYTES: usize = 1024;
+const WHY_MAX_BYTES: usize = 512;
 
 /// Device and inode.
 pub(in super::super) type Inode = (u64, u64);
@@ -59,10 +62,10 @@ impl Looker {
             }
             let known = fate(&mapped.path, inode, &file);
             let how = known.or_else(|| self.marked(&mapped.path, inode, file).map(|stack| How::NotSeen { stack }));
-            files.extend(how.map(|how| TlsFile { file: mapped.path, how }));
+            files.extend(how.map(|how| TlsFile { file: shown(&mapped.path), how: bounded(how) }));
         }
         let inode = (facts.dev(), facts.ino());
-        Some(Look { origin: process::origin(pid), executable, inode, files })
+        Some(Look { origin: process::origin(pid), executable: shown(&executable), inode, files })
     }
 
     fn marked(&mut self, path: &Path, inode: Inode, file: File) -> Option<String> {
@@ -74,6 +77,23 @@ impl Looker {
         });
         stack.map(str::to_owned)
     }
+}
+
+fn shown(path: &Path) -> String {
+    let name: String = path.to_string_lossy().chars().filter(|c| !c.is_control()).collect();
+    cut(name, NAME_MAX_BYTES)
+}
+
+fn bounded(how: How) -> How {
+    match how {
+        How::Refused { stack, why } => How::Refused { stack, why: cut(why, WHY_MAX_BYTES) },
+        how => how,
+    }
+}
+
+fn cut(mut text: String, max_bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(max_bytes));
+    text
 }
 
 #[cfg(test)]
@@ -89,7 +109,7 @@ mod tests {
         let attached = || How::Attached { stack: "OpenSSL".to_owned() };
         let look = looker.look(pid, &mut |_, inode, _| (inode == own).then(attached)).unwrap();
         assert_eq!((look.inode, look.origin.pid), (own, pid));
-        assert_eq!(look.executable, std::env::current_exe().unwrap());
+        assert_eq!(look.executable, std::env::current_exe().unwrap().display().to_string());
         assert!(look.files.iter().any(|file| file.file == look.executable && file.how == attached()), "{look:?}");
         assert!(looker.look(u32::MAX, &mut |_, _, _| None).is_none());
     }

@@ -1,6 +1,6 @@
 //! Made-up process tables, and what is told of them.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::net::Ipv4Addr;
 
 use super::*;
 use crate::sources::{
@@ -28,10 +28,10 @@ impl World for Table {
     fn look(&mut self, pid: u32) -> Option<Look> {
         self.looks += 1;
         let files = self.processes.get(&pid)?;
-        let file = |how: &How| TlsFile { file: PathBuf::from("/lib/x.so"), how: how.clone() };
+        let file = |how: &How| TlsFile { file: "/lib/x.so".to_owned(), how: how.clone() };
         Some(Look {
             origin: Origin { pid, ..Origin::default() },
-            executable: PathBuf::from(format!("/bin/{}", pid / 10)),
+            executable: format!("/bin/{}", pid / 10),
             inode: (1, u64::from(pid / 10)),
             files: files.iter().map(file).collect(),
         })
@@ -112,7 +112,14 @@ fn what_is_tapped_or_no_vendor_is_not_told() {
         (
             "seen long before",
             vec![attached(), java()],
-            vec![named(10, OPENAI), connected(11, 9), connected(11, 8), connected(11, 7), connected(11, 6), connected(10, 1)],
+            vec![
+                named(10, OPENAI),
+                connected(11, 9),
+                connected(11, 8),
+                connected(11, 7),
+                connected(11, 6),
+                connected(10, 1),
+            ],
         ),
         ("gone before anybody could look", vec![java()], vec![connected(99, 1)]),
     ];

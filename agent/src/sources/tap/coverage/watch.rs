@@ -2,7 +2,6 @@
 //! each. What finds no room is counted and told once.
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,11 +12,13 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::{Coverage, Event, World, hosts::HostsFiles, look::{Inode, Looker}};
+use super::{Coverage, Event, World};
 use crate::{
     clock,
-    rules::VendorTable,
-    sources::coverage::{How, Look, Unseen},
+    sources::{
+        coverage::Unseen,
+        tap::{TapError, thread as start_thread},
+    },
     units::Timestamp,
 };
 
@@ -54,28 +55,28 @@ impl Events {
 pub(in super::super) fn start(
     mut world: impl World + Send + 'static,
     news: impl FnMut(News) + Send + 'static,
-) -> Result<(Events, JoinHandle<()>), crate::sources::tap::TapError> {
+) -> Result<(Events, JoinHandle<()>), TapError> {
     let (queue, events) = bounded(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&dropped);
-    let thread = crate::sources::tap::thread("outflow-cover", move || run(&events, &counted, &mut world, news))?;
+    let thread = start_thread("outflow-cover", move || run(&events, &counted, &mut world, news))?;
     Ok((Events { queue, dropped }, thread))
 }
 
-fn run(
-    events: &Receiver<(Event, Timestamp)>,
-    dropped: &AtomicU64,
-    world: &mut dyn World,
-    mut news: impl FnMut(News),
-) {
-    let mut coverage = Coverage::new();
+fn run(events: &Receiver<(Event, Timestamp)>, dropped: &AtomicU64, world: &mut dyn World, mut news: impl FnMut(News)) {
+    let (mut coverage, mut looked) = (Coverage::new(), Timestamp::default());
     loop {
         let wait = if coverage.is_waiting() { TICK } else { Duration::MAX };
-        let (unseen, ended) = match events.recv_timeout(wait) {
+        let (mut unseen, ended) = match events.recv_timeout(wait) {
             Ok((event, at)) => (coverage.take(event, at, world), false),
-            Err(RecvTimeoutError::Timeout) => (coverage.settled(clock::now(), world), false),
+            Err(RecvTimeoutError::Timeout) => (Vec::new(), false),
             Err(RecvTimeoutError::Disconnected) => (coverage.settled(Timestamp(u64::MAX), world), true),
         };
+        let now = clock::now();
+        if now.since_ns(looked) >= TICK.as_nanos() as u64 {
+            looked = now;
+            unseen.extend(coverage.settled(now, world));
+        }
         unseen.into_iter().for_each(|one| news(News::Unseen(Box::new(one))));
         let missed = coverage.take_missed() + dropped.swap(0, Ordering::Relaxed);
         if missed > 0 {
