@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     Format, RuleArgs, cgroup, exit,
-    output::{Loss, NotCopied},
+    output::{Account, Loss, NotCopied, TlsCalls},
     shown::Shown,
     stored::StoreArgs,
 };
@@ -179,10 +179,10 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::default(),
         result => result.context("cannot write the output")?,
     };
-    let (mut losses, not_copied) = told(&ledger);
-    losses.extend(stored.losses());
-    let incomplete = !losses.is_empty() || outcome.is_incomplete() || refused.load(Ordering::Relaxed) > 0;
-    shown.summary(losses, not_copied, &outcome).context("cannot write the output")?;
+    let mut account = told(&ledger);
+    account.losses.extend(stored.losses());
+    let incomplete = !account.losses.is_empty() || outcome.is_incomplete() || refused.load(Ordering::Relaxed) > 0;
+    shown.summary(account, &outcome).context("cannot write the output")?;
     Ok(exit_code(args.fail_on, outcome.worst, incomplete, status))
 }
 
@@ -375,8 +375,8 @@ pub(super) fn tell(notice: &Notice) {
     };
 }
 
-/// The ledger in the words of the summary: what was lost, and what was left alone.
-fn told(ledger: &Ledger) -> (Vec<Loss>, Vec<NotCopied>) {
+/// The ledger in the words of the summary: the sums, what was lost, and what was left alone.
+fn told(ledger: &Ledger) -> Account {
     let mut losses: Vec<Loss> = ledger
         .losses()
         .map(|(reason, tally)| Loss { reason: reason.to_owned(), calls: tally.calls, bytes: tally.bytes })
@@ -396,5 +396,14 @@ fn told(ledger: &Ledger) -> (Vec<Loss>, Vec<NotCopied>) {
         calls: tally.calls,
         bytes: tally.bytes,
     });
-    (losses, not_copied.collect())
+    let seen = ledger.seen();
+    let tls_calls = Some(TlsCalls {
+        seen: seen.calls,
+        whole: ledger.whole_calls(),
+        with_gaps: ledger.gapped_calls(),
+        left_alone: ledger.refused_calls(),
+        lost: ledger.lost_calls(),
+        bytes: seen.bytes,
+    });
+    Account { tls_calls, losses, not_copied: not_copied.collect() }
 }

@@ -264,7 +264,7 @@ fn is_no_such_process(error: &io::Error) -> bool {
 }
 
 /// Parses a file; one that is no program of this kind of machine has no stack.
-fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
+pub(super) fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
     INSPECTED.fetch_add(1, Ordering::Relaxed);
     let mut bytes = Vec::new();
     let read = file.take(FILE_MAX_BYTES).read_to_end(&mut bytes);

@@ -13,6 +13,7 @@
 pub(super) mod hosts;
 pub(super) mod look;
 mod markers;
+pub mod survey;
 pub(super) mod watch;
 pub(super) mod world;
 

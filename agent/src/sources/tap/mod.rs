@@ -12,7 +12,7 @@
 
 mod attach;
 pub mod attacher;
-mod coverage;
+pub mod coverage;
 mod ffi;
 mod kernel;
 mod ledger;
