@@ -20,15 +20,13 @@ use aya_ebpf::{
 };
 use outflow_ebpf::{
     hash,
-    wire::{
-        self, Conn, ConnKey, Header, Outcome, cookie, direction, end as end_of, flag, host, kind, name, verdict,
-    },
+    wire::{self, Conn, ConnKey, Header, Outcome, cookie, direction, end as end_of, flag, host, kind, name, verdict},
 };
 
 use crate::{
     maps::{
-        self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, GO_ACTIVE, GoKey, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES, RING,
-        VERDICTS, setting,
+        self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, GO_ACTIVE, GoKey, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES,
+        RING, VERDICTS, setting,
     },
     scope,
 };
@@ -113,8 +111,8 @@ pub fn tls_enter_at(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn pinned(argument: Option<u64>) -> u64 {
     let mut value = argument.unwrap_or(0);
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack)) };
+    // SAFETY: moves a register to itself. Without an instruction the line table has two lines in one place, which the kernel refuses.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack)) };
     value
 }
 
@@ -572,7 +570,9 @@ unsafe fn open(tls: u64, at: u64, length: u64) -> u32 {
         let payload = (&raw mut (*slot).payload).cast::<u8>();
         let read = if length == UNTIL_ZERO {
             bpf_probe_read_user_str(payload.cast(), wire::NAME as u32 + 1, at as *const c_void) - 1
-        } else if length <= wire::NAME as u64 && read_user(payload.cast(), length as u32 & 0xff, at as *const c_void) == 0 {
+        } else if length <= wire::NAME as u64
+            && read_user(payload.cast(), length as u32 & 0xff, at as *const c_void) == 0
+        {
             length as i64
         } else {
             0

@@ -278,8 +278,7 @@ fn a_reader_learns_at_once_that_its_attacher_was_killed() {
     let known = std::slice::from_ref(&bench.tls.libssl);
     let tap =
         Tap::start_apart(attacher, &group(&bench), known, Settings::default(), &vendors(), |_| true, notice).unwrap();
-    let tapped =
-        Notice::Tapped { library: bench.tls.libssl.clone(), pid: None, stacks: vec![Stack::OpenSsl] };
+    let tapped = Notice::Tapped { library: bench.tls.libssl.clone(), pid: None, stacks: vec![Stack::OpenSsl] };
     assert_eq!(told.recv().unwrap(), tapped);
     assert!(tap.is_attached());
 

@@ -23,6 +23,9 @@ use std::{
     sync::Arc,
 };
 
+use outflow_ebpf::wire::{Peer, family};
+use zerocopy::FromBytes as _;
+
 use crate::{
     lru::Lru,
     sources::coverage::{KnownBy, Look, Seen, Unseen},
@@ -54,6 +57,24 @@ pub(super) enum Event {
     Named { pid: u32, host: Option<Arc<str>> },
     /// A process is gone.
     Exited { pid: u32 },
+}
+
+impl Event {
+    /// From the payload of a CONNECT record; nothing of a family that is not IP.
+    pub(super) fn connected(pid: u32, peer: &[u8]) -> Option<Self> {
+        let (peer, _) = Peer::read_from_prefix(peer).ok()?;
+        let [first, second] = peer.address.map(u64::to_ne_bytes);
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(first.into_iter().chain(second)) {
+            *to = from;
+        }
+        let address = match (peer.family, bytes) {
+            (family::INET, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
+            (family::INET6, bytes) => IpAddr::from(bytes),
+            _ => return None,
+        };
+        Some(Self::Connected { pid, to: SocketAddr::new(address, peer.port) })
+    }
 }
 
 /// What is asked of the host, when there is reason to.

@@ -65,7 +65,8 @@ pub(super) fn entry(function: Function<'_>, arguments: &[Register]) -> u64 {
 /// The instruction at an address, for people, and whether the kernel emulates it.
 pub(super) fn describe(address: u64, code: &[u8]) -> Option<(String, bool)> {
     let instruction = Decoder::with_ip(64, code, address, DecoderOptions::NONE).iter().next()?;
-    (!instruction.is_invalid()).then(|| (format!("{:?}", instruction.mnemonic()).to_lowercase(), emulated(&instruction)))
+    (!instruction.is_invalid())
+        .then(|| (format!("{:?}", instruction.mnemonic()).to_lowercase(), emulated(&instruction)))
 }
 
 /// How the return is seen. `callee` gives the code of another function of the same file by its address.

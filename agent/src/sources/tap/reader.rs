@@ -1,5 +1,6 @@
 //! Ring records become input. Enters: the ring of the kernel programs. Leaves: [`Input`], in the order the kernel wrote it,
-//! and verdicts back to the kernel. Never interprets plaintext, but for the Host header of a connection without a verdict.
+//! and verdicts back to the kernel. Never interprets plaintext, but for the head of the first request
+//! of a connection without a verdict (`request`).
 //!
 //! ```text
 //!             records                       Input
@@ -11,22 +12,19 @@
 //! which would cost more than the record. After a look that found nothing it says so in the kernel's `STATE` and sleeps until
 //! the next record wakes it.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::OwnedFd,
-    sync::Arc,
-};
+use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
 
 use bytes::Bytes;
-use outflow_ebpf::wire::{self, Conn, ConnKey, Header, Peer, direction, family, flag, kind, verdict};
+use outflow_ebpf::wire::{self, Conn, ConnKey, Header, direction, flag, kind, verdict};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes as _;
 
 use super::{
     coverage::{Event, watch::Events},
     ffi::{self, Key},
+    kernel::Settings,
     maps::Channels,
+    request::{HeadSays, Target, head_says},
 };
 use crate::{
     clock::MonotonicToWall,
@@ -55,6 +53,7 @@ pub(super) struct Reader {
     origins: HashMap<u32, Arc<Origin>>,
     unnamed: HashMap<u64, Unnamed>,
     peek_bytes: usize,
+    discover: bool,
     /// For coverage, which never holds the reader up.
     events: Events,
     stop: OwnedFd,
@@ -75,21 +74,13 @@ enum Says {
     Decided(u32),
 }
 
-/// What the head of a request says about its host.
-#[derive(Debug, PartialEq, Eq)]
-enum HeadSays {
-    Host(String),
-    Nothing,
-    NotYet,
-}
-
 impl Reader {
     /// Reads until `stop` becomes readable or is closed at its other end.
     pub(super) fn new(
         channels: Channels,
         vendors: Arc<VendorTable>,
         who_is: WhoIs,
-        peek_bytes: u32,
+        settings: Settings,
         events: Events,
         stop: OwnedFd,
     ) -> Self {
@@ -100,7 +91,8 @@ impl Reader {
             who_is,
             origins: HashMap::new(),
             unnamed: HashMap::new(),
-            peek_bytes: peek_bytes as usize,
+            peek_bytes: settings.peek_bytes as usize,
+            discover: settings.discover,
             events,
             stop,
         }
@@ -225,7 +217,9 @@ impl Reader {
         };
         head.extend_from_slice(&bytes);
         let (verdict, host) = match head_says(head) {
-            HeadSays::Host(host) if self.vendors.vendor_of(&host).is_some() => (verdict::COPY, Some(host)),
+            HeadSays::Target(target) if is_wanted(&self.vendors, self.discover, &target) => {
+                (verdict::COPY, Some(target.host).filter(|host| self.vendors.vendor_of(host).is_some()))
+            }
             HeadSays::NotYet if head.len() < self.peek_bytes => return None,
             _ => (verdict::DROP, None),
         };
@@ -238,10 +232,7 @@ impl Reader {
 
     /// A process connects to somebody.
     fn connected(&self, header: &Header, peer: &[u8]) {
-        if let Ok((peer, _)) = Peer::read_from_prefix(peer)
-            && let Some(address) = address(&peer)
-        {
-            let event = Event::Connected { pid: header.tgid, to: SocketAddr::new(address, peer.port) };
+        if let Some(event) = Event::connected(header.tgid, peer) {
             self.events.send(event, self.clock.wall(header.at_ns));
         }
     }
@@ -305,38 +296,10 @@ impl Reader {
     }
 }
 
-/// The address as the network writes it; none of a family that is not IP.
-fn address(peer: &Peer) -> Option<IpAddr> {
-    let [first, second] = peer.address.map(u64::to_ne_bytes);
-    let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(first.into_iter().chain(second)) {
-        *to = from;
-    }
-    match (peer.family, bytes) {
-        (family::INET, [a, b, c, d, ..]) => Some(Ipv4Addr::new(a, b, c, d).into()),
-        (family::INET6, bytes) => Some(Ipv6Addr::from(bytes).into()),
-        _ => None,
-    }
-}
-
-/// The Host header of the request that starts here.
-fn head_says(head: &[u8]) -> HeadSays {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut request = httparse::Request::new(&mut headers);
-    let complete = match request.parse(head) {
-        Ok(status) => status.is_complete(),
-        Err(_) => return HeadSays::Nothing,
-    };
-    let host = request
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("host"))
-        .and_then(|header| std::str::from_utf8(header.value).ok());
-    match host {
-        Some(host) => HeadSays::Host(host.to_ascii_lowercase()),
-        None if complete => HeadSays::Nothing,
-        None => HeadSays::NotYet,
-    }
+/// The host is listed; or, where that was asked for, the path is one by which LLMs are called.
+fn is_wanted(vendors: &VendorTable, discover: bool, target: &Target) -> bool {
+    let is_listed = vendors.vendor_of(&target.host).is_some();
+    is_listed || (discover && vendors.api_of(None, &target.method, &target.path).is_some())
 }
 
 fn ready(fds: &[PollFd<'_>], index: usize) -> bool {
@@ -351,33 +314,3 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> std::io::Result<(
 }
 
 const _: () = assert!(wire::LARGE >= 16 * 1024, "a TLS record's plaintext fits one piece");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_in_the_order_of_the_network() {
-        let peer = |family, bytes: [u8; 16]| {
-            let halves: [[u8; 8]; 2] = [bytes[..8].try_into().unwrap(), bytes[8..].try_into().unwrap()];
-            Peer { family, port: 443, reserved: 0, address: halves.map(u64::from_ne_bytes) }
-        };
-        let mut four = [0; 16];
-        four[..4].copy_from_slice(&[192, 0, 2, 1]);
-        assert_eq!(address(&peer(family::INET, four)), Some("192.0.2.1".parse().unwrap()));
-        let six: Ipv6Addr = "2001:db8::7".parse().unwrap();
-        assert_eq!(address(&peer(family::INET6, six.octets())), Some(six.into()));
-        assert_eq!(address(&peer(0, four)), None);
-    }
-
-    #[test]
-    fn the_host_is_found_in_the_head_alone() {
-        let host = |text: &str| head_says(text.as_bytes());
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nHost: API.OpenAI.com\r\n\r\n"), HeadSays::Host("api.openai.com".into()));
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nHost: a.test\r\nx: "), HeadSays::Host("a.test".into()));
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nAccept: */*\r\n"), HeadSays::NotYet);
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nAccept: */*\r\n\r\n"), HeadSays::Nothing);
-        assert_eq!(host("\x16\x03\x01garbage"), HeadSays::Nothing);
-        assert_eq!(host("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), HeadSays::Nothing);
-    }
-}

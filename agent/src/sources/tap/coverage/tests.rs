@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use zerocopy::IntoBytes as _;
+
 use super::*;
 use crate::sources::{
     Origin,
@@ -209,4 +211,21 @@ fn an_address_in_the_form_of_the_other_family_is_the_same() {
     let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
     let events = vec![Event::Connected { pid: 10, to: SocketAddr::new(mapped.into(), 443) }];
     assert_eq!(told(&mut table, events).len(), 1);
+}
+
+#[test]
+fn addresses_are_in_the_order_of_the_network() {
+    let event = |family, bytes: [u8; 16]| {
+        let halves: [[u8; 8]; 2] = [bytes[..8].try_into().unwrap(), bytes[8..].try_into().unwrap()];
+        let peer = Peer { family, port: 443, reserved: 0, address: halves.map(u64::from_ne_bytes) };
+        Event::connected(7, peer.as_bytes())
+    };
+    let to = |text: &str| Some(Event::Connected { pid: 7, to: text.parse().unwrap() });
+    let mut four = [0; 16];
+    four[..4].copy_from_slice(&[192, 0, 2, 1]);
+    assert_eq!(event(family::INET, four), to("192.0.2.1:443"));
+    let six: std::net::Ipv6Addr = "2001:db8::7".parse().unwrap();
+    assert_eq!(event(family::INET6, six.octets()), to("[2001:db8::7]:443"));
+    assert_eq!(event(0, four), None);
+    assert_eq!(Event::connected(7, &[0; 23]), None);
 }

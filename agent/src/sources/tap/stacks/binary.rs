@@ -114,7 +114,14 @@ impl<'a> Binary<'a> {
     }
 
     /// A site at an address inside a function.
-    pub(super) fn site(&self, name: &str, function: Function<'_>, at: u64, program: Program, cookie: u64) -> Option<Site> {
+    pub(super) fn site(
+        &self,
+        name: &str,
+        function: Function<'_>,
+        at: u64,
+        program: Program,
+        cookie: u64,
+    ) -> Option<Site> {
         let inside = at.wrapping_sub(function.address);
         let (instruction, emulated) = if self.is_x86_64() {
             self.code(at, 16).and_then(|code| placement::describe(at, code)).unwrap_or_default()
