@@ -18,7 +18,7 @@ mod text;
 pub use self::summary::{
     Account, FindingCount, Loss, ModelSpend, NotCopied, ScanSummary, SkippedFiles, Summary, TlsCalls,
 };
-pub(in crate::cli) use self::text::wrapped;
+pub(super) use self::text::wrapped;
 use self::{summary::Tally, text::Text};
 
 /// Prints calls and findings as they happen, and keeps count for the summary.

@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::markers;
@@ -20,7 +20,7 @@ use crate::{
 /// Files whose kind is remembered.
 const FILES_MAX: usize = 16_384;
 /// Mapped files of one process that are looked at; Python with all its modules has some hundreds.
-const MAPPED_MAX: usize = 4_096;
+const MAPPED_MAX: usize = 512;
 /// Files with TLS in one process that are told. With the bounds below a look fits a message between the tap's two processes.
 const TLS_FILES_MAX: usize = 16;
 /// Longest name of a file, and longest reason, that is told.
@@ -47,25 +47,19 @@ impl Looker {
         let link = format!("/proc/{pid}/exe");
         let executable = fs::read_link(&link).ok()?;
         let facts = fs::metadata(&link).ok()?;
-        let mapped = watch::mapped_by(pid).ok()?;
-        let (mut files, mut seen) = (Vec::new(), HashSet::new());
-        for mapped in mapped.into_iter().take(MAPPED_MAX) {
+        let inode = (facts.dev(), facts.ino());
+        let origin = process::origin(pid);
+        // It may be about to end, and to look through files takes longer than to open them.
+        let mut files = Vec::new();
+        for (path, inode, file) in mapped_files(pid)? {
             if files.len() >= TLS_FILES_MAX {
                 break;
             }
-            // A file that went away meanwhile is used by nobody.
-            let Ok(file) = mapped.open() else { continue };
-            let Ok(facts) = file.metadata() else { continue };
-            let inode = (facts.dev(), facts.ino());
-            if !seen.insert(inode) {
-                continue;
-            }
-            let known = fate(&mapped.path, inode, &file);
-            let how = known.or_else(|| self.marked(&mapped.path, inode, file).map(|stack| How::NotSeen { stack }));
-            files.extend(how.map(|how| TlsFile { file: shown(&mapped.path), how: bounded(how) }));
+            let known = fate(&path, inode, &file);
+            let how = known.or_else(|| self.marked(&path, inode, file).map(|stack| How::NotSeen { stack }));
+            files.extend(how.map(|how| TlsFile { file: shown(&path), how: bounded(how) }));
         }
-        let inode = (facts.dev(), facts.ino());
-        Some(Look { origin: process::origin(pid), executable: shown(&executable), inode, files })
+        Some(Look { origin, executable: shown(&executable), inode, files })
     }
 
     fn marked(&mut self, path: &Path, inode: Inode, file: File) -> Option<String> {
@@ -77,6 +71,24 @@ impl Looker {
         });
         stack.map(str::to_owned)
     }
+}
+
+/// The files whose code a process has mapped, each once.
+fn mapped_files(pid: u32) -> Option<Vec<(PathBuf, Inode, File)>> {
+    let (mut files, mut seen) = (Vec::new(), HashSet::new());
+    for mapped in watch::mapped_by(pid).ok()? {
+        if files.len() >= MAPPED_MAX {
+            break;
+        }
+        // A file that went away meanwhile is used by nobody.
+        let Ok(file) = mapped.open() else { continue };
+        let Ok(facts) = file.metadata() else { continue };
+        let inode = (facts.dev(), facts.ino());
+        if seen.insert(inode) {
+            files.push((mapped.path, inode, file));
+        }
+    }
+    Some(files)
 }
 
 fn shown(path: &Path) -> String {
