@@ -86,6 +86,14 @@ pub static TASK_TGID: u32 = 0;
 pub static TASK_SIGNAL: u32 = 0;
 #[unsafe(no_mangle)]
 pub static SIGNAL_LIVE: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_FAMILY: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_PORT: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_ADDRESS: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_ADDRESS6: u32 = 0;
 
 /// Values to insert before the fields are filled in place: building them on the stack would cost too much of it.
 pub static NEW_ACTIVE: Active = Active {

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod boringssl;
+mod container;
+mod coverage;
 mod go;
 mod leaks;
 mod openssl;

@@ -258,8 +258,7 @@ fn script(place: &Place, runtime: &Path, source: &str) -> Run {
 
 fn deno(place: &Place) -> Run {
     let deno = place.program(&place.clients.deno());
-    let parts: [&dyn AsRef<std::ffi::OsStr>; 5] =
-        [&deno, &"run", &"--allow-all", &place.source(FETCH), &URL];
+    let parts: [&dyn AsRef<std::ffi::OsStr>; 5] = [&deno, &"run", &"--allow-all", &place.source(FETCH), &URL];
     Run::new(place.with_bodies(&parts), vec![deno.clone()])
         .with("DENO_CERT", place.bench.ca())
         .with("DENO_DIR", place.bench.dir().join("deno"))

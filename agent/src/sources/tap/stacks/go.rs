@@ -17,10 +17,7 @@ use self::{
     code::{Body, Spot},
     table::Table,
 };
-use super::{
-    super::placement::Function,
-    Binary, Found, Plan, Program, Refusal, Site, Stack,
-};
+use super::{super::placement::Function, Binary, Found, Plan, Program, Refusal, Site, Stack};
 
 const WRITE: &str = "crypto/tls.(*Conn).Write";
 const READ: &str = "crypto/tls.(*Conn).Read";
@@ -72,7 +69,8 @@ pub(super) fn find(binary: &Binary<'_>) -> Found {
     let sends = Body::new(write).sends(address(SENDER));
     let receives = Body::new(read).receives(address(COPIER));
     for (name, function, spots) in [(WRITE, write, sends), (READ, read, receives)] {
-        let placed = spots.iter().map(|Spot { at, cookie }| binary.site(name, function, *at, Program::EnterAt, *cookie));
+        let placed =
+            spots.iter().map(|Spot { at, cookie }| binary.site(name, function, *at, Program::EnterAt, *cookie));
         match placed.collect::<Option<Vec<Site>>>() {
             Some(placed) if !placed.is_empty() => sites.extend(placed),
             _ => return Some(refuse(&format!("{name} was compiled in a way that is not known here"))),

@@ -24,7 +24,8 @@ use outflow_ebpf::wire::{Operand, cookie, register};
 use self::shapes::Shapes;
 use super::{
     super::placement::{self, Leave},
-    Binary, Found, Plan, Program, Refusal, Site, Stack};
+    Binary, Found, Plan, Program, Refusal, Site, Stack,
+};
 
 /// The functions, as both ways of naming symbols (the legacy one and v0) write them. The first that sends is called by the second, or
 /// has become a part of it.
@@ -145,7 +146,8 @@ fn plan(binary: &Binary<'_>, named: &Named) -> Result<Vec<Site>, String> {
         sites.extend(site_in(binary, name, function, site.at, Program::Key, cookie));
     }
 
-    let sent = cookie::operands(key, Operand::register(register::RSI), Operand::register(0)) | cookie::WIDE | cookie::CHUNKS;
+    let sent =
+        cookie::operands(key, Operand::register(register::RSI), Operand::register(0)) | cookie::WIDE | cookie::CHUNKS;
     sites.extend(at_entry(binary, "send_appdata_encrypt", send, Program::EnterAt, sent));
     sites.extend(at_return(binary, "send_appdata_encrypt", send, sent));
     let payload = [8, 16].map(|offset| Operand::at(register::RSI, offset));

@@ -53,9 +53,9 @@ impl Body {
                 && i.memory_base() == Register::R14
                 && i.memory_displacement64() == STACK_GUARD_AT
         });
-        let jump = check.map(|check| check + 1).filter(|at| {
-            instructions.get(*at).is_some_and(|instruction| instruction.mnemonic() == Mnemonic::Jbe)
-        });
+        let jump = check
+            .map(|check| check + 1)
+            .filter(|at| instructions.get(*at).is_some_and(|instruction| instruction.mnemonic() == Mnemonic::Jbe));
         Self { targets: placement::branch_targets(&instructions), instructions, first: jump.map_or(0, |at| at + 1) }
     }
 
@@ -169,19 +169,20 @@ impl Body {
     fn straight_before(&self, index: usize) -> impl Iterator<Item = &Instruction> {
         let entered = |instruction: &Instruction| self.targets.contains(&instruction.ip());
         let behind = self.instructions.get(..=index).unwrap_or_default().iter().rev();
-        behind.clone().skip(1).zip(behind).take_while(move |(before, after)| {
-            before.flow_control() == FlowControl::Next && !entered(after)
-        }).map(|(before, _)| before)
+        behind
+            .clone()
+            .skip(1)
+            .zip(behind)
+            .take_while(move |(before, after)| before.flow_control() == FlowControl::Next && !entered(after))
+            .map(|(before, _)| before)
     }
 
     /// The last thing put into a register before `index` is this number.
     fn sets_before(&self, index: usize, register: Register, value: u64) -> bool {
         let mut info = InstructionInfoFactory::new();
-        self.straight_before(index)
-            .find(|i| placement::writes(&mut info, i, register.full_register()))
-            .is_some_and(|i| {
-                i.mnemonic() == Mnemonic::Mov && i.op0_register() == register && immediate(i, 1) == Some(value)
-            })
+        self.straight_before(index).find(|i| placement::writes(&mut info, i, register.full_register())).is_some_and(
+            |i| i.mnemonic() == Mnemonic::Mov && i.op0_register() == register && immediate(i, 1) == Some(value),
+        )
     }
 
     /// The jump behind the one call of `copier` that asks whether anything was copied, and the register that has the number.

@@ -64,7 +64,8 @@ impl<'b, 'a> Shapes<'b, 'a> {
         let mut found = HashSet::new();
         self.explore(send, &mut |step| {
             let is_call = step.instruction.flow_control() == FlowControl::IndirectCall;
-            if is_call && let Value::Method { index: 0, at, slot: ENCRYPT } = step.before.operand(&step.instruction, 0) {
+            if is_call && let Value::Method { index: 0, at, slot: ENCRYPT } = step.before.operand(&step.instruction, 0)
+            {
                 let this = Value::Word { index: 0, at: at - 8 };
                 if [Register::RDI, Register::RSI].iter().any(|register| step.before.of(*register) == this) {
                     found.insert(at - 8);
@@ -86,13 +87,17 @@ impl<'b, 'a> Shapes<'b, 'a> {
                 && end_of == Value::Word { index: 1, at: start + 8 }
                 && start_of == Value::Word { index: 1, at: start };
         });
-        seen.then_some(()).ok_or_else(|| "its OutboundChunks does not lie as it did in the compilers that were looked at".to_owned())
+        seen.then_some(())
+            .ok_or_else(|| "its OutboundChunks does not lie as it did in the compilers that were looked at".to_owned())
     }
 
     /// `Payload` lies as the probes take it: the copy that one of these functions makes of it is of that address and length.
     pub(super) fn verify_payload(&self, mut copiers: impl Iterator<Item = u64>) -> Result<(), String> {
         let copies = |copier| self.copies_payload(copier);
-        copiers.any(copies).then_some(()).ok_or_else(|| "its Payload does not lie as it did in the compilers that were looked at".to_owned())
+        copiers
+            .any(copies)
+            .then_some(())
+            .ok_or_else(|| "its Payload does not lie as it did in the compilers that were looked at".to_owned())
     }
 
     fn copies_payload(&self, copier: u64) -> bool {
@@ -170,7 +175,10 @@ impl<'b, 'a> Shapes<'b, 'a> {
                 visit(step);
                 let callee = step.before.callee();
                 let passes = ARGUMENTS.iter().any(|register| callee.of(*register) != Value::Unknown);
-                if depth < DEPTH_MAX && passes && let Some(target) = self.target(&step.instruction) {
+                if depth < DEPTH_MAX
+                    && passes
+                    && let Some(target) = self.target(&step.instruction)
+                {
                     waiting.push((target, callee, depth + 1));
                 }
             }
@@ -210,9 +218,9 @@ fn hands_over_a_box(step: &Step) -> bool {
 
 /// Words that are stored behind an argument: where it is done, which argument, how far behind; what is stored, and from where.
 fn stores(steps: &[Step]) -> BTreeMap<(u64, u8, i64), (Value, Register)> {
-    let stores = steps.iter().filter(|step| {
-        step.instruction.code() == Code::Mov_rm64_r64 && step.instruction.op0_kind() == OpKind::Memory
-    });
+    let stores = steps
+        .iter()
+        .filter(|step| step.instruction.code() == Code::Mov_rm64_r64 && step.instruction.op0_kind() == OpKind::Memory);
     stores
         .filter_map(|step| {
             let Value::Argument { index, plus } = step.before.address(&step.instruction) else { return None };

@@ -203,7 +203,8 @@ impl State {
     /// Forgets what any other instruction writes.
     fn overwrite(&mut self, info: &mut InstructionInfoFactory, instruction: &Instruction) {
         let info = info.info(instruction);
-        let writes = |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+        let writes =
+            |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
         for used in info.used_registers() {
             if writes(used.access()) {
                 self.set(used.register().full_register(), Value::Unknown);
@@ -234,7 +235,12 @@ fn is_plain(instruction: &Instruction) -> bool {
 fn is_add_of_number(instruction: &Instruction) -> bool {
     matches!(
         instruction.code(),
-        Code::Add_rm64_imm8 | Code::Add_rm64_imm32 | Code::Add_RAX_imm32 | Code::Sub_rm64_imm8 | Code::Sub_rm64_imm32 | Code::Sub_RAX_imm32
+        Code::Add_rm64_imm8
+            | Code::Add_rm64_imm32
+            | Code::Add_RAX_imm32
+            | Code::Sub_rm64_imm8
+            | Code::Sub_rm64_imm32
+            | Code::Sub_RAX_imm32
     ) && instruction.op0_kind() == OpKind::Register
 }
 
@@ -320,8 +326,8 @@ mod tests {
         // push rbp; push rbx; sub rsp,0x10; mov rbx,rsi; mov [rsp+8],rdi; xor edi,edi; mov rax,[rsp+8]; mov rcx,[rbx+0x18];
         // lea rdx,[rax+0x10]; ret
         let code = [
-            0x55, 0x53, 0x48, 0x83, 0xec, 0x10, 0x48, 0x89, 0xf3, 0x48, 0x89, 0x7c, 0x24, 0x08, 0x31, 0xff, 0x48, 0x8b, 0x44,
-            0x24, 0x08, 0x48, 0x8b, 0x4b, 0x18, 0x48, 0x8d, 0x50, 0x10, 0xc3,
+            0x55, 0x53, 0x48, 0x83, 0xec, 0x10, 0x48, 0x89, 0xf3, 0x48, 0x89, 0x7c, 0x24, 0x08, 0x31, 0xff, 0x48, 0x8b,
+            0x44, 0x24, 0x08, 0x48, 0x8b, 0x4b, 0x18, 0x48, 0x8d, 0x50, 0x10, 0xc3,
         ];
         let state = last(&code);
         assert_eq!(state.of(Register::RAX), Value::Argument { index: 0, plus: 0 });
@@ -352,8 +358,9 @@ mod tests {
     #[test]
     fn garbage_ends() {
         for seed in 0..3000u32 {
-            let code: Vec<u8> =
-                (0..300u32).map(|i| (seed.wrapping_mul(2_654_435_761).wrapping_add(i * i * 40_503) >> 7) as u8).collect();
+            let code: Vec<u8> = (0..300u32)
+                .map(|i| (seed.wrapping_mul(2_654_435_761).wrapping_add(i * i * 40_503) >> 7) as u8)
+                .collect();
             assert!(walk(AT, &code, State::entry()).len() <= code.len());
         }
         assert!(walk(AT, &[], State::entry()).is_empty());
