@@ -32,7 +32,7 @@ use crate::{
     engine::{LiveRules, Outcome, Rules, Workers},
     sources::{
         privileges::{self, Keep, User},
-        tap::{Attacher, Ledger, Notice, Scope, Settings, Tap, TapError, loader_choice},
+        tap::{Attacher, Ledger, Notice, Scope, Settings, Tap, TapError, known_files},
     },
     store::WhenFull,
     units::Severity,
@@ -53,6 +53,10 @@ pub struct Args {
     /// Further vendor host: llm.example.com or *.example.com (may be given more than once)
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
+    /// Also read the head of requests to hosts that are no vendor's, and tap those that go to a path by which LLMs are called
+    /// (*/chat/completions): finds gateways that nobody listed
+    #[arg(long)]
+    discover: bool,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -135,12 +139,8 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
         counted.fetch_add(u64::from(!matches!(news, Notice::Tapped { .. })), Ordering::Relaxed);
         tell(&news);
     };
-    let known: Vec<PathBuf> = if args.command.is_empty() {
-        Vec::new()
-    } else {
-        loader_choice(std::env::var_os("LD_LIBRARY_PATH").as_deref()).into_iter().collect()
-    };
-    let settings = Settings::default();
+    let known = args.command.first().map(|program| known_files(program)).unwrap_or_default();
+    let settings = Settings { discover: args.discover, ..Settings::default() };
     let tap = match attacher {
         None => Tap::start(&scope, &known, settings, &rules.vendors, deliver, notice)?,
         Some(attacher) => Tap::start_apart(attacher, &scope, &known, settings, &rules.vendors, deliver, notice)?,

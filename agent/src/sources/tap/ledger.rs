@@ -73,6 +73,27 @@ impl Ledger {
         .filter(|(_, tally)| *tally != Tally::default())
     }
 
+    /// What happened to all calls, by a word for each fate: every call has one.
+    pub fn fates(&self) -> [(&'static str, u64); 4] {
+        [
+            ("whole", self.whole_calls()),
+            ("gaps", self.gapped_calls()),
+            ("refused", self.refused_calls()),
+            ("lost", self.lost_calls()),
+        ]
+    }
+
+    /// What was missed without a known number of bytes, with a name for people, when there is any.
+    pub fn missed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("server name lost (ring full)", self.opens_lost),
+            ("call in flight when the tap was attached", self.unpaired),
+            ("child process not tapped (table full)", self.forks_lost),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+    }
+
     /// Calls that were handed over whole.
     pub fn whole_calls(&self) -> u64 {
         self.of(Outcome::Copied).calls
@@ -115,10 +136,7 @@ mod tests {
         slots[Outcome::RingFull.index() as usize + 1] = 50;
         let ledger = Ledger::new(&slots);
         assert_eq!(ledger.seen(), Tally { calls: 3, bytes: 300 });
-        assert_eq!(
-            ledger.seen().calls,
-            ledger.whole_calls() + ledger.gapped_calls() + ledger.refused_calls() + ledger.lost_calls()
-        );
+        assert_eq!(ledger.fates().iter().map(|(_, calls)| calls).sum::<u64>(), ledger.seen().calls);
         assert_eq!(ledger.losses().collect::<Vec<_>>(), [("ring full", Tally { calls: 1, bytes: 50 })]);
     }
 }

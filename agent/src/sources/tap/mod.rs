@@ -21,6 +21,7 @@ mod placement;
 mod process;
 mod reader;
 mod remote;
+mod request;
 mod stacks;
 mod watch;
 
@@ -200,7 +201,7 @@ impl Tap {
     ) -> Result<Self, TapError> {
         let (channels, counters) = maps.open().map_err(KernelError::from)?;
         let (reader_stopped, stop_reader) = pipe()?;
-        let reader = Reader::new(channels, Arc::clone(vendors), who_is, settings.peek_bytes, reader_stopped);
+        let reader = Reader::new(channels, Arc::clone(vendors), who_is, settings, reader_stopped);
         let reader = thread("outflow-ring", move || reader.run(deliver))?;
         Ok(Self { counters, stop_reader, reader, attached })
     }
@@ -271,9 +272,26 @@ pub fn try_watch() -> Result<(), TapError> {
 const LIBRARY_FOLDERS: [&str; 6] =
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/lib", "/usr/local/lib"];
 
+/// What a command will map, as far as it can be known beforehand: its program, which may have TLS in it, and the libssl that the dynamic
+/// loader would give it.
+pub fn known_files(program: &std::ffi::OsStr) -> Vec<PathBuf> {
+    let variable = |name| std::env::var_os(name);
+    let executable = executable(program, variable("PATH").as_deref());
+    executable.into_iter().chain(loader_choice(variable("LD_LIBRARY_PATH").as_deref())).collect()
+}
+
+/// The file that execvp(3) would run.
+fn executable(program: &std::ffi::OsStr, path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
+    let program = Path::new(program);
+    if program.components().count() > 1 {
+        return Some(program.to_owned());
+    }
+    std::env::split_paths(path?).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
 /// The libssl that the dynamic loader would give a program with this `LD_LIBRARY_PATH`: its folders first, then the usual ones
 /// (ld.so(8)). A program with a run path or a library of its own is found when it maps it.
-pub fn loader_choice(library_path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
+fn loader_choice(library_path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
     const NAME: &str = "libssl.so.3";
     let first = library_path.into_iter().flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>());
     first

@@ -94,11 +94,11 @@ fn return_site(function: Function<'_>) -> Option<u64> {
         .map(Instruction::ip)
 }
 
-fn decode(function: Function<'_>) -> Vec<Instruction> {
+pub(super) fn decode(function: Function<'_>) -> Vec<Instruction> {
     Decoder::with_ip(64, function.code, function.address, DecoderOptions::NONE).iter().collect()
 }
 
-fn branch_targets(instructions: &[Instruction]) -> BTreeSet<u64> {
+pub(super) fn branch_targets(instructions: &[Instruction]) -> BTreeSet<u64> {
     instructions
         .iter()
         .filter(|i| matches!(i.flow_control(), FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch))
@@ -108,7 +108,7 @@ fn branch_targets(instructions: &[Instruction]) -> BTreeSet<u64> {
 
 /// What `branch_setup_xol_ops` and `push_setup_xol_ops` of the kernel emulate (arch/x86/kernel/uprobes.c), without prefixes
 /// and without multi-byte nops, whose treatment changed between 6.14 and 6.18.
-fn emulated(instruction: &Instruction) -> bool {
+pub(super) fn emulated(instruction: &Instruction) -> bool {
     if instruction.has_rep_prefix() || instruction.has_repne_prefix() || instruction.segment_prefix() != Register::None
     {
         return false;
@@ -119,7 +119,7 @@ fn emulated(instruction: &Instruction) -> bool {
     }
 }
 
-fn writes(info: &mut InstructionInfoFactory, instruction: &Instruction, register: Register) -> bool {
+pub(super) fn writes(info: &mut InstructionInfoFactory, instruction: &Instruction, register: Register) -> bool {
     info.info(instruction).used_registers().iter().any(|used| {
         used.register().full_register() == register && !matches!(used.access(), OpAccess::Read | OpAccess::CondRead)
     })

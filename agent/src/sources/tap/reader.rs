@@ -1,5 +1,6 @@
 //! Ring records become input. Enters: the ring of the kernel programs. Leaves: [`Input`], in the order the kernel wrote it,
-//! and verdicts back to the kernel. Never interprets plaintext, but for the Host header of a connection without a verdict.
+//! and verdicts back to the kernel. Never interprets plaintext, but for the head of the first request
+//! of a connection without a verdict (`request`).
 //!
 //! ```text
 //!             records                       Input
@@ -20,7 +21,9 @@ use zerocopy::FromBytes as _;
 
 use super::{
     ffi::{self, Key},
+    kernel::Settings,
     maps::Channels,
+    request::{HeadSays, Target, head_says},
 };
 use crate::{
     clock::MonotonicToWall,
@@ -49,6 +52,7 @@ pub(super) struct Reader {
     origins: HashMap<u32, Arc<Origin>>,
     unnamed: HashMap<u64, Unnamed>,
     peek_bytes: usize,
+    discover: bool,
     stop: OwnedFd,
 }
 
@@ -67,21 +71,13 @@ enum Says {
     Decided(u32),
 }
 
-/// What the head of a request says about its host.
-#[derive(Debug, PartialEq, Eq)]
-enum HeadSays {
-    Host(String),
-    Nothing,
-    NotYet,
-}
-
 impl Reader {
     /// Reads until `stop` becomes readable or is closed at its other end.
     pub(super) fn new(
         channels: Channels,
         vendors: Arc<VendorTable>,
         who_is: WhoIs,
-        peek_bytes: u32,
+        settings: Settings,
         stop: OwnedFd,
     ) -> Self {
         Self {
@@ -91,7 +87,8 @@ impl Reader {
             who_is,
             origins: HashMap::new(),
             unnamed: HashMap::new(),
-            peek_bytes: peek_bytes as usize,
+            peek_bytes: settings.peek_bytes as usize,
+            discover: settings.discover,
             stop,
         }
     }
@@ -207,7 +204,7 @@ impl Reader {
         };
         head.extend_from_slice(&bytes);
         let verdict = match head_says(head) {
-            HeadSays::Host(host) if self.vendors.vendor_of(&host).is_some() => verdict::COPY,
+            HeadSays::Target(target) if is_wanted(&self.vendors, self.discover, &target) => verdict::COPY,
             HeadSays::NotYet if head.len() < self.peek_bytes => return None,
             _ => verdict::DROP,
         };
@@ -270,24 +267,10 @@ impl Reader {
     }
 }
 
-/// The Host header of the request that starts here.
-fn head_says(head: &[u8]) -> HeadSays {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut request = httparse::Request::new(&mut headers);
-    let complete = match request.parse(head) {
-        Ok(status) => status.is_complete(),
-        Err(_) => return HeadSays::Nothing,
-    };
-    let host = request
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("host"))
-        .and_then(|header| std::str::from_utf8(header.value).ok());
-    match host {
-        Some(host) => HeadSays::Host(host.to_ascii_lowercase()),
-        None if complete => HeadSays::Nothing,
-        None => HeadSays::NotYet,
-    }
+/// The host is listed; or, where that was asked for, the path is one by which LLMs are called.
+fn is_wanted(vendors: &VendorTable, discover: bool, target: &Target) -> bool {
+    let is_listed = vendors.vendor_of(&target.host).is_some();
+    is_listed || (discover && vendors.api_of(None, &target.method, &target.path).is_some())
 }
 
 fn ready(fds: &[PollFd<'_>], index: usize) -> bool {
@@ -302,19 +285,3 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> std::io::Result<(
 }
 
 const _: () = assert!(wire::LARGE >= 16 * 1024, "a TLS record's plaintext fits one piece");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_is_found_in_the_head_alone() {
-        let host = |text: &str| head_says(text.as_bytes());
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nHost: API.OpenAI.com\r\n\r\n"), HeadSays::Host("api.openai.com".into()));
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nHost: a.test\r\nx: "), HeadSays::Host("a.test".into()));
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nAccept: */*\r\n"), HeadSays::NotYet);
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nAccept: */*\r\n\r\n"), HeadSays::Nothing);
-        assert_eq!(host("\x16\x03\x01garbage"), HeadSays::Nothing);
-        assert_eq!(host("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), HeadSays::Nothing);
-    }
-}

@@ -6,6 +6,7 @@
 
 mod binary;
 mod gnutls;
+mod go;
 mod nss;
 mod openssl;
 
@@ -148,7 +149,7 @@ pub(super) struct Refusal {
 pub(super) type Found = Option<Result<Plan, Refusal>>;
 
 /// All that look.
-const STACKS: [fn(&Binary<'_>) -> Found; 3] = [openssl::find, gnutls::find, nss::find];
+const STACKS: [fn(&Binary<'_>) -> Found; 4] = [openssl::find, gnutls::find, nss::find, go::find];
 
 /// The stacks of a file; empty for one that has none.
 pub(super) fn inspect(file: &[u8]) -> Result<Vec<Result<Plan, Refusal>>, Unreadable> {

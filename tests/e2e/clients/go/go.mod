@@ -1,0 +1,3 @@
+module outflow.test/client
+
+go 1.19
