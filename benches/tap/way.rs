@@ -118,8 +118,8 @@ fn under_yardstick(place: &Place, pid: u32, work: impl FnOnce(u32) -> Vec<Line>)
         .stderr(Stdio::piped())
         .spawn()
         .expect("the yardstick starts");
-    let mut talk = BufReader::new(capture.stderr.take().expect("piped")).lines();
-    while talk.next().expect("the yardstick says READY before it ends").expect("text") != "READY" {}
+    let mut talk = BufReader::new(capture.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(talk.any(|line| line == "READY"), "the yardstick does not start: run {}/capture by hand", folder.display());
     let lines = work(capture.id());
     let rss_kib = status_kib(capture.id(), "VmRSS");
     let id = rustix::process::Pid::from_child(&capture);
