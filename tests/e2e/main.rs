@@ -8,7 +8,9 @@ mod boringssl;
 mod go;
 mod leaks;
 mod openssl;
+mod permission;
 mod pod;
+mod probes;
 mod run;
 mod runtimes;
 #[cfg(feature = "kafka")]

@@ -173,14 +173,13 @@ fn tap_checks() -> Vec<Check> {
         ));
     }
     checks.push(match tap::try_load() {
-        Ok(()) => Check::ok("kernel programs", "loaded and let go again"),
+        Ok(means) => Check::ok("kernel programs", format!("loaded and let go again; {means}")),
         Err(error) => Check::bad(
             "kernel programs",
             Verdict::Fail,
             error.to_string(),
-            "run as root, or with CAP_SYS_ADMIN (uprobes through perf_event_open need it on current kernels), CAP_BPF, \
-             CAP_PERFMON and CAP_SYS_PTRACE; in a container also without a seccomp profile that refuses bpf(2) and \
-             perf_event_open(2)",
+            "run as root, or with CAP_BPF and CAP_PERFMON; before Linux 6.6 also with CAP_SYS_ADMIN; for other users' processes \
+             with CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE",
         ),
     });
     checks.push(match tap::try_watch() {

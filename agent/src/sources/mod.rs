@@ -10,6 +10,7 @@ use crate::units::Timestamp;
 pub mod files;
 pub mod log;
 pub mod privileges;
+pub mod refusal;
 pub mod replay;
 pub mod tail;
 #[cfg(feature = "tap")]

@@ -15,11 +15,11 @@ use super::{
     attach::{self, Attached, Wanted},
     link::{Ask, Link, Received, Say},
     maps::Maps,
-    process, thread,
+    multi, process, thread,
 };
 use crate::{
     rules::vendors::HostPattern,
-    sources::privileges::{self, PrivilegeError},
+    sources::privileges::{self, PrivilegeError, Rights},
 };
 
 /// The table of hosts in the kernel takes no more.
@@ -51,7 +51,7 @@ pub fn serve_standard_input() -> Result<(), AttacherError> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map_err(io::Error::from)?;
     let link = Link::inherited(socket).ok_or(AttacherError::NotStartedByUs)?;
     let reader = link.maker()?;
-    privileges::keep_only(privileges::ATTACH)?;
+    privileges::keep_only(kept(multi::supported().is_ok(), Rights::held()?))?;
     // A terminal and a service manager send these to both processes. The other one decides when this one may go: it hangs up.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
@@ -65,6 +65,16 @@ pub fn serve_standard_input() -> Result<(), AttacherError> {
         let Asked { hosts, known, scope, settings } = asked;
         attach::attach(&Wanted { scope, known, settings: *settings, reader }, hosts.iter(), notice)
     })?)
+}
+
+/// What the attaching process needs for life. It gives up `SYS_ADMIN`, which is nearly everything, unless that is how probes are
+/// placed here, or was given in place of the newer rights that were split off from it.
+fn kept(has_links: bool, held: Rights) -> Rights {
+    if has_links && privileges::LOAD.without(held).is_empty() {
+        privileges::ATTACH
+    } else {
+        privileges::ATTACH.and(privileges::ATTACH_BY_PERF_EVENT)
+    }
 }
 
 /// The request, put together from its messages.
@@ -102,7 +112,7 @@ fn serve(
         match message {
             Ask::Origin(pid) if pid != reader => link.send(&Say::Origin(process::origin(pid)), &[])?,
             Ask::Origin(pid) => link.send(&Say::Origin(process::gone(pid)), &[])?,
-            // Taking them off takes tens of milliseconds each; questions about the last records go on meanwhile.
+            // Taking them off takes time; questions about the last records go on meanwhile.
             Ask::Stop => {
                 let Some(attached) = attached.take() else { return Err(LinkError::OutOfTurn("Stop")) };
                 let link = Arc::clone(link);

@@ -16,8 +16,10 @@ mod kernel;
 mod ledger;
 mod link;
 mod maps;
+mod multi;
 mod offsets;
 mod placement;
+mod probes;
 mod process;
 mod reader;
 mod remote;
@@ -42,6 +44,7 @@ pub use self::{
     ledger::{Ledger, Tally},
     link::LinkError,
     offsets::KERNEL_BTF,
+    probes::Means,
     remote::Attacher,
     stacks::Stack,
 };
@@ -51,7 +54,10 @@ use self::{
     reader::{Reader, WhoIs},
     watch::{Watch, Watched},
 };
-use crate::{rules::VendorTable, sources::Input};
+use crate::{
+    rules::VendorTable,
+    sources::{Input, privileges, refusal::Barrier},
+};
 pub use outflow_ebpf::wire::Outcome;
 
 /// What to tap.
@@ -258,14 +264,15 @@ fn thread<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stat
     std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(TapError::Threads)
 }
 
-/// Loads the programs and lets them go again.
-pub fn try_load() -> Result<(), TapError> {
-    Kernel::load(Settings::default(), std::process::id(), std::iter::empty()).map(drop).map_err(TapError::from)
+/// Loads the programs and lets them go again; says how they would be placed.
+pub fn try_load() -> Result<Means, TapError> {
+    let (kernel, _) = Kernel::load(Settings::default(), std::process::id(), std::iter::empty())?;
+    Ok(kernel.means().clone())
 }
 
 /// Starts to watch this process's children and stops again.
 pub fn try_watch() -> Result<(), TapError> {
-    Watch::start(&[Watched::OwnChildren]).map(drop).map_err(TapError::Watch)
+    Watch::start(&[Watched::OwnChildren]).map(drop).map_err(TapError::watch)
 }
 
 /// Where distributions keep libssl.
@@ -343,20 +350,25 @@ fn look_into(path: &Path) -> Vec<Result<String, String>> {
 }
 
 impl TapError {
+    /// Mapping records were refused.
+    fn watch(error: io::Error) -> Self {
+        // A filter may also say that there is no such system call.
+        if error.kind() != io::ErrorKind::PermissionDenied && error.raw_os_error() != Some(libc::ENOSYS) {
+            return Self::Watch(error);
+        }
+        let barrier = Barrier::before(privileges::WATCH);
+        Self::Kernel(KernelError::NotPermitted { barrier, what: "mapping records", kernel: error })
+    }
+
     /// The kernel said that this user may not.
     pub fn is_permission(&self) -> bool {
-        if let Self::Attacher { permission, .. } = self {
-            return *permission;
-        }
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(error) = source {
-            if let Some(io) = error.downcast_ref::<io::Error>()
-                && io.kind() == io::ErrorKind::PermissionDenied
-            {
-                return true;
+        match self {
+            Self::Attacher { permission, .. } => *permission,
+            Self::Kernel(error) => error.is_permission(),
+            Self::Watch(error) | Self::Target { source: error, .. } | Self::Threads(error) | Self::Spawn(error) => {
+                error.kind() == io::ErrorKind::PermissionDenied
             }
-            source = error.source();
+            Self::Link(_) => false,
         }
-        matches!(self, Self::Watch(error) if error.kind() == io::ErrorKind::PermissionDenied)
     }
 }

@@ -29,7 +29,7 @@ use crate::{rules::vendors::HostPattern, sources::Origin};
 const HOSTS_A_MESSAGE: usize = 128;
 /// How long the reader waits to hear who a process is. The attacher does nothing else meanwhile and needs some 100 µs.
 const ORIGIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long probes may take to come off: some tens of milliseconds each.
+/// How long probes may take to come off: some tens of milliseconds for all, by perf events a tenth of a second for each.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The attaching process before it was told what to attach to. Started while this process still has its rights, used after it
