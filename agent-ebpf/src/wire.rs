@@ -99,6 +99,10 @@ pub mod cookie {
     pub const UNCOVERED: u64 = 1 << 8;
     /// Not only TLS goes this way (NSPR's `PR_Write`): just connections that were named before.
     pub const KNOWN: u64 = 1 << 9;
+    /// The buffer operand is the address of one slice or of many: [`chunks`](super::chunks).
+    pub const CHUNKS: u64 = 1 << 10;
+    /// The key is that of a client whose server was named just before on the same thread: [`ahead`](super::ahead).
+    pub const NAMED: u64 = 1 << 11;
 
     /// Places the operands of a call: TLS object, buffer, and length where it is known at the entry.
     pub const fn operands(tls: Operand, buffer: Operand, length: Operand) -> u64 {
@@ -196,6 +200,30 @@ pub mod name {
     pub const fn go(config: u16, server_name: u16) -> u64 {
         GO | (config as u64) << 16 | (server_name as u64) << 32
     }
+}
+
+/// rustls's `OutboundChunks`, in bytes: several slices with the range of their bytes that is meant, or, when the address of the list
+/// is null, one slice. rustc lays it out so from 1.85 to 1.97 (`stacks/rustls` verifies it on the code that uses it).
+pub mod chunks {
+    /// Address of the list of slices; zero for the single slice.
+    pub const LIST: u64 = 0;
+    /// Where the range starts in the concatenation of the slices.
+    pub const START: u64 = 16;
+    /// Address of the single slice.
+    pub const SINGLE: u64 = 8;
+    /// Bytes of a slice: address and length.
+    pub const SLICE: u64 = 16;
+}
+
+/// rustls's `ServerName`, in bytes, for the probe on `remove_tls12_session(_, &ServerName)`, which a client of TLS 1.3 calls just
+/// before it gets its keys.
+pub mod ahead {
+    /// A byte; zero for a name, else it is an address.
+    pub const TAG: u64 = 0;
+    /// Address of the name.
+    pub const NAME: u64 = 16;
+    /// Its length.
+    pub const LENGTH: u64 = 24;
 }
 
 /// Attach cookie of a probe where a TLS object ends, or where a new one begins at an address that may have been another's.

@@ -13,6 +13,7 @@ mod pod;
 mod probes;
 mod run;
 mod runtimes;
+mod rustls;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;
