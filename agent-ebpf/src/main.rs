@@ -12,9 +12,15 @@
 fn main() {}
 
 #[cfg(target_arch = "bpf")]
+mod empty;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod rustls;
+#[cfg(target_arch = "bpf")]
 mod scope;
+#[cfg(target_arch = "bpf")]
+mod socket;
 #[cfg(target_arch = "bpf")]
 mod tls;
 

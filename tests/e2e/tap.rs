@@ -21,12 +21,45 @@ use crate::support::{bench, bpf_or_skip, run_client};
 /// What came of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     pub(crate) service: String,
-    sent: Vec<u8>,
-    received: Vec<u8>,
-    gaps: usize,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) received: Vec<u8>,
+    pub(crate) gaps: usize,
+    /// Sent, as it came, with its place.
+    pieces: Vec<(u64, Vec<u8>)>,
     closed: Option<(Option<u64>, Option<u64>)>,
+}
+
+impl Seen {
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// It is this, without a gap.
+    pub(crate) fn is_exactly(&self, sent: &[u8], received: &[u8]) -> bool {
+        self.gaps == 0 && self.sent == sent && self.received == received
+    }
+
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        (self.sent.len(), self.received.len(), self.gaps)
+    }
+
+    /// These bytes were handed on, in whichever direction.
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
+        [&self.sent, &self.received].iter().any(|side| memchr::memmem::find(side, bytes).is_some())
+            || self.pieces.iter().any(|(_, piece)| memchr::memmem::find(piece, bytes).is_some())
+    }
+
+    /// Pieces that did not continue what came before them.
+    pub(crate) fn gaps(&self) -> usize {
+        self.gaps
+    }
+
+    /// What was sent, in pieces, with their places.
+    pub(crate) fn pieces(&self) -> &[(u64, Vec<u8>)] {
+        &self.pieces
+    }
 }
 
 pub(crate) type Streams = Arc<Mutex<BTreeMap<StreamId, Seen>>>;
@@ -38,6 +71,9 @@ pub(crate) fn collect(streams: &Streams, input: &Input) {
     match &input.event {
         StreamEvent::Opened { server_name } => seen.server_name = Some(server_name.to_string()),
         StreamEvent::Bytes { direction, offset, bytes } => {
+            if *direction == Direction::Sent {
+                seen.pieces.push((*offset, bytes.to_vec()));
+            }
             let side = if *direction == Direction::Sent { &mut seen.sent } else { &mut seen.received };
             if *offset == side.len() as u64 {
                 side.extend_from_slice(bytes);
@@ -50,7 +86,7 @@ pub(crate) fn collect(streams: &Streams, input: &Input) {
 }
 
 /// Taps what `work` starts and gives what was seen, with the ledger.
-fn tapped<T>(bench: &Bench, settings: Settings, work: impl FnOnce() -> T) -> (T, Vec<Seen>, Ledger) {
+pub(crate) fn tapped<T>(bench: &Bench, settings: Settings, work: impl FnOnce() -> T) -> (T, Vec<Seen>, Ledger) {
     tapped_until(bench, settings, |_| {}, work)
 }
 

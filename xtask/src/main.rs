@@ -13,6 +13,7 @@ mod demo;
 #[expect(dead_code, reason = "agent/build.rs uses the rest")]
 mod ebpf;
 mod image;
+mod kernels;
 mod setup;
 mod sh;
 mod suite;
@@ -63,6 +64,15 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// Boots Debian's kernels in QEMU and taps those whole machines, with real clients
+    Kernels {
+        /// All kernels, not the oldest alone
+        #[arg(long)]
+        long: bool,
+        /// Write the table to docs/KERNELS.md
+        #[arg(long)]
+        write: bool,
+    },
     /// Checks the house rules that no lint knows
     Tidy,
     /// Runs what CI runs
@@ -91,6 +101,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Bench { name, arguments } => bench::run(name.as_deref(), &arguments)?,
         Chore::Image { dev, save } => image::run(dev, save.as_deref())?,
         Chore::Chart { write } => chart::run(write)?,
+        Chore::Kernels { long, write } => return Ok(close(&kernels::run(long, write)?)),
         Chore::Tidy => tidy::run()?,
         Chore::Ci => return Ok(close(&ci::run())),
     }

@@ -108,6 +108,11 @@ impl Tally {
         Self { failed: 1, ..Self::default() }
     }
 
+    /// Notes that one thing was not done, and why.
+    pub(crate) fn skip(&mut self, reason: &str) {
+        *self.skips.entry(reason.to_owned()).or_default() += 1;
+    }
+
     fn skipped(&self) -> usize {
         self.skips.values().sum()
     }

@@ -58,6 +58,12 @@ fn tap(config: &Config, wrong: &mut Vec<Wrong>) {
     if tap.cgroups.len() > CGROUPS_MAX {
         wrong.push((key(&["tap", "cgroups"]), format!("at most {CGROUPS_MAX}: name the group above them instead")));
     }
+    for (index, group) in tap.discover.iter().enumerate() {
+        if !tap.cgroups.contains(group) {
+            let message = "is not among `cgroups`: write the same path there, with scope = \"cgroup\"".to_owned();
+            wrong.push((item(&["tap", "discover"], index, &[]), message));
+        }
+    }
     for (index, group) in tap.cgroups.iter().enumerate() {
         let outer = tap.cgroups.iter().enumerate().find(|(other, outer)| {
             *other != index && group.get().starts_with(outer.get()) && (group != *outer || *other < index)

@@ -30,6 +30,9 @@ pub struct Tap {
     /// Further vendor hosts: gateways and private endpoints, besides those that Outflow knows. Connections to hosts that are
     /// neither are not read.
     pub hosts: Vec<VendorHost>,
+    /// Of `cgroups`, those whose requests to hosts that are not listed are looked at too, at their heads alone: one that goes to a
+    /// path by which LLMs are called (`*/chat/completions`) is read, so that gateways are found that nobody listed.
+    pub discover: Vec<AbsolutePath>,
     /// Most that is read of a connection's first request while it is not known whether it goes to a vendor, to find its host;
     /// it is forgotten afterwards. A host that stands further behind is not found, and such a connection is not read.
     pub peek_bytes: Size<256, { 4 * KIB }>,
@@ -50,6 +53,7 @@ impl Default for Tap {
             include: Vec::new(),
             exclude: Vec::new(),
             hosts: Vec::new(),
+            discover: Vec::new(),
             peek_bytes: Size::from_bytes(4 * KIB),
             call_bytes: Size::from_bytes(64 * MIB),
             ring_bytes: Size::from_bytes(16 * MIB),

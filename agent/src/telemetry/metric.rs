@@ -19,7 +19,7 @@ pub enum Metric {
     Anomalies,
     /// Blocks that the scanner refused.
     UnscannedBlocks,
-    /// Calls of the TLS library that the tap copied.
+    /// Calls of TLS libraries, by what became of them.
     TapCalls,
     /// Bytes that the tap copied.
     TapBytes,
@@ -187,7 +187,12 @@ impl Metric {
             Self::UnscannedBlocks => {
                 counter("outflow_unscanned_blocks", None, &[], "Blocks that the scanner refused to look at")
             }
-            Self::TapCalls => counter("outflow_tap_calls", None, &[], "Calls of the TLS library that were copied"),
+            Self::TapCalls => counter(
+                "outflow_tap_calls",
+                None,
+                &["fate"],
+                "Calls of TLS libraries that moved data: handed over `whole` or with `gaps`, `refused` by scope, or `lost`",
+            ),
             Self::TapBytes => counter("outflow_tap", Bytes, &[], "Plaintext that was copied"),
             Self::TapLostCalls => {
                 counter("outflow_tap_lost_calls", None, &["reason"], "Calls of the TLS library that were lost")

@@ -9,19 +9,22 @@ use super::figures::TapFigures;
 use crate::{
     cli::{cgroup::Group, tap::tell},
     config,
-    engine::Deliver,
+    engine::{Deliver, Session},
     rules::VendorTable,
     sources::{
         Input, StreamId,
-        tap::{Attacher, Ledger, Outcome, Scope, Settings, Tap, TapError},
+        tap::{Attacher, Ledger, Notice, Outcome, Scope, Settings, Tap, TapError},
     },
 };
 
 /// Streams of one tap are apart from those of another by the highest bits of their number.
 const TAP_BITS: u32 = 56;
 
+/// Look at requests to hosts that are not listed too.
+type Discover = bool;
+
 /// Attaching processes that are there and wait, each for its scope.
-pub(super) struct Attachers(Vec<(Attacher, Scope)>);
+pub(super) struct Attachers(Vec<(Attacher, Scope, Discover)>);
 
 /// Running taps.
 pub(super) struct Taps(Vec<Tap>);
@@ -30,7 +33,7 @@ impl Attachers {
     /// Starts them, while there are rights to pass on.
     pub(super) fn spawn(config: &config::Tap) -> anyhow::Result<Self> {
         let scopes = if config.enabled { scopes(config)? } else { Vec::new() };
-        let attachers = scopes.into_iter().map(|scope| Ok((Attacher::spawn()?, scope)));
+        let attachers = scopes.into_iter().map(|(scope, discover)| Ok((Attacher::spawn()?, scope, discover)));
         Ok(Self(attachers.collect::<Result<_, TapError>>()?))
     }
 
@@ -40,9 +43,10 @@ impl Attachers {
         config: &config::Tap,
         vendors: &Arc<VendorTable>,
         deliver: &Deliver,
+        session: &Arc<Session>,
     ) -> anyhow::Result<Taps> {
         let mut taps = Vec::new();
-        for (number, (attacher, scope)) in (0_u64..).zip(self.0) {
+        for (number, (attacher, scope, discover)) in (0_u64..).zip(self.0) {
             let (wanted, deliver) = (config.clone(), deliver.clone());
             let deliver = move |input: Input| {
                 // What is not meant goes no further, whatever the kernel handed over.
@@ -52,12 +56,22 @@ impl Attachers {
                 deliver.input(Input { stream: StreamId(input.stream.0 | number << TAP_BITS), ..input })
             };
             let settings = Settings {
+                discover,
                 peek_bytes: config.peek_bytes.bytes() as u32,
                 call_bytes_max: config.call_bytes.bytes(),
                 ring_bytes: config.ring_bytes.bytes() as u32,
                 ..Settings::default()
             };
-            taps.push(Tap::start_apart(attacher, &scope, &[], settings, vendors, deliver, |news| tell(&news))?);
+            let (wanted, session, listed) = (config.clone(), Arc::clone(session), Arc::clone(vendors));
+            let notice = move |news: Notice| {
+                if let Notice::Unseen(unseen) = &news
+                    && wanted.wants(&unseen.look.origin.service, &unseen.look.origin.process)
+                {
+                    session.unseen(unseen, &listed);
+                }
+                tell(&news);
+            };
+            taps.push(Tap::start_apart(attacher, &scope, &[], settings, vendors, deliver, notice)?);
         }
         Ok(Taps(taps))
     }
@@ -73,9 +87,13 @@ impl Taps {
     pub(super) fn figures(&self) -> TapFigures {
         let mut figures = TapFigures::default();
         for ledger in self.0.iter().filter_map(|tap| tap.ledger().ok()) {
-            let copied = ledger.of(Outcome::Copied);
-            figures.calls += copied.calls;
-            figures.bytes += copied.bytes;
+            for (fate, calls) in ledger.fates() {
+                *figures.calls.entry(fate).or_default() += calls;
+            }
+            figures.bytes += ledger.of(Outcome::Copied).bytes;
+            for (reason, calls) in ledger.missed() {
+                figures.lost.entry(reason).or_default().0 += calls;
+            }
             for (reason, tally) in ledger.losses() {
                 let sum = figures.lost.entry(reason).or_default();
                 *sum = (sum.0 + tally.calls, sum.1 + tally.bytes);
@@ -92,17 +110,21 @@ impl Taps {
 }
 
 /// What the section means.
-fn scopes(config: &config::Tap) -> anyhow::Result<Vec<Scope>> {
+fn scopes(config: &config::Tap) -> anyhow::Result<Vec<(Scope, Discover)>> {
     let cgroup = |folder: PathBuf| -> anyhow::Result<Scope> {
         let group = Group::open(&folder, false).context("[tap] cgroups")?;
         Ok(Scope::Cgroup { folder: group.folder().to_owned(), level: group.level() })
     };
     match config.scope {
         None => Ok(Vec::new()),
-        Some(config::Scope::Processes) => Ok(vec![Scope::Processes(config.pids.clone())]),
-        Some(config::Scope::Cgroup) => config.cgroups.iter().map(|folder| cgroup(folder.get().to_owned())).collect(),
+        Some(config::Scope::Processes) => Ok(vec![(Scope::Processes(config.pids.clone()), false)]),
+        Some(config::Scope::Cgroup) => config
+            .cgroups
+            .iter()
+            .map(|folder| Ok((cgroup(folder.get().to_owned())?, config.discover.contains(folder))))
+            .collect(),
         // Every process is in a control group below the root.
-        Some(config::Scope::Host) => Ok(vec![cgroup(Group::root()?)?]),
+        Some(config::Scope::Host) => Ok(vec![(cgroup(Group::root()?)?, false)]),
     }
 }
 

@@ -153,7 +153,9 @@ impl Figures {
         if let Some(tap) = &self.tap {
             if attached { tap.ready() } else { tap.not_ready("has lost its attaching process") }
         }
-        self.metrics.set(Metric::TapCalls, &[], figures.calls);
+        for (fate, calls) in &figures.calls {
+            self.metrics.set(Metric::TapCalls, &[fate], *calls);
+        }
         self.metrics.set(Metric::TapBytes, &[], figures.bytes);
         for (reason, (calls, bytes)) in &figures.lost {
             self.metrics.set(Metric::TapLostCalls, &[reason], *calls);
@@ -165,9 +167,9 @@ impl Figures {
 /// What became of the calls of all taps.
 #[derive(Debug, Default)]
 pub(super) struct TapFigures {
-    /// Calls that were copied.
-    pub calls: u64,
-    /// Their plaintext, bytes.
+    /// Calls, by what became of them.
+    pub calls: BTreeMap<&'static str, u64>,
+    /// Plaintext that was copied, bytes.
     pub bytes: u64,
     /// Calls and bytes that were lost, by reason.
     pub lost: BTreeMap<&'static str, (u64, u64)>,

@@ -24,6 +24,8 @@ pub struct Ledger {
     pub unpaired: u64,
     /// Calls whose bytes come again (`SSL_peek`), and those bytes: no call of their own.
     pub reread: Tally,
+    /// Addresses of connections that did not fit the ring: coverage does not know of them.
+    pub connects_lost: u64,
     /// Child processes that did not fit the table of processes in scope: they are not tapped.
     pub forks_lost: u64,
 }
@@ -38,6 +40,7 @@ impl Ledger {
             ends_lost: slots[wire::ENDS_LOST as usize],
             reread: tally(wire::REREADS),
             unpaired: slots[wire::UNPAIRED as usize],
+            connects_lost: slots[wire::CONNECTS_LOST as usize],
             forks_lost: slots[wire::FORKS_LOST as usize],
         }
     }
@@ -71,6 +74,27 @@ impl Ledger {
         .map(|(name, outcome)| (name, self.of(outcome)))
         .into_iter()
         .filter(|(_, tally)| *tally != Tally::default())
+    }
+
+    /// What happened to all calls, by a word for each fate: every call has one.
+    pub fn fates(&self) -> [(&'static str, u64); 4] {
+        [
+            ("whole", self.whole_calls()),
+            ("gaps", self.gapped_calls()),
+            ("refused", self.refused_calls()),
+            ("lost", self.lost_calls()),
+        ]
+    }
+
+    /// What was missed without a known number of bytes, with a name for people, when there is any.
+    pub fn missed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("server name lost (ring full)", self.opens_lost),
+            ("call in flight when the tap was attached", self.unpaired),
+            ("child process not tapped (table full)", self.forks_lost),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
     }
 
     /// Calls that were handed over whole.
@@ -115,10 +139,7 @@ mod tests {
         slots[Outcome::RingFull.index() as usize + 1] = 50;
         let ledger = Ledger::new(&slots);
         assert_eq!(ledger.seen(), Tally { calls: 3, bytes: 300 });
-        assert_eq!(
-            ledger.seen().calls,
-            ledger.whole_calls() + ledger.gapped_calls() + ledger.refused_calls() + ledger.lost_calls()
-        );
+        assert_eq!(ledger.fates().iter().map(|(_, calls)| calls).sum::<u64>(), ledger.seen().calls);
         assert_eq!(ledger.losses().collect::<Vec<_>>(), [("ring full", Tally { calls: 1, bytes: 50 })]);
     }
 }

@@ -1,5 +1,6 @@
 //! Ring records become input. Enters: the ring of the kernel programs. Leaves: [`Input`], in the order the kernel wrote it,
-//! and verdicts back to the kernel. Never interprets plaintext, but for the Host header of a connection without a verdict.
+//! and verdicts back to the kernel. Never interprets plaintext, but for the head of the first request
+//! of a connection without a verdict (`request`).
 //!
 //! ```text
 //!             records                       Input
@@ -19,8 +20,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes as _;
 
 use super::{
+    coverage::{Event, watch::Events},
     ffi::{self, Key},
+    kernel::Settings,
     maps::Channels,
+    request::{HeadSays, Target, head_says},
 };
 use crate::{
     clock::MonotonicToWall,
@@ -49,6 +53,9 @@ pub(super) struct Reader {
     origins: HashMap<u32, Arc<Origin>>,
     unnamed: HashMap<u64, Unnamed>,
     peek_bytes: usize,
+    discover: bool,
+    /// For coverage, which never holds the reader up.
+    events: Events,
     stop: OwnedFd,
 }
 
@@ -67,21 +74,14 @@ enum Says {
     Decided(u32),
 }
 
-/// What the head of a request says about its host.
-#[derive(Debug, PartialEq, Eq)]
-enum HeadSays {
-    Host(String),
-    Nothing,
-    NotYet,
-}
-
 impl Reader {
     /// Reads until `stop` becomes readable or is closed at its other end.
     pub(super) fn new(
         channels: Channels,
         vendors: Arc<VendorTable>,
         who_is: WhoIs,
-        peek_bytes: u32,
+        settings: Settings,
+        events: Events,
         stop: OwnedFd,
     ) -> Self {
         Self {
@@ -91,7 +91,9 @@ impl Reader {
             who_is,
             origins: HashMap::new(),
             unnamed: HashMap::new(),
-            peek_bytes: peek_bytes as usize,
+            peek_bytes: settings.peek_bytes as usize,
+            discover: settings.discover,
+            events,
             stop,
         }
     }
@@ -145,6 +147,10 @@ impl Reader {
             kind::DATA => vec![self.data(&header, header.offset, payload)],
             kind::CLOSE => self.closed(&header, header.flags, header.offset, header.total).into_iter().collect(),
             kind::EXIT => self.exited(&header),
+            kind::CONNECT => {
+                self.connected(&header, &payload);
+                Vec::new()
+            }
             _ => Vec::new(),
         })
     }
@@ -178,6 +184,7 @@ impl Reader {
     /// A connection to a listed host. The names of other hosts are nobody's business.
     fn opened(&mut self, header: &Header, name: &[u8]) -> Option<Input> {
         if header.total != u64::from(verdict::COPY) {
+            self.named(header, None);
             return None;
         }
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -185,9 +192,12 @@ impl Reader {
         // taken off the table's word, and what is on its way already is dropped.
         if self.vendors.vendor_of(&name).is_none() {
             self.mistaken(header);
+            self.named(header, None);
             return None;
         }
-        Some(self.input(header, StreamEvent::Opened { server_name: name.into() }))
+        let server_name: Arc<str> = name.into();
+        self.named(header, Some(Arc::clone(&server_name)));
+        Some(self.input(header, StreamEvent::Opened { server_name }))
     }
 
     /// A piece of a request head on a connection without a verdict. Once the head names a listed host the bytes become
@@ -206,15 +216,30 @@ impl Reader {
             Says::NotYet { offset, head } => (*offset, head),
         };
         head.extend_from_slice(&bytes);
-        let verdict = match head_says(head) {
-            HeadSays::Host(host) if self.vendors.vendor_of(&host).is_some() => verdict::COPY,
+        let (verdict, host) = match head_says(head) {
+            HeadSays::Target(target) if is_wanted(&self.vendors, self.discover, &target) => {
+                (verdict::COPY, Some(target.host).filter(|host| self.vendors.vendor_of(host).is_some()))
+            }
             HeadSays::NotYet if head.len() < self.peek_bytes => return None,
-            _ => verdict::DROP,
+            _ => (verdict::DROP, None),
         };
         let head = std::mem::take(head);
         unnamed.says = Says::Decided(verdict);
         self.decide(header.conn, verdict);
+        self.named(header, host.map(Into::into));
         (verdict == verdict::COPY).then(|| self.data(header, offset, head.into()))
+    }
+
+    /// A process connects to somebody.
+    fn connected(&self, header: &Header, peer: &[u8]) {
+        if let Some(event) = Event::connected(header.tgid, peer) {
+            self.events.send(event, self.clock.wall(header.at_ns));
+        }
+    }
+
+    /// A connection is known to be to this host, or to one that is not listed.
+    fn named(&self, header: &Header, host: Option<Arc<str>>) {
+        self.events.send(Event::Named { pid: header.tgid, host }, self.clock.wall(header.at_ns));
     }
 
     fn mistaken(&mut self, header: &Header) {
@@ -254,6 +279,7 @@ impl Reader {
         }
         self.unnamed.retain(|_, unnamed| unnamed.tgid != tgid);
         self.origins.remove(&tgid);
+        self.events.send(Event::Exited { pid: tgid }, self.clock.wall(header.at_ns));
         closed
     }
 
@@ -270,24 +296,10 @@ impl Reader {
     }
 }
 
-/// The Host header of the request that starts here.
-fn head_says(head: &[u8]) -> HeadSays {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut request = httparse::Request::new(&mut headers);
-    let complete = match request.parse(head) {
-        Ok(status) => status.is_complete(),
-        Err(_) => return HeadSays::Nothing,
-    };
-    let host = request
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("host"))
-        .and_then(|header| std::str::from_utf8(header.value).ok());
-    match host {
-        Some(host) => HeadSays::Host(host.to_ascii_lowercase()),
-        None if complete => HeadSays::Nothing,
-        None => HeadSays::NotYet,
-    }
+/// The host is listed; or, where that was asked for, the path is one by which LLMs are called.
+fn is_wanted(vendors: &VendorTable, discover: bool, target: &Target) -> bool {
+    let is_listed = vendors.vendor_of(&target.host).is_some();
+    is_listed || (discover && vendors.api_of(None, &target.method, &target.path).is_some())
 }
 
 fn ready(fds: &[PollFd<'_>], index: usize) -> bool {
@@ -302,19 +314,3 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> std::io::Result<(
 }
 
 const _: () = assert!(wire::LARGE >= 16 * 1024, "a TLS record's plaintext fits one piece");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_is_found_in_the_head_alone() {
-        let host = |text: &str| head_says(text.as_bytes());
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nHost: API.OpenAI.com\r\n\r\n"), HeadSays::Host("api.openai.com".into()));
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nHost: a.test\r\nx: "), HeadSays::Host("a.test".into()));
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nAccept: */*\r\n"), HeadSays::NotYet);
-        assert_eq!(host("POST /v1 HTTP/1.1\r\nAccept: */*\r\n\r\n"), HeadSays::Nothing);
-        assert_eq!(host("\x16\x03\x01garbage"), HeadSays::Nothing);
-        assert_eq!(host("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), HeadSays::Nothing);
-    }
-}
