@@ -4,6 +4,9 @@
 //! A test that lacks rights prints `skipped: reason` and returns; with OUTFLOW_REQUIRE_BPF=1 it fails instead.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod boringssl;
+mod container;
+mod coverage;
 mod go;
 mod leaks;
 mod openssl;
@@ -11,6 +14,8 @@ mod permission;
 mod pod;
 mod probes;
 mod run;
+mod runtimes;
+mod rustls;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;
