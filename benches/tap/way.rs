@@ -85,9 +85,8 @@ pub(crate) fn run(place: &Place, way: Way, flavour: Flavour, specs: &[Spec]) -> 
             (lines, None)
         }
         Way::Yardstick => {
-            let (lines, watcher) = under_yardstick(place, pid, |capture| {
-                load::work(&go, stdout, || cpu_seconds(capture))
-            });
+            let (lines, watcher) =
+                under_yardstick(place, pid, |capture| load::work(&go, stdout, || cpu_seconds(capture)));
             (lines, Some(watcher))
         }
         Way::Plain | Way::Tap => (load::work(&go, stdout, || 0.0), None),
@@ -119,8 +118,8 @@ fn under_yardstick(place: &Place, pid: u32, work: impl FnOnce(u32) -> Vec<Line>)
         .stderr(Stdio::piped())
         .spawn()
         .expect("the yardstick starts");
-    let mut talk = BufReader::new(capture.stderr.take().expect("piped")).lines();
-    while talk.next().expect("the yardstick says READY before it ends").expect("text") != "READY" {}
+    let mut talk = BufReader::new(capture.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(talk.any(|line| line == "READY"), "the yardstick does not start: run {}/capture by hand", folder.display());
     let lines = work(capture.id());
     let rss_kib = status_kib(capture.id(), "VmRSS");
     let id = rustix::process::Pid::from_child(&capture);

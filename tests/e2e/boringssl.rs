@@ -1,5 +1,5 @@
-//! BoringSSL inside programs and wheels, with its symbols (curl_cffi) and without (Bun, grpcio): what went through it is recovered byte
-//! for byte, and a build that no signature fits is refused. Each client is a copy that nobody else maps.
+//! BoringSSL inside wheels, with its symbols (curl_cffi) and without (grpcio), and AWS-LC: what went through it is recovered byte for
+//! byte, and a build that no signature fits is refused. Each client is a copy that nobody else maps. Bun is in `runtimes`.
 
 use std::{
     ffi::OsString,
@@ -18,8 +18,9 @@ use outflow::{
 };
 use serde_json::Value;
 use testbed::{
-    Bench, Clients, Job,
+    Age, Bench, Clients, Job,
     fake_collector::{Certificates, FakeCollector, Spoken, Wire},
+    private_copy, private_tree,
 };
 
 use crate::{
@@ -28,34 +29,32 @@ use crate::{
     tap::{Seen, Streams, assert_byte_exact, assert_no_loss, collect},
 };
 
-/// Where make-clients.sh puts what it fetches.
-fn clients() -> PathBuf {
-    let target = support::target();
-    Clients::find(&target).map_or(target.join("clients"), |clients| clients.folder().to_owned())
+/// What make-clients.sh fetched.
+fn clients() -> Clients {
+    Clients::find(&support::target()).expect("the clients that the test starts")
 }
 
-/// True when it was fetched.
-fn fetched_or_skip(client: &Path) -> bool {
-    if !client.exists() {
-        println!("skipped: no {} (tests/e2e/make-clients.sh fetches it)", client.display());
+/// Copies Python packages, so that they have inodes of their own. The folder is for `PYTHONPATH`.
+fn private_wheels(bench: &Bench, packages: &[&str]) -> PathBuf {
+    let (from, to) = (clients().wheels(Age::New), bench.dir().join("wheels"));
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !packages.iter().any(|package| name == *package || name.starts_with(&format!("{package}."))) {
+            continue;
+        }
+        if entry.path().is_dir() {
+            private_tree(&entry.path(), &to.join(&name)).unwrap();
+        } else {
+            private_copy(&entry.path(), &to).unwrap();
+        }
     }
-    client.exists()
-}
-
-/// Copies a file or a folder, so that it has inodes of its own.
-fn copy_into(folder: &Path, from: &Path) -> PathBuf {
-    fs::create_dir_all(folder).unwrap();
-    let status = Command::new("cp").arg("-RL").arg(from).arg(folder).status().unwrap();
-    assert!(status.success(), "cp {}: {status}", from.display());
-    folder.join(from.file_name().unwrap())
+    to
 }
 
 /// The library of a wheel.
 fn library(folder: &Path) -> PathBuf {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut libraries =
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "so"));
-    libraries.next().unwrap_or_else(|| folder.join("no.so"))
+    let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|end| end == "so")).expect("the wheel has a library")
 }
 
 struct Tapped<T> {
@@ -106,40 +105,15 @@ fn requests(bench: &Bench, sizes: &[usize]) -> Vec<OsString> {
     sizes.iter().map(write).collect()
 }
 
-#[test]
-fn what_bun_fetches_is_recovered_byte_for_byte() {
-    let bun = clients().join("npm/node_modules/@oven/bun-linux-x64/bin/bun");
-    if !bpf_or_skip() || !fetched_or_skip(&bun) {
-        return;
-    }
-    let bench = bench("tap-bun");
-    let bun = copy_into(&bench.dir().join("bin"), &bun);
-    // Bun trusts the certificates that this variable names, not those of SSL_CERT_FILE.
-    let mut command: Vec<OsString> =
-        ["/bin/sh", "-c", "NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE exec \"$0\" \"$@\""].map(OsString::from).into();
-    let script = testbed::workspace().join("tests/e2e/clients/fetch.mjs");
-    command.extend([bun.clone().into(), script.into(), "https://api.openai.com/v1/chat/completions".into()]);
-    command.extend(requests(&bench, &[1000, 1 << 20]));
-    let tapped = tapped(&bench, &bun, &[], || facts(bench.start(&command, "bun").unwrap()));
-    assert!(tapped.value["version"].is_string(), "{}", tapped.value);
-    assert_tapped(&tapped.notices, &bun, Stack::BoringSsl);
-    assert!(assert_byte_exact(&bench, &tapped.seen) >= 1, "{}", tapped.value);
-    let sent: usize = tapped.seen.iter().map(|seen| seen.sent.len()).sum();
-    assert!(sent > 1 << 20, "{sent} bytes");
-    assert_no_loss(&tapped.ledger);
-}
-
 /// `localhost` is made a host of the user's own: it is what the collector's certificate says.
 #[test]
 fn what_grpc_says_through_its_wheel_is_recovered_byte_for_byte() {
-    let wheel = clients().join("new/grpc");
-    if !bpf_or_skip() || !fetched_or_skip(&wheel) {
+    if !bpf_or_skip() {
         return;
     }
     let bench = bench("tap-grpc");
-    let wheels = bench.dir().join("wheels");
-    let library = library(&copy_into(&wheels, &wheel).join("_cython"));
-    copy_into(&wheels, &clients().join("new/typing_extensions.py"));
+    let wheels = private_wheels(&bench, &["grpc", "typing_extensions"]);
+    let library = library(&wheels.join("grpc/_cython"));
     let certificates = Certificates::make(bench.dir(), &["h2"]).unwrap();
     let server = Some(Arc::clone(&certificates.server));
     let collector = FakeCollector::start_at(([127, 0, 0, 1], 0).into(), Wire::Grpc, server).unwrap();
@@ -187,24 +161,18 @@ fn what_grpc_says_through_its_wheel_is_recovered_byte_for_byte() {
 
 #[test]
 fn what_a_wheel_with_symbols_sends_is_recovered_byte_for_byte() {
-    let wheel = clients().join("new/curl_cffi");
-    if !bpf_or_skip() || !fetched_or_skip(&wheel) {
+    if !bpf_or_skip() {
         return;
     }
     let bench = bench("tap-curl-cffi");
-    let wheels = bench.dir().join("wheels");
-    let library = library(&copy_into(&wheels, &wheel));
-    for other in fs::read_dir(clients().join("new")).unwrap().flatten().map(|entry| entry.path()) {
-        let name = other.file_name().unwrap().to_string_lossy().into_owned();
-        if ["_cffi_backend", "certifi", "cffi", "pycparser"].iter().any(|needed| name.starts_with(needed)) {
-            copy_into(&wheels, &other);
-        }
-    }
-    let mut command: Vec<OsString> =
-        ["/usr/bin/env".into(), [OsString::from("PYTHONPATH="), wheels.into()].concat()].into();
-    command.extend(bench.client("curl_cffi_client", &[]));
+    let wheels = private_wheels(&bench, &["curl_cffi", "_cffi_backend", "certifi", "cffi", "pycparser"]);
+    let library = library(&wheels.join("curl_cffi"));
+    let mut path = OsString::from("PYTHONPATH=");
+    path.push(&wheels);
+    let mut command = bench.client("curl_cffi_client", &[]);
     command.extend(requests(&bench, &[1000, 1 << 20]));
-    let tapped = tapped(&bench, &library, &[], || facts(bench.start(&command, "curl-cffi").unwrap()));
+    let client = bench.sandboxed_with(&["--env".into(), path], &command);
+    let tapped = tapped(&bench, &library, &[], || facts(Job::start(client, bench.dir(), "curl-cffi").unwrap()));
     assert_eq!(tapped.value["library"].as_str(), library.to_str(), "{}", tapped.value);
     assert_tapped(&tapped.notices, &library, Stack::BoringSsl);
     assert!(assert_byte_exact(&bench, &tapped.seen) >= 1, "{}", tapped.value);
@@ -222,7 +190,7 @@ fn what_goes_through_aws_lc_is_recovered_byte_for_byte() {
         return;
     }
     let bench = bench("tap-aws-lc");
-    let program = copy_into(&bench.dir().join("bin"), &program);
+    let program = private_copy(&program, &bench.dir().join("bin")).unwrap();
     let mut command = vec![program.clone().into_os_string()];
     command.extend(requests(&bench, &[1000, 1 << 20]));
     let tapped = tapped(&bench, &program, &[], || facts(bench.start(&command, "aws-lc").unwrap()));
@@ -235,12 +203,11 @@ fn what_goes_through_aws_lc_is_recovered_byte_for_byte() {
 /// The copy is never run: what is tried is that nothing is put on it.
 #[test]
 fn a_build_that_no_signature_fits_is_refused_and_said() {
-    let library = library(&clients().join("new/grpc/_cython"));
-    if !bpf_or_skip() || !fetched_or_skip(&library) {
+    if !bpf_or_skip() {
         return;
     }
     let bench = bench("tap-no-signature");
-    let copy = copy_into(bench.dir(), &library);
+    let copy = private_copy(&library(&clients().wheels(Age::New).join("grpc/_cython")), bench.dir()).unwrap();
     let mut code = fs::read(&copy).unwrap();
     // `add qword ptr [rax + 0x80], rcx`: SSL_read takes what it copied off what is pending. Somewhere else it may stand too.
     let takes = [0x48, 0x01, 0x88, 0x80, 0, 0, 0];

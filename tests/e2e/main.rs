@@ -5,12 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod boringssl;
+mod container;
+mod coverage;
 mod go;
 mod leaks;
 mod openssl;
+mod permission;
 mod pod;
+mod probes;
 mod run;
 mod runtimes;
+mod rustls;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;

@@ -86,7 +86,7 @@ pub(crate) fn collect(streams: &Streams, input: &Input) {
 }
 
 /// Taps what `work` starts and gives what was seen, with the ledger.
-fn tapped<T>(bench: &Bench, settings: Settings, work: impl FnOnce() -> T) -> (T, Vec<Seen>, Ledger) {
+pub(crate) fn tapped<T>(bench: &Bench, settings: Settings, work: impl FnOnce() -> T) -> (T, Vec<Seen>, Ledger) {
     tapped_until(bench, settings, |_| {}, work)
 }
 

@@ -99,9 +99,11 @@ fn check(id: &str) {
     let seen: Vec<Seen> = streams.lock().unwrap().values().cloned().collect();
     let notices = notices.lock().unwrap().clone();
     assert_private(&place, &notices);
-    let mut row = client.row(&facts);
+    let mut row = client.row(&run, &facts);
     match client.expected {
-        Expected::Whole => (row.sent_bytes, row.received_bytes) = assert_whole(&place, client, &seen, &ledger, &notices),
+        Expected::Whole => {
+            (row.sent_bytes, row.received_bytes) = assert_whole(&place, client, &seen, &ledger, &notices)
+        }
         Expected::Refused(reason) => {
             assert_refused(client, reason, &seen, &notices);
             row.refused = Some(reason.to_owned());
@@ -120,13 +122,7 @@ fn assert_private(place: &Place, notices: &[Notice]) {
 }
 
 /// Everything that the server read and wrote is there, each connection once. Gives the bytes sent and received.
-fn assert_whole(
-    place: &Place,
-    client: &Client,
-    seen: &[Seen],
-    ledger: &Ledger,
-    notices: &[Notice],
-) -> (usize, usize) {
+fn assert_whole(place: &Place, client: &Client, seen: &[Seen], ledger: &Ledger, notices: &[Notice]) -> (usize, usize) {
     let tapped = notices.iter().any(|notice| {
         matches!(notice, Notice::Tapped { library, stacks, .. }
             if client.is_in(library) && stacks.contains(&client.stack))
@@ -140,7 +136,11 @@ fn assert_whole(
         };
         left.remove(at);
     }
-    assert!(left.iter().all(|seen| seen.sent.is_empty() && seen.received.is_empty()), "twice: {:?}", told(left.iter().copied()));
+    assert!(
+        left.iter().all(|seen| seen.sent.is_empty() && seen.received.is_empty()),
+        "twice: {:?}",
+        told(left.iter().copied())
+    );
     assert_no_loss(ledger);
     let sent = journal.iter().map(|connection| connection.received.len()).sum();
     let received = journal.iter().map(|connection| connection.sent.len()).sum();

@@ -93,7 +93,11 @@ pub(crate) fn record(id: &str, row: &Row) {
         return;
     }
     let committed = lines.iter().copied().find(|line| name(line) == row.client).unwrap_or_default();
-    assert_eq!(fixed(committed), fixed(&written), "docs/SUPPORT_MATRIX.md is out of date: run this test with OUTFLOW_BLESS=1");
+    assert_eq!(
+        fixed(committed),
+        fixed(&written),
+        "docs/SUPPORT_MATRIX.md is out of date: run this test with OUTFLOW_BLESS=1"
+    );
 }
 
 fn is_blessing() -> bool {

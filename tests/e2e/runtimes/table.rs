@@ -45,13 +45,15 @@ pub(super) struct Run {
     pub(super) command: Vec<OsString>,
     pub(super) environment: Vec<(&'static str, OsString)>,
     pub(super) names: Vec<&'static str>,
+    /// Its version and that of its TLS, when it does not say them itself.
+    pub(super) versions: Option<(String, String)>,
     /// What it will map, to be probed before it starts: so its very first call is seen.
     pub(super) known: Vec<PathBuf>,
 }
 
 impl Run {
     fn new(command: Vec<OsString>, known: Vec<PathBuf>) -> Self {
-        Self { command, environment: Vec::new(), names: NAMES.to_vec(), known }
+        Self { command, environment: Vec::new(), names: NAMES.to_vec(), versions: None, known }
     }
 
     fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
@@ -70,15 +72,17 @@ impl Client {
         }
     }
 
-    /// Its line, from what it says of itself: nothing is recovered yet.
-    pub(super) fn row(&self, facts: &Value) -> Row {
-        let version = facts["version"].as_str().unwrap_or_default();
+    /// Its line, from what is known of its run or what it says of itself: nothing is recovered yet.
+    pub(super) fn row(&self, run: &Run, facts: &Value) -> Row {
+        let said = facts["version"].as_str().unwrap_or_default();
+        // Who has it in the language has it in the language's version.
+        let said = (said.to_owned(), facts["tls"].as_str().unwrap_or(said).to_owned());
+        let (version, stack_version) = run.versions.clone().unwrap_or(said);
         Row {
             client: self.name.to_owned(),
-            version: version.to_owned(),
+            version,
             stack: self.stack.to_string(),
-            // Who has it in the language has it in the language's version.
-            stack_version: facts["tls"].as_str().unwrap_or(version).to_owned(),
+            stack_version,
             file: self.file.to_owned(),
             sent_bytes: 0,
             received_bytes: 0,
@@ -225,14 +229,23 @@ clients! {
         ..USUAL
     },
     deno_fetch: Client { name: "Deno, `fetch`", stack: Stack::Rustls, file: "deno", start: deno, ..USUAL },
-    go_stripped: Client {
-        name: "A Go program without symbols, `net/http`",
+    go: Client {
+        name: "A Go program, `net/http`",
         stack: Stack::Go,
         file: "go-client",
         missing: |_| lacks_program("go"),
-        start: go,
+        start: |place| go(place, "plain"),
         ..USUAL
     },
+    go_stripped: Client {
+        name: "The same without symbols",
+        stack: Stack::Go,
+        file: "go-client",
+        missing: |_| lacks_program("go"),
+        start: |place| go(place, "stripped"),
+        ..USUAL
+    },
+    rust: Client { name: "A Rust program, `reqwest`", stack: Stack::Rustls, file: "rust-client", start: rust, ..USUAL },
 }
 
 const FETCH: &str = "fetch.mjs";
@@ -268,7 +281,7 @@ fn libraries_in(folder: &Path, start: &str) -> Vec<PathBuf> {
 }
 
 /// A kilobyte, a megabyte, a stream: three runs of the program, which sends one body from memory.
-fn go(place: &Place) -> Run {
+fn go(place: &Place, shape: &str) -> Run {
     let build = std::process::Command::new(place.source("go/build.sh"))
         .arg(crate::support::target().join("go-client"))
         .stdin(std::process::Stdio::null())
@@ -278,8 +291,23 @@ fn go(place: &Place) -> Run {
     let built = PathBuf::from(String::from_utf8(build.stdout).unwrap().trim());
     let client = place.bench.dir().join("bin/go-client");
     std::fs::create_dir_all(client.parent().unwrap()).unwrap();
-    std::fs::copy(built.join("stripped"), &client).unwrap();
+    std::fs::copy(built.join(shape), &client).unwrap();
     Run::new(thrice(&client, "--answer-size 40000"), vec![client])
+}
+
+/// It says nothing of versions; they are those that this workspace is locked to.
+fn rust(place: &Place) -> Run {
+    let client = place.program(&crate::support::outflow().with_file_name("rust-client"));
+    let mut run = Run::new(thrice(&client, ""), vec![client]);
+    run.versions = Some((format!("reqwest {}", locked("reqwest")), locked("rustls")));
+    run
+}
+
+/// The version of a package in Cargo.lock.
+fn locked(package: &str) -> String {
+    let lock = std::fs::read_to_string(testbed::workspace().join("Cargo.lock")).unwrap();
+    let rest = lock.split_once(&format!("name = \"{package}\"\nversion = \"")).expect("a locked package").1;
+    rest.split('"').next().unwrap_or_default().to_owned()
 }
 
 /// For a program that takes a size and no file.
@@ -306,8 +334,7 @@ fn script(place: &Place, runtime: &Path, source: &str) -> Run {
 
 fn deno(place: &Place) -> Run {
     let deno = place.program(&place.clients.deno());
-    let parts: [&dyn AsRef<std::ffi::OsStr>; 5] =
-        [&deno, &"run", &"--allow-all", &place.source(FETCH), &URL];
+    let parts: [&dyn AsRef<std::ffi::OsStr>; 5] = [&deno, &"run", &"--allow-all", &place.source(FETCH), &URL];
     Run::new(place.with_bodies(&parts), vec![deno.clone()])
         .with("DENO_CERT", place.bench.ca())
         .with("DENO_DIR", place.bench.dir().join("deno"))
