@@ -34,7 +34,8 @@ const UNTAPPED: [[&str; 4]; 9] = [
         "no",
         "TLS is Java code, which the JVM compiles while it runs: no file has a function to put a probe on",
     ],
-    ["Node, Bun, Deno, .NET over HTTP/3", "QUIC", "no", "no plaintext passes the functions that are probed"],
+    ["Erlang, Elixir", "Erlang's own", "no", "the same: TLS is Erlang code"],
+    ["Any program over HTTP/3", "QUIC", "no", "its plaintext does not pass the functions that are probed"],
     [
         "Programs with OpenSSL linked in and stripped",
         "OpenSSL",
@@ -42,7 +43,6 @@ const UNTAPPED: [[&str; 4]; 9] = [
         "no name is left to find its functions by, and no signature is kept for it",
     ],
     ["Programs with mbedTLS, wolfSSL, s2n, BearSSL, Botan", "its own", "no", "nothing looks for them"],
-    ["Windows programs under Wine", "SChannel over GnuTLS", "not tried", "Wine calls the system's GnuTLS, which is tapped in other programs"],
     [
         "Ruby, PHP, Perl, .NET",
         "OpenSSL of the system",

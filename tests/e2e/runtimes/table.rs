@@ -312,7 +312,8 @@ fn locked(package: &str) -> String {
 
 /// For a program that takes a size and no file.
 fn thrice(program: &Path, more: &str) -> Vec<OsString> {
-    let script = format!("\"$0\" --size 1024 {more} && \"$0\" --size 1048576 {more} && \"$0\" --size 1024 --stream {more}");
+    let script =
+        format!("\"$0\" --size 1024 {more} && \"$0\" --size 1048576 {more} && \"$0\" --size 1024 --stream {more}");
     ["sh".into(), "-c".into(), script.into(), program.into()].into()
 }
 
