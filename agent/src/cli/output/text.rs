@@ -370,10 +370,10 @@ fn tls_calls(calls: &TlsCalls) -> String {
 
 /// What to look at when a tap has nothing to show.
 fn hint(summary: &Summary) -> Option<&'static str> {
-    let calls = summary.tls_calls.filter(|_| summary.exchanges == 0)?;
+    let calls = summary.tls_calls.filter(|_| summary.exchanges == 0 && summary.findings.is_empty())?;
     Some(match (calls.seen, calls.left_alone) {
-        (0, _) => "no TLS was seen: `outflow doctor --pid PID` says what a process uses and whether it can be tapped",
-        (_, 1..) => "no call went to a listed host: a gateway or a host of your own is added with --host",
+        (0, _) => "no TLS was seen; `outflow doctor --pid PID` says how a process is seen, and why not",
+        (_, 1..) => "no call went to a listed host; --host adds a gateway or a host of your own",
         _ => return None,
     })
 }
