@@ -82,7 +82,12 @@ struct Sites<'a> {
 }
 
 /// Writes the table.
-pub(super) fn write(args: &CoverageArgs, vendors: &VendorTable, format: Format, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(
+    args: &CoverageArgs,
+    vendors: &VendorTable,
+    format: Format,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let resolved = if args.resolve { resolve(vendors) } else { HashMap::new() };
     let mut survey = Survey::new(vendors, &resolved);
     let mut gone = Vec::new();

@@ -96,13 +96,14 @@ impl Text {
         let seen = if finding.count > 1 { format!(", {} times", grouped(finding.count)) } else { String::new() };
         let room = (WIDTH - FINDING_INDENT).saturating_sub(rule.chars().count() + 2 + seen.len());
         let place = finding.location.as_ref().map(|location| place(location, room)).unwrap_or_default();
-        let mut details = vec![format!("{rule}  {place}{seen}").trim_end().to_owned()];
-        details.extend(finding.excerpt.as_ref().map(|excerpt| format!("“{excerpt}”")));
-        for detail in details {
-            let _ = writeln!(out, "{:FINDING_INDENT$}{}", "", bounded(&detail, WIDTH - FINDING_INDENT));
+        let detail = format!("{rule}  {place}{seen}");
+        self.detail(&mut out, Style::new().dimmed(), detail.trim_end());
+        if let Some(excerpt) = &finding.excerpt {
+            self.detail(&mut out, Style::new(), &format!("“{excerpt}”"));
         }
+        // What was found stands out from what to do about it, which repeats.
         for line in wrapped(&finding.remedy, WIDTH - FINDING_INDENT) {
-            let _ = writeln!(out, "{:FINDING_INDENT$}{line}", "");
+            self.detail(&mut out, Style::new().dimmed(), &line);
         }
         out
     }
@@ -160,6 +161,13 @@ impl Text {
             block.line("incomplete", &format!("{} refused by the scanner", plural(summary.refused_blocks, "block")));
         }
         out
+    }
+
+    /// A line under a finding.
+    fn detail(&self, out: &mut String, style: Style, text: &str) {
+        let _ = write!(out, "{:FINDING_INDENT$}", "");
+        self.styled(out, style, &bounded(text, WIDTH - FINDING_INDENT));
+        out.push('\n');
     }
 
     fn styled(&self, out: &mut String, style: Style, text: &str) {
