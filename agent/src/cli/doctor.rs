@@ -20,7 +20,7 @@ mod coverage;
 pub struct Args {
     #[cfg(feature = "tap")]
     #[command(flatten)]
-    coverage: coverage::Args,
+    coverage: coverage::CoverageArgs,
     #[command(flatten)]
     rules: RuleArgs,
     /// How to write [default: text on a terminal, else jsonl]

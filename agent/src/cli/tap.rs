@@ -158,6 +158,9 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
         Some(attacher) => Tap::start_apart(attacher, &scope, &known, settings, &rules.vendors, deliver, notice)?,
     };
 
+    if args.command.is_empty() && io::stderr().is_terminal() {
+        anstream::eprintln!("outflow: watching; Ctrl-C ends it and sums up, what is watched goes on");
+    }
     let status = if args.command.is_empty() {
         let container = group.as_ref().filter(|_| args.container.is_some());
         tokio::select! {

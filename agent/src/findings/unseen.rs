@@ -80,7 +80,9 @@ fn confidence(seen: Seen, known_by: KnownBy) -> u8 {
 }
 
 fn title(unseen: &Unseen, hosts: &[String]) -> String {
-    let name = if unseen.look.origin.process.is_empty() { "a process" } else { &unseen.look.origin.process };
+    let origin = &unseen.look.origin;
+    let names = [&origin.service, &origin.process];
+    let name = names.into_iter().find(|name| !name.is_empty()).map_or("a process", String::as_str);
     let whom = match hosts.len().saturating_sub(MAX_TITLE_HOSTS) {
         0 => hosts.join(" or "),
         more => format!("{} or {more} more hosts", hosts.get(..MAX_TITLE_HOSTS).unwrap_or_default().join(", ")),
@@ -146,24 +148,24 @@ mod tests {
         let attached = || How::Attached { stack: "OpenSSL".into() };
         let one = &["api.openai.com"][..];
         for (files, hosts, title, confidence) in [
-            (vec![java()], one, "java talks to api.openai.com through Java (JSSE)", 85),
+            (vec![java()], one, "cart talks to api.openai.com through Java (JSSE)", 85),
             (
                 vec![java(), refused()],
                 one,
-                "java talks to api.openai.com through BoringSSL that cannot be tapped: two places match",
+                "cart talks to api.openai.com through BoringSSL that cannot be tapped: two places match",
                 85,
             ),
-            (vec![], one, "java talks to api.openai.com and no TLS library is known in it", 60),
+            (vec![], one, "cart talks to api.openai.com and no TLS library is known in it", 60),
             (
                 vec![attached(), java()],
                 &["a.example", "b.example"],
-                "java talks to a.example or b.example perhaps through Java (JSSE), which is not tapped",
+                "cart talks to a.example or b.example perhaps through Java (JSSE), which is not tapped",
                 50,
             ),
             (
                 vec![java()],
                 &["a.example", "b.example", "c.example", "d.example"],
-                "java talks to a.example, b.example or 2 more hosts through Java (JSSE)",
+                "cart talks to a.example, b.example or 2 more hosts through Java (JSSE)",
                 85,
             ),
         ] {

@@ -38,7 +38,7 @@ const WIDTH: usize = 100;
 
 /// Which processes, and how much about them.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Args {
+pub struct CoverageArgs {
     /// Say how the TLS of this process is seen (may be given more than once) [default: of all that are connected to a vendor]
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
@@ -82,7 +82,12 @@ struct Sites<'a> {
 }
 
 /// Writes the table.
-pub(super) fn write(args: &Args, vendors: &VendorTable, format: Format, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(
+    args: &CoverageArgs,
+    vendors: &VendorTable,
+    format: Format,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let resolved = if args.resolve { resolve(vendors) } else { HashMap::new() };
     let mut survey = Survey::new(vendors, &resolved);
     let mut gone = Vec::new();

@@ -96,13 +96,14 @@ impl Text {
         let seen = if finding.count > 1 { format!(", {} times", grouped(finding.count)) } else { String::new() };
         let room = (WIDTH - FINDING_INDENT).saturating_sub(rule.chars().count() + 2 + seen.len());
         let place = finding.location.as_ref().map(|location| place(location, room)).unwrap_or_default();
-        let mut details = vec![format!("{rule}  {place}{seen}").trim_end().to_owned()];
-        details.extend(finding.excerpt.as_ref().map(|excerpt| format!("“{excerpt}”")));
-        for detail in details {
-            let _ = writeln!(out, "{:FINDING_INDENT$}{}", "", bounded(&detail, WIDTH - FINDING_INDENT));
+        let detail = format!("{rule}  {place}{seen}");
+        self.detail(&mut out, Style::new().dimmed(), detail.trim_end());
+        if let Some(excerpt) = &finding.excerpt {
+            self.detail(&mut out, Style::new(), &format!("“{excerpt}”"));
         }
+        // What was found stands out from what to do about it, which repeats.
         for line in wrapped(&finding.remedy, WIDTH - FINDING_INDENT) {
-            let _ = writeln!(out, "{:FINDING_INDENT$}{line}", "");
+            self.detail(&mut out, Style::new().dimmed(), &line);
         }
         out
     }
@@ -160,6 +161,13 @@ impl Text {
             block.line("incomplete", &format!("{} refused by the scanner", plural(summary.refused_blocks, "block")));
         }
         out
+    }
+
+    /// A line under a finding.
+    fn detail(&self, out: &mut String, style: Style, text: &str) {
+        let _ = write!(out, "{:FINDING_INDENT$}", "");
+        self.styled(out, style, &bounded(text, WIDTH - FINDING_INDENT));
+        out.push('\n');
     }
 
     fn styled(&self, out: &mut String, style: Style, text: &str) {
@@ -370,10 +378,10 @@ fn tls_calls(calls: &TlsCalls) -> String {
 
 /// What to look at when a tap has nothing to show.
 fn hint(summary: &Summary) -> Option<&'static str> {
-    let calls = summary.tls_calls.filter(|_| summary.exchanges == 0)?;
+    let calls = summary.tls_calls.filter(|_| summary.exchanges == 0 && summary.findings.is_empty())?;
     Some(match (calls.seen, calls.left_alone) {
-        (0, _) => "no TLS was seen: `outflow doctor --pid PID` says what a process uses and whether it can be tapped",
-        (_, 1..) => "no call went to a listed host: a gateway or a host of your own is added with --host",
+        (0, _) => "no TLS was seen; `outflow doctor --pid PID` says how a process is seen, and why not",
+        (_, 1..) => "no call went to a listed host; --host adds a gateway or a host of your own",
         _ => return None,
     })
 }
