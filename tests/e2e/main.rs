@@ -12,6 +12,7 @@ mod leaks;
 mod openssl;
 mod permission;
 mod pod;
+mod privacy;
 mod probes;
 mod run;
 mod runtimes;
