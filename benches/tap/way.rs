@@ -22,19 +22,22 @@ const HOST: &str = "api.openai.com";
 pub(crate) enum Way {
     Plain,
     EmptyNaive,
+    EmptyInside,
     EmptyChosen,
     Yardstick,
     Tap,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 5] = [Self::Plain, Self::EmptyNaive, Self::EmptyChosen, Self::Yardstick, Self::Tap];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Plain, Self::EmptyNaive, Self::EmptyInside, Self::EmptyChosen, Self::Yardstick, Self::Tap];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "no probes",
             Self::EmptyNaive => "empty, entries",
-            Self::EmptyChosen => "empty, chosen",
+            Self::EmptyInside => "empty, as C capture",
+            Self::EmptyChosen => "empty, as the tap",
             Self::Yardstick => "C capture",
             Self::Tap => "outflow tap",
         }
@@ -77,8 +80,12 @@ pub(crate) fn run(place: &Place, way: Way, flavour: Flavour, specs: &[Spec]) -> 
     let stdout = child.stdout.take().expect("piped");
     let pid_number = NonZeroU32::new(pid).expect("a process id");
     let (lines, watcher) = match way {
-        Way::EmptyNaive | Way::EmptyChosen => {
-            let sites = if way == Way::EmptyNaive { Place::naive } else { Place::chosen };
+        Way::EmptyNaive | Way::EmptyInside | Way::EmptyChosen => {
+            let sites = match way {
+                Way::EmptyNaive => Place::naive,
+                Way::EmptyInside => Place::inside,
+                _ => Place::chosen,
+            };
             let probes = empty::attach(place, flavour, pid_number, sites);
             let lines = load::work(&go, stdout, || 0.0);
             drop(probes);

@@ -4,6 +4,7 @@
 //! A test that lacks rights prints `skipped: reason` and returns; with OUTFLOW_REQUIRE_BPF=1 it fails instead.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod discovery;
 mod go;
 mod leaks;
 mod openssl;
