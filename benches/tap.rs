@@ -87,7 +87,9 @@ fn calls(place: &Place, flavour: Flavour, rounds: usize) {
         })
         .collect();
     let ways: Vec<Way> = match flavour {
-        Flavour::Plain => Way::ALL.into_iter().filter(|way| *way != Way::Yardstick || place.yardstick.is_ok()).collect(),
+        Flavour::Plain => {
+            Way::ALL.into_iter().filter(|way| *way != Way::Yardstick || place.yardstick.is_ok()).collect()
+        }
         // The yardstick's places are those of the plain calls.
         Flavour::Ex => vec![Way::Plain, Way::EmptyNaive, Way::EmptyChosen, Way::Tap],
     };

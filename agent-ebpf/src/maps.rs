@@ -40,6 +40,15 @@ pub struct Active {
     pub tgid: u32,
     /// Records of the call that were handed over.
     pub records: u64,
+    /// The next of the slices that the call is made of; zero when `buffer` is all of it.
+    pub chunk_at: u64,
+    /// Bytes of the slice in `buffer` that are not handled yet.
+    pub chunk_left: u64,
+    /// Bytes of the slices from `chunk_at` on that were no part of the call.
+    pub chunk_skip: u64,
+    /// The name of the server whose connection this thread is about to give a key; zero when there is none.
+    pub name_at: u64,
+    pub name_length: u64,
 }
 
 /// Key of a goroutine's call. Goroutines move between threads, and their addresses are those of one process.
@@ -77,6 +86,14 @@ pub static TASK_TGID: u32 = 0;
 pub static TASK_SIGNAL: u32 = 0;
 #[unsafe(no_mangle)]
 pub static SIGNAL_LIVE: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_FAMILY: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_PORT: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_ADDRESS: u32 = 0;
+#[unsafe(no_mangle)]
+pub static SOCKET_ADDRESS6: u32 = 0;
 
 /// Values to insert before the fields are filled in place: building them on the stack would cost too much of it.
 pub static NEW_ACTIVE: Active = Active {
@@ -98,6 +115,11 @@ pub static NEW_ACTIVE: Active = Active {
     flags: 0,
     tgid: 0,
     records: 0,
+    chunk_at: 0,
+    chunk_left: 0,
+    chunk_skip: 0,
+    name_at: 0,
+    name_length: 0,
 };
 pub static NEW_CONN: Conn = Conn { id: 0, sent: 0, received: 0, verdict: 0, peeked: 0 };
 

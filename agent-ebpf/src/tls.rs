@@ -28,7 +28,7 @@ use crate::{
         self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, GO_ACTIVE, GoKey, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES,
         RING, VERDICTS, setting,
     },
-    scope,
+    rustls, scope,
 };
 
 /// Sets the bit that tells reads from writes in a key of `ACTIVE`; thread group ids stay far below it.
@@ -93,6 +93,9 @@ pub fn tls_enter_at(ctx: ProbeContext) -> u32 {
         let Some(active) = at_entry(ctx.as_ptr(), id, meaning) else { return 0 };
         if begin(active, tls, meaning) {
             (*active).buffer = operand(ctx.as_ptr(), meaning >> cookie::BUFFER);
+            if meaning & cookie::CHUNKS != 0 {
+                rustls::chunks(active);
+            }
             (*active).tgid = (id >> 32) as u32;
             if meaning & cookie::WHOLE != 0 {
                 let total = operand(ctx.as_ptr(), meaning >> cookie::LENGTH);
@@ -133,7 +136,7 @@ unsafe fn at_entry(ctx: *mut c_void, id: u64, meaning: u64) -> Option<*mut Activ
 
 /// The value of an operand: see [`wire::Operand::bits`].
 #[inline(always)]
-unsafe fn operand(ctx: *mut c_void, bits: u64) -> u64 {
+pub unsafe fn operand(ctx: *mut c_void, bits: u64) -> u64 {
     // SAFETY: the helper checks the address.
     unsafe {
         let value = register(ctx, bits & 0x1f);
@@ -172,6 +175,7 @@ unsafe fn begin(active: *mut Active, tls: u64, meaning: u64) -> bool {
         }
         (*active).tls = tls;
         (*active).meaning = meaning;
+        (*active).chunk_at = 0;
         (*active).direction = if meaning & cookie::READ != 0 { direction::RECEIVED } else { direction::SENT };
     }
     true
@@ -193,7 +197,7 @@ unsafe fn end(active: *mut Active) {
 /// The thread's entry, made at its first call and kept until it exits: an insertion and a removal a call would cost more
 /// than all the rest.
 #[inline(always)]
-fn call_of(key: u64) -> Option<*mut Active> {
+pub fn call_of(key: u64) -> Option<*mut Active> {
     if let Some(active) = ACTIVE.get_ptr_mut(key) {
         return Some(active);
     }
@@ -454,10 +458,19 @@ unsafe extern "C" fn copy_step(_index: u64, context: *mut c_void) -> c_long {
     // SAFETY: `take` passes a pointer to its pointer to the entry of this call.
     unsafe {
         let active = *context.cast::<*mut Active>();
-        let left = (*active).limit - (*active).done;
+        let mut left = (*active).limit - (*active).done;
         if left == 0 {
-            1
-        } else if left <= wire::SMALL as u64 {
+            return 1;
+        }
+        if (*active).chunk_at != 0 {
+            if (*active).chunk_left == 0 {
+                return rustls::next_chunk(active, left);
+            }
+            if left > (*active).chunk_left {
+                left = (*active).chunk_left;
+            }
+        }
+        if left <= wire::SMALL as u64 {
             emit::<{ wire::SMALL }>(active, left)
         } else if left <= wire::MEDIUM as u64 {
             emit::<{ wire::MEDIUM }>(active, left)
@@ -483,6 +496,7 @@ unsafe fn emit<const N: usize>(active: *mut Active, left: u64) -> c_long {
             record.discard(0);
             (*active).outcome = Outcome::NotResident as u32;
             (*active).done += u64::from(len);
+            (*active).chunk_left = (*active).chunk_left.wrapping_sub(u64::from(len));
             maps::add_bytes(Outcome::NotResident, u64::from(len));
             return 0;
         }
@@ -499,6 +513,7 @@ unsafe fn emit<const N: usize>(active: *mut Active, left: u64) -> c_long {
         (*header).direction = (*active).direction;
         (*header).reserved = 0;
         (*active).done += u64::from(len);
+        (*active).chunk_left = (*active).chunk_left.wrapping_sub(u64::from(len));
         (*active).records += 1;
         let outcome = if (*active).flags & flag::PEEK != 0 { Outcome::Peeked } else { Outcome::Copied };
         maps::add_bytes(outcome, u64::from(len));
@@ -544,7 +559,7 @@ pub fn tls_name_go(ctx: ProbeContext) -> u32 {
 
 /// Notes a new connection under its server's name, of `length` bytes or [`UNTIL_ZERO`].
 #[inline(always)]
-unsafe fn open(tls: u64, at: u64, length: u64) -> u32 {
+pub unsafe fn open(tls: u64, at: u64, length: u64) -> u32 {
     if tls == 0 || at == 0 || length == 0 {
         return 0;
     }
@@ -655,8 +670,15 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
             ctx.arg(0).unwrap_or(0)
         }
     };
+    forget(tls, tgid);
+    0
+}
+
+/// Tells that a connection is over, and forgets it. A function of its own in the object too.
+#[inline(never)]
+pub fn forget(tls: u64, tgid: u32) {
     let key = ConnKey { tls, tgid: u64::from(tgid) };
-    let Some(conn) = CONNS.get_ptr_mut(&key) else { return 0 };
+    let Some(conn) = CONNS.get_ptr_mut(&key) else { return };
     if let Some(mut record) = RING.reserve::<Header>(0) {
         let header = record.as_mut_ptr();
         // SAFETY: the reservation is as large as a header, and every field is written before it is submitted.
@@ -678,5 +700,4 @@ pub fn tls_free(ctx: ProbeContext) -> u32 {
         maps::add(wire::ENDS_LOST, 1);
     }
     let _ = CONNS.remove(&key);
-    0
 }

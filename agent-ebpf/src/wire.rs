@@ -40,6 +40,16 @@ pub mod kind {
     pub const CLOSE: u32 = 3;
     /// The last thread of a process in scope exited.
     pub const EXIT: u32 = 4;
+    /// A process in scope connects to somebody; the payload is a [`Peer`](super::Peer).
+    pub const CONNECT: u32 = 5;
+}
+
+/// Address families, include/linux/socket.h.
+pub mod family {
+    /// IPv4.
+    pub const INET: u16 = 2;
+    /// IPv6.
+    pub const INET6: u16 = 10;
 }
 
 /// Bits of [`Header::flags`].
@@ -99,6 +109,10 @@ pub mod cookie {
     pub const UNCOVERED: u64 = 1 << 8;
     /// Not only TLS goes this way (NSPR's `PR_Write`): just connections that were named before.
     pub const KNOWN: u64 = 1 << 9;
+    /// The buffer operand is the address of one slice or of many: [`chunks`](super::chunks).
+    pub const CHUNKS: u64 = 1 << 10;
+    /// The key is that of a client whose server was named just before on the same thread: [`ahead`](super::ahead).
+    pub const NAMED: u64 = 1 << 11;
 
     /// Places the operands of a call: TLS object, buffer, and length where it is known at the entry.
     pub const fn operands(tls: Operand, buffer: Operand, length: Operand) -> u64 {
@@ -198,6 +212,30 @@ pub mod name {
     }
 }
 
+/// rustls's `OutboundChunks`, in bytes: several slices with the range of their bytes that is meant, or, when the address of the list
+/// is null, one slice. rustc lays it out so from 1.85 to 1.97 (`stacks/rustls` verifies it on the code that uses it).
+pub mod chunks {
+    /// Address of the list of slices; zero for the single slice.
+    pub const LIST: u64 = 0;
+    /// Where the range starts in the concatenation of the slices.
+    pub const START: u64 = 16;
+    /// Address of the single slice.
+    pub const SINGLE: u64 = 8;
+    /// Bytes of a slice: address and length.
+    pub const SLICE: u64 = 16;
+}
+
+/// rustls's `ServerName`, in bytes, for the probe on `remove_tls12_session(_, &ServerName)`, which a client of TLS 1.3 calls just
+/// before it gets its keys.
+pub mod ahead {
+    /// A byte; zero for a name, else it is an address.
+    pub const TAG: u64 = 0;
+    /// Address of the name.
+    pub const NAME: u64 = 16;
+    /// Its length.
+    pub const LENGTH: u64 = 24;
+}
+
 /// Attach cookie of a probe where a TLS object ends, or where a new one begins at an address that may have been another's.
 pub mod end {
     /// The object is the first argument of the C ABI.
@@ -266,8 +304,10 @@ pub const UNPAIRED: u32 = 22;
 pub const FORKS_LOST: u32 = 23;
 /// Slot of calls whose bytes come again (`SSL_peek`); their bytes are in the next slot.
 pub const REREADS: u32 = 24;
+/// Slot of CONNECT records that did not fit the ring.
+pub const CONNECTS_LOST: u32 = 26;
 /// Number of counter slots.
-pub const COUNTERS: u32 = 26;
+pub const COUNTERS: u32 = 27;
 
 /// Key of the connection table.
 #[repr(C)]
@@ -295,6 +335,34 @@ pub struct Conn {
     pub peeked: u32,
 }
 
+/// The other end of a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Peer {
+    /// One of [`family`]; anything else: it could not be read.
+    pub family: u16,
+    /// Port, in the host's byte order.
+    pub port: u16,
+    /// Always zero.
+    pub reserved: u32,
+    /// The address in the order of the network; of IPv4 the first four bytes.
+    pub address: [u64; 2],
+}
+
+/// A CONNECT record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Connect {
+    /// Its head.
+    pub header: Header,
+    /// Its payload.
+    pub peer: Peer,
+}
+
 /// Payload capacity of the size classes; with the header they are 512, 4,096 and 16,448 bytes.
 pub const SMALL: usize = 512 - size_of::<Header>();
 /// See [`SMALL`].
@@ -308,4 +376,6 @@ pub const NAME: usize = 255;
 const _: () = assert!(size_of::<Header>() == 64);
 const _: () = assert!(size_of::<Conn>() == 32);
 const _: () = assert!(size_of::<ConnKey>() == 16);
+const _: () = assert!(size_of::<Peer>() == 24);
+const _: () = assert!(size_of::<Connect>() == 88);
 const _: () = assert!(OPENS_LOST == Outcome::ALL.len() as u32 * 2);

@@ -102,7 +102,8 @@ impl Place {
             let start = usize::try_from(offset(address)?).ok()?;
             file.get(start..start + usize::try_from(size).ok()?)
         };
-        let function = Function { address: symbol.address(), code: code(symbol.address(), symbol.size()).expect("code") };
+        let function =
+            Function { address: symbol.address(), code: code(symbol.address(), symbol.size()).expect("code") };
         let (entry, leave) = choose(function, &|address| code(address, 32));
         let place = |address| offset(address).expect("code is in the file");
         Sites { entry: place(entry), leave: leave.map(|at| at.into_iter().map(place).collect()).map_err(place) }

@@ -92,9 +92,8 @@ pub(crate) fn run(place: &Place, way: Way, flavour: Flavour, specs: &[Spec]) -> 
             (lines, None)
         }
         Way::Yardstick => {
-            let (lines, watcher) = under_yardstick(place, pid, |capture| {
-                load::work(&go, stdout, || cpu_seconds(capture))
-            });
+            let (lines, watcher) =
+                under_yardstick(place, pid, |capture| load::work(&go, stdout, || cpu_seconds(capture)));
             (lines, Some(watcher))
         }
         Way::Plain | Way::Tap => (load::work(&go, stdout, || 0.0), None),

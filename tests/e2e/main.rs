@@ -4,12 +4,19 @@
 //! A test that lacks rights prints `skipped: reason` and returns; with OUTFLOW_REQUIRE_BPF=1 it fails instead.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod boringssl;
+mod container;
+mod coverage;
 mod discovery;
 mod go;
 mod leaks;
 mod openssl;
+mod permission;
 mod pod;
+mod probes;
 mod run;
+mod runtimes;
+mod rustls;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;

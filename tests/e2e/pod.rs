@@ -21,13 +21,10 @@ use testbed::{Bench, Podman, Sees};
 
 use crate::{
     leaks::probed,
-    split::{capabilities, in_group},
+    split::{ATTACH, capabilities, in_group},
     support::{CLIENT_TIMEOUT_S, bench, bpf_or_skip, outflow},
 };
 
-/// What the attaching process keeps of what the file adds, linux/capability.h: DAC_READ_SEARCH 2, SYS_PTRACE 19, SYS_ADMIN 21,
-/// PERFMON 38, BPF 39.
-const ATTACH: u64 = DAC_READ_SEARCH | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39;
 const DAC_READ_SEARCH: u64 = 1 << 2;
 /// The image's user `outflow`.
 const USER: &str = "65532";

@@ -21,11 +21,11 @@ use crate::support::{bench, bpf_or_skip, run_client};
 /// What came of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     pub(crate) service: String,
-    sent: Vec<u8>,
-    received: Vec<u8>,
-    gaps: usize,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) received: Vec<u8>,
+    pub(crate) gaps: usize,
     /// Sent, as it came, with its place.
     pieces: Vec<(u64, Vec<u8>)>,
     closed: Option<(Option<u64>, Option<u64>)>,
@@ -86,7 +86,7 @@ pub(crate) fn collect(streams: &Streams, input: &Input) {
 }
 
 /// Taps what `work` starts and gives what was seen, with the ledger.
-fn tapped<T>(bench: &Bench, settings: Settings, work: impl FnOnce() -> T) -> (T, Vec<Seen>, Ledger) {
+pub(crate) fn tapped<T>(bench: &Bench, settings: Settings, work: impl FnOnce() -> T) -> (T, Vec<Seen>, Ledger) {
     tapped_until(bench, settings, |_| {}, work)
 }
 

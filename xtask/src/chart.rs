@@ -29,6 +29,11 @@ pub(crate) fn run(write: bool) -> Result<()> {
         !logs_only.contains("hostPID") && !logs_only.contains("SYS_ADMIN"),
         "logsOnly asks for the rights of a tap"
     );
+    let older_nodes = render(&["--set", "perfEventProbes=true"])?;
+    ensure!(
+        !rendered.contains("\"SYS_ADMIN\"") && older_nodes.contains("\"SYS_ADMIN\""),
+        "SYS_ADMIN is for perfEventProbes, and for nothing else"
+    );
     let wanted = format!("{HEAD}{}\n{rendered}", digest()?);
     let file = sh::workspace().join(PLAIN);
     if write {
@@ -114,7 +119,7 @@ mod tests {
             "allowPrivilegeEscalation: false",
             "readOnlyRootFilesystem: true",
             "drop: [\"ALL\"]",
-            "add: [\"SYS_ADMIN\", \"BPF\", \"PERFMON\", \"SYS_PTRACE\", \"DAC_READ_SEARCH\", \
+            "add: [\"BPF\", \"PERFMON\", \"SYS_PTRACE\", \"DAC_READ_SEARCH\", \"CHECKPOINT_RESTORE\", \
              \"CHOWN\", \"SETUID\", \"SETGID\", \"SETPCAP\"]",
             "hostNetwork: false",
             "hostIPC: false",

@@ -21,8 +21,12 @@ const SUITES: [Suite; 3] = [
 ];
 
 /// Programs without which there is no machine.
-const NEEDED: [(&str, &str); 4] =
-    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("strip", "binutils"), ("apt-get", "apt")];
+const NEEDED: [(&str, &str); 4] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("strip", "binutils"),
+    ("apt-get", "apt"),
+];
 
 const PAGE: &str = "docs/KERNELS.md";
 const HEAD: &str = "\

@@ -1,5 +1,5 @@
 //! `outflow doctor`: what works on this host, and what to do about the rest. Enters: the host as it is. Leaves: one line a
-//! check. Attaches to nothing: the kernel programs are loaded and let go again.
+//! check, then one a process. Attaches to nothing: the kernel programs are loaded and let go again.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -9,9 +9,18 @@ use serde::Serialize;
 use super::{Format, RuleArgs, exit, shown};
 use crate::{detectors::scan::Backend, engine::Rules, sources::privileges};
 
+#[cfg(feature = "tap")]
+mod coverage;
+
 /// Says what works on this host and what to do about the rest
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  outflow doctor\n  outflow doctor --pid 4242 --verbose\n  outflow doctor --resolve"
+)]
 pub struct Args {
+    #[cfg(feature = "tap")]
+    #[command(flatten)]
+    coverage: coverage::Args,
     #[command(flatten)]
     rules: RuleArgs,
     /// How to write [default: text on a terminal, else jsonl]
@@ -78,6 +87,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+    }
+    #[cfg(feature = "tap")]
+    if let Ok(rules) = Rules::load(&args.rules.source(), &[]) {
+        coverage::write(&args.coverage, &rules.vendors, format, &mut out).context("standard output")?;
     }
     out.flush().context("standard output")?;
     Ok(match (rules_fail, tap_fails) {
@@ -173,14 +186,13 @@ fn tap_checks() -> Vec<Check> {
         ));
     }
     checks.push(match tap::try_load() {
-        Ok(()) => Check::ok("kernel programs", "loaded and let go again"),
+        Ok(means) => Check::ok("kernel programs", format!("loaded and let go again; {means}")),
         Err(error) => Check::bad(
             "kernel programs",
             Verdict::Fail,
             error.to_string(),
-            "run as root, or with CAP_SYS_ADMIN (uprobes through perf_event_open need it on current kernels), CAP_BPF, \
-             CAP_PERFMON and CAP_SYS_PTRACE; in a container also without a seccomp profile that refuses bpf(2) and \
-             perf_event_open(2)",
+            "run as root, or with CAP_BPF and CAP_PERFMON; before Linux 6.6 also with CAP_SYS_ADMIN; for other users' processes \
+             with CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_CHECKPOINT_RESTORE",
         ),
     });
     checks.push(match tap::try_watch() {

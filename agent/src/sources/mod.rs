@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Timestamp;
 
+pub mod coverage;
 pub mod files;
 pub mod log;
 pub mod privileges;
+pub mod refusal;
 pub mod replay;
 pub mod tail;
 #[cfg(feature = "tap")]

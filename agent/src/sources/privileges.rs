@@ -15,17 +15,34 @@ use rustix::{
     },
 };
 
-/// What the attaching process keeps. Measured on Linux 6.18 (docs/ARCHITECTURE.md): `SYS_ADMIN` for probes through
-/// `perf_event_open`, which the kernel wants since ba677dbe77af; `SYS_PTRACE` for `/proc/<pid>/environ`, `maps` and `exe` of others;
-/// `DAC_READ_SEARCH` for `map_files` and libraries of other users. `SYS_ADMIN` includes `BPF` and `PERFMON`; they are kept for
-/// kernels that ask for them by name.
+/// What the attaching process keeps. Measured on Linux 6.18 (docs/ARCHITECTURE.md): `BPF` and `PERFMON` for programs, `uprobe_multi`
+/// links and mapping records; `SYS_PTRACE` for `/proc/<pid>/environ`, `maps` and `exe` of others; `DAC_READ_SEARCH` for libraries of
+/// other users; `CHECKPOINT_RESTORE` for `map_files`, through which a library is opened that was deleted or replaced.
 pub const ATTACH: Rights = Rights(
-    CapabilitySet::SYS_ADMIN
-        .union(CapabilitySet::BPF)
+    CapabilitySet::BPF
         .union(CapabilitySet::PERFMON)
         .union(CapabilitySet::SYS_PTRACE)
-        .union(CapabilitySet::DAC_READ_SEARCH),
+        .union(CapabilitySet::DAC_READ_SEARCH)
+        .union(CapabilitySet::CHECKPOINT_RESTORE),
 );
+
+/// What it keeps too where the kernel has no `uprobe_multi` links: probes through `perf_event_open` want it since ba677dbe77af.
+pub const ATTACH_BY_PERF_EVENT: Rights = Rights(CapabilitySet::SYS_ADMIN);
+
+/// Loading programs and attaching them by `uprobe_multi` links.
+pub const LOAD: Rights = Rights(CapabilitySet::BPF.union(CapabilitySet::PERFMON));
+
+/// Mapping records of other users' processes.
+pub const WATCH: Rights = Rights(CapabilitySet::PERFMON);
+
+/// Other users' processes at all.
+pub const LOOK_AT_PROCESSES: Rights = Rights(CapabilitySet::SYS_PTRACE);
+
+/// Files that are mapped and have lost their names.
+pub const LOOK_AT_DELETED: Rights = Rights(CapabilitySet::CHECKPOINT_RESTORE);
+
+/// Other users' processes and the files that they map.
+pub const LOOK: Rights = Rights(CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH));
 
 /// What the rest of the agent keeps when it tails other users' logs; else nothing.
 pub const READ_LOGS: Rights = Rights(CapabilitySet::DAC_READ_SEARCH);
@@ -38,12 +55,13 @@ pub const GIVE_UP: Rights = Rights(CapabilitySet::SETPCAP.union(CapabilitySet::S
 pub struct Rights(CapabilitySet);
 
 /// Names of those that are spoken of here.
-const NAMES: [(CapabilitySet, &str); 8] = [
+const NAMES: [(CapabilitySet, &str); 9] = [
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
     (CapabilitySet::BPF, "CAP_BPF"),
     (CapabilitySet::PERFMON, "CAP_PERFMON"),
     (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE"),
     (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
+    (CapabilitySet::CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE"),
     (CapabilitySet::SETPCAP, "CAP_SETPCAP"),
     (CapabilitySet::SETUID, "CAP_SETUID"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
@@ -56,6 +74,20 @@ impl Rights {
     /// What the calling thread may use now.
     pub fn held() -> Result<Self, PrivilegeError> {
         Ok(Self(capabilities(None).map_err(failed("read the capabilities"))?.effective))
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those of `self` that a holder of `held` lacks. `SYS_ADMIN` is taken for the newer ones that were split off from it
+    /// (capabilities(7)).
+    #[must_use]
+    pub fn lacking(self, held: Self) -> Self {
+        let newer = CapabilitySet::BPF | CapabilitySet::PERFMON | CapabilitySet::CHECKPOINT_RESTORE;
+        if held.0.contains(CapabilitySet::SYS_ADMIN) { self.without(Self(held.0 | newer)) } else { self.without(held) }
     }
 
     /// Those of `self` that are in `other` too.
@@ -325,10 +357,19 @@ mod tests {
 
     #[test]
     fn rights_have_names() {
-        let names = ["CAP_SYS_ADMIN", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
+        let names = ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_CHECKPOINT_RESTORE"];
         assert_eq!(ATTACH.names(), names);
         assert_eq!(ATTACH.within(READ_LOGS), READ_LOGS);
         assert!(READ_LOGS.without(ATTACH).is_empty());
         assert!(Rights::NONE.names().is_empty());
+    }
+
+    #[test]
+    fn the_old_right_holds_for_the_newer_ones() {
+        assert_eq!(ATTACH.lacking(ATTACH), Rights::NONE);
+        assert_eq!(ATTACH.lacking(ATTACH_BY_PERF_EVENT), LOOK);
+        assert_eq!(ATTACH_BY_PERF_EVENT.lacking(ATTACH), ATTACH_BY_PERF_EVENT);
+        assert_eq!(LOAD.lacking(WATCH).names(), ["CAP_BPF"]);
+        assert_eq!(LOAD.lacking(Rights::NONE), LOAD);
     }
 }

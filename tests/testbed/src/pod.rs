@@ -21,6 +21,9 @@ const TIMEOUT_S: i64 = 120;
 const REMOVE_ROUNDS: u32 = 100;
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
+/// podman's own seccomp profile.
+const FILTER: &str = "/usr/share/containers/seccomp.json";
+
 /// podman calls it so (`libpod_parent` of containers/podman, libpod/define).
 const CGROUP: &str = "libpod_parent";
 
@@ -56,7 +59,9 @@ impl Podman {
     pub fn new(dir: &Path, sees: Sees) -> Result<Self> {
         let dir = dir.join("podman");
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        fs::write(dir.join("containers.conf"), config(sees))?;
+        let filter = dir.join("seccomp.json");
+        fs::write(&filter, newer_filter(&fs::read_to_string(FILTER).with_context(|| format!("no {FILTER}"))?)?)?;
+        fs::write(dir.join("containers.conf"), config(sees, &filter))?;
         let hierarchies = fs::read_dir("/sys/fs/cgroup").context("no control groups")?.flatten();
         let cgroups = hierarchies
             .map(|hierarchy| hierarchy.path().join(CGROUP))
@@ -201,15 +206,37 @@ fn removed(group: &Path) -> bool {
 }
 
 /// No systemd is asked, and no limit is raised: a test's machine may allow neither.
-fn config(sees: Sees) -> String {
+fn config(sees: Sees, filter: &Path) -> String {
     let limit = |resource, most: u64| getrlimit(resource).maximum.map_or(most, |own| own.min(most));
     // runc is refused what this process has: with 96,365 processes here, a container may have 4,096 and not 60,000.
     let (files, processes) = (limit(Resource::Nofile, 1 << 20), limit(Resource::Nproc, 4096));
     let pidns = if sees.host_processes { "host" } else { "private" };
     format!(
         "[containers]\ndefault_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\npidns = \"{pidns}\"\n\
-         log_driver = \"k8s-file\"\n[engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"runc\"\nevents_logger = \"none\"\n"
+         log_driver = \"k8s-file\"\nseccomp_profile = {filter:?}\n[engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"runc\"\nevents_logger = \"none\"\n"
     )
+}
+
+/// podman's profile as runtimes of Kubernetes have it: bpf(2) goes with `CAP_BPF`, perf_event_open(2) with `CAP_PERFMON`. containerd
+/// (containerd/containerd#7301) and Docker (moby/moby#43987) do so since 2022, podman since 2025 (podman-container-tools/container-libs#424);
+/// before, it asked for `CAP_SYS_ADMIN`.
+fn newer_filter(profile: &str) -> Result<String> {
+    let rules = [("bpf", "CAP_BPF"), ("perf_event_open", "CAP_PERFMON")];
+    let mut profile: serde_json::Value = serde_json::from_str(profile)?;
+    let of_calls =
+        profile.get_mut("syscalls").and_then(serde_json::Value::as_array_mut).context("no syscalls in it")?;
+    for names in of_calls.iter_mut().filter_map(|rule| rule.get_mut("names")?.as_array_mut()) {
+        names.retain(|name| !rules.iter().any(|(call, _)| name == call));
+    }
+    // A rule for nothing is an error for podman.
+    of_calls
+        .retain(|rule| rule.get("names").and_then(serde_json::Value::as_array).is_none_or(|names| !names.is_empty()));
+    of_calls.extend(rules.map(|(call, right)| {
+        serde_json::json!({
+            "names": [call], "action": "SCMP_ACT_ALLOW", "args": [], "includes": { "caps": [right] }, "excludes": {},
+        })
+    }));
+    Ok(profile.to_string())
 }
 
 #[cfg(test)]
@@ -218,8 +245,26 @@ mod tests {
 
     #[test]
     fn a_pod_sees_processes_only_when_it_is_meant_to() {
+        let config = |sees| config(sees, Path::new("/tmp/filter.json"));
         assert!(config(Sees { host_processes: true, ..Sees::default() }).contains("\npidns = \"host\"\n"));
         assert!(config(Sees::default()).contains("\npidns = \"private\"\n"));
+    }
+
+    #[test]
+    fn a_filter_lets_calls_pass_by_the_right_that_is_for_them() {
+        let old = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["bpf", "mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["perf_event_open"], "action": "SCMP_ACT_ERRNO", "excludes": {"caps": ["CAP_SYS_ADMIN"]}}]}"#;
+        let new: serde_json::Value = serde_json::from_str(&newer_filter(old).unwrap()).unwrap();
+        let rules = new["syscalls"].as_array().unwrap();
+        assert_eq!(rules[0]["names"], serde_json::json!(["mount"]));
+        for (call, right) in [("bpf", "CAP_BPF"), ("perf_event_open", "CAP_PERFMON")] {
+            let of: Vec<_> =
+                rules.iter().filter(|rule| rule["names"].as_array().unwrap().iter().any(|n| n == call)).collect();
+            assert_eq!(of.len(), 1);
+            assert_eq!(of[0]["includes"]["caps"], serde_json::json!([right]));
+        }
+        assert!(newer_filter("{}").is_err());
     }
 
     #[test]

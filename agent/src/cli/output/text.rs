@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::summary::{FindingCount, ScanSummary, Summary};
+use super::summary::{FindingCount, ScanSummary, Summary, TlsCalls};
 use crate::{
     exchange::{Api, Cost, CostSource, Exchange},
     findings::{Finding, Location, host, identifier, mask::bounded},
@@ -124,6 +124,9 @@ impl Text {
             block.line("", &format!("and {} more", plural((summary.spend.len() - MAX_SPEND_LINES) as u64, "model")));
         }
         block.findings(&summary.findings);
+        if let Some(calls) = &summary.tls_calls {
+            block.line("TLS calls", &tls_calls(calls));
+        }
         for (index, loss) in summary.losses.iter().enumerate() {
             let calls = plural(loss.calls, "call");
             let line = format!("{}  {calls}, {}", padded(&loss.reason, 36), plural(loss.bytes, "byte"));
@@ -133,6 +136,9 @@ impl Text {
             let calls = plural(left.calls, "call");
             let line = format!("{}  {calls}, {}", padded(&left.verdict, 36), plural(left.bytes, "byte"));
             block.line(if index == 0 { "not copied" } else { "" }, &line);
+        }
+        if let Some(hint) = hint(summary) {
+            block.line("hint", hint);
         }
         out
     }
@@ -346,6 +352,30 @@ fn scanned(scanned: u64, total: u64) -> String {
         }
     };
     format!("{} of {}{share}", grouped(scanned), plural(total, "byte"))
+}
+
+/// An equation, so that everybody sees that nothing is missing.
+fn tls_calls(calls: &TlsCalls) -> String {
+    let parts = [
+        (calls.whole, "whole"),
+        (calls.with_gaps, "with gaps"),
+        (calls.left_alone, "not copied"),
+        (calls.lost, "lost"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", grouped(*count)));
+    let parts = parts.collect::<Vec<_>>().join(" + ");
+    let is = if parts.is_empty() { "" } else { " = " };
+    format!("{} seen{is}{parts}, {}", grouped(calls.seen), plural(calls.bytes, "byte"))
+}
+
+/// What to look at when a tap has nothing to show.
+fn hint(summary: &Summary) -> Option<&'static str> {
+    let calls = summary.tls_calls.filter(|_| summary.exchanges == 0)?;
+    Some(match (calls.seen, calls.left_alone) {
+        (0, _) => "no TLS was seen: `outflow doctor --pid PID` says what a process uses and whether it can be tapped",
+        (_, 1..) => "no call went to a listed host: a gateway or a host of your own is added with --host",
+        _ => return None,
+    })
 }
 
 fn spend(summary: &Summary) -> String {

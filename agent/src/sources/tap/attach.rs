@@ -13,14 +13,20 @@ use std::{
 
 use super::{
     Notice, Scope, Settings, TapError,
-    kernel::{Kernel, Links},
+    coverage::world::Fates,
+    kernel::{Kernel, KernelError},
     maps::Maps,
-    pipe, process,
-    stacks::{self, Plan, Refusal, Site},
+    pipe,
+    probes::{self, Links},
+    process,
+    stacks::{self, Plan, Refusal, Site, Stack},
     thread,
     watch::{self, Mapped, News, Watch, Watched},
 };
-use crate::rules::vendors::HostPattern;
+use crate::{
+    rules::vendors::HostPattern,
+    sources::{coverage::How, privileges, refusal::Barrier},
+};
 
 /// Files that are probed at most: a process could invent any number of them.
 const PROBED_MAX: usize = 1024;
@@ -52,6 +58,7 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Attached {
     stop: OwnedFd,
     watch: JoinHandle<Kernel>,
+    fates: Fates,
 }
 
 /// Loads the programs, probes what is known and what is mapped already, and goes on with what is mapped from now on.
@@ -64,7 +71,7 @@ pub(super) fn attach<'a>(
     let (settings, folder) = with_scope(scope, settings)?;
     let (mut kernel, maps) = Kernel::load(settings, reader, hosts)?;
     let (watched, existing) = targets(scope, reader, folder.as_ref(), &mut kernel)?;
-    let watch = Watch::start(&watched).map_err(TapError::Watch)?;
+    let watch = Watch::start(&watched).map_err(TapError::watch)?;
     // Whoever came between the first look and the watch is found by looking again.
     let existing = if let Scope::Cgroup { folder, .. } = scope {
         process::in_cgroup(folder).unwrap_or(existing)
@@ -72,14 +79,15 @@ pub(super) fn attach<'a>(
         existing
     };
     let mut files = Files::new(kernel, reader, notice);
+    if let Err(why) = files.kernel.sees_connections() {
+        let why = format!("nobody hears to whom processes connect: {why}");
+        (files.notice)(Notice::Coverage { why });
+    }
+    let fates = files.fates.clone();
     for path in known {
         files.known(path);
     }
-    for pid in existing {
-        for mapped in watch::mapped_by(pid).unwrap_or_default() {
-            files.found(&mapped);
-        }
-    }
+    files.running(scope, &existing)?;
     let (stopped, stop) = pipe()?;
     let watch = thread("outflow-watch", move || {
         let refused =
@@ -91,15 +99,22 @@ pub(super) fn attach<'a>(
         if let Err(error) = watched {
             (files.notice)(refused(format!("cannot watch for them any more: {error}")));
         }
-        files.kernel
+        let Files { kernel, probed, .. } = files;
+        probes::take_off(probed.into_values().map(|(_, links)| links));
+        kernel
     })?;
-    Ok((maps, Attached { stop, watch }))
+    Ok((maps, Attached { stop, watch, fates }))
 }
 
 impl Attached {
     /// Whether new libraries are still watched for.
     pub(super) fn is_running(&self) -> bool {
         !self.watch.is_finished()
+    }
+
+    /// What became of the files that were looked at.
+    pub(super) fn fates(&self) -> Fates {
+        self.fates.clone()
     }
 
     /// Takes all probes off; on return they are.
@@ -120,12 +135,24 @@ struct Files<N> {
     seen: HashSet<Inode>,
     /// What is probed, with the file itself, which says when its last name is gone.
     probed: HashMap<Inode, (File, Links)>,
+    /// The process a file of which could not be opened the last time.
+    hidden: Option<u32>,
+    /// What became of those that have a TLS stack.
+    fates: Fates,
     notice: N,
 }
 
 impl<N: FnMut(Notice)> Files<N> {
     fn new(kernel: Kernel, reader: u32, notice: N) -> Self {
-        let mut files = Self { kernel, reader, seen: HashSet::new(), probed: HashMap::new(), notice };
+        let mut files = Self {
+            kernel,
+            reader,
+            seen: HashSet::new(),
+            probed: HashMap::new(),
+            hidden: None,
+            fates: Fates::default(),
+            notice,
+        };
         files.leave_ourselves_alone();
         files
     }
@@ -148,15 +175,49 @@ impl<N: FnMut(Notice)> Files<N> {
         self.look(path, None, File::open(path));
     }
 
+    /// What processes in scope map already. One that was named and may not be looked at is an error.
+    fn running(&mut self, scope: &Scope, pids: &[u32]) -> Result<(), TapError> {
+        let mut hidden = 0_u64;
+        for pid in pids {
+            // The map of memory alone may be read with less: PERFMON does on Linux 6.18.
+            let root = std::fs::read_link(format!("/proc/{pid}/root"));
+            match root.and_then(|_| watch::mapped_by(*pid)) {
+                Ok(all) => all.iter().for_each(|mapped| self.found(mapped)),
+                Err(kernel) if kernel.kind() == io::ErrorKind::PermissionDenied => {
+                    if matches!(scope, Scope::Processes(_)) {
+                        let barrier = Barrier::before(privileges::LOOK);
+                        let what = "a look at the process";
+                        return Err(KernelError::NotPermitted { barrier, what, kernel }.into());
+                    }
+                    hidden += 1;
+                }
+                // It has ended meanwhile.
+                Err(_) => {}
+            }
+        }
+        if hidden > 0 {
+            let library = PathBuf::from(format!("(what {hidden} processes map)"));
+            let why = Barrier::before(privileges::LOOK).to_string();
+            (self.notice)(Notice::Refused { library, pid: None, stack: None, why });
+        }
+        Ok(())
+    }
+
     fn look(&mut self, path: &Path, pid: Option<u32>, opened: io::Result<File>) {
         let library = path.to_owned();
         let (metadata, file) = match opened.and_then(|file| Ok((file.metadata()?, file))) {
             Ok(opened) => opened,
-            // A process that ended meanwhile needs no tap.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) || is_no_such_process(&error) => return,
             Err(error) => {
-                let why = format!("it cannot be opened: {error}");
-                return (self.notice)(Notice::Refused { library, pid, stack: None, why });
+                // Whoever may look at none of a process's files is told so once for it.
+                let again = error.kind() == io::ErrorKind::PermissionDenied && pid.is_some() && self.hidden == pid;
+                if again && matches!(Barrier::before(privileges::LOOK_AT_PROCESSES), Barrier::Capabilities(_)) {
+                    return;
+                }
+                if let Some(why) = why_not_opened(path, pid, &error) {
+                    self.hidden = pid;
+                    (self.notice)(Notice::Refused { library, pid, stack: None, why });
+                }
+                return;
             }
         };
         let inode = inode(&metadata);
@@ -182,12 +243,22 @@ impl<N: FnMut(Notice)> Files<N> {
                 }
                 Err(Refusal { stack, why }) => {
                     let library = library.clone();
+                    self.fates.note(inode, How::Refused { stack: stack.to_string(), why: why.clone() });
                     (self.notice)(Notice::Refused { library, pid, stack: Some(stack), why });
                 }
             }
         }
         if !sites.is_empty() {
             let attached = self.probe(inode, file, &sites);
+            let stack = names(&stacks);
+            // What can be tapped in a file counts for more than what cannot.
+            self.fates.note(
+                inode,
+                match &attached {
+                    Ok(()) => How::Attached { stack },
+                    Err(why) => How::Refused { stack, why: why.clone() },
+                },
+            );
             (self.notice)(match attached {
                 Ok(()) => Notice::Tapped { library, pid, stacks },
                 Err(why) => Notice::Refused { library, pid, stack: stacks.first().copied(), why },
@@ -219,9 +290,31 @@ impl<N: FnMut(Notice)> Files<N> {
         let mapped = process::mapped_inodes(&nameless);
         for inode in nameless.difference(&mapped) {
             self.probed.remove(inode);
+            self.fates.forget(*inode);
             // The number may be another file's next.
             self.seen.remove(inode);
         }
+    }
+}
+
+fn names(stacks: &[Stack]) -> String {
+    stacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a file that a process maps cannot be opened; nothing when there is no need to: a process that ended meanwhile needs no tap.
+fn why_not_opened(path: &Path, pid: Option<u32>, error: &io::Error) -> Option<String> {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return Some(Barrier::before(privileges::LOOK).to_string());
+    }
+    if error.kind() != io::ErrorKind::NotFound && !is_no_such_process(error) {
+        return Some(format!("it cannot be opened: {error}"));
+    }
+    // A name that is gone (proc_pid_maps(5)) is no way to a file that is still mapped; the other way wants a right of its own.
+    let deleted = path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)");
+    let runs = pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    match Barrier::before(privileges::LOOK_AT_DELETED) {
+        barrier @ Barrier::Capabilities(_) if deleted && runs => Some(barrier.to_string()),
+        _ => None,
     }
 }
 
@@ -234,7 +327,7 @@ fn is_no_such_process(error: &io::Error) -> bool {
 }
 
 /// Parses a file; one that is no program of this kind of machine has no stack.
-fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
+pub(super) fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
     INSPECTED.fetch_add(1, Ordering::Relaxed);
     let mut bytes = Vec::new();
     let read = file.take(FILE_MAX_BYTES).read_to_end(&mut bytes);

@@ -1,15 +1,12 @@
 //! The loaded kernel programs. Enters: settings, hosts, processes in scope, probe sites. Leaves: attached links, which the
 //! kernel removes when this process ends, however it ends. Never attaches to the agent itself.
 
-use std::{collections::HashMap as StdHashMap, fs::File, os::fd::AsRawFd as _};
+use std::{collections::HashMap as StdHashMap, error::Error, fs::File, io};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{HashMap, MapData, MapError},
-    programs::{
-        ProgramError, RawTracePoint, UProbe,
-        uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope},
-    },
+    programs::{ProgramError, RawTracePoint},
 };
 use outflow_ebpf::{hash, wire::host};
 use serde::{Deserialize, Serialize};
@@ -17,9 +14,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     maps::Maps,
     offsets::{self, Offsets},
-    stacks::{Program, Site},
+    probes::{Links, Means, Probes},
+    stacks::Site,
 };
-use crate::rules::vendors::HostPattern;
+use crate::{
+    rules::vendors::HostPattern,
+    sources::{
+        privileges,
+        refusal::{self, Barrier},
+    },
+};
 
 /// The kernel object that the build made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("OUTFLOW_BPF_OBJECT"));
@@ -33,6 +37,16 @@ pub enum KernelError {
     /// Process ids here are not the kernel's.
     #[error("the tap must run in the host's PID namespace: docker run --pid=host, or hostPID: true in a pod")]
     PidNamespace,
+    /// This process may not, or the kernel is set to let nobody.
+    #[error("{barrier} (the kernel refused {what}: {kernel}; `outflow doctor` shows all that the tap needs)")]
+    NotPermitted {
+        /// What stands in the way.
+        barrier: Barrier,
+        /// What was refused.
+        what: &'static str,
+        /// In the words of the kernel.
+        kernel: io::Error,
+    },
     /// The programs do not load.
     #[error("the kernel refused the programs: {0}; `outflow doctor` says what is missing")]
     Load(#[from] EbpfError),
@@ -43,6 +57,14 @@ pub enum KernelError {
         name: &'static str,
         /// Why.
         source: ProgramError,
+    },
+    /// A program cannot be placed in a file.
+    #[error("the kernel refused probes of the program {name}: {source}")]
+    Link {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
     },
     /// A map cannot be used.
     #[error("the kernel refused a map operation: {0}")]
@@ -67,6 +89,8 @@ pub struct Settings {
     pub call_bytes_max: u64,
     /// Size of the ring, bytes; a power of two.
     pub ring_bytes: u32,
+    /// Place probes through perf events also where the kernel has `uprobe_multi` links; for tests and measurements.
+    pub perf_events: bool,
 }
 
 impl Default for Settings {
@@ -78,14 +102,17 @@ impl Default for Settings {
             peek_bytes: 4096,
             call_bytes_max: 64 << 20,
             ring_bytes: 16 << 20,
+            perf_events: false,
         }
     }
 }
 
 /// Loaded programs. Dropping it detaches them.
 pub(super) struct Kernel {
+    probes: Probes,
     bpf: Ebpf,
     processes: HashMap<MapData, u32, u32>,
+    connections: Result<(), String>,
 }
 
 impl Kernel {
@@ -99,7 +126,15 @@ impl Kernel {
         if !in_host_pid_namespace() {
             return Err(KernelError::PidNamespace);
         }
-        let Offsets { task_tgid, task_signal, signal_live } = offsets::read().map_err(KernelError::Offsets)?;
+        Self::load_programs(settings, reader, hosts).map_err(|error| error.explained("its programs", privileges::LOAD))
+    }
+
+    fn load_programs<'a>(
+        settings: Settings,
+        reader: u32,
+        hosts: impl Iterator<Item = &'a HostPattern>,
+    ) -> Result<(Self, Maps), KernelError> {
+        let Offsets { task_tgid, task_signal, signal_live, socket } = offsets::read().map_err(KernelError::Offsets)?;
         let (cgroup, level) = settings.cgroup.unwrap_or_default();
         let agent = std::process::id();
         let tree = u32::from(settings.tree);
@@ -117,8 +152,13 @@ impl Kernel {
             .override_global("TASK_TGID", &task_tgid, true)
             .override_global("TASK_SIGNAL", &task_signal, true)
             .override_global("SIGNAL_LIVE", &signal_live, true)
+            .override_global("SOCKET_FAMILY", &socket.unwrap_or_default().family, true)
+            .override_global("SOCKET_PORT", &socket.unwrap_or_default().port, true)
+            .override_global("SOCKET_ADDRESS", &socket.unwrap_or_default().address, true)
+            .override_global("SOCKET_ADDRESS6", &socket.unwrap_or_default().address6, true)
             .map_max_entries("RING", settings.ring_bytes)
             .load(OBJECT)?;
+        let probes = Probes::load(OBJECT, &mut bpf, settings.perf_events)?;
         let maps = Maps {
             ring: take(&mut bpf, "RING")?,
             verdicts: take(&mut bpf, "VERDICTS")?,
@@ -128,19 +168,20 @@ impl Kernel {
         };
         list(&mut HashMap::try_from(bpf.map_mut("HOSTS").ok_or(KernelError::Missing("HOSTS"))?)?, hosts)?;
         let processes = HashMap::try_from(take(&mut bpf, "PROCESSES")?)?;
-        for program in Program::ALL {
-            uprobe(&mut bpf, program)?
-                .load()
-                .map_err(|source| KernelError::Program { name: program.name(), source })?;
-        }
         for (name, tracepoint) in [("fork", "sched_process_fork"), ("exit", "sched_process_exit")] {
-            let failed = |source| KernelError::Program { name, source };
-            let program: &mut RawTracePoint =
-                bpf.program_mut(name).ok_or(KernelError::Missing(name))?.try_into().map_err(failed)?;
-            program.load().map_err(failed)?;
-            program.attach(tracepoint).map_err(failed)?;
+            trace(&mut bpf, name, tracepoint)?;
         }
-        Ok((Self { bpf, processes }, maps))
+        // To whom processes connect is only wanted for coverage: without it the tap does all else.
+        let connections = match socket {
+            Some(_) => trace(&mut bpf, "connect", "inet_sock_set_state").map_err(|error| error.to_string()),
+            None => Err(format!("{} does not describe sockets", offsets::KERNEL_BTF)),
+        };
+        Ok((Self { probes, bpf, processes, connections }, maps))
+    }
+
+    /// Whether it is told to whom processes connect; an error says why not.
+    pub(super) fn sees_connections(&self) -> &Result<(), String> {
+        &self.connections
     }
 
     /// Puts a process, and all that it starts from now on, in scope.
@@ -148,28 +189,63 @@ impl Kernel {
         Ok(self.processes.insert(pid, 1, 0)?)
     }
 
-    /// Probes a file, for every process that maps this inode; the programs themselves look only at processes in scope. The probes
-    /// go when the result is dropped.
+    /// Probes a file, for every process that maps this inode; the programs themselves look only at processes in scope. All of the
+    /// sites, or none. The probes go when the result is dropped.
     pub(super) fn attach(&mut self, library: &File, sites: &[Site]) -> Result<Links, KernelError> {
-        // The open file keeps the inode, whatever happens to its name.
-        let path = format!("/proc/self/fd/{}", library.as_raw_fd());
-        let mut links = Vec::new();
-        for site in sites {
-            let failed = |source| KernelError::Program { name: site.program.name(), source };
-            let point = UProbeAttachPoint {
-                location: UProbeAttachLocation::AbsoluteOffset(site.offset),
-                cookie: Some(site.cookie),
-            };
-            let program = uprobe(&mut self.bpf, site.program)?;
-            let id = program.attach(point, &path, UProbeScope::AllProcesses).map_err(failed)?;
-            links.push(program.take_link(id).map_err(failed)?);
-        }
-        Ok(Links(links))
+        let attached = self.probes.attach(&mut self.bpf, library, sites);
+        attached.map_err(|error| error.explained("its probes", self.probes.means().rights()))
+    }
+
+    /// How probes are placed here.
+    pub(super) fn means(&self) -> &Means {
+        self.probes.means()
     }
 }
 
-/// Probes in place, until this is dropped.
-pub(super) struct Links(#[expect(dead_code, reason = "held for its drop")] Vec<UProbeLink>);
+impl KernelError {
+    /// This process may not, and another one might.
+    pub(super) fn is_permission(&self) -> bool {
+        matches!(self, Self::NotPermitted { .. }) || denied(self).is_some()
+    }
+
+    /// A refusal for want of rights, `needed` for `what`, becomes one that names what is missing; any other stays as it is.
+    fn explained(self, what: &'static str, needed: privileges::Rights) -> Self {
+        let locked = matches!(self, Self::Program { .. }) && refusal::is_locked_down();
+        match denied(&self) {
+            Some(code) => Self::NotPermitted {
+                barrier: Barrier::before(needed),
+                what,
+                kernel: io::Error::from_raw_os_error(code),
+            },
+            // The verifier says that there is no such helper.
+            None if locked => {
+                let kernel = io::Error::new(io::ErrorKind::PermissionDenied, self);
+                Self::NotPermitted { barrier: Barrier::Lockdown, what, kernel }
+            }
+            None => self,
+        }
+    }
+}
+
+/// The number of the kernel's error when it says that this process may not. The verifier refuses a program that it finds wanting
+/// with the same number, but then it says why.
+fn denied(error: &KernelError) -> Option<i32> {
+    if let KernelError::Program { source: ProgramError::LoadError { verifier_log, .. }, .. } = error
+        && !verifier_log.to_string().is_empty()
+    {
+        return None;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            // A filter may also say that there is no such system call, which the kernels that can load this object all have.
+            let filtered = io.raw_os_error() == Some(libc::ENOSYS);
+            return io.raw_os_error().filter(|_| filtered || io.kind() == io::ErrorKind::PermissionDenied);
+        }
+        cause = error.source();
+    }
+    None
+}
 
 /// The inode of the first PID namespace is fixed: PROC_PID_INIT_INO, include/linux/proc_ns.h.
 fn in_host_pid_namespace() -> bool {
@@ -180,12 +256,12 @@ fn take(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, KernelErro
     bpf.take_map(name).ok_or(KernelError::Missing(name))
 }
 
-fn uprobe(bpf: &mut Ebpf, program: Program) -> Result<&mut UProbe, KernelError> {
-    let name = program.name();
-    bpf.program_mut(name)
-        .ok_or(KernelError::Missing(name))?
-        .try_into()
-        .map_err(|source| KernelError::Program { name, source })
+fn trace(bpf: &mut Ebpf, name: &'static str, tracepoint: &str) -> Result<(), KernelError> {
+    let failed = |source| KernelError::Program { name, source };
+    let program: &mut RawTracePoint =
+        bpf.program_mut(name).ok_or(KernelError::Missing(name))?.try_into().map_err(failed)?;
+    program.load().map_err(failed)?;
+    program.attach(tracepoint).map(drop).map_err(failed)
 }
 
 /// Fills the table of hosts; a name can be listed both as itself and as a suffix.

@@ -167,8 +167,7 @@ fn executable_mapping(record: ParseResult<Record<'_>>) -> Option<Mapped> {
 /// Executable file mappings that a process has now.
 pub(super) fn mapped_by(pid: u32) -> io::Result<Vec<Mapped>> {
     let pid_number = i32::try_from(pid).map_err(io::Error::other)?;
-    let process = procfs::process::Process::new(pid_number).map_err(io::Error::other)?;
-    let maps = process.maps().map_err(io::Error::other)?;
+    let maps = procfs::process::Process::new(pid_number).and_then(|process| process.maps()).map_err(told)?;
     Ok(maps
         .into_iter()
         .filter(|map| map.perms.contains(procfs::process::MMPermissions::EXECUTE))
@@ -179,6 +178,16 @@ pub(super) fn mapped_by(pid: u32) -> io::Result<Vec<Mapped>> {
             _ => None,
         })
         .collect())
+}
+
+/// The same error with its kind: whoever may not look needs other advice than whoever came too late.
+fn told(error: procfs::ProcError) -> io::Error {
+    let kind = match &error {
+        procfs::ProcError::PermissionDenied(_) => io::ErrorKind::PermissionDenied,
+        procfs::ProcError::NotFound(_) => io::ErrorKind::NotFound,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }
 
 /// Processors that a task may run on; not the ones that this process may use.

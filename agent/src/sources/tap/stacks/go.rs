@@ -17,10 +17,7 @@ use self::{
     code::{Body, Spot},
     table::Table,
 };
-use super::{
-    super::placement::Function,
-    Binary, Found, Plan, Program, Refusal, Site, Stack,
-};
+use super::{super::placement::Function, Binary, Found, Plan, Program, Refusal, Site, Stack};
 
 const WRITE: &str = "crypto/tls.(*Conn).Write";
 const READ: &str = "crypto/tls.(*Conn).Read";
@@ -38,8 +35,12 @@ const SERVER_NAME_AT: u16 = code::SERVER_NAME_AT as u16;
 
 /// The plan for a Go program that is a client of TLS.
 pub(super) fn find(binary: &Binary<'_>) -> Found {
-    let functions = Functions { binary, table: Table::find(binary) };
     let section = binary.section(".go.buildinfo").map(|(_, bytes)| bytes);
+    if section.is_none() && binary.section(".shstrtab").is_some() {
+        return None;
+    }
+    // Of a file without sections only the table tells that it is Go's.
+    let functions = Functions { binary, table: Table::find(binary) };
     if functions.table.is_none() && section.is_none() {
         return None;
     }
@@ -72,7 +73,8 @@ pub(super) fn find(binary: &Binary<'_>) -> Found {
     let sends = Body::new(write).sends(address(SENDER));
     let receives = Body::new(read).receives(address(COPIER));
     for (name, function, spots) in [(WRITE, write, sends), (READ, read, receives)] {
-        let placed = spots.iter().map(|Spot { at, cookie }| binary.site(name, function, *at, Program::EnterAt, *cookie));
+        let placed =
+            spots.iter().map(|Spot { at, cookie }| binary.site(name, function, *at, Program::EnterAt, *cookie));
         match placed.collect::<Option<Vec<Site>>>() {
             Some(placed) if !placed.is_empty() => sites.extend(placed),
             _ => return Some(refuse(&format!("{name} was compiled in a way that is not known here"))),
@@ -137,7 +139,7 @@ mod tests {
         Some(PathBuf::from(String::from_utf8(built.stdout).unwrap().trim()))
     }
 
-    fn plan(file: &[u8]) -> Found {
+    fn find_in(file: &[u8]) -> Found {
         find(&Binary::parse(file).unwrap())
     }
 
@@ -154,7 +156,7 @@ mod tests {
         let Some(folder) = built() else { return };
         for shape in ["plain", "stripped", "pie"] {
             let file = std::fs::read(folder.join(shape)).unwrap();
-            let plan = plan(&file).unwrap().unwrap();
+            let plan = find_in(&file).unwrap().unwrap();
             assert_eq!(plan.stack, Stack::Go);
             assert!(plan.version.as_deref().is_some_and(|version| version.starts_with("go1.")), "{:?}", plan.version);
             assert!(plan.sites.iter().all(|site| site.placed.emulated), "{shape}: {:#x?}", plan.sites);
@@ -168,7 +170,7 @@ mod tests {
             // Both handshakes and the close; two calls of `writeRecordLocked`; one copy.
             let ends = plan.sites.iter().filter(|site| site.program == Program::Free).count();
             assert_eq!((ends, count(Program::EnterAt, false), count(Program::EnterAt, true)), (3, 2, 1), "{shape}");
-            assert_eq!(super::tests::plan(&without_sections(file)).unwrap().unwrap(), plan, "{shape}");
+            assert_eq!(find_in(&without_sections(file)).unwrap().unwrap(), plan, "{shape}");
         }
     }
 
@@ -202,7 +204,7 @@ mod tests {
             // Of an unknown Go, or with more functions than there can be.
             for (at, byte) in [(header, 0xf2), (header + 7, 4), (header + 15, 0x7f), (header + 71, 0xff)] {
                 let kept = std::mem::replace(&mut file[at], byte);
-                let Some(Err(refusal)) = plan(&file) else { panic!("{shape}: {at:x} is believed") };
+                let Some(Err(refusal)) = find_in(&file) else { panic!("{shape}: {at:x} is believed") };
                 assert!(refusal.why.contains("table of functions"), "{refusal}");
                 file[at] = kept;
             }
@@ -235,9 +237,10 @@ mod tests {
     #[test]
     fn what_go_did_not_make_is_let_alone() {
         let shell = std::fs::read("/bin/sh").unwrap();
-        assert_eq!(plan(&shell), None);
+        assert_eq!(find_in(&shell), None);
         // We carry the magic text ourselves, and the start of a table.
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        assert_eq!(plan(&own), None);
+        assert_eq!(find_in(&own), None);
+        assert_eq!(find_in(&without_sections(own)), None);
     }
 }

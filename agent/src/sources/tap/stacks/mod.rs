@@ -5,10 +5,13 @@
 //! functions cannot be found for sure: a probe in the wrong place would see nothing, or break somebody's program.
 
 mod binary;
+mod boringssl;
 mod gnutls;
 mod go;
 mod nss;
 mod openssl;
+mod rustls;
+mod signatures;
 
 use std::fmt;
 
@@ -59,13 +62,17 @@ pub(super) enum Program {
     Name,
     /// The same in Go.
     NameGo,
+    /// As `Name`, for an object that is yet to come, on the same thread.
+    NameAhead,
+    /// A connection gets a key, by whose place it is known from now on.
+    Key,
     /// The object ends, or begins at an address that may have been another's; the cookie is one of `wire::end`.
     Free,
 }
 
 impl Program {
     /// All of them.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Enter,
         Self::EnterAt,
         Self::Leave,
@@ -73,6 +80,8 @@ impl Program {
         Self::LeaveGo,
         Self::Name,
         Self::NameGo,
+        Self::NameAhead,
+        Self::Key,
         Self::Free,
     ];
 
@@ -86,6 +95,8 @@ impl Program {
             Self::LeaveGo => "tls_leave_go",
             Self::Name => "tls_name",
             Self::NameGo => "tls_name_go",
+            Self::NameAhead => "tls_name_ahead",
+            Self::Key => "tls_key",
             Self::Free => "tls_free",
         }
     }
@@ -149,7 +160,8 @@ pub(super) struct Refusal {
 pub(super) type Found = Option<Result<Plan, Refusal>>;
 
 /// All that look.
-const STACKS: [fn(&Binary<'_>) -> Found; 4] = [openssl::find, gnutls::find, nss::find, go::find];
+const STACKS: [fn(&Binary<'_>) -> Found; 6] =
+    [openssl::find, boringssl::find, gnutls::find, nss::find, go::find, rustls::find];
 
 /// The stacks of a file; empty for one that has none.
 pub(super) fn inspect(file: &[u8]) -> Result<Vec<Result<Plan, Refusal>>, Unreadable> {

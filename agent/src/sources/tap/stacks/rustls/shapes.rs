@@ -1,0 +1,253 @@
+//! Where rustls keeps what the probes need. Enters: its functions, by address. Leaves: offsets and places in them, each read off the
+//! code that uses it. Never assumes a structure's order: what is not found is an error, for people.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
+use outflow_ebpf::wire::{Operand, chunks, register};
+
+use super::{
+    super::Binary,
+    walk::{ARGUMENTS, State, Step, Value, walk},
+};
+
+/// Bytes of a function whose size no symbol tells.
+const WINDOW_BYTES: u64 = 8 * 1024;
+/// Calls within calls that are looked into.
+const DEPTH_MAX: u32 = 3;
+/// Functions that are looked into for one question.
+const FUNCTIONS_MAX: usize = 48;
+/// `MessageEncrypter::encrypt` in its vtable: behind the destructor, size and alignment.
+const ENCRYPT: i64 = 0x18;
+/// `ClientSessionStore::remove_tls12_session` in its vtable: behind those, `Debug::fmt` and four methods.
+const REMOVE_TLS12_SESSION: u64 = 0x40;
+/// `Payload`: a `Vec` or a slice; of both the address, and the length behind it.
+const PAYLOAD: i64 = 8;
+
+/// A place where a connection gets the box of the key that it sends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeySite {
+    /// Address of the instruction.
+    pub at: u64,
+    /// Where the box's address is then.
+    pub key: Operand,
+}
+
+/// The code of a file, and what its symbols say about sizes.
+pub(super) struct Shapes<'b, 'a> {
+    binary: &'b Binary<'a>,
+    sizes: HashMap<u64, u64>,
+    /// Functions that calls go to through the global offset table, by their place in it.
+    table: HashMap<u64, u64>,
+}
+
+impl<'b, 'a> Shapes<'b, 'a> {
+    pub(super) fn new(binary: &'b Binary<'a>) -> Self {
+        let sizes = binary.functions().filter(|(_, _, size)| *size > 0).map(|(_, address, size)| (address, size));
+        Self { binary, sizes: sizes.collect(), table: offset_table(binary) }
+    }
+
+    /// Where a call, or a jump that may be one, goes.
+    fn target(&self, instruction: &Instruction) -> Option<u64> {
+        match instruction.code() {
+            Code::Call_rel32_64 | Code::Jmp_rel32_64 => Some(instruction.near_branch_target()),
+            Code::Call_rm64 | Code::Jmp_rm64 if instruction.is_ip_rel_memory_operand() => {
+                self.table.get(&instruction.ip_rel_memory_address()).copied()
+            }
+            _ => None,
+        }
+    }
+
+    /// How far behind the start of `CommonState` the address of its encrypter's box lies. `send` is `send_appdata_encrypt`, which
+    /// encrypts, or calls what encrypts, through that box.
+    pub(super) fn key_offset(&self, send: u64) -> Result<u8, String> {
+        let mut found = HashSet::new();
+        self.explore(send, &mut |step| {
+            let is_call = step.instruction.flow_control() == FlowControl::IndirectCall;
+            if is_call && let Value::Method { index: 0, at, slot: ENCRYPT } = step.before.operand(&step.instruction, 0)
+            {
+                let this = Value::Word { index: 0, at: at - 8 };
+                if [Register::RDI, Register::RSI].iter().any(|register| step.before.of(*register) == this) {
+                    found.insert(at - 8);
+                }
+            }
+        });
+        let offset = found.iter().next().copied().filter(|_| found.len() == 1);
+        let offset = offset.and_then(|offset| u8::try_from(offset).ok());
+        offset.ok_or_else(|| "the place of its encrypter cannot be read off send_appdata_encrypt".to_owned())
+    }
+
+    /// `OutboundChunks` lies as the kernel programs take it: its length is the end of its range less the start.
+    pub(super) fn verify_chunks(&self, send: u64) -> Result<(), String> {
+        let start = chunks::START as i64;
+        let mut seen = false;
+        self.explore(send, &mut |step| {
+            let [end_of, start_of] = [0, 1].map(|operand| step.before.operand(&step.instruction, operand));
+            seen |= step.instruction.mnemonic() == Mnemonic::Sub
+                && end_of == Value::Word { index: 1, at: start + 8 }
+                && start_of == Value::Word { index: 1, at: start };
+        });
+        seen.then_some(())
+            .ok_or_else(|| "its OutboundChunks does not lie as it did in the compilers that were looked at".to_owned())
+    }
+
+    /// `Payload` lies as the probes take it: the copy that one of these functions makes of it is of that address and length.
+    pub(super) fn verify_payload(&self, mut copiers: impl Iterator<Item = u64>) -> Result<(), String> {
+        let copies = |copier| self.copies_payload(copier);
+        copiers
+            .any(copies)
+            .then_some(())
+            .ok_or_else(|| "its Payload does not lie as it did in the compilers that were looked at".to_owned())
+    }
+
+    fn copies_payload(&self, copier: u64) -> bool {
+        let mut seen = false;
+        self.explore(copier, &mut |step| {
+            let leaves = !matches!(step.instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
+            let copies = |[from, length]: [Register; 2]| {
+                step.before.of(from) == Value::Word { index: 1, at: PAYLOAD }
+                    && step.before.of(length) == Value::Word { index: 1, at: PAYLOAD + 8 }
+            };
+            seen |= leaves && (copies([Register::RSI, Register::RDX]) || copies([Register::RDI, Register::RSI]));
+        });
+        seen
+    }
+
+    /// Where a function puts the box that it got from the provider into a connection: the store, or the call of what stores it, whose
+    /// address comes back too.
+    pub(super) fn key_sites(&self, setter: u64) -> (Vec<KeySite>, HashSet<u64>) {
+        let steps = self.steps(setter, State::entry());
+        let stores = stores(&steps);
+        let mut sites: Vec<_> = stores
+            .iter()
+            .filter(|(_, (value, _))| *value == Value::Result)
+            .filter(|((_, base, at), _)| {
+                stores.iter().any(|((_, other, beside), (value, _))| {
+                    *value == Value::Second && other == base && *beside == at + 8
+                })
+            })
+            .filter_map(|((ip, _, _), (_, source))| key_site(*ip, *source))
+            .collect();
+        let calls: Vec<_> = steps.iter().filter(|step| hands_over_a_box(step)).collect();
+        sites.extend(calls.iter().filter_map(|step| key_site(step.instruction.ip(), Register::RSI)));
+        (sites, calls.iter().filter_map(|step| self.target(&step.instruction)).collect())
+    }
+
+    /// The same in `start_encryption_tls12`, which gets its boxes through memory: the store into the place that is known, or the call
+    /// of one of `setters`.
+    pub(super) fn tls12_key_sites(&self, start: u64, key_offset: u8, setters: &HashSet<u64>) -> Vec<KeySite> {
+        let steps = self.steps(start, State::entry());
+        let stores = stores(&steps);
+        let is_at = |at: i64| move |(_, base, place): &(u64, u8, i64)| *base == 0 && *place == at;
+        let offset = i64::from(key_offset);
+        let vtable = stores.keys().any(is_at(offset + 8));
+        let direct = stores.iter().filter(|(place, _)| vtable && is_at(offset)(place));
+        let direct = direct.filter_map(|((ip, _, _), (_, source))| key_site(*ip, *source));
+        let calls = steps.iter().filter(|step| self.target(&step.instruction).is_some_and(|to| setters.contains(&to)));
+        direct.chain(calls.filter_map(|step| key_site(step.instruction.ip(), Register::RSI))).collect()
+    }
+
+    /// In a piece of `ExpectFinished::handle`: the call of `remove_tls12_session`.
+    pub(super) fn name_call(&self, piece: u64) -> Option<u64> {
+        let steps = self.steps(piece, State::entry());
+        let mut calls = steps.iter().map(|step| &step.instruction).filter(|call| {
+            call.flow_control() == FlowControl::IndirectCall && call.memory_displacement64() == REMOVE_TLS12_SESSION
+        });
+        calls.next().map(Instruction::ip)
+    }
+
+    fn steps(&self, address: u64, entry: State) -> Vec<Step> {
+        let size = self.sizes.get(&address).copied().unwrap_or(WINDOW_BYTES);
+        self.binary.code(address, size.min(WINDOW_BYTES)).map(|code| walk(address, code, entry)).unwrap_or_default()
+    }
+
+    /// Shows the steps of a function and of those that it passes its arguments to.
+    fn explore(&self, address: u64, visit: &mut impl FnMut(&Step)) {
+        let mut waiting = vec![(address, State::entry(), 0)];
+        let mut done: Vec<(u64, State)> = Vec::new();
+        while let Some((address, entry, depth)) = waiting.pop() {
+            if done.len() >= FUNCTIONS_MAX || done.iter().any(|(at, state)| *at == address && *state == entry) {
+                continue;
+            }
+            let steps = self.steps(address, entry.clone());
+            done.push((address, entry));
+            for step in &steps {
+                visit(step);
+                let callee = step.before.callee();
+                let passes = ARGUMENTS.iter().any(|register| callee.of(*register) != Value::Unknown);
+                if depth < DEPTH_MAX
+                    && passes
+                    && let Some(target) = self.target(&step.instruction)
+                {
+                    waiting.push((target, callee, depth + 1));
+                }
+            }
+        }
+    }
+}
+
+/// Functions in the global offset table, as the dynamic linker will fill it: from its relocations, else from the file.
+fn offset_table(binary: &Binary<'_>) -> HashMap<u64, u64> {
+    /// `R_X86_64_RELATIVE`: the address is the addend (System V ABI for x86-64, table 4.9).
+    const RELATIVE: u64 = 8;
+    let Some((start, slots)) = binary.section(".got") else { return HashMap::new() };
+    let end = start.saturating_add(slots.len() as u64);
+    let (_, relocations) = binary.section(".rela.dyn").unwrap_or_default();
+    let words = slots.chunks_exact(8).zip((start..).step_by(8));
+    let mut table: HashMap<u64, u64> = words.map(|(bytes, at)| (at, word(bytes, 0))).collect();
+    for entry in relocations.chunks_exact(24) {
+        let at = word(entry, 0);
+        if (start..end).contains(&at) && word(entry, 8) & 0xffff_ffff == RELATIVE {
+            table.insert(at, word(entry, 16));
+        }
+    }
+    table
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// A call with an argument's place first, and then a box that another call just gave back.
+fn hands_over_a_box(step: &Step) -> bool {
+    matches!(step.instruction.code(), Code::Call_rel32_64 | Code::Call_rm64)
+        && matches!(step.before.of(Register::RDI), Value::Argument { .. })
+        && step.before.of(Register::RSI) == Value::Result
+        && step.before.of(Register::RDX) == Value::Second
+}
+
+/// Words that are stored behind an argument: where it is done, which argument, how far behind; what is stored, and from where.
+fn stores(steps: &[Step]) -> BTreeMap<(u64, u8, i64), (Value, Register)> {
+    let stores = steps
+        .iter()
+        .filter(|step| step.instruction.code() == Code::Mov_rm64_r64 && step.instruction.op0_kind() == OpKind::Memory);
+    stores
+        .filter_map(|step| {
+            let Value::Argument { index, plus } = step.before.address(&step.instruction) else { return None };
+            let source = step.instruction.op1_register();
+            Some(((step.instruction.ip(), index, plus), (step.before.of(source), source)))
+        })
+        .collect()
+}
+
+fn key_site(at: u64, source: Register) -> Option<KeySite> {
+    let register = match source {
+        Register::RAX => register::RAX,
+        Register::RBX => register::RBX,
+        Register::RCX => register::RCX,
+        Register::RDX => register::RDX,
+        Register::RSI => register::RSI,
+        Register::RDI => register::RDI,
+        Register::RBP => register::RBP,
+        Register::R8 => register::R8,
+        Register::R9 => register::R9,
+        Register::R10 => register::R10,
+        Register::R11 => register::R11,
+        Register::R12 => register::R12,
+        Register::R13 => register::R13,
+        Register::R14 => register::R14,
+        Register::R15 => register::R15,
+        _ => return None,
+    };
+    Some(KeySite { at, key: Operand::register(register) })
+}
