@@ -241,7 +241,12 @@ fn five_hundred_processes_on_five_files_parse_each_once() {
     let files = mapped_files(&pids);
     let parsed = usize::try_from(inspected() - before).unwrap();
     // The shell that starts each crowd has ended by now: it and what it is linked with were looked at too.
-    assert!(parsed <= files.len() + 2, "{parsed} files were parsed, {} are mapped by {} processes", files.len(), pids.len());
+    assert!(
+        parsed <= files.len() + 2,
+        "{parsed} files were parsed, {} are mapped by {} processes",
+        files.len(),
+        pids.len()
+    );
     assert!(parsed >= 6);
     for library in &libraries {
         assert_eq!(libraries_tapped.remove(library), Some(1), "{} is tapped once", library.display());
