@@ -7,6 +7,7 @@
 mod boringssl;
 mod container;
 mod coverage;
+mod discovery;
 mod go;
 mod leaks;
 mod openssl;
