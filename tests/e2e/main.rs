@@ -4,10 +4,12 @@
 //! A test that lacks rights prints `skipped: reason` and returns; with OUTFLOW_REQUIRE_BPF=1 it fails instead.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod boringssl;
 mod leaks;
 mod pod;
 mod run;
 mod rustls;
+mod runtimes;
 #[cfg(feature = "kafka")]
 mod sinks;
 mod smoke;

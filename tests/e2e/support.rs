@@ -1,6 +1,9 @@
 //! What every end-to-end test begins with: its rights, and its place.
 
-use std::{env, path::Path};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use testbed::{Bench, Ended, Tools};
@@ -24,11 +27,18 @@ pub(crate) fn broker_or_skip() -> bool {
     allowed(testbed::missing_for_broker())
 }
 
-fn allowed(missing: Option<String>) -> bool {
+/// Whether nothing is missing. Else says what, and fails when everything was promised.
+pub(crate) fn allowed(missing: Option<String>) -> bool {
     let Some(reason) = missing else { return true };
     assert!(env::var_os("OUTFLOW_REQUIRE_BPF").is_none_or(|value| value != "1"), "OUTFLOW_REQUIRE_BPF=1, but {reason}");
     println!("skipped: {reason}");
     false
+}
+
+/// Cargo's folder.
+pub(crate) fn target() -> PathBuf {
+    let folder = outflow().ancestors().nth(2).expect("a program lies in a profile's folder of the target folder");
+    folder.to_owned()
 }
 
 /// The agent's program, as cargo built it for this test.
@@ -39,8 +49,7 @@ pub(crate) fn outflow() -> &'static Path {
 /// A place for one test.
 pub(crate) fn bench(label: &str) -> Bench {
     let programs = outflow().parent().expect("cargo puts programs into a folder");
-    let target = programs.parent().expect("which is a profile's folder of the target folder");
-    let tools = Tools::find(programs, target).expect("the programs that the test starts");
+    let tools = Tools::find(programs, &target()).expect("the programs that the test starts");
     Bench::new(tools, label).expect("a place for the test")
 }
 

@@ -21,11 +21,11 @@ use crate::support::{bench, bpf_or_skip, run_client};
 /// What came of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     pub(crate) service: String,
-    sent: Vec<u8>,
-    received: Vec<u8>,
-    gaps: usize,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) received: Vec<u8>,
+    pub(crate) gaps: usize,
     closed: Option<(Option<u64>, Option<u64>)>,
 }
 

@@ -17,7 +17,7 @@ use crate::{
         check::{Flaw, check},
     },
     rules::{
-        ModelRules, RuleError, VendorTable,
+        ModelRules, RuleError, TlsRules, VendorTable,
         scan::{Key, LoadedRule, load},
     },
 };
@@ -109,7 +109,12 @@ fn prove(options: &Options) -> anyhow::Result<(String, ExitCode)> {
     };
     // These prove their own examples while they are read. A folder of one's own may hold scan rules alone.
     let source = options.rules.source();
-    for loaded in [VendorTable::load(&source).map(drop), ModelRules::load(&source).map(drop)] {
+    let others = [
+        VendorTable::load(&source).map(drop),
+        ModelRules::load(&source).map(drop),
+        TlsRules::load(&source).map(drop),
+    ];
+    for loaded in others {
         match loaded {
             Err(RuleError::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {}
             loaded => loaded?,

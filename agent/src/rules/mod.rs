@@ -1,5 +1,6 @@
 //! Beside the river: loads the top-level `rules/` (embedded in the binary, or a folder given by the user) and compiles it.
-//! Enters: TOML text. Leaves: scan rules, the vendor table, model rules. Rules are data; this room holds no rule of its own.
+//! Enters: TOML text. Leaves: scan rules, the vendor table, model rules, TLS signatures. Rules are data; this room holds no rule
+//! of its own.
 
 use std::{
     fs, io,
@@ -10,9 +11,10 @@ use include_dir::{Dir, include_dir};
 
 pub mod models;
 pub mod scan;
+pub mod tls;
 pub mod vendors;
 
-pub use self::{models::ModelRules, scan::ScanRule, vendors::VendorTable};
+pub use self::{models::ModelRules, scan::ScanRule, tls::TlsRules, vendors::VendorTable};
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rules");
 

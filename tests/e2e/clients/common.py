@@ -5,6 +5,7 @@ The keys look like no vendor's, so that a scanner finds what the client planted 
 
 import json
 import os
+import platform
 import ssl
 import sys
 
@@ -42,9 +43,15 @@ def mapped_tls() -> list:
     return sorted(paths)
 
 
+def versions() -> dict:
+    """Who ran, and over which TLS."""
+    vendors = [f"{name} {sys.modules[name].__version__}" for name in ("openai", "anthropic") if name in sys.modules]
+    return {"version": ", ".join([platform.python_version(), *vendors]), "tls": ssl.OPENSSL_VERSION.split()[1]}
+
+
 def report(client: str, **facts) -> None:
     """Prints the client's one line."""
-    line = {"client": client, "pid": os.getpid(), "libssl": mapped_tls(), **facts}
+    line = {"client": client, "pid": os.getpid(), "libssl": mapped_tls(), **versions(), **facts}
     print(json.dumps(line), flush=True)
 
 

@@ -13,6 +13,7 @@ mod ask;
 mod control;
 mod journal;
 mod models;
+mod postgres;
 mod reply;
 pub mod sandbox;
 pub mod server;

@@ -1,5 +1,5 @@
-//! Enters: options. Leaves: a listening server, ready when [`Server::start`] returns. It serves HTTP/1.1 only, bounds
-//! connections and bodies, and stops when told; a peer's mistakes end that peer's connection and nothing else.
+//! Enters: options. Leaves: a listening server, ready when [`Server::start`] returns. It serves HTTP/1.1, and Postgres to a client
+//! that begins so; bounds connections and bodies, and stops when told; a peer's mistakes end that peer's connection and nothing else.
 
 use std::{
     convert::Infallible,
@@ -18,17 +18,18 @@ use hyper::{Request, Response, StatusCode, body, header::HOST, server::conn::htt
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     answers::{self, Incoming},
     journal::{Journal, Recorded},
     reply::{Paced, Reply},
-    tls,
+    postgres, tls,
 };
 
 /// Connections at one time; more wait in the kernel's queue.
@@ -174,14 +175,20 @@ async fn told(stopped: &mut watch::Receiver<bool>) {
 /// Serves one connection to its end. The error is for a person; clients that just hang up are no error.
 async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Result<(), String> {
     stream.set_nodelay(true).map_err(|error| format!("cannot set TCP_NODELAY: {error}"))?;
-    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream));
-    let stream = handshake
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, &shared.acceptor));
+    let (stream, is_postgres) = handshake
         .await
         .map_err(|_| "a handshake took too long".to_owned())?
         .map_err(|error| format!("a handshake failed: {error}"))?;
     let server_name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
     let recorded = Recorded::new(stream, shared.journal.as_ref(), server_name.as_deref())
         .map_err(|error| format!("cannot write the journal: {error}"))?;
+    if is_postgres {
+        return tokio::select! {
+            served = postgres::serve(recorded) => served.map_err(|error| format!("Postgres: {error}")),
+            () = told(&mut stopped) => Ok(()),
+        };
+    }
     let service = service_fn(|request| respond(&shared, server_name.as_deref(), request));
     let mut connection = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(recorded), service));
     let served = tokio::select! {
@@ -195,6 +202,22 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stopped: watch::Recei
         Err(error) if error.is_parse() => Err(format!("a request is no HTTP/1.1: {error}")),
         _ => Ok(()),
     }
+}
+
+/// TLS at once, or asked for in the way of Postgres: then true.
+async fn handshake(mut stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<(TlsStream<TcpStream>, bool)> {
+    let mut first = [0; 1];
+    stream.peek(&mut first).await?;
+    let is_postgres = first == postgres::SSL_REQUEST[..1];
+    if is_postgres {
+        let mut request = [0; postgres::SSL_REQUEST.len()];
+        stream.read_exact(&mut request).await?;
+        if request != postgres::SSL_REQUEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "neither TLS nor a Postgres client that asks for it"));
+        }
+        stream.write_u8(postgres::SSL_YES).await?;
+    }
+    Ok((acceptor.accept(stream).await?, is_postgres))
 }
 
 async fn respond(

@@ -12,6 +12,8 @@ use tokio_rustls::rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
+use crate::postgres;
+
 /// Why no certificate could be made: a name that cannot stand in one, or a refused configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -52,6 +54,6 @@ pub(crate) fn identity(names: &[String]) -> Result<Identity, TlsError> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![leaf_certificate.der().clone(), ca_certificate.der().clone()], private)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), postgres::ALPN.to_vec()];
     Ok(Identity { ca_pem: ca_certificate.pem(), config: Arc::new(config) })
 }

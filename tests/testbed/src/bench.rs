@@ -69,6 +69,11 @@ impl Bench {
 
     /// `command` in a sandbox where the vendors' names lead to the local server, with the bench's TLS library.
     pub fn sandboxed(&self, command: &[OsString]) -> Command {
+        self.sandboxed_with(&[], command)
+    }
+
+    /// The same with more options of the sandbox: `--names A,B`, `--env NAME=VALUE`.
+    pub fn sandboxed_with(&self, options: &[OsString], command: &[OsString]) -> Command {
         let mut library_path = OsString::from("LD_LIBRARY_PATH=");
         library_path.push(&self.tls.dir);
         let mut sandbox = Command::new(&self.tools.llm_server);
@@ -76,8 +81,19 @@ impl Bench {
         sandbox.arg("--env").arg(library_path);
         // The vendors' clients warn about models that retire soon; that is the agent's to say.
         sandbox.args(["--env", "PYTHONWARNINGS=ignore::DeprecationWarning", "--env", "PYTHONDONTWRITEBYTECODE=1"]);
+        sandbox.args(options);
         sandbox.arg("--").args(command);
         sandbox
+    }
+
+    /// The certificate that vouches for the server, once a sandbox runs.
+    pub fn ca(&self) -> PathBuf {
+        self.dir().join("sandbox/ca.pem")
+    }
+
+    /// The interpreter with the vendors' clients.
+    pub fn python(&self) -> &Path {
+        &self.tools.python
     }
 
     /// Starts `command` in the sandbox. `label` names its output files.

@@ -5,6 +5,7 @@
 //! the records.
 
 mod certificates;
+mod spoken;
 mod wire;
 
 use std::{
@@ -36,6 +37,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 pub use certificates::Certificates;
+pub use spoken::Spoken;
+use spoken::{Recorded, Words};
 
 /// The attribute that tells records apart.
 const RECORD_ID: &str = "outflow.finding.record_id";
@@ -151,6 +154,7 @@ struct State {
     asked: Vec<Asked>,
     taken: Vec<Taken>,
     metrics: Vec<ExportMetricsServiceRequest>,
+    spoken: Vec<Words>,
 }
 
 #[derive(Default)]
@@ -245,6 +249,11 @@ impl FakeCollector {
         self.shared.lock().metrics.clone()
     }
 
+    /// What was said on each encrypted connection, without the encryption, in the order of the handshakes.
+    pub fn spoken(&self) -> Vec<Spoken> {
+        self.shared.lock().spoken.iter().map(spoken::so_far).collect()
+    }
+
     /// Waits until it took so many records, or metrics so often; `false` when that did not happen in time.
     pub fn wait(&self, records: usize, metrics: usize, limit: Duration) -> bool {
         let lacks = |state: &mut State| state.taken.len() < records || state.metrics.len() < metrics;
@@ -304,7 +313,9 @@ impl Server {
             None => self.speak(stream).await,
             Some(tls) => {
                 if let Ok(stream) = tls.accept(stream).await {
-                    self.speak(stream).await;
+                    let words = Words::default();
+                    self.shared.lock().spoken.push(Words::clone(&words));
+                    self.speak(Recorded::new(stream, words)).await;
                 }
             }
         }

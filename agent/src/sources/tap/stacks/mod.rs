@@ -5,10 +5,12 @@
 //! functions cannot be found for sure: a probe in the wrong place would see nothing, or break somebody's program.
 
 mod binary;
+mod boringssl;
 mod gnutls;
 mod nss;
 mod openssl;
 mod rustls;
+mod signatures;
 
 use std::fmt;
 
@@ -157,7 +159,8 @@ pub(super) struct Refusal {
 pub(super) type Found = Option<Result<Plan, Refusal>>;
 
 /// All that look.
-const STACKS: [fn(&Binary<'_>) -> Found; 4] = [openssl::find, gnutls::find, nss::find, rustls::find];
+const STACKS: [fn(&Binary<'_>) -> Found; 5] =
+    [openssl::find, boringssl::find, gnutls::find, nss::find, rustls::find];
 
 /// The stacks of a file; empty for one that has none.
 pub(super) fn inspect(file: &[u8]) -> Result<Vec<Result<Plan, Refusal>>, Unreadable> {

@@ -1,0 +1,188 @@
+//! BoringSSL and AWS-LC, which are linked into the program or wheel that uses them: with their symbols, plain or with a prefix
+//! (`aws_lc_0_39_0_SSL_write`), or without (Bun, grpcio). Enters: a file. Leaves: sites on `SSL_read`, `SSL_write`,
+//! `SSL_set_tlsext_host_name` and on the end of the object.
+//!
+//! Without symbols the functions are found by the signatures of `rules/tls`. `SSL_peek` is then not probed: what it shows comes again
+//! in `SSL_read`.
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl};
+use memchr::memmem;
+use outflow_ebpf::wire::{cookie, end, name};
+
+use super::{
+    super::placement::{self, Function},
+    Binary, Found, Plan, Program, Refusal, Site, Stack, signatures,
+};
+
+/// What names the server, the end of the object, and the calls that move plaintext.
+const NAME: &str = "SSL_set_tlsext_host_name";
+const FREE: &str = "SSL_free";
+const READ: &str = "SSL_read";
+const WRITE: &str = "SSL_write";
+/// Calls that may stand upon the plain ones, and are probed only where they do not: AWS-LC has the `_ex` flavours.
+const DERIVED: [(&str, u64, &str); 4] = [
+    ("SSL_peek", cookie::READ | cookie::REREAD, READ),
+    ("SSL_read_ex", cookie::READ | cookie::EX, READ),
+    ("SSL_write_ex", cookie::EX, WRITE),
+    ("SSL_peek_ex", cookie::READ | cookie::REREAD | cookie::EX, "SSL_peek"),
+];
+/// Copies of the library in one file, each with a prefix of its own, that are tapped.
+const COPIES_MAX: usize = 8;
+/// The name of a source file, which stays in the program with every error that it can raise. OpenSSL's ends in `.c`.
+const SOURCE: &[u8] = b"/ssl_lib.cc\0";
+/// AWS-LC says its name in the text of its version.
+const AWS_LC: &[u8] = b"AWS-LC";
+
+pub(super) fn find(binary: &Binary<'_>) -> Found {
+    let prefixes = prefixes(binary);
+    if prefixes.is_empty() {
+        return stripped(binary);
+    }
+    let stack = stack(binary);
+    let sites = prefixes.iter().flat_map(|prefix| sites(binary, prefix)).collect();
+    Some(Ok(Plan { stack, version: None, sites }))
+}
+
+fn stack(binary: &Binary<'_>) -> Stack {
+    if memmem::find(binary.file(), AWS_LC).is_some() { Stack::AwsLc } else { Stack::BoringSsl }
+}
+
+/// What stands before `SSL_write` in the names of each copy of the library that has what is wanted; OpenSSL has `SSL_ctrl` too.
+/// A copy without [`NAME`] is in a program that never names a server: its connections are told by their first request.
+fn prefixes<'a>(binary: &Binary<'a>) -> Vec<&'a str> {
+    let has = |prefix: &str, name: &str| binary.function(&format!("{prefix}{name}")).is_some();
+    let mut prefixes: Vec<&str> = binary
+        .functions()
+        .filter_map(|(function, _, _)| function.strip_suffix(WRITE))
+        .filter(|prefix| prefix.is_empty() || prefix.ends_with('_'))
+        .filter(|prefix| has(prefix, READ) && has(prefix, FREE) && !has(prefix, "SSL_ctrl"))
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.truncate(COPIES_MAX);
+    prefixes
+}
+
+fn sites(binary: &Binary<'_>, prefix: &str) -> Vec<Site> {
+    let full = |name: &str| format!("{prefix}{name}");
+    let ends = [(NAME, Program::Name, name::SECOND), (FREE, Program::Free, end::FIRST)];
+    let mut sites: Vec<_> =
+        ends.iter().filter_map(|(name, program, cookie)| binary.at_entry(&full(name), *program, *cookie)).collect();
+    sites.extend(binary.call(&full(WRITE), 0));
+    sites.extend(binary.call(&full(READ), cookie::READ));
+    for (name, cookie, plain) in DERIVED {
+        let Some(function) = binary.function(&full(name)) else { continue };
+        // `SSL_read` may be made of `SSL_peek`, and the `_ex` flavours of the plain ones: a call is counted once.
+        let is_one = binary.function(&full(plain)).is_some_and(|plain| {
+            calls(binary, function, plain.address)
+                || (plain.address != function.address && calls(binary, plain, function.address))
+        });
+        if !is_one {
+            sites.extend(binary.call(&full(name), cookie));
+        }
+    }
+    sites
+}
+
+/// Whether a function calls another, or goes on as it.
+fn calls(binary: &Binary<'_>, function: Function<'_>, callee: u64) -> bool {
+    let ways = [FlowControl::Call, FlowControl::UnconditionalBranch, FlowControl::ConditionalBranch];
+    binary.is_x86_64()
+        && Decoder::with_ip(64, function.code, function.address, DecoderOptions::NONE)
+            .iter()
+            .any(|instruction| ways.contains(&instruction.flow_control()) && instruction.near_branch_target() == callee)
+}
+
+fn stripped(binary: &Binary<'_>) -> Found {
+    binary.segments().find(|(_, bytes)| memmem::find(bytes, SOURCE).is_some())?;
+    let stack = stack(binary);
+    Some(if binary.is_x86_64() {
+        by_signature(binary).map(|sites| Plan { stack, version: None, sites })
+    } else {
+        Err("signatures are for x86-64".to_owned())
+    })
+    .map(|found| found.map_err(|why| Refusal { stack, why: format!("it is in the file without symbols, and {why}") }))
+}
+
+fn by_signature(binary: &Binary<'_>) -> Result<Vec<Site>, String> {
+    let mut sites = Vec::new();
+    for at in signatures::locate(binary, "boringssl", &[NAME, FREE, WRITE, READ])? {
+        // People see by what it was found.
+        let shown = format!("{} ({})", at.name, at.signature);
+        let entry = |program, cookie| {
+            let entry = placement::entry(at.function, &placement::C_ARGUMENTS);
+            binary.site(&shown, at.function, entry, program, cookie)
+        };
+        match at.name {
+            NAME => sites.extend(entry(Program::Name, name::SECOND)),
+            FREE => sites.extend(entry(Program::Free, end::FIRST)),
+            WRITE => sites.extend(binary.call_of(&shown, at.function, 0)),
+            _ => sites.extend(binary.call_of(&shown, at.function, cookie::READ)),
+        }
+    }
+    Ok(sites)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// What make-clients.sh fetched, and what OUTFLOW_TLS_BINARIES names (with `:` between them): files that carry it stripped.
+    fn binaries() -> Vec<PathBuf> {
+        let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients");
+        let grpc = clients.join("new/grpc/_cython");
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(grpc).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "so"));
+        files.push(clients.join("npm/node_modules/@oven/bun-linux-x64/bin/bun"));
+        files.retain(|path| path.exists());
+        let named = std::env::var_os("OUTFLOW_TLS_BINARIES").unwrap_or_default();
+        files.extend(std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()));
+        files
+    }
+
+    #[test]
+    fn stripped_clients_have_each_function_at_one_place_and_none_is_single_stepped() {
+        let files = binaries();
+        if files.is_empty() {
+            println!(
+                "skipped: no client is in target/clients (tests/e2e/make-clients.sh), and OUTFLOW_TLS_BINARIES names none"
+            );
+        }
+        for path in files {
+            let file = std::fs::read(&path).unwrap();
+            let plan = find(&Binary::parse(&file).unwrap()).expect("it carries BoringSSL").unwrap();
+            assert_eq!(plan.stack, Stack::BoringSsl);
+            let programs: Vec<_> =
+                plan.sites.iter().map(|site| (site.function.split(' ').next(), site.program)).collect();
+            for (wanted, program) in
+                [(NAME, Program::Name), (FREE, Program::Free), (WRITE, Program::Enter), (READ, Program::Enter)]
+            {
+                assert_eq!(
+                    programs.iter().filter(|found| **found == (Some(wanted), program)).count(),
+                    1,
+                    "{programs:?}"
+                );
+            }
+            assert!(programs.len() >= 6 && plan.sites.iter().all(|site| site.placed.emulated), "{plan:?}");
+            // One byte less of the code that was found, and it is refused instead of guessed.
+            for site in plan.sites.iter().filter(|site| site.placed.inside == 0) {
+                let mut other = file.clone();
+                other[site.offset as usize] ^= 1;
+                let refused = find(&Binary::parse(&other).unwrap()).unwrap().unwrap_err();
+                assert!(refused.why.contains("fits this build"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_with_another_stack_or_none_is_left_to_others() {
+        for path in ["/bin/sh", "/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/bin/node"] {
+            match std::fs::read(path) {
+                Ok(file) => assert_eq!(find(&Binary::parse(&file).unwrap()), None, "{path}"),
+                Err(_) => println!("skipped: no {path} here"),
+            }
+        }
+    }
+}
