@@ -68,11 +68,11 @@ pub unsafe fn chunks(active: *mut Active) {
     unsafe {
         let outbound = (*active).buffer;
         let list = word(outbound + chunks::LIST);
+        (*active).chunk_at = list;
         if list == 0 {
             (*active).buffer = word(outbound + chunks::SINGLE);
             return;
         }
-        (*active).chunk_at = list;
         (*active).chunk_skip = word(outbound + chunks::START);
         (*active).chunk_left = 0;
         (*active).done = 0;

@@ -10,6 +10,8 @@
 //! - The server's name: a client of TLS 1.3 makes its session store forget sessions of TLS 1.2 (`remove_tls12_session`, which gets
 //!   the name) just before it sets its keys. Without that function, and in TLS 1.2, the request's head tells the name.
 //!
+//! Programs without symbols (Deno) are found by the signatures of `rules/tls`, and then read in the same way.
+//!
 //! Not seen: QUIC, the API without buffers, kernel TLS. A connection that changes its key in its midst (after 2^24 records, or when its
 //! peer asks) is another one from there on.
 
@@ -21,21 +23,34 @@ use std::collections::{BTreeSet, HashSet};
 use memchr::memmem::Finder;
 use outflow_ebpf::wire::{Operand, cookie, register};
 
-use self::shapes::Shapes;
+use self::shapes::{KeySite, Shapes};
 use super::{
     super::placement::{self, Leave},
-    Binary, Found, Plan, Program, Refusal, Site, Stack,
+    Binary, Found, Plan, Program, Refusal, Site, Stack, signatures,
 };
 
-/// The functions, as both ways of naming symbols (the legacy one and v0) write them. The first that sends is called by the second, or
-/// has become a part of it.
-const SEND: [&str; 2] = ["11CommonState20send_appdata_encrypt", "11CommonState24send_plain_non_buffering"];
+/// The functions, as both ways of naming symbols (the legacy one and v0) write them. Of those that send, each is called by the next, or
+/// has become a part of it. What the last takes before the handshake is over is not yet this connection's.
+const SEND: [&str; 3] = [
+    "11CommonState20send_appdata_encrypt",
+    "11CommonState24send_plain_non_buffering",
+    "11CommonState16buffer_plaintext",
+];
 const RECEIVE: &str = "11CommonState23take_received_plaintext";
 const SET_KEY: &str = "13set_encrypter";
 const SET_KEY_TLS12: &str = "11CommonState22start_encryption_tls12";
 const NAME: &str = "20remove_tls12_session";
 /// Whose that is: another store's function may be one with something else (an empty one is).
 const STORE: &str = "ClientSessionMemoryCache";
+/// What is asked for where symbols are gone, in the order of [`Functions::by_signature`]. Of the last two the signature is a place
+/// within: the calls that set the key, and the call of that name.
+const SIGNATURES: [&str; 5] = [
+    "send_plain_non_buffering",
+    "take_received_plaintext",
+    "set_encrypter",
+    "start_encryption_tls12",
+    "remove_tls12_session",
+];
 /// What those that set keys may leave it to.
 const SETTERS: [&str; 2] = ["21set_message_encrypter", "25prepare_message_encrypter"];
 /// What TLS 1.2 makes its keys by: there when TLS 1.2 is.
@@ -51,34 +66,43 @@ const VERSION_BYTES_MAX: usize = 16;
 
 pub(super) fn find(binary: &Binary<'_>) -> Found {
     let version = version(binary);
-    let named = Named::of(binary);
-    if version.is_none() && named.is_empty() {
+    let mut functions = Functions::by_symbol(binary);
+    if version.is_none() && functions.is_empty() {
         return None;
     }
     if !binary.is_x86_64() {
-        return Some(Err(refusal("it is read on x86-64 only")));
+        return Some(Err(refusal("its code is read on x86-64 only")));
     }
-    Some(plan(binary, &named).map(|sites| Plan { stack: Stack::Rustls, version, sites }).map_err(refusal))
+    if functions.is_empty() {
+        functions = match Functions::by_signature(binary) {
+            Ok(functions) => functions,
+            Err(why) => return Some(Err(refusal(format!("it is in the file without symbols, and {why}")))),
+        };
+    }
+    Some(plan(binary, &functions).map(|sites| Plan { stack: Stack::Rustls, version, sites }).map_err(refusal))
 }
 
 fn refusal(why: impl Into<String>) -> Refusal {
     Refusal { stack: Stack::Rustls, why: why.into() }
 }
 
-/// The functions of one rustls.
-struct Named {
+/// The functions, by address. More than one of a kind are more than one rustls.
+#[derive(Default)]
+struct Functions {
     send: Vec<u64>,
     receive: Vec<u64>,
     set_key: Vec<u64>,
     set_key_tls12: Vec<u64>,
     name: Vec<u64>,
+    /// Where `remove_tls12_session` is called, when it is not known where it is.
+    name_call: Option<u64>,
     setters: Vec<u64>,
     copy: Vec<u64>,
     has_tls12: bool,
 }
 
-impl Named {
-    fn of(binary: &Binary<'_>) -> Self {
+impl Functions {
+    fn by_symbol(binary: &Binary<'_>) -> Self {
         let ours: Vec<_> = binary.functions().filter(|(name, _, _)| name.contains(CRATE)).collect();
         let all_of = |is_wanted: &dyn Fn(&str) -> bool| {
             let found = ours.iter().filter(|(name, _, _)| is_wanted(name)).map(|(_, address, _)| *address);
@@ -90,11 +114,21 @@ impl Named {
             receive: all(RECEIVE),
             set_key: all(SET_KEY),
             set_key_tls12: all(SET_KEY_TLS12),
+            name_call: None,
             name: all_of(&|name| name.contains(STORE) && is_function(name, NAME)),
             setters: SETTERS.iter().flat_map(|setter| all(setter)).collect(),
             copy: all(COPY),
             has_tls12: ours.iter().any(|(name, _, _)| name.contains(TLS12)),
         }
+    }
+
+    fn by_signature(binary: &Binary<'_>) -> Result<Self, String> {
+        let located = signatures::locate(binary, "rustls", &SIGNATURES)?;
+        let mut places = located.iter().map(|found| found.function.address);
+        let mut next = || places.next().map(|place| vec![place]).unwrap_or_default();
+        let (send, receive, set_key, set_key_tls12, name_call) = (next(), next(), next(), next(), next());
+        let name_call = name_call.first().copied();
+        Ok(Self { send, receive, set_key, set_key_tls12, name_call, has_tls12: true, ..Self::default() })
     }
 
     fn is_empty(&self) -> bool {
@@ -111,56 +145,79 @@ fn is_function(symbol: &str, wanted: &str) -> bool {
     after.is_empty() || (!is_v0 && after.starts_with("17h")) || (is_v0 && after.starts_with(['B', 'C']))
 }
 
-fn plan(binary: &Binary<'_>, named: &Named) -> Result<Vec<Site>, String> {
-    let (send, receive) = (only(&named.send, SEND[0])?, only(&named.receive, RECEIVE)?);
+fn plan(binary: &Binary<'_>, functions: &Functions) -> Result<Vec<Site>, String> {
+    let (send, receive) = (only(&functions.send, SEND[0])?, only(&functions.receive, RECEIVE)?);
     let shapes = Shapes::new(binary);
     shapes.verify_chunks(send)?;
-    shapes.verify_payload(std::iter::once(receive).chain(named.copy.iter().copied()))?;
+    shapes.verify_payload(std::iter::once(receive).chain(functions.copy.iter().copied()))?;
     let key_offset = shapes.key_offset(send)?;
+
+    let mut sites = name_sites(binary, &shapes, functions)?;
+    sites.extend(key_sites(binary, &shapes, functions, key_offset)?);
     let key = Operand::at(register::RDI, key_offset);
+    let chunks = cookie::operands(key, Operand::register(register::RSI), NONE) | cookie::WIDE | cookie::CHUNKS;
+    sites.extend(at_entry(binary, "send_appdata_encrypt", send, Program::EnterAt, chunks));
+    sites.extend(at_return(binary, "send_appdata_encrypt", send, chunks));
+    let [address, length] = shapes::PAYLOAD.map(|offset| Operand::at(register::RSI, offset));
+    let payload = cookie::operands(key, address, length) | cookie::READ | cookie::WHOLE;
+    sites.extend(at_entry(binary, "take_received_plaintext", receive, Program::EnterAt, payload));
+    Ok(sites)
+}
 
-    let setter = only(&named.set_key, SET_KEY)?;
-    let (set_key, calls) = shapes.key_sites(setter);
-    if set_key.is_empty() {
-        return Err("the place where set_encrypter sets a key cannot be read off its code".to_owned());
-    }
-    let mut sites = Vec::new();
-    for name in &named.name {
-        sites.extend(at_entry(binary, "remove_tls12_session", *name, Program::NameAhead, 0));
-    }
-    let keys = set_key.iter().map(|site| ("set_encrypter", setter, site, cookie::NAMED));
-    let setters: HashSet<u64> = calls.into_iter().chain(named.setters.iter().copied()).collect();
-    let tls12 = match named.set_key_tls12.as_slice() {
-        [] if named.has_tls12 => return Err("start_encryption_tls12 is not a function of its own in it".to_owned()),
-        [] => Vec::new(),
-        [start] => shapes.tls12_key_sites(*start, key_offset, &setters),
-        _ => return Err("it has two versions of rustls".to_owned()),
-    };
-    if tls12.is_empty() && !named.set_key_tls12.is_empty() {
-        return Err("the place where start_encryption_tls12 sets a key cannot be read off its code".to_owned());
-    }
-    let setter = named.set_key_tls12.first().copied().unwrap_or_default();
-    let keys = keys.chain(tls12.iter().map(|site| ("start_encryption_tls12", setter, site, 0)));
-    for (name, function, site, named) in keys {
-        let cookie = cookie::operands(site.key, Operand::register(0), Operand::register(0)) | named;
-        sites.extend(site_in(binary, name, function, site.at, Program::Key, cookie));
-    }
+/// No operand.
+const NONE: Operand = Operand::register(0);
 
-    let sent =
-        cookie::operands(key, Operand::register(register::RSI), Operand::register(0)) | cookie::WIDE | cookie::CHUNKS;
-    sites.extend(at_entry(binary, "send_appdata_encrypt", send, Program::EnterAt, sent));
-    sites.extend(at_return(binary, "send_appdata_encrypt", send, sent));
-    let payload = [8, 16].map(|offset| Operand::at(register::RSI, offset));
-    let received = cookie::operands(key, payload[0], payload[1]) | cookie::READ | cookie::WHOLE;
-    sites.extend(at_entry(binary, "take_received_plaintext", receive, Program::EnterAt, received));
+fn name_sites(binary: &Binary<'_>, shapes: &Shapes<'_, '_>, functions: &Functions) -> Result<Vec<Site>, String> {
+    const SHOWN: &str = "remove_tls12_session";
+    if let Some(place) = functions.name_call {
+        let call = shapes.name_call(place).ok_or("the call of remove_tls12_session is not where its signature is")?;
+        return Ok(site_in(binary, SHOWN, place, call, Program::NameAhead, 0).into_iter().collect());
+    }
+    Ok(functions.name.iter().filter_map(|name| at_entry(binary, SHOWN, *name, Program::NameAhead, 0)).collect())
+}
+
+fn key_sites(
+    binary: &Binary<'_>,
+    shapes: &Shapes<'_, '_>,
+    functions: &Functions,
+    key_offset: u8,
+) -> Result<Vec<Site>, String> {
+    let set_key = only(&functions.set_key, SET_KEY)?;
+    let (named, calls) = shapes.key_sites(set_key);
+    let setters: HashSet<u64> = calls.into_iter().chain(functions.setters.iter().copied()).collect();
+    let mut sites = key_sites_in(binary, "set_encrypter", set_key, &named, cookie::NAMED)?;
+    match functions.set_key_tls12.as_slice() {
+        [] if !functions.has_tls12 => {}
+        start => {
+            let start = only(start, SET_KEY_TLS12)?;
+            let keys = shapes.tls12_key_sites(start, key_offset, &setters);
+            sites.extend(key_sites_in(binary, "start_encryption_tls12", start, &keys, 0)?);
+        }
+    }
+    Ok(sites)
+}
+
+fn key_sites_in(
+    binary: &Binary<'_>,
+    name: &str,
+    function: u64,
+    keys: &[KeySite],
+    flags: u64,
+) -> Result<Vec<Site>, String> {
+    let cookie = |key: Operand| cookie::operands(key, NONE, NONE) | flags;
+    let sites = keys.iter().filter_map(|site| site_in(binary, name, function, site.at, Program::Key, cookie(site.key)));
+    let sites: Vec<_> = sites.collect();
+    if sites.is_empty() {
+        return Err(format!("the place where {name} sets a key cannot be read off its code"));
+    }
     Ok(sites)
 }
 
 fn only(addresses: &[u64], function: &str) -> Result<u64, String> {
-    let name = function.rsplit(|c: char| c.is_ascii_digit()).next().unwrap_or(function);
+    let name = function.trim_start_matches("11CommonState").trim_start_matches(|c: char| c.is_ascii_digit());
     match addresses {
         [address] => Ok(*address),
-        [] => Err(format!("it has no symbol of {name}")),
+        [] => Err(format!("it has no function {name} of its own")),
         more => Err(format!("it has {} functions {name}: more than one version of rustls", more.len())),
     }
 }

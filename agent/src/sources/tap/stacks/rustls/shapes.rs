@@ -22,7 +22,7 @@ const ENCRYPT: i64 = 0x18;
 /// `ClientSessionStore::remove_tls12_session` in its vtable: behind those, `Debug::fmt` and four methods.
 const REMOVE_TLS12_SESSION: u64 = 0x40;
 /// `Payload`: a `Vec` or a slice; of both the address, and the length behind it.
-const PAYLOAD: i64 = 8;
+pub(super) const PAYLOAD: [u8; 2] = [8, 16];
 
 /// A place where a connection gets the box of the key that it sends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +105,8 @@ impl<'b, 'a> Shapes<'b, 'a> {
         self.explore(copier, &mut |step| {
             let leaves = !matches!(step.instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
             let copies = |[from, length]: [Register; 2]| {
-                step.before.of(from) == Value::Word { index: 1, at: PAYLOAD }
-                    && step.before.of(length) == Value::Word { index: 1, at: PAYLOAD + 8 }
+                [from, length].map(|register| step.before.of(register))
+                    == PAYLOAD.map(|offset| Value::Word { index: 1, at: i64::from(offset) })
             };
             seen |= leaves && (copies([Register::RSI, Register::RDX]) || copies([Register::RDI, Register::RSI]));
         });
