@@ -234,7 +234,7 @@ clients! {
         stack: Stack::Go,
         file: "go-client",
         missing: |_| lacks_program("go"),
-        start: |place| go(place, "plain"),
+        start: |place| go_client(place, "plain"),
         ..USUAL
     },
     go_stripped: Client {
@@ -242,10 +242,10 @@ clients! {
         stack: Stack::Go,
         file: "go-client",
         missing: |_| lacks_program("go"),
-        start: |place| go(place, "stripped"),
+        start: |place| go_client(place, "stripped"),
         ..USUAL
     },
-    rust: Client { name: "A Rust program, `reqwest`", stack: Stack::Rustls, file: "rust-client", start: rust, ..USUAL },
+    rust: Client { name: "A Rust program, `reqwest`", stack: Stack::Rustls, file: "rust-client", start: rust_client, ..USUAL },
 }
 
 const FETCH: &str = "fetch.mjs";
@@ -281,7 +281,7 @@ fn libraries_in(folder: &Path, start: &str) -> Vec<PathBuf> {
 }
 
 /// A kilobyte, a megabyte, a stream: three runs of the program, which sends one body from memory.
-fn go(place: &Place, shape: &str) -> Run {
+fn go_client(place: &Place, shape: &str) -> Run {
     let build = std::process::Command::new(place.source("go/build.sh"))
         .arg(crate::support::target().join("go-client"))
         .stdin(std::process::Stdio::null())
@@ -296,7 +296,7 @@ fn go(place: &Place, shape: &str) -> Run {
 }
 
 /// It says nothing of versions; they are those that this workspace is locked to.
-fn rust(place: &Place) -> Run {
+fn rust_client(place: &Place) -> Run {
     let client = place.program(&crate::support::outflow().with_file_name("rust-client"));
     let mut run = Run::new(thrice(&client, ""), vec![client]);
     run.versions = Some((format!("reqwest {}", locked("reqwest")), locked("rustls")));

@@ -63,6 +63,8 @@ const CRATE: &str = "rustls";
 const SOURCES: &[u8] = b"/rustls-0.";
 /// Longest version, such as `0.23.0-alpha.10`.
 const VERSION_BYTES_MAX: usize = 16;
+/// Functions of one name that are looked at to verify a thing.
+const COPIES_MAX: usize = 4;
 
 pub(super) fn find(binary: &Binary<'_>) -> Found {
     let version = version(binary);
@@ -149,7 +151,7 @@ fn plan(binary: &Binary<'_>, functions: &Functions) -> Result<Vec<Site>, String>
     let (send, receive) = (only(&functions.send, SEND[0])?, only(&functions.receive, RECEIVE)?);
     let shapes = Shapes::new(binary);
     shapes.verify_chunks(send)?;
-    shapes.verify_payload(std::iter::once(receive).chain(functions.copy.iter().copied()))?;
+    shapes.verify_payload(std::iter::once(receive).chain(functions.copy.iter().copied().take(COPIES_MAX)))?;
     let key_offset = shapes.key_offset(send)?;
 
     let mut sites = name_sites(binary, &shapes, functions)?;
@@ -173,7 +175,9 @@ fn name_sites(binary: &Binary<'_>, shapes: &Shapes<'_, '_>, functions: &Function
         let call = shapes.name_call(place).ok_or("the call of remove_tls12_session is not where its signature is")?;
         return Ok(site_in(binary, SHOWN, place, call, Program::NameAhead, 0).into_iter().collect());
     }
-    Ok(functions.name.iter().filter_map(|name| at_entry(binary, SHOWN, *name, Program::NameAhead, 0)).collect())
+    // Two of them are two versions of rustls, of which the rest tells.
+    let names = functions.name.iter().take(1);
+    Ok(names.filter_map(|name| at_entry(binary, SHOWN, *name, Program::NameAhead, 0)).collect())
 }
 
 fn key_sites(
@@ -244,10 +248,98 @@ fn site_in(binary: &Binary<'_>, name: &str, function: u64, at: u64, program: Pro
 
 /// As the paths of its sources have it, where they are in the file.
 fn version(binary: &Binary<'_>) -> Option<String> {
-    let finder = Finder::new(SOURCES);
-    binary.segments().flat_map(|(_, bytes)| finder.find_iter(bytes).filter_map(|at| bytes.get(at..))).find_map(|text| {
+    Finder::new(SOURCES).find_iter(binary.file()).find_map(|at| {
+        let text = binary.file().get(at..)?;
         let version = text.get("/rustls-".len()..)?.split(|byte| *byte == b'/').next()?;
-        let is_version = version.len() <= VERSION_BYTES_MAX && version.iter().all(|byte| byte.is_ascii_graphic());
+        let is_version = version.len() <= VERSION_BYTES_MAX && version.iter().all(u8::is_ascii_graphic);
         is_version.then(|| String::from_utf8_lossy(version).into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This test's own program: it has rustls for its exporters, with symbols.
+    fn ours() -> Vec<u8> {
+        std::fs::read(std::env::current_exe().unwrap()).unwrap()
+    }
+
+    fn found(file: &[u8]) -> Found {
+        find(&Binary::parse(file).unwrap())
+    }
+
+    fn check(plan: &Plan) {
+        assert_eq!(plan.stack, Stack::Rustls);
+        assert!(plan.version.as_deref().is_some_and(|version| version.starts_with("0.23.")), "{:?}", plan.version);
+        let of = |program| plan.sites.iter().filter(move |site| site.program == program);
+        assert!(of(Program::NameAhead).count() == 1, "{plan:#?}");
+        assert!(of(Program::Key).any(|site| site.cookie & cookie::NAMED != 0), "{plan:#?}");
+        assert!(of(Program::Key).any(|site| site.cookie & cookie::NAMED == 0), "TLS 1.2 has a name: {plan:#?}");
+        let cookies: Vec<_> = of(Program::EnterAt).map(|site| site.cookie).collect();
+        let (sent, received) = (cookie::WIDE | cookie::CHUNKS, cookie::READ | cookie::WHOLE);
+        assert_eq!(cookies.iter().map(|cookie| cookie & 0xffff).collect::<Vec<_>>(), [sent, received]);
+        assert_eq!(of(Program::LeaveReturn).map(|site| site.cookie).collect::<Vec<_>>(), [cookies[0]]);
+        // Both directions know the connection by the same word.
+        assert_eq!(cookies[0] >> cookie::TLS & 0x3fff, cookies[1] >> cookie::TLS & 0x3fff);
+    }
+
+    #[test]
+    fn functions_are_told_from_what_is_named_after_them() {
+        let symbols = [
+            ("_ZN6rustls12common_state11CommonState20send_appdata_encrypt17h0123456789abcdefE", true),
+            ("_ZN6rustls12common_state11CommonState20send_appdata_encrypt17h0123456789abcdefE.llvm.12345", true),
+            ("_RNvMNtCsabc_6rustls12common_stateNtB2_11CommonState20send_appdata_encrypt", true),
+            ("_RNvMNtCsabc_6rustls12common_stateNtB2_11CommonState20send_appdata_encryptCsdef_3app", true),
+            ("_RNCNvMNtCsabc_6rustls12common_stateNtB2_11CommonState20send_appdata_encrypt0B4_", false),
+            ("_ZN6rustls12common_state11CommonState20send_appdata_encrypt28_$u7b$$u7b$closure$u7d$$u7d$17h01E", false),
+            ("_ZN6rustls12common_state11CommonState16buffer_plaintext17h0123456789abcdefE", false),
+        ];
+        for (symbol, expected) in symbols {
+            assert_eq!(is_function(symbol, SEND[0]), expected, "{symbol}");
+        }
+    }
+
+    #[test]
+    fn a_program_with_symbols_is_read() {
+        let file = ours();
+        match found(&file) {
+            Some(plan) => check(&plan.unwrap()),
+            None => println!("skipped: this build has no rustls"),
+        }
+    }
+
+    #[test]
+    fn a_program_without_symbols_that_nobody_knows_is_refused_loudly() {
+        let mut file = ours();
+        if found(&file).is_none() {
+            println!("skipped: this build has no rustls");
+            return;
+        }
+        // Without section headers there are no symbols; what is loaded stays. `e_shoff`, `e_shnum` and `e_shstrndx` of elf(5).
+        file[40..48].fill(0);
+        file[60..64].fill(0);
+        let refusal = found(&file).unwrap().unwrap_err();
+        assert!(refusal.why.contains("without symbols") && refusal.why.contains("signatures"), "{refusal}");
+    }
+
+    #[test]
+    fn deno_is_read_though_it_has_no_symbols() {
+        let path = "node_modules/@deno/linux-x64-glibc/deno";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients/npm").join(path);
+        let Ok(file) = std::fs::read(&path) else {
+            println!("skipped: no {} (tests/e2e/make-clients.sh fetches it)", path.display());
+            return;
+        };
+        check(&found(&file).unwrap().unwrap());
+    }
+
+    #[test]
+    fn no_damaged_file_makes_it_panic() {
+        let file = ours();
+        for part in 1..12 {
+            let cut = &file[..file.len() / 12 * part];
+            drop(Binary::parse(cut).map(|binary| find(&binary)));
+        }
+    }
 }
