@@ -141,23 +141,18 @@ fn told(run: &Run, way: Way, what: &str) -> String {
     let Some(line) = run.lines.first() else { return format!("{what}: nothing was measured") };
     let calls_per_second = line.pairs as f64 * 2.0 / line.seconds;
     let gigabytes = (line.pairs * line.size * 2) as f64 / 1e9;
-    let mut text = format!(
-        "{what}, {}: {calls_per_second:.0} calls/s, p50 {:.0} ns, p99 {:.0} ns",
-        way.name(),
-        line.p50_ns,
-        line.p99_ns
-    );
-    if let Some(watcher) = &run.watcher {
-        text += &format!(
+    let watched = run.watcher.map_or(String::new(), |watcher| {
+        format!(
             ", lost {} of {} ({:.2} %), {:.2} CPU-s per GB, RSS {} MiB",
             watcher.lost,
             watcher.seen,
             watcher.lost as f64 * 100.0 / watcher.seen.max(1) as f64,
             line.watcher_cpu_seconds / gigabytes,
             watcher.rss_kib >> 10,
-        );
-    }
-    text
+        )
+    });
+    let (name, p50_ns, p99_ns) = (way.name(), line.p50_ns, line.p99_ns);
+    format!("{what}, {name}: {calls_per_second:.0} calls/s, p50 {p50_ns:.0} ns, p99 {p99_ns:.0} ns{watched}")
 }
 
 /// Memory of a tap that is attached and has nothing to do.

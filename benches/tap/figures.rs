@@ -27,19 +27,16 @@ impl Figures {
     }
 
     pub(crate) fn print_calls(&self, ways: &[Way], sizes: &[usize], gate: f64) {
-        let header: String = ways.iter().map(|way| format!(" {:>22}", way.name())).collect();
+        let header = row(ways, |way| way.name().to_owned());
         println!("{:>7}{header}{}", "bytes", if ways.contains(&Way::Yardstick) { "   tap / C" } else { "" });
         let mut worst: f64 = 0.0;
         for &size in sizes {
             let p50 = |line: &Line| line.p50_ns;
             let base = median(self.of(Way::Plain, size, p50));
-            let cells: String = ways
-                .iter()
-                .map(|way| {
-                    let here = median(self.of(*way, size, p50));
-                    format!(" {:>22}", format!("{here:.0} (+{:.0})", here - base))
-                })
-                .collect();
+            let cells = row(ways, |way| {
+                let here = median(self.of(way, size, p50));
+                format!("{here:.0} (+{:.0})", here - base)
+            });
             let ratio = ways.contains(&Way::Yardstick).then(|| {
                 // Within a round both met the same machine.
                 let (ours, theirs) = (self.of(Way::Tap, size, p50), self.of(Way::Yardstick, size, p50));
@@ -47,8 +44,7 @@ impl Figures {
             });
             worst = worst.max(ratio.unwrap_or(0.0));
             println!("{size:>7}{cells}{}", ratio.map_or(String::new(), |ratio| format!("   {ratio:>7.2}")));
-            let cells: String =
-                ways.iter().map(|way| format!(" {:>22.0}", median(self.of(*way, size, |line| line.p99_ns)))).collect();
+            let cells = row(ways, |way| format!("{:.0}", median(self.of(way, size, |line| line.p99_ns))));
             println!("{:>7}{cells}   p99", "");
         }
         for way in ways {
@@ -72,6 +68,11 @@ impl Figures {
     fn cpu_per_gb(&self, way: Way, size: usize) -> f64 {
         median(self.of(way, size, |line| line.watcher_cpu_seconds / ((line.pairs * line.size * 2) as f64 / 1e9)))
     }
+}
+
+/// A cell for each way.
+fn row(ways: &[Way], cell: impl Fn(Way) -> String) -> String {
+    ways.iter().fold(String::new(), |row, way| format!("{row} {:>22}", cell(*way)))
 }
 
 pub(crate) fn middle(values: impl IntoIterator<Item = u64>) -> u64 {

@@ -87,11 +87,17 @@ pub(crate) fn work(go: &Path, stdout: ChildStdout, mut cpu_seconds: impl FnMut()
     let mut before = 0.0;
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         let now = cpu_seconds();
-        let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
         if let [size, pairs, requests, p50_ns, p99_ns, took_us, _late] = numbers[..] {
-            let (size, pairs, requests) = (size as usize, pairs as usize, requests as usize);
-            let watcher_cpu_seconds = now - before;
-            lines.push(Line { size, pairs, requests, p50_ns, p99_ns, seconds: took_us / 1e6, watcher_cpu_seconds });
+            lines.push(Line {
+                size: size as usize,
+                pairs: pairs as usize,
+                requests: requests as usize,
+                p50_ns: p50_ns as f64,
+                p99_ns: p99_ns as f64,
+                seconds: took_us as f64 / 1e6,
+                watcher_cpu_seconds: now - before,
+            });
         }
         before = now;
     }
