@@ -20,6 +20,8 @@ mod rustls;
 #[cfg(target_arch = "bpf")]
 mod scope;
 #[cfg(target_arch = "bpf")]
+mod socket;
+#[cfg(target_arch = "bpf")]
 mod tls;
 
 #[cfg(target_arch = "bpf")]

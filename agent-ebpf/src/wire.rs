@@ -40,6 +40,16 @@ pub mod kind {
     pub const CLOSE: u32 = 3;
     /// The last thread of a process in scope exited.
     pub const EXIT: u32 = 4;
+    /// A process in scope connects to somebody; the payload is a [`Peer`](super::Peer).
+    pub const CONNECT: u32 = 5;
+}
+
+/// Address families, include/linux/socket.h.
+pub mod family {
+    /// IPv4.
+    pub const INET: u16 = 2;
+    /// IPv6.
+    pub const INET6: u16 = 10;
 }
 
 /// Bits of [`Header::flags`].
@@ -294,8 +304,10 @@ pub const UNPAIRED: u32 = 22;
 pub const FORKS_LOST: u32 = 23;
 /// Slot of calls whose bytes come again (`SSL_peek`); their bytes are in the next slot.
 pub const REREADS: u32 = 24;
+/// Slot of CONNECT records that did not fit the ring.
+pub const CONNECTS_LOST: u32 = 26;
 /// Number of counter slots.
-pub const COUNTERS: u32 = 26;
+pub const COUNTERS: u32 = 27;
 
 /// Key of the connection table.
 #[repr(C)]
@@ -323,6 +335,34 @@ pub struct Conn {
     pub peeked: u32,
 }
 
+/// The other end of a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Peer {
+    /// One of [`family`]; anything else: it could not be read.
+    pub family: u16,
+    /// Port, in the host's byte order.
+    pub port: u16,
+    /// Always zero.
+    pub reserved: u32,
+    /// The address in the order of the network; of IPv4 the first four bytes.
+    pub address: [u64; 2],
+}
+
+/// A CONNECT record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Connect {
+    /// Its head.
+    pub header: Header,
+    /// Its payload.
+    pub peer: Peer,
+}
+
 /// Payload capacity of the size classes; with the header they are 512, 4,096 and 16,448 bytes.
 pub const SMALL: usize = 512 - size_of::<Header>();
 /// See [`SMALL`].
@@ -336,4 +376,6 @@ pub const NAME: usize = 255;
 const _: () = assert!(size_of::<Header>() == 64);
 const _: () = assert!(size_of::<Conn>() == 32);
 const _: () = assert!(size_of::<ConnKey>() == 16);
+const _: () = assert!(size_of::<Peer>() == 24);
+const _: () = assert!(size_of::<Connect>() == 88);
 const _: () = assert!(OPENS_LOST == Outcome::ALL.len() as u32 * 2);

@@ -10,7 +10,10 @@ use aya::{
     },
 };
 
-use crate::{load::Flavour, place::{Place, Sites}};
+use crate::{
+    load::Flavour,
+    place::{Place, Sites},
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("OUTFLOW_BPF_OBJECT"));
 

@@ -56,8 +56,18 @@ impl Place {
         place
     }
 
-    /// The functions' places as the tap chooses them.
+    /// Places as the tap chooses them: in the function that the plain call and its `_ex` flavour share, where there is one.
     pub(crate) fn chosen(&self, function: &str) -> Sites {
+        let plain = function.trim_end_matches("_ex");
+        let shared = self.inside(&format!("{plain}_ex"));
+        match shared.leave {
+            Err(at) if at != self.naive(&format!("{plain}_ex")).entry => Sites { entry: at, leave: Err(at) },
+            _ => self.inside(function),
+        }
+    }
+
+    /// Places inside the function itself.
+    pub(crate) fn inside(&self, function: &str) -> Sites {
         self.sites(function, |function, code_at| {
             let entry = placement::entry(function, &placement::C_ARGUMENTS);
             match placement::leave(function, code_at) {
@@ -75,7 +85,7 @@ impl Place {
     fn sites(
         &self,
         name: &str,
-        choose: impl FnOnce(Function<'_>, &dyn Fn(u64) -> Option<&'static [u8]>) -> (u64, Result<Vec<u64>, u64>),
+        choose: impl FnOnce(Function<'static>, &dyn Fn(u64) -> Option<&'static [u8]>) -> (u64, Result<Vec<u64>, u64>),
     ) -> Sites {
         // A benchmark reads one library a few times; it may keep them.
         let file: &'static [u8] = fs::read(&self.libssl).expect("the private copy").leak();
@@ -92,7 +102,8 @@ impl Place {
             let start = usize::try_from(offset(address)?).ok()?;
             file.get(start..start + usize::try_from(size).ok()?)
         };
-        let function = Function { address: symbol.address(), code: code(symbol.address(), symbol.size()).expect("code") };
+        let function =
+            Function { address: symbol.address(), code: code(symbol.address(), symbol.size()).expect("code") };
         let (entry, leave) = choose(function, &|address| code(address, 32));
         let place = |address| offset(address).expect("code is in the file");
         Sites { entry: place(entry), leave: leave.map(|at| at.into_iter().map(place).collect()).map_err(place) }
@@ -107,7 +118,7 @@ impl Place {
         }
         let mut here = Vec::new();
         for function in ["SSL_write", "SSL_read"] {
-            let sites = self.chosen(function);
+            let sites = self.inside(function);
             here.push(sites.entry);
             here.extend(sites.leave.unwrap_or_default());
         }
@@ -118,12 +129,12 @@ impl Place {
         fs::create_dir(&folder).map_err(|error| error.to_string())?;
         let script = format!(
             "bpftool btf dump file /sys/kernel/btf/vmlinux format c > vmlinux.h && \
-             clang -O2 -g -target bpf -D__TARGET_ARCH_x86 -I. -c {0}/capture.bpf.c -o capture.bpf.o && \
+             clang-22 -O2 -g -target bpf -D__TARGET_ARCH_x86 -I. -c {0}/capture.bpf.c -o capture.bpf.o && \
              cc -O2 -w -o capture {0}/capture.c -lbpf -lelf -lz",
             sources.display()
         );
         run(Command::new("sh").args(["-c", &script]).current_dir(&folder))
-            .map_err(|error| format!("{error}: apt-get install clang bpftool libbpf-dev libelf-dev"))?;
+            .map_err(|error| format!("{error}: apt-get install clang-22 bpftool libbpf-dev libelf-dev"))?;
         Ok(folder)
     }
 }

@@ -23,7 +23,11 @@ pub(crate) fn tap(label: &str, options: &[&str], client: &str, arguments: &[&str
     sandbox.env("STATE_DIRECTORY", bench.dir().join("state"));
     let ended = testbed::Job::start(sandbox, bench.dir(), "tap").unwrap().wait(CLIENT_TIMEOUT_S).unwrap();
     let text = std::fs::read_to_string(&data).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
-    assert!(ended.stderr.contains(&format!("outflow: tapping OpenSSL in {}", bench.tls.libssl.display())), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains(&format!("outflow: tapping OpenSSL in {}", bench.tls.libssl.display())),
+        "{}",
+        ended.stderr
+    );
     // Nothing that was planted leaves the host, nor does the agent talk about it.
     for secret in ["maria.keller@outflow-demo-shop.com", "4929 1827 3645 5"] {
         assert!(!text.contains(secret) && !ended.stderr.contains(secret), "{secret} left the host");

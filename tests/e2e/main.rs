@@ -5,11 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod boringssl;
+mod container;
+mod coverage;
+mod discovery;
 mod go;
 mod leaks;
 mod openssl;
 mod permission;
 mod pod;
+mod privacy;
 mod probes;
 mod run;
 mod runtimes;

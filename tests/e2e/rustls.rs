@@ -68,8 +68,7 @@ fn tapped_until(
     };
     let known = [client.to_owned()];
     let tap = Tap::start(&Scope::Children, &known, Settings::default(), &vendors, deliver, notice).unwrap();
-    let command: Vec<OsString> =
-        std::iter::once(client.into()).chain(arguments.iter().map(OsString::from)).collect();
+    let command: Vec<OsString> = std::iter::once(client.into()).chain(arguments.iter().map(OsString::from)).collect();
     let job = bench.start(&command, "rust").unwrap();
     let stdout = job.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
     let ledger = tap.stop().unwrap();

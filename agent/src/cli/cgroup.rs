@@ -2,13 +2,20 @@
 //! in it. Removes only what it made.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{self, Read as _, Seek as _},
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use procfs::process::Process;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+
+use super::container;
 
 /// A control group to tap.
 #[derive(Debug)]
@@ -45,6 +52,11 @@ impl Group {
         };
         let level = u32::try_from(below.components().filter(|part| matches!(part, Component::Normal(_))).count())?;
         Ok(Self { folder, mount, level, made })
+    }
+
+    /// The group of a running container.
+    pub(super) fn of_container(wanted: &str) -> anyhow::Result<Self> {
+        Self::open(&container::find(&mount_point()?, Path::new("/"), wanted)?, false)
     }
 
     /// The root of the hierarchy.
@@ -91,6 +103,25 @@ impl Drop for Group {
         if self.made {
             // Still in use by what the command left behind: then it is not ours to take away.
             let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+/// Until no process is left in a group or below it.
+pub(super) fn wait_until_empty(folder: &Path) -> io::Result<()> {
+    let Ok(mut events) = File::open(folder.join("cgroup.events")) else { return Ok(()) };
+    loop {
+        let mut text = String::new();
+        events.rewind()?;
+        match events.read_to_string(&mut text) {
+            Ok(_) if text.contains("populated 1") => {}
+            // ENODEV: the group itself is gone.
+            _ => return Ok(()),
+        }
+        // The kernel raises POLLPRI when the file changes (cgroup-v2.rst, "Un(populated) notification").
+        match poll(&mut [PollFd::new(&events, PollFlags::PRI)], None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `outflow doctor`: what works on this host, and what to do about the rest. Enters: the host as it is. Leaves: one line a
-//! check. Attaches to nothing: the kernel programs are loaded and let go again.
+//! check, then one a process. Attaches to nothing: the kernel programs are loaded and let go again.
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -9,9 +9,18 @@ use serde::Serialize;
 use super::{Format, RuleArgs, exit, shown};
 use crate::{detectors::scan::Backend, engine::Rules, sources::privileges};
 
+#[cfg(feature = "tap")]
+mod coverage;
+
 /// Says what works on this host and what to do about the rest
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  outflow doctor\n  outflow doctor --pid 4242 --verbose\n  outflow doctor --resolve"
+)]
 pub struct Args {
+    #[cfg(feature = "tap")]
+    #[command(flatten)]
+    coverage: coverage::CoverageArgs,
     #[command(flatten)]
     rules: RuleArgs,
     /// How to write [default: text on a terminal, else jsonl]
@@ -78,6 +87,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+    }
+    #[cfg(feature = "tap")]
+    if let Ok(rules) = Rules::load(&args.rules.source(), &[]) {
+        coverage::write(&args.coverage, &rules.vendors, format, &mut out).context("standard output")?;
     }
     out.flush().context("standard output")?;
     Ok(match (rules_fail, tap_fails) {

@@ -12,6 +12,8 @@ pub mod attacher;
 #[cfg(feature = "tap")]
 mod cgroup;
 pub mod config;
+#[cfg(feature = "tap")]
+mod container;
 pub mod doctor;
 pub mod findings;
 pub mod health;

@@ -15,7 +15,9 @@ use crate::{
 mod summary;
 mod text;
 
-pub use self::summary::{FindingCount, Loss, ModelSpend, NotCopied, ScanSummary, SkippedFiles, Summary};
+pub use self::summary::{
+    Account, FindingCount, Loss, ModelSpend, NotCopied, ScanSummary, SkippedFiles, Summary, TlsCalls,
+};
 pub(super) use self::text::wrapped;
 use self::{summary::Tally, text::Text};
 
@@ -60,9 +62,9 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    /// Prints the summary: what was counted here, and what the source lost or left alone.
-    pub fn summary(&mut self, losses: Vec<Loss>, not_copied: Vec<NotCopied>) -> io::Result<()> {
-        let summary = self.tally.summary(losses, not_copied);
+    /// Prints the summary: what was counted here, and what the source has to say.
+    pub fn summary(&mut self, account: Account) -> io::Result<()> {
+        let summary = self.tally.summary(account);
         match self.format {
             Format::Text => {
                 let lines = self.text.summary(&summary);

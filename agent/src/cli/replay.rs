@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{Format, RuleArgs, exit, shown::Shown, stored::StoreArgs};
+use super::{Format, RuleArgs, exit, output::Account, shown::Shown, stored::StoreArgs};
 use crate::{
     assembly::{Assembled, Assembler, Limits},
     engine::{LiveRules, Rules, Shard},
@@ -79,7 +79,7 @@ fn look(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         result => result.context("cannot write the output")?,
     };
-    shown.summary(Vec::new(), Vec::new(), &outcome).context("cannot write the output")?;
+    shown.summary(Account::default(), &outcome).context("cannot write the output")?;
     if outcome.is_incomplete() {
         return Ok(ExitCode::from(exit::INCOMPLETE));
     }

@@ -109,11 +109,8 @@ fn prove(options: &Options) -> anyhow::Result<(String, ExitCode)> {
     };
     // These prove their own examples while they are read. A folder of one's own may hold scan rules alone.
     let source = options.rules.source();
-    let others = [
-        VendorTable::load(&source).map(drop),
-        ModelRules::load(&source).map(drop),
-        TlsRules::load(&source).map(drop),
-    ];
+    let others =
+        [VendorTable::load(&source).map(drop), ModelRules::load(&source).map(drop), TlsRules::load(&source).map(drop)];
     for loaded in others {
         match loaded {
             Err(RuleError::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {}

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Format,
-    output::{Loss, NotCopied, Printer},
+    output::{Account, Loss, Printer},
 };
 use crate::{
     assembly::AnomalyKind,
@@ -48,17 +48,16 @@ impl Shown {
         Box::new(self.clone())
     }
 
-    /// Prints the summary: `losses` of the source, then what the rooms could not read.
-    pub(super) fn summary(
-        &self,
-        mut losses: Vec<Loss>,
-        not_copied: Vec<NotCopied>,
-        outcome: &Outcome,
-    ) -> io::Result<()> {
+    /// Prints the summary: the source's account, then what the rooms could not read.
+    pub(super) fn summary(&self, mut account: Account, outcome: &Outcome) -> io::Result<()> {
         let read = outcome.anomalies.iter().map(|(kind, count)| (anomaly(*kind), *count));
         let unscanned = (outcome.unscanned > 0).then_some(("text that the scanner refused", outcome.unscanned));
-        losses.extend(read.chain(unscanned).map(|(reason, calls)| Loss { reason: reason.to_owned(), calls, bytes: 0 }));
-        self.lock().printer.summary(losses, not_copied)
+        account.losses.extend(read.chain(unscanned).map(|(reason, calls)| Loss {
+            reason: reason.to_owned(),
+            calls,
+            bytes: 0,
+        }));
+        self.lock().printer.summary(account)
     }
 
     fn lock(&self) -> MutexGuard<'_, Screen> {

@@ -24,13 +24,14 @@ use tokio::{
 
 use super::{
     Format, RuleArgs, cgroup, exit,
-    output::{Loss, NotCopied},
+    output::{Account, Loss, NotCopied, TlsCalls},
     shown::Shown,
     stored::StoreArgs,
 };
 use crate::{
     engine::{LiveRules, Outcome, Rules, Workers},
     sources::{
+        coverage::Seen,
         privileges::{self, Keep, User},
         tap::{Attacher, Ledger, Notice, Scope, Settings, Tap, TapError, known_files},
     },
@@ -41,7 +42,7 @@ use crate::{
 /// Runs a command and shows what it, and only it and its children, sends to LLM vendors
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  outflow tap -- python app.py\n  outflow tap --format jsonl -o calls.jsonl -- ./agent.sh\n  outflow tap --pid 4242\n  outflow tap --store findings.db -- ./agent.sh"
+    after_help = "Examples:\n  outflow tap -- python app.py\n  outflow tap --format jsonl -o calls.jsonl -- ./agent.sh\n  outflow tap --pid 4242\n  outflow tap --container web\n  outflow tap --store findings.db -- ./agent.sh"
 )]
 pub struct Args {
     /// Tap a running process and what it starts from now on (may be given more than once)
@@ -50,6 +51,9 @@ pub struct Args {
     /// Tap a control group (v2) with all below it; with a command, run the command in it
     #[arg(long, value_name = "DIR")]
     cgroup: Option<PathBuf>,
+    /// Tap a running container of Docker, containerd, CRI-O or podman, by its id (six digits or more) or its name, until it ends
+    #[arg(long, value_name = "ID|NAME", conflicts_with_all = ["pid", "cgroup", "command"])]
+    container: Option<String>,
     /// Further vendor host: llm.example.com or *.example.com (may be given more than once)
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
@@ -81,8 +85,8 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.command.is_empty() && args.pid.is_empty() && args.cgroup.is_none() {
-        bail!("nothing to tap: give a command (outflow tap -- python app.py), --pid or --cgroup");
+    if args.command.is_empty() && args.pid.is_empty() && args.cgroup.is_none() && args.container.is_none() {
+        bail!("nothing to tap: give a command (outflow tap -- python app.py), --pid, --container or --cgroup");
     }
     let attacher = args.split.as_deref().map(split).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
@@ -117,7 +121,11 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
 
     // Before anything starts, so that no signal meets the default action.
     let mut signals = Signals::new()?;
-    let group = args.cgroup.as_ref().map(|folder| cgroup::Group::open(folder, !args.command.is_empty())).transpose()?;
+    let group = match (&args.cgroup, &args.container) {
+        (Some(folder), _) => Some(cgroup::Group::open(folder, !args.command.is_empty())?),
+        (None, Some(container)) => Some(cgroup::Group::of_container(container)?),
+        (None, None) => None,
+    };
     let scope = match &group {
         Some(group) => Scope::Cgroup { folder: group.folder().to_owned(), level: group.level() },
         None if args.command.is_empty() => Scope::Processes(args.pid.clone()),
@@ -135,8 +143,12 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
     };
     let refused = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&refused);
+    let (tells, vendors) = (Arc::clone(&session), Arc::clone(&rules.vendors));
     let notice = move |news: Notice| {
-        counted.fetch_add(u64::from(!matches!(news, Notice::Tapped { .. })), Ordering::Relaxed);
+        counted.fetch_add(u64::from(is_incomplete(&news)), Ordering::Relaxed);
+        if let Notice::Unseen(unseen) = &news {
+            tells.unseen(unseen, &vendors);
+        }
         tell(&news);
     };
     let known = args.command.first().map(|program| known_files(program)).unwrap_or_default();
@@ -146,9 +158,14 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
         Some(attacher) => Tap::start_apart(attacher, &scope, &known, settings, &rules.vendors, deliver, notice)?,
     };
 
+    if args.command.is_empty() && io::stderr().is_terminal() {
+        anstream::eprintln!("outflow: watching; Ctrl-C ends it and sums up, what is watched goes on");
+    }
     let status = if args.command.is_empty() {
+        let container = group.as_ref().filter(|_| args.container.is_some());
         tokio::select! {
             ended = wait_for_processes(&args.pid, &mut signals) => ended?,
+            ended = wait_for_container(container) => ended?,
             () = nobody_reads.notified() => {}
         }
         None
@@ -165,10 +182,10 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Outcome::default(),
         result => result.context("cannot write the output")?,
     };
-    let (mut losses, not_copied) = told(&ledger);
-    losses.extend(stored.losses());
-    let incomplete = !losses.is_empty() || outcome.is_incomplete() || refused.load(Ordering::Relaxed) > 0;
-    shown.summary(losses, not_copied, &outcome).context("cannot write the output")?;
+    let mut account = told(&ledger);
+    account.losses.extend(stored.losses());
+    let incomplete = !account.losses.is_empty() || outcome.is_incomplete() || refused.load(Ordering::Relaxed) > 0;
+    shown.summary(account, &outcome).context("cannot write the output")?;
     Ok(exit_code(args.fail_on, outcome.worst, incomplete, status))
 }
 
@@ -306,6 +323,18 @@ async fn wait_for_processes(pids: &[u32], signals: &mut Signals) -> anyhow::Resu
     }
 }
 
+/// Until nobody is left in the container's group; for ever when there is none.
+async fn wait_for_container(container: Option<&cgroup::Group>) -> anyhow::Result<()> {
+    let Some(container) = container else { return std::future::pending().await };
+    let folder = container.folder().to_owned();
+    let (gone, is_gone) = tokio::sync::oneshot::channel();
+    // A thread of its own, as for processes.
+    std::thread::Builder::new()
+        .name("outflow-wait".to_owned())
+        .spawn(move || gone.send(cgroup::wait_until_empty(&folder)))?;
+    is_gone.await.context("the waiting thread ended")?.context("cannot wait for the container")
+}
+
 /// A descriptor of a process becomes readable when the process ends (pidfd_open(2)).
 fn wait_for_all(processes: &[OwnedFd]) -> rustix::io::Result<()> {
     for process in processes {
@@ -317,6 +346,15 @@ fn wait_for_all(processes: &[OwnedFd]) -> rustix::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// News that something in scope is not looked at. Of a process that may have gone past the tap, and may not, nobody knows that.
+fn is_incomplete(news: &Notice) -> bool {
+    match news {
+        Notice::Unseen(unseen) => matches!(unseen.look.seen(), Seen::NotSeen | Seen::Refused),
+        Notice::Tapped { .. } | Notice::Coverage { .. } => false,
+        Notice::Refused { .. } | Notice::Ended { .. } => true,
+    }
 }
 
 /// News about coverage, for people.
@@ -333,12 +371,15 @@ pub(super) fn tell(notice: &Notice) {
             let stack = stack.map(|stack| format!("{stack} in ")).unwrap_or_default();
             writeln!(talk, "outflow: NOT tapped: {stack}{}{}: {why}", library.display(), by(pid))
         }
+        // The finding says it.
+        Notice::Unseen(_) => Ok(()),
+        Notice::Coverage { why } => writeln!(talk, "outflow: who is not tapped is not known in full: {why}"),
         Notice::Ended { why } => writeln!(talk, "outflow: NOTHING is tapped any more: {why}"),
     };
 }
 
-/// The ledger in the words of the summary: what was lost, and what was left alone.
-fn told(ledger: &Ledger) -> (Vec<Loss>, Vec<NotCopied>) {
+/// The ledger in the words of the summary: the sums, what was lost, and what was left alone.
+fn told(ledger: &Ledger) -> Account {
     let mut losses: Vec<Loss> = ledger
         .losses()
         .map(|(reason, tally)| Loss { reason: reason.to_owned(), calls: tally.calls, bytes: tally.bytes })
@@ -347,6 +388,7 @@ fn told(ledger: &Ledger) -> (Vec<Loss>, Vec<NotCopied>) {
         ("server name lost (ring full)", ledger.opens_lost),
         ("call in flight when the tap was attached", ledger.unpaired),
         ("child process not tapped (table full)", ledger.forks_lost),
+        ("address of a connection, for coverage (ring full)", ledger.connects_lost),
     ] {
         if calls > 0 {
             losses.push(Loss { reason: reason.to_owned(), calls, bytes: 0 });
@@ -357,5 +399,14 @@ fn told(ledger: &Ledger) -> (Vec<Loss>, Vec<NotCopied>) {
         calls: tally.calls,
         bytes: tally.bytes,
     });
-    (losses, not_copied.collect())
+    let seen = ledger.seen();
+    let tls_calls = Some(TlsCalls {
+        seen: seen.calls,
+        whole: ledger.whole_calls(),
+        with_gaps: ledger.gapped_calls(),
+        left_alone: ledger.refused_calls(),
+        lost: ledger.lost_calls(),
+        bytes: seen.bytes,
+    });
+    Account { tls_calls, losses, not_copied: not_copied.collect() }
 }

@@ -7,11 +7,12 @@ use super::names::{AbsolutePath, RuleId};
 use crate::rules::{RuleError, RuleSource, scan};
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 9] = [
+pub(super) const BEHAVIOURS: [&str; 10] = [
     "cost.budget",
     "cost.burn_rate",
     "cost.untracked",
     // `coverage.log-gap` is not among them: that lines were lost is not to be silenced.
+    "coverage.unknown_tls_stack",
     "model.flapping",
     "model.resolved_changed",
     "model.retired",

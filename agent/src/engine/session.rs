@@ -15,6 +15,8 @@ use crate::{
     },
     exchange::{Catalogue, Cost, Exchange, Prices as _, Subject},
     findings::{Finding, FingerprintKey, Maker},
+    rules::VendorTable,
+    sources::coverage::Unseen,
     units::Severity,
 };
 
@@ -30,7 +32,7 @@ pub trait Sink: Send {
 /// What a session has to say about one subject.
 #[derive(Clone, Debug)]
 pub struct Told<'a> {
-    /// The call.
+    /// The call, or what else it is.
     pub subject: Subject<'a>,
     /// What it cost, when somebody knows.
     pub cost: Option<&'a Cost>,
@@ -137,6 +139,21 @@ impl Session {
         outcome.worst = findings.iter().map(|finding| Some(finding.severity)).fold(outcome.worst, Option::max);
         let subject = Subject::Exchange(exchange);
         *failed = sink.told(Told { subject, cost: cost.as_ref(), findings, states }).err();
+        failed.is_none()
+    }
+
+    /// Takes in a process that talks to a vendor past the tap. False when the output cannot be written any more.
+    pub fn unseen(&self, unseen: &Unseen, vendors: &VendorTable) -> bool {
+        let vendor = unseen.hosts.first().and_then(|host| vendors.vendor_of(host)).map(|vendor| &*vendor.id);
+        let finding = self.maker.unseen(unseen, vendor);
+        let mut inner = self.lock();
+        let Inner { disabled, sink, outcome, failed, .. } = &mut *inner;
+        if failed.is_some() || disabled.contains(&finding.rule.id) {
+            return failed.is_none();
+        }
+        outcome.worst = outcome.worst.max(Some(finding.severity));
+        let told = Told { subject: Subject::Unseen(unseen), cost: None, findings: vec![finding], states: Vec::new() };
+        *failed = sink.told(told).err();
         failed.is_none()
     }
 

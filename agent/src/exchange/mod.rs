@@ -8,7 +8,7 @@ use serde::Serialize;
 pub use self::correlate::{Correlator, Unpaired};
 pub use crate::rules::vendors::Api;
 use crate::{
-    sources::{Origin, StreamId, log::LogBlock},
+    sources::{Origin, StreamId, coverage::Unseen, log::LogBlock},
     units::{NanoUsd, Timestamp},
 };
 
@@ -100,6 +100,8 @@ pub enum Subject<'a> {
     Exchange(&'a Exchange),
     /// Lines of a log file.
     Log(&'a LogBlock),
+    /// A process that talks to a vendor past the tap.
+    Unseen(&'a Unseen),
 }
 
 impl<'a> Subject<'a> {
@@ -108,14 +110,16 @@ impl<'a> Subject<'a> {
         match self {
             Self::Exchange(exchange) => &exchange.origin,
             Self::Log(block) => &block.file.origin,
+            Self::Unseen(unseen) => &unseen.look.origin,
         }
     }
 
-    /// When it was over: the end of the call, the read of the lines.
+    /// When it was over: the end of the call, the read of the lines; when the process connected.
     pub fn at(self) -> Timestamp {
         match self {
             Self::Exchange(exchange) => exchange.ended_at,
             Self::Log(block) => block.at,
+            Self::Unseen(unseen) => unseen.at,
         }
     }
 }

@@ -81,7 +81,7 @@ fn behaved(behaviour: &Behaviour<'_>) -> Finding {
 }
 
 /// Everything that a finding takes from its subject, and its id. Neither time nor process id goes into the id.
-fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
+pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
     let service = &subject.origin().service;
     let (fingerprint_value, key_id) =
         fingerprint.map_or(("", ""), |print| (print.value.as_str(), print.key_id.as_str()));
@@ -91,6 +91,7 @@ fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<
             stable_id(&[rule, service, host, api, call_site, fingerprint_value, key_id])
         }
         Subject::Log(_) => stable_id(&[rule, service, "log", call_site, fingerprint_value, key_id]),
+        Subject::Unseen(unseen) => stable_id(&[rule, service, &unseen.hosts.join(" "), call_site]),
     };
     let Parties { process, destination, model, coverage } = Parties::of(subject);
     Finding {

@@ -18,6 +18,7 @@ mod record;
 mod shown;
 #[cfg(test)]
 mod tests;
+mod unseen;
 
 pub use self::{
     counted::{Findings, MAX_OPEN, UPDATE_INTERVAL_NS},
@@ -31,6 +32,7 @@ pub use self::{
     mask::Excerpt,
     record::{EXCHANGE_EVENT, ExchangeRecord},
     shown::{host, identifier},
+    unseen::UNKNOWN_TLS_STACK,
 };
 
 pub(crate) use self::{absorb::record_id, fingerprint::hex};

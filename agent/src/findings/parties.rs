@@ -24,7 +24,7 @@ impl Parties {
     pub(super) fn of(subject: Subject<'_>) -> Self {
         let exchange = match subject {
             Subject::Exchange(exchange) => Some(exchange),
-            Subject::Log(_) => None,
+            Subject::Log(_) | Subject::Unseen(_) => None,
         };
         Self {
             process: process(subject.origin()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Timestamp;
 
+pub mod coverage;
 pub mod files;
 pub mod log;
 pub mod privileges;

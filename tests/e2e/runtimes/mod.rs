@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::Value;
 use testbed::{Connection, Job};
 
+pub(crate) use self::page::{GRPCIO, record};
 use self::{
     place::Place,
     table::{Client, Expected, TABLE},
@@ -98,15 +99,17 @@ fn check(id: &str) {
     let seen: Vec<Seen> = streams.lock().unwrap().values().cloned().collect();
     let notices = notices.lock().unwrap().clone();
     assert_private(&place, &notices);
-    let mut row = client.row(&facts);
+    let mut row = client.row(&run, &facts);
     match client.expected {
-        Expected::Whole => (row.sent_bytes, row.received_bytes) = assert_whole(&place, client, &seen, &ledger, &notices),
+        Expected::Whole => {
+            (row.sent_bytes, row.received_bytes) = assert_whole(&place, client, &seen, &ledger, &notices)
+        }
         Expected::Refused(reason) => {
             assert_refused(client, reason, &seen, &notices);
             row.refused = Some(reason.to_owned());
         }
     }
-    page::record(id, &row);
+    record(id, &row);
 }
 
 /// No probe sits on a file that another process could map.
@@ -119,19 +122,12 @@ fn assert_private(place: &Place, notices: &[Notice]) {
 }
 
 /// Everything that the server read and wrote is there, each connection once. Gives the bytes sent and received.
-fn assert_whole(
-    place: &Place,
-    client: &Client,
-    seen: &[Seen],
-    ledger: &Ledger,
-    notices: &[Notice],
-) -> (usize, usize) {
+fn assert_whole(place: &Place, client: &Client, seen: &[Seen], ledger: &Ledger, notices: &[Notice]) -> (usize, usize) {
     let tapped = notices.iter().any(|notice| {
         matches!(notice, Notice::Tapped { library, stacks, .. }
-            if library.file_name().is_some_and(|name| name.to_string_lossy().starts_with(client.file))
-                && stacks.contains(&client.stack))
+            if client.is_in(library) && stacks.contains(&client.stack))
     });
-    assert!(tapped, "no {} of a {}* is tapped: {notices:#?}", client.stack, client.file);
+    assert!(tapped, "no {} of a {} is tapped: {notices:#?}", client.stack, client.file);
     let journal = place.bench.connections().unwrap();
     let mut left: Vec<&Seen> = seen.iter().collect();
     for connection in &journal {
@@ -140,7 +136,11 @@ fn assert_whole(
         };
         left.remove(at);
     }
-    assert!(left.iter().all(|seen| seen.sent.is_empty() && seen.received.is_empty()), "twice: {:?}", told(left.iter().copied()));
+    assert!(
+        left.iter().all(|seen| seen.sent.is_empty() && seen.received.is_empty()),
+        "twice: {:?}",
+        told(left.iter().copied())
+    );
     assert_no_loss(ledger);
     let sent = journal.iter().map(|connection| connection.received.len()).sum();
     let received = journal.iter().map(|connection| connection.sent.len()).sum();
@@ -162,10 +162,9 @@ fn is_whole(seen: &Seen, connection: &Connection) -> bool {
 fn assert_refused(client: &Client, reason: &str, seen: &[Seen], notices: &[Notice]) {
     let refused = notices.iter().any(|notice| {
         matches!(notice, Notice::Refused { library, stack, why, .. }
-            if library.file_name().is_some_and(|name| name.to_string_lossy().starts_with(client.file))
-                && *stack == Some(client.stack) && why.contains(reason))
+            if client.is_in(library) && *stack == Some(client.stack) && why.contains(reason))
     });
-    assert!(refused, "{} of {}* is not refused with {reason:?}: {notices:#?}", client.stack, client.file);
+    assert!(refused, "{} of {} is not refused with {reason:?}: {notices:#?}", client.stack, client.file);
     assert!(seen.iter().all(|seen| seen.sent.is_empty() && seen.received.is_empty()), "{:?}", told(seen));
 }
 

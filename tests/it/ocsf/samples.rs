@@ -19,6 +19,7 @@ use outflow::{
     rules::{ModelRules, RuleSource, scan},
     sources::{
         Origin,
+        coverage::{How, KnownBy, Look, TlsFile, Unseen},
         log::{LogBlock, LogFile},
         tail::{Gap, GapReason},
     },
@@ -42,6 +43,7 @@ pub(super) fn kinds() -> Vec<Sample> {
     let mut samples = behaviours();
     samples.extend(leaks());
     samples.extend(gaps());
+    samples.extend(unseen());
     samples
 }
 
@@ -193,4 +195,27 @@ fn variants(finding: &Finding) -> Vec<Sample> {
     }
     add("counted beyond 32 bits", &|finding| finding.count = u64::MAX);
     variants
+}
+
+/// A process that the tap cannot see, and one that it refused.
+fn unseen() -> Vec<Sample> {
+    let ways = [
+        How::NotSeen { stack: "Java (JSSE)".into() },
+        How::Refused { stack: "BoringSSL".into(), why: "two places match".into() },
+    ];
+    let look = |how| Look {
+        origin: Origin { pid: 4242, process: "java".into(), service: "cart".into(), container: Some("3f".repeat(6)) },
+        executable: "/usr/lib/jvm/java-17/bin/java".into(),
+        inode: (1, 2),
+        files: vec![TlsFile { file: "/usr/lib/jvm/java-17/lib/server/libjvm.so".into(), how }],
+    };
+    let unseen = |how| Unseen {
+        at: Timestamp(1_800_000_000_000_000_000),
+        look: look(how),
+        hosts: vec!["api.openai.com".into()],
+        to: "192.0.2.1:443".parse().unwrap(),
+        known_by: KnownBy::HostsFile,
+    };
+    let findings = ways.map(|how| maker().unseen(&unseen(how), Some("openai")));
+    findings.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
 }

@@ -28,8 +28,9 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use crate::{
     answers::{self, Incoming},
     journal::{Journal, Recorded},
+    postgres,
     reply::{Paced, Reply},
-    postgres, tls,
+    tls,
 };
 
 /// Connections at one time; more wait in the kernel's queue.
@@ -213,7 +214,10 @@ async fn handshake(mut stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<
         let mut request = [0; postgres::SSL_REQUEST.len()];
         stream.read_exact(&mut request).await?;
         if request != postgres::SSL_REQUEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "neither TLS nor a Postgres client that asks for it"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "neither TLS nor a Postgres client that asks for it",
+            ));
         }
         stream.write_u8(postgres::SSL_YES).await?;
     }

@@ -78,7 +78,10 @@ async fn main() -> Result<()> {
         received += asked.received_bytes;
         version = Some(asked.version);
     }
-    println!("{}", json!({"requests": answered, "received_bytes": received, "protocol": format!("{:?}", version.context("no client")?)}));
+    println!(
+        "{}",
+        json!({"requests": answered, "received_bytes": received, "protocol": format!("{:?}", version.context("no client")?)})
+    );
     if let Some(recorder) = started {
         recorder.stop().await?;
     }
@@ -90,7 +93,8 @@ fn client(arguments: &Arguments, server: Option<&recorder::Address>) -> Result<C
         Some(server) => server.certificate.clone().into_bytes(),
         None => std::fs::read(std::env::var_os("SSL_CERT_FILE").context("SSL_CERT_FILE is not set")?)?,
     };
-    let mut builder = Client::builder().tls_certs_only(Certificate::from_pem_bundle(&trusted)?).timeout(Duration::from_secs(50));
+    let mut builder =
+        Client::builder().tls_certs_only(Certificate::from_pem_bundle(&trusted)?).timeout(Duration::from_secs(50));
     if let Some(server) = server {
         builder = builder.resolve(&arguments.host, SocketAddr::from((Ipv4Addr::LOCALHOST, server.port)));
     }

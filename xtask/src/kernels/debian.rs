@@ -79,7 +79,8 @@ impl<'a> Apt<'a> {
     /// The first package that `package` depends on and whose name starts like this.
     fn dependency(&self, package: &str, start: &str) -> Result<String> {
         let said = sh::ask(self.command("apt-cache").args(["depends", package])).unwrap_or_default();
-        let found = said.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")).find(|it| it.starts_with(start));
+        let found =
+            said.lines().filter_map(|line| line.trim().strip_prefix("Depends: ")).find(|it| it.starts_with(start));
         match found {
             Some(found) => Ok(found.to_owned()),
             None => bail!("{package} depends on no {start}* (apt-cache depends)"),

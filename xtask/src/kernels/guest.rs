@@ -30,7 +30,12 @@ impl Accelerator {
         match self {
             Self::Kvm => &["-accel", "kvm", "-cpu", "host"],
             // Without cmpxchg16b: QEMU 7.2 sometimes leaves its operand in the flags register, which Linux 6.12 does not survive.
-            Self::Translator => &["-accel", "tcg,thread=multi", "-cpu", "Haswell-noTSX,cx16=off,pcid=off,x2apic=off,tsc-deadline=off,invpcid=off"],
+            Self::Translator => &[
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "Haswell-noTSX,cx16=off,pcid=off,x2apic=off,tsc-deadline=off,invpcid=off",
+            ],
         }
     }
 
@@ -95,11 +100,8 @@ pub(super) fn boot(kernel: &Path, initramfs: &Path) -> Result<Report> {
     command.args(["-serial", "stdio", "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"]);
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
     let line = sh::say(&command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start: {line}"))?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start: {line}"))?;
     let mut report = Report::default();
     let mut ended = false;
     if let Some(serial) = child.stdout.take() {
@@ -130,7 +132,9 @@ mod tests {
     #[test]
     fn lines_of_the_check_are_counted_by_their_names() {
         let mut report = Report::default();
-        for line in ["ok recovered: curl", "not ok recovered: wget: no finding; tapped: none", "not ok it ends: status 3: no"] {
+        for line in
+            ["ok recovered: curl", "not ok recovered: wget: no finding; tapped: none", "not ok it ends: status 3: no"]
+        {
             assert!(report.take(line), "{line}");
         }
         assert!(report.take("fact resident: 50 MiB and 20 MiB"));

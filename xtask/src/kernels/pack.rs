@@ -71,7 +71,8 @@ pub(super) fn pack(programs: &Path, place: &Path) -> Result<PathBuf> {
 /// Copies Python's library; gives its parts that are linked with others.
 fn python_library(root: &Path) -> Result<Vec<PathBuf>> {
     let script = "import sysconfig; print(sysconfig.get_path('stdlib'))";
-    let library = sh::ask(sh::command(PYTHON).args(["-c", script])).context("python3 is missing: apt-get install python3")?;
+    let library =
+        sh::ask(sh::command(PYTHON).args(["-c", script])).context("python3 is missing: apt-get install python3")?;
     let mut folders = vec![PathBuf::from(library)];
     let mut linked = Vec::new();
     while let Some(folder) = folders.pop() {

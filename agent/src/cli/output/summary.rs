@@ -38,6 +38,9 @@ pub struct Summary {
     pub unpriced_exchanges: u64,
     /// By model, the dearest first.
     pub spend: Vec<ModelSpend>,
+    /// What became of the calls of TLS libraries; absent when there was no tap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_calls: Option<TlsCalls>,
     /// What the source could not hand over.
     pub losses: Vec<Loss>,
     /// What was left alone, by verdict.
@@ -101,6 +104,34 @@ pub struct ModelSpend {
     /// Sum of the known costs; absent when none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_nano_usd: Option<NanoUsd>,
+}
+
+/// What a source has to say at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// What became of the calls of TLS libraries; none without a tap.
+    pub tls_calls: Option<TlsCalls>,
+    /// What could not be handed over.
+    pub losses: Vec<Loss>,
+    /// What was left alone, by verdict.
+    pub not_copied: Vec<NotCopied>,
+}
+
+/// Calls of TLS libraries that moved data. Each is counted once: the first is the sum of the other four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TlsCalls {
+    /// All.
+    pub seen: u64,
+    /// Handed over whole.
+    pub whole: u64,
+    /// Handed over with gaps.
+    pub with_gaps: u64,
+    /// Left alone: their host is not listed, or not known.
+    pub left_alone: u64,
+    /// Lost.
+    pub lost: u64,
+    /// Bytes that they carried.
+    pub bytes: u64,
 }
 
 /// Bytes that the source could not hand over.
@@ -201,7 +232,8 @@ impl Tally {
         self.findings.iter().map(count).collect()
     }
 
-    pub(super) fn summary(&self, losses: Vec<Loss>, not_copied: Vec<NotCopied>) -> Summary {
+    pub(super) fn summary(&self, account: Account) -> Summary {
+        let Account { tls_calls, losses, not_copied } = account;
         let mut spend: Vec<ModelSpend> = self.spend.values().cloned().collect();
         spend.sort_by_key(|spend| std::cmp::Reverse(spend.cost_nano_usd));
         Summary {
@@ -214,6 +246,7 @@ impl Tally {
             cost_nano_usd: self.cost,
             unpriced_exchanges: self.unpriced_exchanges,
             spend,
+            tls_calls,
             losses,
             not_copied,
         }

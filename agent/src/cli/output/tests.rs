@@ -96,7 +96,8 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
         Loss { reason: "page not resident".into(), calls: 1, bytes: 1 },
     ];
     let not_copied = vec![NotCopied { verdict: "host not listed".into(), calls: 12, bytes: 4800 }];
-    printer.summary(losses, not_copied)
+    let tls_calls = TlsCalls { seen: 1_042, whole: 1_026, with_gaps: 1, left_alone: 12, lost: 3, bytes: 1_234_567 };
+    printer.summary(Account { tls_calls: Some(tls_calls), losses, not_copied })
 }
 
 fn printed(format: Format, colour: bool) -> String {
@@ -153,7 +154,7 @@ fn a_place_in_a_file_keeps_its_line_and_the_end_of_its_name() {
 #[test]
 fn an_empty_session_has_a_summary() {
     let mut printer = Printer::new(Vec::new(), Format::Text, false);
-    printer.summary(Vec::new(), Vec::new()).unwrap();
+    printer.summary(Account::default()).unwrap();
     snapshot("output_empty", &String::from_utf8(printer.into_inner()).unwrap());
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::summary::{FindingCount, ScanSummary, Summary};
+use super::summary::{FindingCount, ScanSummary, Summary, TlsCalls};
 use crate::{
     exchange::{Api, Cost, CostSource, Exchange},
     findings::{Finding, Location, host, identifier, mask::bounded},
@@ -96,13 +96,14 @@ impl Text {
         let seen = if finding.count > 1 { format!(", {} times", grouped(finding.count)) } else { String::new() };
         let room = (WIDTH - FINDING_INDENT).saturating_sub(rule.chars().count() + 2 + seen.len());
         let place = finding.location.as_ref().map(|location| place(location, room)).unwrap_or_default();
-        let mut details = vec![format!("{rule}  {place}{seen}").trim_end().to_owned()];
-        details.extend(finding.excerpt.as_ref().map(|excerpt| format!("“{excerpt}”")));
-        for detail in details {
-            let _ = writeln!(out, "{:FINDING_INDENT$}{}", "", bounded(&detail, WIDTH - FINDING_INDENT));
+        let detail = format!("{rule}  {place}{seen}");
+        self.detail(&mut out, Style::new().dimmed(), detail.trim_end());
+        if let Some(excerpt) = &finding.excerpt {
+            self.detail(&mut out, Style::new(), &format!("“{excerpt}”"));
         }
+        // What was found stands out from what to do about it, which repeats.
         for line in wrapped(&finding.remedy, WIDTH - FINDING_INDENT) {
-            let _ = writeln!(out, "{:FINDING_INDENT$}{line}", "");
+            self.detail(&mut out, Style::new().dimmed(), &line);
         }
         out
     }
@@ -124,6 +125,9 @@ impl Text {
             block.line("", &format!("and {} more", plural((summary.spend.len() - MAX_SPEND_LINES) as u64, "model")));
         }
         block.findings(&summary.findings);
+        if let Some(calls) = &summary.tls_calls {
+            block.line("TLS calls", &tls_calls(calls));
+        }
         for (index, loss) in summary.losses.iter().enumerate() {
             let calls = plural(loss.calls, "call");
             let line = format!("{}  {calls}, {}", padded(&loss.reason, 36), plural(loss.bytes, "byte"));
@@ -133,6 +137,9 @@ impl Text {
             let calls = plural(left.calls, "call");
             let line = format!("{}  {calls}, {}", padded(&left.verdict, 36), plural(left.bytes, "byte"));
             block.line(if index == 0 { "not copied" } else { "" }, &line);
+        }
+        if let Some(hint) = hint(summary) {
+            block.line("hint", hint);
         }
         out
     }
@@ -154,6 +161,13 @@ impl Text {
             block.line("incomplete", &format!("{} refused by the scanner", plural(summary.refused_blocks, "block")));
         }
         out
+    }
+
+    /// A line under a finding.
+    fn detail(&self, out: &mut String, style: Style, text: &str) {
+        let _ = write!(out, "{:FINDING_INDENT$}", "");
+        self.styled(out, style, &bounded(text, WIDTH - FINDING_INDENT));
+        out.push('\n');
     }
 
     fn styled(&self, out: &mut String, style: Style, text: &str) {
@@ -346,6 +360,30 @@ fn scanned(scanned: u64, total: u64) -> String {
         }
     };
     format!("{} of {}{share}", grouped(scanned), plural(total, "byte"))
+}
+
+/// An equation, so that everybody sees that nothing is missing.
+fn tls_calls(calls: &TlsCalls) -> String {
+    let parts = [
+        (calls.whole, "whole"),
+        (calls.with_gaps, "with gaps"),
+        (calls.left_alone, "not copied"),
+        (calls.lost, "lost"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", grouped(*count)));
+    let parts = parts.collect::<Vec<_>>().join(" + ");
+    let is = if parts.is_empty() { "" } else { " = " };
+    format!("{} seen{is}{parts}, {}", grouped(calls.seen), plural(calls.bytes, "byte"))
+}
+
+/// What to look at when a tap has nothing to show.
+fn hint(summary: &Summary) -> Option<&'static str> {
+    let calls = summary.tls_calls.filter(|_| summary.exchanges == 0 && summary.findings.is_empty())?;
+    Some(match (calls.seen, calls.left_alone) {
+        (0, _) => "no TLS was seen; `outflow doctor --pid PID` says how a process is seen, and why not",
+        (_, 1..) => "no call went to a listed host; --host adds a gateway or a host of your own",
+        _ => return None,
+    })
 }
 
 fn spend(summary: &Summary) -> String {

@@ -100,7 +100,7 @@ impl Agent {
         };
         let taps = if config.tap.enabled {
             let workers = Workers::start(&rules, &session, threads)?;
-            let taps = attachers.start(&config.tap, &now.vendors, &workers.deliver())?;
+            let taps = attachers.start(&config.tap, &now.vendors, &workers.deliver(), &session)?;
             Some((taps, workers))
         } else {
             None

@@ -9,11 +9,11 @@ use super::figures::TapFigures;
 use crate::{
     cli::{cgroup::Group, tap::tell},
     config,
-    engine::Deliver,
+    engine::{Deliver, Session},
     rules::VendorTable,
     sources::{
         Input, StreamId,
-        tap::{Attacher, Ledger, Outcome, Scope, Settings, Tap, TapError},
+        tap::{Attacher, Ledger, Notice, Outcome, Scope, Settings, Tap, TapError},
     },
 };
 
@@ -43,6 +43,7 @@ impl Attachers {
         config: &config::Tap,
         vendors: &Arc<VendorTable>,
         deliver: &Deliver,
+        session: &Arc<Session>,
     ) -> anyhow::Result<Taps> {
         let mut taps = Vec::new();
         for (number, (attacher, scope, discover)) in (0_u64..).zip(self.0) {
@@ -61,7 +62,16 @@ impl Attachers {
                 ring_bytes: config.ring_bytes.bytes() as u32,
                 ..Settings::default()
             };
-            taps.push(Tap::start_apart(attacher, &scope, &[], settings, vendors, deliver, |news| tell(&news))?);
+            let (wanted, session, listed) = (config.clone(), Arc::clone(session), Arc::clone(vendors));
+            let notice = move |news: Notice| {
+                if let Notice::Unseen(unseen) = &news
+                    && wanted.wants(&unseen.look.origin.service, &unseen.look.origin.process)
+                {
+                    session.unseen(unseen, &listed);
+                }
+                tell(&news);
+            };
+            taps.push(Tap::start_apart(attacher, &scope, &[], settings, vendors, deliver, notice)?);
         }
         Ok(Taps(taps))
     }

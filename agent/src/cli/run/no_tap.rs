@@ -22,7 +22,13 @@ impl Attachers {
         Ok(Self(None))
     }
 
-    pub(super) fn start(self, _: &config::Tap, _: &Arc<VendorTable>, _: &Deliver) -> anyhow::Result<Taps> {
+    pub(super) fn start(
+        self,
+        _: &config::Tap,
+        _: &Arc<VendorTable>,
+        _: &Deliver,
+        _: &Arc<Session>,
+    ) -> anyhow::Result<Taps> {
         self.0.ok_or_else(|| anyhow::anyhow!(NO_TAP))
     }
 }

@@ -183,7 +183,7 @@ impl<'a> FindingInfo<'a> {
                 None => Types::One([category]),
             },
             analytic: Analytic::new(finding, kind),
-            data_sources: [if finding.destination.is_some() { "LLM call" } else { "log file" }],
+            data_sources: [kind.data_source(finding)],
             // A finding is made when it is seen first, and changed when it is seen again.
             created_time: first_seen,
             modified_time: last_seen,

@@ -2,7 +2,7 @@
 //! check, and the numbers with the captions that the schema gives them. Ids and captions: schema.ocsf.io/1.8.0.
 
 use crate::{
-    findings::{Activity, Category, Finding, LOG_GAP},
+    findings::{Activity, Category, Finding, LOG_GAP, UNKNOWN_TLS_STACK},
     units::Severity,
 };
 
@@ -24,6 +24,7 @@ pub(super) enum Kind {
     Budget,
     BurnRate,
     LogGap,
+    UnknownTls,
     /// A rule that another version knows: the outbox outlives the program.
     Other,
 }
@@ -59,6 +60,7 @@ impl Kind {
             },
             Category::Coverage => match rule {
                 LOG_GAP => Self::LogGap,
+                UNKNOWN_TLS_STACK => Self::UnknownTls,
                 _ => Self::Other,
             },
         }
@@ -75,6 +77,7 @@ impl Kind {
             | Self::Budget
             | Self::BurnRate
             | Self::LogGap
+            | Self::UnknownTls
             | Self::Other => Class::Detection,
         }
     }
@@ -93,7 +96,17 @@ impl Kind {
             | Self::UntrackedSpend
             | Self::Budget
             | Self::LogGap
+            | Self::UnknownTls
             | Self::Other => Caption(1, "Rule"),
+        }
+    }
+
+    /// Where it was found.
+    pub(super) fn data_source(self, finding: &Finding) -> &'static str {
+        match self {
+            Self::UnknownTls => "TCP connection",
+            _ if finding.destination.is_some() => "LLM call",
+            _ => "log file",
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     detectors::{Behaviour, Hit, Leak, Place, Side},
     exchange::{Cost, CostSource, sample},
-    findings::{Activity, Category, Destination, FingerprintKey, LOG_GAP, Maker},
+    findings::{Activity, Category, Destination, FingerprintKey, LOG_GAP, Maker, UNKNOWN_TLS_STACK},
     rules::ScanRule,
     units::{NanoUsd, Severity},
 };
@@ -95,6 +95,8 @@ fn each_kind_has_its_class() {
     let mut gap = behaviour(LOG_GAP, Vec::new());
     gap.category = Category::Coverage;
     check(&gap, Kind::LogGap, Class::Detection, "Rule");
+    gap.rule.id = UNKNOWN_TLS_STACK.into();
+    check(&gap, Kind::UnknownTls, Class::Detection, "Rule");
 }
 
 /// A detector that is new has an id in this list, and must be given its kind.

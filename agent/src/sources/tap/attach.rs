@@ -13,18 +13,19 @@ use std::{
 
 use super::{
     Notice, Scope, Settings, TapError,
+    coverage::world::Fates,
     kernel::{Kernel, KernelError},
     maps::Maps,
     pipe,
     probes::{self, Links},
     process,
-    stacks::{self, Plan, Refusal, Site},
+    stacks::{self, Plan, Refusal, Site, Stack},
     thread,
     watch::{self, Mapped, News, Watch, Watched},
 };
 use crate::{
     rules::vendors::HostPattern,
-    sources::{privileges, refusal::Barrier},
+    sources::{coverage::How, privileges, refusal::Barrier},
 };
 
 /// Files that are probed at most: a process could invent any number of them.
@@ -57,6 +58,7 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Attached {
     stop: OwnedFd,
     watch: JoinHandle<Kernel>,
+    fates: Fates,
 }
 
 /// Loads the programs, probes what is known and what is mapped already, and goes on with what is mapped from now on.
@@ -77,6 +79,11 @@ pub(super) fn attach<'a>(
         existing
     };
     let mut files = Files::new(kernel, reader, notice);
+    if let Err(why) = files.kernel.sees_connections() {
+        let why = format!("nobody hears to whom processes connect: {why}");
+        (files.notice)(Notice::Coverage { why });
+    }
+    let fates = files.fates.clone();
     for path in known {
         files.known(path);
     }
@@ -96,13 +103,18 @@ pub(super) fn attach<'a>(
         probes::take_off(probed.into_values().map(|(_, links)| links));
         kernel
     })?;
-    Ok((maps, Attached { stop, watch }))
+    Ok((maps, Attached { stop, watch, fates }))
 }
 
 impl Attached {
     /// Whether new libraries are still watched for.
     pub(super) fn is_running(&self) -> bool {
         !self.watch.is_finished()
+    }
+
+    /// What became of the files that were looked at.
+    pub(super) fn fates(&self) -> Fates {
+        self.fates.clone()
     }
 
     /// Takes all probes off; on return they are.
@@ -125,12 +137,22 @@ struct Files<N> {
     probed: HashMap<Inode, (File, Links)>,
     /// The process a file of which could not be opened the last time.
     hidden: Option<u32>,
+    /// What became of those that have a TLS stack.
+    fates: Fates,
     notice: N,
 }
 
 impl<N: FnMut(Notice)> Files<N> {
     fn new(kernel: Kernel, reader: u32, notice: N) -> Self {
-        let mut files = Self { kernel, reader, seen: HashSet::new(), probed: HashMap::new(), hidden: None, notice };
+        let mut files = Self {
+            kernel,
+            reader,
+            seen: HashSet::new(),
+            probed: HashMap::new(),
+            hidden: None,
+            fates: Fates::default(),
+            notice,
+        };
         files.leave_ourselves_alone();
         files
     }
@@ -221,12 +243,22 @@ impl<N: FnMut(Notice)> Files<N> {
                 }
                 Err(Refusal { stack, why }) => {
                     let library = library.clone();
+                    self.fates.note(inode, How::Refused { stack: stack.to_string(), why: why.clone() });
                     (self.notice)(Notice::Refused { library, pid, stack: Some(stack), why });
                 }
             }
         }
         if !sites.is_empty() {
             let attached = self.probe(inode, file, &sites);
+            let stack = names(&stacks);
+            // What can be tapped in a file counts for more than what cannot.
+            self.fates.note(
+                inode,
+                match &attached {
+                    Ok(()) => How::Attached { stack },
+                    Err(why) => How::Refused { stack, why: why.clone() },
+                },
+            );
             (self.notice)(match attached {
                 Ok(()) => Notice::Tapped { library, pid, stacks },
                 Err(why) => Notice::Refused { library, pid, stack: stacks.first().copied(), why },
@@ -258,10 +290,15 @@ impl<N: FnMut(Notice)> Files<N> {
         let mapped = process::mapped_inodes(&nameless);
         for inode in nameless.difference(&mapped) {
             self.probed.remove(inode);
+            self.fates.forget(*inode);
             // The number may be another file's next.
             self.seen.remove(inode);
         }
     }
+}
+
+fn names(stacks: &[Stack]) -> String {
+    stacks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Why a file that a process maps cannot be opened; nothing when there is no need to: a process that ended meanwhile needs no tap.
@@ -290,7 +327,7 @@ fn is_no_such_process(error: &io::Error) -> bool {
 }
 
 /// Parses a file; one that is no program of this kind of machine has no stack.
-fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
+pub(super) fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
     INSPECTED.fetch_add(1, Ordering::Relaxed);
     let mut bytes = Vec::new();
     let read = file.take(FILE_MAX_BYTES).read_to_end(&mut bytes);

@@ -8,11 +8,13 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use crossbeam_channel::{Sender, bounded};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 use super::{
     LinkError, Notice, Scope, Settings, TapError,
     attach::{self, Attached, Wanted},
+    coverage::world::{Facts as _, Fates, Here},
     link::{Ask, Link, Received, Say},
     maps::Maps,
     multi, process, thread,
@@ -26,6 +28,8 @@ use crate::{
 const HOSTS_MAX: usize = 8_192;
 /// Libraries that can be probed before anybody maps them.
 const KNOWN_MAX: usize = 64;
+/// Questions about coverage that may wait.
+const LOOKS_MAX: usize = 64;
 /// Longest reason that is passed on.
 const WHY_MAX_BYTES: usize = 4_096;
 
@@ -108,10 +112,15 @@ fn serve(
         }
     };
     drop(asked);
+    let looks = attached.as_ref().map(|attached| look(link, reader, attached.fates())).transpose()?;
     while let Some(Received { message, .. }) = link.receive()? {
         match message {
             Ask::Origin(pid) if pid != reader => link.send(&Say::Origin(process::origin(pid)), &[])?,
             Ask::Origin(pid) => link.send(&Say::Origin(process::gone(pid)), &[])?,
+            // To look through files takes a while, and other questions wait for nobody. One that finds no room is not answered.
+            question @ (Ask::Names { .. } | Ask::Look { .. }) => {
+                drop(looks.as_ref().map(|looks| looks.try_send(question)))
+            }
             // Taking them off takes time; questions about the last records go on meanwhile.
             Ask::Stop => {
                 let Some(attached) = attached.take() else { return Err(LinkError::OutOfTurn("Stop")) };
@@ -128,6 +137,28 @@ fn serve(
     Ok(())
 }
 
+/// Answers questions about coverage, one after the other, until there can be none any more.
+fn look(link: &Arc<Link>, reader: u32, fates: Fates) -> Result<Sender<Ask>, LinkError> {
+    let (ask, asked) = bounded(LOOKS_MAX);
+    let link = Arc::clone(link);
+    let answer = move || {
+        let mut here = Here::new(fates);
+        for question in asked {
+            let answer = match question {
+                // Nobody looks at the one that asks.
+                Ask::Look { number, pid } => Say::Look { number, look: here.process(pid).filter(|_| pid != reader) },
+                Ask::Names { number, pid, address } => Say::Names { number, names: here.names(pid, address) },
+                _ => continue,
+            };
+            if link.send(&answer, &[]).is_err() {
+                return;
+            }
+        }
+    };
+    thread("outflow-look", answer).map_err(io::Error::other)?;
+    Ok(ask)
+}
+
 /// Everything up to the order to start; `None` when the other side changed its mind.
 fn request(link: &Link) -> Result<Option<Asked>, LinkError> {
     let (mut hosts, mut known) = (Vec::new(), Vec::new());
@@ -138,7 +169,9 @@ fn request(link: &Link) -> Result<Option<Asked>, LinkError> {
             Ask::Start { scope, settings } => return Ok(Some(Asked { hosts, known, scope, settings })),
             Ask::Hosts(_) => return Err(LinkError::OutOfTurn("more hosts than there is room for")),
             Ask::Known(_) => return Err(LinkError::OutOfTurn("more libraries than there is room for")),
-            Ask::Origin(_) | Ask::Stop => return Err(LinkError::OutOfTurn("a question before the request")),
+            Ask::Origin(_) | Ask::Names { .. } | Ask::Look { .. } | Ask::Stop => {
+                return Err(LinkError::OutOfTurn("a question before the request"));
+            }
         }
     }
     Ok(None)
@@ -148,7 +181,8 @@ fn request(link: &Link) -> Result<Option<Asked>, LinkError> {
 fn shortened(notice: Notice) -> Notice {
     match notice {
         Notice::Refused { why, library, pid, stack } => Notice::Refused { why: short(why), library, pid, stack },
-        Notice::Tapped { .. } | Notice::Ended { .. } => notice,
+        Notice::Coverage { why } => Notice::Coverage { why: short(why) },
+        Notice::Tapped { .. } | Notice::Unseen(_) | Notice::Ended { .. } => notice,
     }
 }
 
@@ -197,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn the_old_right_is_kept_only_where_it_is_needed() {
+        let (new, old) = (privileges::ATTACH, privileges::ATTACH_BY_PERF_EVENT);
+        assert_eq!(kept(true, new.and(old)), new);
+        assert_eq!(kept(true, new), new);
+        // It was given in place of the newer ones.
+        assert_eq!(kept(true, old), new.and(old));
+        assert_eq!(kept(false, new.and(old)), new.and(old));
+    }
+
+    #[test]
     fn a_refusal_comes_in_words() {
         let (ended, said) = served(|link| {
             link.send(&Ask::Hosts(vec![HostPattern::Exact("a.test".to_owned())]), &[]).unwrap();
@@ -230,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_out_of_turn_or_too_much_ends_it() {
-        for early in [Ask::Origin(1), Ask::Stop] {
+        for early in [Ask::Origin(1), Ask::Look { number: 1, pid: 1 }, Ask::Stop] {
             assert!(matches!(served(|link| link.send(&early, &[]).unwrap()).0, Err(LinkError::OutOfTurn(_))));
         }
         let hosts = Ask::Hosts(vec![HostPattern::Exact("h".to_owned()); 1 << 11]);

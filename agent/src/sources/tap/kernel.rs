@@ -112,6 +112,7 @@ pub(super) struct Kernel {
     probes: Probes,
     bpf: Ebpf,
     processes: HashMap<MapData, u32, u32>,
+    connections: Result<(), String>,
 }
 
 impl Kernel {
@@ -133,7 +134,7 @@ impl Kernel {
         reader: u32,
         hosts: impl Iterator<Item = &'a HostPattern>,
     ) -> Result<(Self, Maps), KernelError> {
-        let Offsets { task_tgid, task_signal, signal_live } = offsets::read().map_err(KernelError::Offsets)?;
+        let Offsets { task_tgid, task_signal, signal_live, socket } = offsets::read().map_err(KernelError::Offsets)?;
         let (cgroup, level) = settings.cgroup.unwrap_or_default();
         let agent = std::process::id();
         let tree = u32::from(settings.tree);
@@ -151,6 +152,10 @@ impl Kernel {
             .override_global("TASK_TGID", &task_tgid, true)
             .override_global("TASK_SIGNAL", &task_signal, true)
             .override_global("SIGNAL_LIVE", &signal_live, true)
+            .override_global("SOCKET_FAMILY", &socket.unwrap_or_default().family, true)
+            .override_global("SOCKET_PORT", &socket.unwrap_or_default().port, true)
+            .override_global("SOCKET_ADDRESS", &socket.unwrap_or_default().address, true)
+            .override_global("SOCKET_ADDRESS6", &socket.unwrap_or_default().address6, true)
             .map_max_entries("RING", settings.ring_bytes)
             .load(OBJECT)?;
         let probes = Probes::load(OBJECT, &mut bpf, settings.perf_events)?;
@@ -164,13 +169,19 @@ impl Kernel {
         list(&mut HashMap::try_from(bpf.map_mut("HOSTS").ok_or(KernelError::Missing("HOSTS"))?)?, hosts)?;
         let processes = HashMap::try_from(take(&mut bpf, "PROCESSES")?)?;
         for (name, tracepoint) in [("fork", "sched_process_fork"), ("exit", "sched_process_exit")] {
-            let failed = |source| KernelError::Program { name, source };
-            let program: &mut RawTracePoint =
-                bpf.program_mut(name).ok_or(KernelError::Missing(name))?.try_into().map_err(failed)?;
-            program.load().map_err(failed)?;
-            program.attach(tracepoint).map_err(failed)?;
+            trace(&mut bpf, name, tracepoint)?;
         }
-        Ok((Self { probes, bpf, processes }, maps))
+        // To whom processes connect is only wanted for coverage: without it the tap does all else.
+        let connections = match socket {
+            Some(_) => trace(&mut bpf, "connect", "inet_sock_set_state").map_err(|error| error.to_string()),
+            None => Err(format!("{} does not describe sockets", offsets::KERNEL_BTF)),
+        };
+        Ok((Self { probes, bpf, processes, connections }, maps))
+    }
+
+    /// Whether it is told to whom processes connect; an error says why not.
+    pub(super) fn sees_connections(&self) -> &Result<(), String> {
+        &self.connections
     }
 
     /// Puts a process, and all that it starts from now on, in scope.
@@ -245,6 +256,14 @@ fn take(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, KernelErro
     bpf.take_map(name).ok_or(KernelError::Missing(name))
 }
 
+fn trace(bpf: &mut Ebpf, name: &'static str, tracepoint: &str) -> Result<(), KernelError> {
+    let failed = |source| KernelError::Program { name, source };
+    let program: &mut RawTracePoint =
+        bpf.program_mut(name).ok_or(KernelError::Missing(name))?.try_into().map_err(failed)?;
+    program.load().map_err(failed)?;
+    program.attach(tracepoint).map(drop).map_err(failed)
+}
+
 /// Fills the table of hosts; a name can be listed both as itself and as a suffix.
 fn list<'a>(
     table: &mut HashMap<&mut MapData, u64, u32>,
@@ -266,9 +285,35 @@ fn list<'a>(
 
 #[cfg(test)]
 mod tests {
-    use object::{Object as _, ObjectSection as _, SectionKind};
+    use std::io;
 
-    use super::OBJECT;
+    use aya::programs::ProgramError;
+    use aya_obj::VerifierLog;
+    use object::{Object as _, ObjectSection as _, SectionKind};
+    use rustix::io::Errno;
+
+    use super::{KernelError, OBJECT};
+    use crate::sources::privileges;
+
+    #[test]
+    fn the_verifiers_objection_is_no_missing_right() {
+        let refused = |errno: Errno, log: &str| KernelError::Program {
+            name: "tls_enter",
+            source: ProgramError::LoadError { io_error: errno.into(), verifier_log: VerifierLog::new(log.to_owned()) },
+        };
+        for (errno, log, permission) in [
+            (Errno::PERM, "", true),
+            (Errno::ACCESS, "", true),
+            (Errno::NOSYS, "", true),
+            (Errno::ACCESS, "R1 invalid mem access 'scalar'", false),
+            (Errno::INVAL, "", false),
+        ] {
+            let error = refused(errno, log).explained("its programs", privileges::LOAD);
+            assert_eq!(error.is_permission(), permission, "{error}");
+            assert_eq!(error.to_string().starts_with("not permitted"), permission, "{error}");
+            assert!(error.to_string().contains(&io::Error::from(errno).to_string()), "the kernel's own word: {error}");
+        }
+    }
 
     /// Deepest byte below the frame pointer (r10) that a section's instructions touch. Instruction layout: kernel
     /// Documentation/bpf/standardization/instruction-set.rst.

@@ -24,6 +24,8 @@ pub struct Ledger {
     pub unpaired: u64,
     /// Calls whose bytes come again (`SSL_peek`), and those bytes: no call of their own.
     pub reread: Tally,
+    /// Addresses of connections that did not fit the ring: coverage does not know of them.
+    pub connects_lost: u64,
     /// Child processes that did not fit the table of processes in scope: they are not tapped.
     pub forks_lost: u64,
 }
@@ -38,6 +40,7 @@ impl Ledger {
             ends_lost: slots[wire::ENDS_LOST as usize],
             reread: tally(wire::REREADS),
             unpaired: slots[wire::UNPAIRED as usize],
+            connects_lost: slots[wire::CONNECTS_LOST as usize],
             forks_lost: slots[wire::FORKS_LOST as usize],
         }
     }

@@ -9,6 +9,8 @@
 //!                                      ◄──  Ready + descriptors of the maps, or Failed
 //!    Origin(process)                   ──►             any number
 //!                                      ◄──  Origin
+//!    Names, Look (process)             ──►             any number, each with a number of its own
+//!                                      ◄──  Names, Look   with that number; for coverage
 //!    Stop                              ──►             at most once
 //!                                      ◄──  Detached   the probes are off; Origin goes on
 //!    (hangs up)                                        the attacher ends, and the probes with it
@@ -18,6 +20,7 @@ use std::{
     ffi::OsString,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
+    net::IpAddr,
     os::fd::{BorrowedFd, OwnedFd},
 };
 
@@ -32,7 +35,10 @@ use rustix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Notice, Scope, Settings, maps};
-use crate::{rules::vendors::HostPattern, sources::Origin};
+use crate::{
+    rules::vendors::HostPattern,
+    sources::{Origin, coverage::Look},
+};
 
 /// Longest message; the kernel's default socket buffer takes three of them.
 pub(super) const MESSAGE_MAX_BYTES: usize = 64 << 10;
@@ -48,6 +54,10 @@ pub(super) enum Ask {
     Start { scope: Scope, settings: Settings },
     /// Who is this process?
     Origin(u32),
+    /// Which names does the hosts file of this process have at this address?
+    Names { number: u64, pid: u32, address: IpAddr },
+    /// How is the TLS of this process seen?
+    Look { number: u64, pid: u32 },
     /// Take the probes off.
     Stop,
 }
@@ -63,6 +73,10 @@ pub(super) enum Say {
     Failed { why: String, permission: bool },
     /// Who a process is.
     Origin(Origin),
+    /// Names at an address.
+    Names { number: u64, names: Vec<String> },
+    /// How a process is seen.
+    Look { number: u64, look: Option<Look> },
     /// The probes are off.
     Detached,
 }

@@ -5,12 +5,14 @@
 //! ```text
 //!  attach   mapping records ──► library found ──► probes on its inode       (one thread)
 //!  reader   ring records ─────► Input ──────────► deliver                   (one thread)
+//!               └─ who connects ─► coverage ────► notice                    (one thread)
 //! ```
 //! Attaching needs rights, reading does not. [`Tap::start`] does both in this process; with [`Tap::start_apart`] the upper line
 //! is a process of its own (`attacher`), which this one asks over a socket pair (`link`).
 
 mod attach;
 pub mod attacher;
+pub mod coverage;
 mod ffi;
 mod kernel;
 mod ledger;
@@ -32,7 +34,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
@@ -49,6 +51,10 @@ pub use self::{
     stacks::Stack,
 };
 use self::{
+    coverage::{
+        watch as cover,
+        world::{Here, Listed},
+    },
     kernel::Kernel,
     maps::{Counters, Maps},
     reader::{Reader, WhoIs},
@@ -56,7 +62,7 @@ use self::{
 };
 use crate::{
     rules::VendorTable,
-    sources::{Input, privileges, refusal::Barrier},
+    sources::{Input, coverage::Unseen, privileges, refusal::Barrier},
 };
 pub use outflow_ebpf::wire::Outcome;
 
@@ -139,6 +145,14 @@ pub enum Notice {
         /// Why, for people.
         why: String,
     },
+    /// A process talks to a vendor past the tap.
+    #[serde(skip)]
+    Unseen(Box<Unseen>),
+    /// Who goes past the tap is not known in full; what is tapped is tapped all the same.
+    Coverage {
+        /// Why, for people.
+        why: String,
+    },
     /// The process that held the probes has ended, and the probes with it: nothing is tapped any more.
     Ended {
         /// Why, for people.
@@ -151,6 +165,7 @@ pub struct Tap {
     counters: Counters,
     stop_reader: OwnedFd,
     reader: JoinHandle<io::Result<()>>,
+    cover: JoinHandle<()>,
     attached: Attached,
 }
 
@@ -174,9 +189,12 @@ impl Tap {
         notice: impl FnMut(Notice) + Send + 'static,
     ) -> Result<Self, TapError> {
         let wanted = attach::Wanted { scope, known, settings, reader: std::process::id() };
+        let (notice, news) = shared(notice);
         let (maps, attached) = attach::attach(&wanted, vendors.hosts(), notice)?;
+        let facts = Here::new(attached.fates());
+        let cover = cover::start(Listed { facts, vendors: Arc::clone(vendors) }, news)?;
         let who_is = Box::new(process::origin);
-        Self::read(maps, Attached::Here(attached), who_is, vendors, settings, deliver)
+        Self::read(maps, Attached::Here(attached), who_is, cover, vendors, settings, deliver)
     }
 
     /// The same with the probes in a process of their own, so that this one, which parses what others wrote, needs no rights:
@@ -193,23 +211,26 @@ impl Tap {
         deliver: impl FnMut(Input) -> bool + Send + 'static,
         notice: impl FnMut(Notice) + Send + 'static,
     ) -> Result<Self, TapError> {
-        let (maps, connection, who_is) = attacher.attach(scope, known, settings, vendors.hosts(), notice)?;
-        Self::read(maps, Attached::Apart(connection), who_is, vendors, settings, deliver)
+        let (notice, news) = shared(notice);
+        let (maps, connection, who_is, there) = attacher.attach(scope, known, settings, vendors.hosts(), notice)?;
+        let cover = cover::start(Listed { facts: there, vendors: Arc::clone(vendors) }, news)?;
+        Self::read(maps, Attached::Apart(connection), who_is, cover, vendors, settings, deliver)
     }
 
     fn read(
         maps: Maps,
         attached: Attached,
         who_is: WhoIs,
+        (events, cover): (cover::Events, JoinHandle<()>),
         vendors: &Arc<VendorTable>,
         settings: Settings,
         deliver: impl FnMut(Input) -> bool + Send + 'static,
     ) -> Result<Self, TapError> {
         let (channels, counters) = maps.open().map_err(KernelError::from)?;
         let (reader_stopped, stop_reader) = pipe()?;
-        let reader = Reader::new(channels, Arc::clone(vendors), who_is, settings, reader_stopped);
+        let reader = Reader::new(channels, Arc::clone(vendors), who_is, settings, events, reader_stopped);
         let reader = thread("outflow-ring", move || reader.run(deliver))?;
-        Ok(Self { counters, stop_reader, reader, attached })
+        Ok(Self { counters, stop_reader, reader, cover, attached })
     }
 
     /// What became of every call so far.
@@ -243,6 +264,8 @@ impl Tap {
         };
         drop(self.stop_reader);
         let read = self.reader.join();
+        // It judges what is left, and may ask about it.
+        let covered = self.cover.join();
         // The last records may be of processes that nobody had asked about.
         if let Some(connection) = connection {
             connection.close();
@@ -252,8 +275,26 @@ impl Tap {
             Ok(Ok(())) => {}
             Err(_) => return Err(TapError::Threads(io::Error::other("the ring reader panicked"))),
         }
+        covered.map_err(|_| TapError::Threads(io::Error::other("the coverage thread panicked")))?;
         Ok(self.counters.read().map_err(KernelError::from)?)
     }
+}
+
+/// Two ends for what there is to tell: of the probes, and of coverage.
+fn shared(
+    notice: impl FnMut(Notice) + Send + 'static,
+) -> (impl FnMut(Notice) + Send + 'static, impl FnMut(cover::News) + Send + 'static) {
+    let notice = Arc::new(Mutex::new(notice));
+    let tell = move |news| (*notice.lock().unwrap_or_else(PoisonError::into_inner))(news);
+    let tell_too = tell.clone();
+    let of_coverage = move |news| match news {
+        cover::News::Unseen(unseen) => tell_too(Notice::Unseen(unseen)),
+        cover::News::Missed(count) => {
+            let why = format!("{count} connections or processes came too fast, or were gone, before a look at them");
+            tell_too(Notice::Coverage { why });
+        }
+    };
+    (tell, of_coverage)
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), TapError> {

@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes as _;
 
 use super::{
+    coverage::{Event, watch::Events},
     ffi::{self, Key},
     kernel::Settings,
     maps::Channels,
@@ -53,6 +54,8 @@ pub(super) struct Reader {
     unnamed: HashMap<u64, Unnamed>,
     peek_bytes: usize,
     discover: bool,
+    /// For coverage, which never holds the reader up.
+    events: Events,
     stop: OwnedFd,
 }
 
@@ -78,6 +81,7 @@ impl Reader {
         vendors: Arc<VendorTable>,
         who_is: WhoIs,
         settings: Settings,
+        events: Events,
         stop: OwnedFd,
     ) -> Self {
         Self {
@@ -89,6 +93,7 @@ impl Reader {
             unnamed: HashMap::new(),
             peek_bytes: settings.peek_bytes as usize,
             discover: settings.discover,
+            events,
             stop,
         }
     }
@@ -142,6 +147,10 @@ impl Reader {
             kind::DATA => vec![self.data(&header, header.offset, payload)],
             kind::CLOSE => self.closed(&header, header.flags, header.offset, header.total).into_iter().collect(),
             kind::EXIT => self.exited(&header),
+            kind::CONNECT => {
+                self.connected(&header, &payload);
+                Vec::new()
+            }
             _ => Vec::new(),
         })
     }
@@ -175,6 +184,7 @@ impl Reader {
     /// A connection to a listed host. The names of other hosts are nobody's business.
     fn opened(&mut self, header: &Header, name: &[u8]) -> Option<Input> {
         if header.total != u64::from(verdict::COPY) {
+            self.named(header, None);
             return None;
         }
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
@@ -182,9 +192,12 @@ impl Reader {
         // taken off the table's word, and what is on its way already is dropped.
         if self.vendors.vendor_of(&name).is_none() {
             self.mistaken(header);
+            self.named(header, None);
             return None;
         }
-        Some(self.input(header, StreamEvent::Opened { server_name: name.into() }))
+        let server_name: Arc<str> = name.into();
+        self.named(header, Some(Arc::clone(&server_name)));
+        Some(self.input(header, StreamEvent::Opened { server_name }))
     }
 
     /// A piece of a request head on a connection without a verdict. Once the head names a listed host the bytes become
@@ -203,15 +216,30 @@ impl Reader {
             Says::NotYet { offset, head } => (*offset, head),
         };
         head.extend_from_slice(&bytes);
-        let verdict = match head_says(head) {
-            HeadSays::Target(target) if is_wanted(&self.vendors, self.discover, &target) => verdict::COPY,
+        let (verdict, host) = match head_says(head) {
+            HeadSays::Target(target) if is_wanted(&self.vendors, self.discover, &target) => {
+                (verdict::COPY, Some(target.host).filter(|host| self.vendors.vendor_of(host).is_some()))
+            }
             HeadSays::NotYet if head.len() < self.peek_bytes => return None,
-            _ => verdict::DROP,
+            _ => (verdict::DROP, None),
         };
         let head = std::mem::take(head);
         unnamed.says = Says::Decided(verdict);
         self.decide(header.conn, verdict);
+        self.named(header, host.map(Into::into));
         (verdict == verdict::COPY).then(|| self.data(header, offset, head.into()))
+    }
+
+    /// A process connects to somebody.
+    fn connected(&self, header: &Header, peer: &[u8]) {
+        if let Some(event) = Event::connected(header.tgid, peer) {
+            self.events.send(event, self.clock.wall(header.at_ns));
+        }
+    }
+
+    /// A connection is known to be to this host, or to one that is not listed.
+    fn named(&self, header: &Header, host: Option<Arc<str>>) {
+        self.events.send(Event::Named { pid: header.tgid, host }, self.clock.wall(header.at_ns));
     }
 
     fn mistaken(&mut self, header: &Header) {
@@ -251,6 +279,7 @@ impl Reader {
         }
         self.unnamed.retain(|_, unnamed| unnamed.tgid != tgid);
         self.origins.remove(&tgid);
+        self.events.send(Event::Exited { pid: tgid }, self.clock.wall(header.at_ns));
         closed
     }
 

@@ -2,6 +2,7 @@
 //! takes the attacher's word for what is attached, but no length and no order of messages.
 
 use std::{
+    net::IpAddr,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,18 +18,24 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
     KernelError, LinkError, Notice, Scope, Settings, TapError,
+    coverage::world::Facts,
     link::{Ask, Link, Received, Say},
     maps::Maps,
     process,
     reader::WhoIs,
     thread,
 };
-use crate::{rules::vendors::HostPattern, sources::Origin};
+use crate::{
+    rules::vendors::HostPattern,
+    sources::{Origin, coverage::Look},
+};
 
 /// Hosts in one message: a name has at most 253 bytes.
 const HOSTS_A_MESSAGE: usize = 128;
 /// How long the reader waits to hear who a process is. The attacher does nothing else meanwhile and needs some 100 µs.
 const ORIGIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a look at a process may take: it may look through files of hundreds of megabytes.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long probes may take to come off: some tens of milliseconds for all, by perf events a tenth of a second for each.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -83,7 +90,7 @@ impl Attacher {
         settings: Settings,
         hosts: impl Iterator<Item = &'a HostPattern>,
         mut notice: impl FnMut(Notice) + Send + 'static,
-    ) -> Result<(Maps, Connection, WhoIs), TapError> {
+    ) -> Result<(Maps, Connection, WhoIs, There), TapError> {
         let hosts: Vec<HostPattern> = hosts.cloned().collect();
         let request = hosts
             .chunks(HOSTS_A_MESSAGE)
@@ -103,7 +110,7 @@ impl Attacher {
                     break Maps::from_descriptors(descriptors).map_err(KernelError::from)?;
                 }
                 Say::Failed { why, permission } => return Err(TapError::Attacher { why, permission }),
-                Say::Origin(_) | Say::Detached => {
+                Say::Origin(_) | Say::Names { .. } | Say::Look { .. } | Say::Detached => {
                     return Err(LinkError::OutOfTurn("an answer without a question").into());
                 }
             }
@@ -111,12 +118,14 @@ impl Attacher {
         let state = Arc::new(State::default());
         // One question is under way at a time; an answer that came too late may lie before the one that is waited for.
         let (answer, answers) = bounded(4);
+        let (look, looks) = bounded(4);
         let (off, detached) = bounded(1);
-        let listener = Listener { link: Arc::clone(&self.link), state: Arc::clone(&state), answer, off };
+        let listener = Listener { link: Arc::clone(&self.link), state: Arc::clone(&state), answer, look, off };
         let child = self.child.take();
         let listener = thread("outflow-attached", move || listener.run(child, notice))?;
         let who_is = who_is(Arc::clone(&self.link), answers);
-        Ok((maps, Connection { link: Arc::clone(&self.link), state, detached, listener }, who_is))
+        let there = There { link: Arc::clone(&self.link), looks, number: 0 };
+        Ok((maps, Connection { link: Arc::clone(&self.link), state, detached, listener }, who_is, there))
     }
 }
 
@@ -157,6 +166,7 @@ struct Listener {
     link: Arc<Link>,
     state: Arc<State>,
     answer: Sender<Origin>,
+    look: Sender<Say>,
     off: Sender<()>,
 }
 
@@ -168,9 +178,9 @@ impl Listener {
         };
         self.state.dead.store(true, Ordering::Release);
         self.link.hang_up();
-        let Self { state, answer, off, .. } = self;
+        let Self { state, answer, look, off, .. } = self;
         // Whoever waits for an answer waits no longer.
-        drop(answer);
+        drop((answer, look));
         if !state.stopping.load(Ordering::Acquire) {
             notice(Notice::Ended { why });
         }
@@ -186,6 +196,7 @@ impl Listener {
                 Say::Notice(news) => notice(news),
                 // An answer for which there is no room is one that nobody waits for.
                 Say::Origin(origin) => drop(self.answer.try_send(origin)),
+                answer @ (Say::Names { .. } | Say::Look { .. }) => drop(self.look.try_send(answer)),
                 Say::Detached => drop(self.off.try_send(())),
                 Say::Ready | Say::Failed { .. } => return Err(LinkError::OutOfTurn("Ready or Failed")),
             }
@@ -199,6 +210,44 @@ fn end(child: &mut Child) {
     // Both fail only for a child that was waited for already.
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// Asks the attaching process about coverage; one question is under way at a time.
+pub(super) struct There {
+    link: Arc<Link>,
+    looks: Receiver<Say>,
+    number: u64,
+}
+
+/// When nobody answers, nothing is known.
+impl Facts for There {
+    fn names(&mut self, pid: u32, address: IpAddr) -> Vec<String> {
+        match self.ask(|number| Ask::Names { number, pid, address }) {
+            Some(Say::Names { names, .. }) => names,
+            _ => Vec::new(),
+        }
+    }
+
+    fn process(&mut self, pid: u32) -> Option<Look> {
+        match self.ask(|number| Ask::Look { number, pid }) {
+            Some(Say::Look { look, .. }) => look,
+            _ => None,
+        }
+    }
+}
+
+impl There {
+    fn ask(&mut self, question: impl FnOnce(u64) -> Ask) -> Option<Say> {
+        self.number += 1;
+        self.link.send_now(&question(self.number)).ok()?;
+        // An answer that came too late may lie before the one that is waited for.
+        loop {
+            let answer = self.looks.recv_timeout(LOOK_TIMEOUT).ok()?;
+            if matches!(&answer, Say::Names { number, .. } | Say::Look { number, .. } if *number == self.number) {
+                return Some(answer);
+            }
+        }
+    }
 }
 
 /// Asks the attaching process, which may look at other users' processes.
@@ -290,19 +339,44 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_another_question_is_not_taken() {
+        let (here, there) = Link::pair().unwrap();
+        let there = Link::inherited(there).unwrap();
+        let (look, looks) = bounded(4);
+        let mut asking = There { link: Arc::new(here), looks, number: 0 };
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let answering = std::thread::spawn(move || {
+            let Ask::Names { number, pid: 7, .. } = there.receive().unwrap().unwrap().message else {
+                panic!("no question")
+            };
+            for (number, name) in [(number + 1, "wrong"), (number, "api.example")] {
+                look.send(Say::Names { number, names: vec![name.to_owned()] }).unwrap();
+            }
+        });
+        assert_eq!(asking.names(7, address), ["api.example"]);
+        answering.join().unwrap();
+        // Nobody answers any more, and nobody waits.
+        assert_eq!(asking.names(8, address), [""; 0]);
+        assert!(asking.process(8).is_none());
+    }
+
+    #[test]
     fn the_end_of_an_attacher_is_news_unless_it_was_ordered() {
         for ordered in [false, true] {
             let (here, there) = Link::pair().unwrap();
             let (link, state) = (Arc::new(here), Arc::new(State::default()));
             state.stopping.store(ordered, Ordering::Release);
-            let ((answer, answers), (off, detached)) = (bounded(4), bounded(1));
-            let listener = Listener { link: Arc::clone(&link), state: Arc::clone(&state), answer, off };
+            let ((answer, answers), (look, looks), (off, detached)) = (bounded(4), bounded(4), bounded(1));
+            let listener = Listener { link: Arc::clone(&link), state: Arc::clone(&state), answer, look, off };
             drop(there);
             let mut news = Vec::new();
             listener.run(None, |notice| news.push(notice));
             assert_eq!(news.len(), usize::from(!ordered), "{news:?}");
             assert!(state.dead.load(Ordering::Acquire));
-            assert!(answers.recv().is_err() && detached.recv().is_err(), "whoever waits is let go");
+            assert!(
+                answers.recv().is_err() && looks.recv().is_err() && detached.recv().is_err(),
+                "whoever waits is let go"
+            );
         }
     }
 }

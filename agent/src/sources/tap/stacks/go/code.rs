@@ -34,6 +34,10 @@ const APPLICATION_DATA: u64 = 23;
 pub(super) const SERVER_NAME_AT: u64 = 128;
 /// `g.stackguard0`, which each function compares its stack with: `cmd/internal/obj/x86/obj6.go`.
 const STACK_GUARD_AT: u64 = 16;
+/// Receiver and first word of the first argument, and where they are kept in the room for arguments.
+const KEPT: [(Register, u64); 2] = [(Register::RAX, 0), (Register::RBX, 8)];
+/// A frame that is larger is not that of a `Read`: it has about 100 bytes.
+const FRAME_MAX_BYTES: u64 = 1 << 16;
 /// Instructions within which a function compares its stack.
 const CHECK_MAX: usize = 6;
 
@@ -53,9 +57,9 @@ impl Body {
                 && i.memory_base() == Register::R14
                 && i.memory_displacement64() == STACK_GUARD_AT
         });
-        let jump = check.map(|check| check + 1).filter(|at| {
-            instructions.get(*at).is_some_and(|instruction| instruction.mnemonic() == Mnemonic::Jbe)
-        });
+        let jump = check
+            .map(|check| check + 1)
+            .filter(|at| instructions.get(*at).is_some_and(|instruction| instruction.mnemonic() == Mnemonic::Jbe));
         Self { targets: placement::branch_targets(&instructions), instructions, first: jump.map_or(0, |at| at + 1) }
     }
 
@@ -169,19 +173,20 @@ impl Body {
     fn straight_before(&self, index: usize) -> impl Iterator<Item = &Instruction> {
         let entered = |instruction: &Instruction| self.targets.contains(&instruction.ip());
         let behind = self.instructions.get(..=index).unwrap_or_default().iter().rev();
-        behind.clone().skip(1).zip(behind).take_while(move |(before, after)| {
-            before.flow_control() == FlowControl::Next && !entered(after)
-        }).map(|(before, _)| before)
+        behind
+            .clone()
+            .skip(1)
+            .zip(behind)
+            .take_while(move |(before, after)| before.flow_control() == FlowControl::Next && !entered(after))
+            .map(|(before, _)| before)
     }
 
     /// The last thing put into a register before `index` is this number.
     fn sets_before(&self, index: usize, register: Register, value: u64) -> bool {
         let mut info = InstructionInfoFactory::new();
-        self.straight_before(index)
-            .find(|i| placement::writes(&mut info, i, register.full_register()))
-            .is_some_and(|i| {
-                i.mnemonic() == Mnemonic::Mov && i.op0_register() == register && immediate(i, 1) == Some(value)
-            })
+        self.straight_before(index).find(|i| placement::writes(&mut info, i, register.full_register())).is_some_and(
+            |i| i.mnemonic() == Mnemonic::Mov && i.op0_register() == register && immediate(i, 1) == Some(value),
+        )
     }
 
     /// The jump behind the one call of `copier` that asks whether anything was copied, and the register that has the number.
@@ -237,7 +242,7 @@ impl Body {
         for (index, instruction) in body.iter().enumerate() {
             match grows(instruction) {
                 Some(bytes) if !framed && index < straight => {
-                    frame = frame.checked_add(bytes)?;
+                    frame = frame.checked_add(bytes).filter(|frame| *frame < FRAME_MAX_BYTES)?;
                     continue;
                 }
                 Some(_) => return None,
@@ -246,29 +251,27 @@ impl Body {
                 }
                 None => {}
             }
-            let room = frame.checked_add(8)?;
-            if instruction.mnemonic() == Mnemonic::Lea
-                && instruction.memory_base() == Register::RSP
-                && (room..room.saturating_add(16)).contains(&instruction.memory_displacement64())
-            {
+            let room = frame + 8;
+            let takes_address = instruction.mnemonic() == Mnemonic::Lea && instruction.memory_base() == Register::RSP;
+            if takes_address && (room..room.saturating_add(16)).contains(&instruction.memory_displacement64()) {
                 return None;
             }
             for memory in info.info(instruction).used_memory() {
                 // Go reaches its stack by the stack pointer alone.
                 (memory.base() != Register::RBP).then_some(())?;
-                let Some(slot) = overlap(memory, room) else { continue };
+                if !touches(memory, room) {
+                    continue;
+                }
                 // The first use of the room ends the making of the frame.
                 framed = true;
-                let own = [Register::RAX, Register::RBX].iter().position(|own| {
-                    slot == Some(kept_at(*own)) && on_stack(instruction, 0) && instruction.op1_register() == *own
-                });
-                match own.zip(own.and_then(|own| intact.get(own).copied())) {
-                    Some((own, true)) if index < straight => *kept.get_mut(own)? = true,
+                let own = KEPT.iter().position(|(argument, at)| keeps(instruction, *argument, room + at));
+                match own.and_then(|own| Some((intact.get(own)?, kept.get_mut(own)?))) {
+                    Some((true, kept)) if index < straight => *kept = true,
                     _ if memory.access() == OpAccess::Read => {}
                     _ => return None,
                 }
             }
-            for (argument, intact) in [Register::RAX, Register::RBX].iter().zip(&mut intact) {
+            for ((argument, _), intact) in KEPT.iter().zip(&mut intact) {
                 *intact &= !placement::writes(&mut info, instruction, *argument);
             }
         }
@@ -298,25 +301,21 @@ fn shrinks_or_calls(instruction: &Instruction) -> bool {
         || (matches!(instruction.mnemonic(), Mnemonic::Add | Mnemonic::Sub) && immediate(instruction, 1).is_some())
 }
 
-/// Whether an access may touch the two words at `room` above the stack pointer: `None` when it does not, else where it starts in them,
-/// when that is known and it is a word.
-fn overlap(memory: &UsedMemory, room: u64) -> Option<Option<u64>> {
-    if memory.base() != Register::RSP {
-        return None;
-    }
-    let at = memory.displacement().cast_signed();
-    let size = memory.memory_size().size() as i64;
-    let room = room.cast_signed();
-    if memory.index() != Register::None {
-        return (at >= room).then_some(None);
-    }
-    let touches = at < room.saturating_add(16) && at.saturating_add(size.max(1)) > room;
-    touches.then(|| u64::try_from(at.saturating_sub(room)).ok().filter(|_| size == 8))
+/// Whether an access may touch the two words at `room` above the stack pointer.
+fn touches(memory: &UsedMemory, room: u64) -> bool {
+    let end = room.saturating_add(16);
+    let at = memory.displacement();
+    let size = memory.memory_size().size().max(1) as u64;
+    // Below the stack pointer, an offset wraps around: those never reach it.
+    memory.base() == Register::RSP && at < end && (memory.index() != Register::None || at.saturating_add(size) > room)
 }
 
-/// Where in the room an argument register is kept.
-fn kept_at(argument: Register) -> u64 {
-    if argument == Register::RAX { 0 } else { 8 }
+/// Puts an argument register into this place above the stack pointer.
+fn keeps(instruction: &Instruction, argument: Register, at: u64) -> bool {
+    on_stack(instruction, 0)
+        && instruction.memory_displacement64() == at
+        && instruction.op1_kind() == OpKind::Register
+        && instruction.op1_register() == argument
 }
 
 /// A plain move whose operand of this number is a word on the stack.

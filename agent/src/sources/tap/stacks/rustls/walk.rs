@@ -15,9 +15,9 @@ use iced_x86::{
 /// Largest function that is followed; rustls's are below a third of it.
 const INSTRUCTIONS_MAX: usize = 8192;
 /// Times that an instruction may be looked at again because more ways lead to it, on average.
-const ROUNDS_MAX: usize = 16;
+const ROUNDS_MAX: usize = 4;
 /// Words of the stack frame that are remembered.
-const FRAME_WORDS_MAX: usize = 512;
+const FRAME_WORDS_MAX: usize = 64;
 /// Bytes that an instruction may have.
 const INSTRUCTION_BYTES_MAX: usize = 15;
 const REGISTERS: usize = 16;
@@ -131,7 +131,7 @@ impl State {
 
     fn store(&mut self, address: Value, bytes: i64, value: Value) {
         let Value::Frame(at) = address else { return };
-        self.frame.retain(|word, _| *word + 8 <= at || *word >= at + bytes);
+        self.frame.retain(|word, _| word.saturating_add(8) <= at || *word >= at.saturating_add(bytes));
         if bytes == 8 && value != Value::Unknown && self.frame.len() < FRAME_WORDS_MAX {
             self.frame.insert(at, value);
         }
@@ -203,7 +203,8 @@ impl State {
     /// Forgets what any other instruction writes.
     fn overwrite(&mut self, info: &mut InstructionInfoFactory, instruction: &Instruction) {
         let info = info.info(instruction);
-        let writes = |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+        let writes =
+            |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
         for used in info.used_registers() {
             if writes(used.access()) {
                 self.set(used.register().full_register(), Value::Unknown);
@@ -212,7 +213,8 @@ impl State {
         for used in info.used_memory() {
             if writes(used.access()) && used.index() == Register::None {
                 let address = shifted(self.of(used.base()), used.displacement().cast_signed());
-                self.store(address, used.memory_size().size() as i64, Value::Unknown);
+                let bytes = i64::try_from(used.memory_size().size()).unwrap_or(i64::MAX);
+                self.store(address, bytes, Value::Unknown);
             }
         }
     }
@@ -234,7 +236,12 @@ fn is_plain(instruction: &Instruction) -> bool {
 fn is_add_of_number(instruction: &Instruction) -> bool {
     matches!(
         instruction.code(),
-        Code::Add_rm64_imm8 | Code::Add_rm64_imm32 | Code::Add_RAX_imm32 | Code::Sub_rm64_imm8 | Code::Sub_rm64_imm32 | Code::Sub_RAX_imm32
+        Code::Add_rm64_imm8
+            | Code::Add_rm64_imm32
+            | Code::Add_RAX_imm32
+            | Code::Sub_rm64_imm8
+            | Code::Sub_rm64_imm32
+            | Code::Sub_RAX_imm32
     ) && instruction.op0_kind() == OpKind::Register
 }
 
@@ -320,8 +327,8 @@ mod tests {
         // push rbp; push rbx; sub rsp,0x10; mov rbx,rsi; mov [rsp+8],rdi; xor edi,edi; mov rax,[rsp+8]; mov rcx,[rbx+0x18];
         // lea rdx,[rax+0x10]; ret
         let code = [
-            0x55, 0x53, 0x48, 0x83, 0xec, 0x10, 0x48, 0x89, 0xf3, 0x48, 0x89, 0x7c, 0x24, 0x08, 0x31, 0xff, 0x48, 0x8b, 0x44,
-            0x24, 0x08, 0x48, 0x8b, 0x4b, 0x18, 0x48, 0x8d, 0x50, 0x10, 0xc3,
+            0x55, 0x53, 0x48, 0x83, 0xec, 0x10, 0x48, 0x89, 0xf3, 0x48, 0x89, 0x7c, 0x24, 0x08, 0x31, 0xff, 0x48, 0x8b,
+            0x44, 0x24, 0x08, 0x48, 0x8b, 0x4b, 0x18, 0x48, 0x8d, 0x50, 0x10, 0xc3,
         ];
         let state = last(&code);
         assert_eq!(state.of(Register::RAX), Value::Argument { index: 0, plus: 0 });
@@ -352,8 +359,9 @@ mod tests {
     #[test]
     fn garbage_ends() {
         for seed in 0..3000u32 {
-            let code: Vec<u8> =
-                (0..300u32).map(|i| (seed.wrapping_mul(2_654_435_761).wrapping_add(i * i * 40_503) >> 7) as u8).collect();
+            let code: Vec<u8> = (0..300u32)
+                .map(|i| (seed.wrapping_mul(2_654_435_761).wrapping_add(i * i * 40_503) >> 7) as u8)
+                .collect();
             assert!(walk(AT, &code, State::entry()).len() <= code.len());
         }
         assert!(walk(AT, &[], State::entry()).is_empty());
