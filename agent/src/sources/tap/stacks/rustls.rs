@@ -17,6 +17,7 @@
 
 mod shapes;
 mod walk;
+mod whole;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -154,6 +155,12 @@ fn plan(binary: &Binary<'_>, functions: &Functions) -> Result<Vec<Site>, String>
     shapes.verify_payload(std::iter::once(receive).chain(functions.copy.iter().copied().take(COPIES_MAX)))?;
     let key_offset = shapes.key_offset(send)?;
 
+    if let Some((reset, known)) = shapes.reset_of(receive)
+        && !whole::stores_only_at(&whole::code(binary), reset, &known)
+    {
+        return Err("take_received_plaintext is a part of other functions too, which are not found".to_owned());
+    }
+
     let mut sites = name_sites(binary, &shapes, functions)?;
     sites.extend(key_sites(binary, &shapes, functions, key_offset)?);
     let key = Operand::at(register::RDI, key_offset);
@@ -188,17 +195,23 @@ fn key_sites(
 ) -> Result<Vec<Site>, String> {
     let set_key = only(&functions.set_key, SET_KEY)?;
     let (named, calls) = shapes.key_sites(set_key);
-    let setters: HashSet<u64> = calls.into_iter().chain(functions.setters.iter().copied()).collect();
+    let setters: HashSet<u64> = calls.iter().copied().chain(functions.setters.iter().copied()).collect();
     let mut sites = key_sites_in(binary, "set_encrypter", set_key, &named, cookie::NAMED)?;
+    let mut known: HashSet<u64> = named.iter().map(|site| site.at).collect();
     match functions.set_key_tls12.as_slice() {
         [] if !functions.has_tls12 => {}
         start => {
             let start = only(start, SET_KEY_TLS12)?;
             let keys = shapes.tls12_key_sites(start, key_offset, &setters);
             sites.extend(key_sites_in(binary, "start_encryption_tls12", start, &keys, 0)?);
+            known.extend(keys.iter().map(|site| site.at));
         }
     }
-    Ok(sites)
+    let beside = shapes.beside_key(set_key);
+    let code = whole::code(binary);
+    let are_all = beside.is_none_or(|beside| whole::keys_only_near(&code, key_offset, beside, &known))
+        && calls.iter().all(|setter| whole::calls_only_at(&code, *setter, &known));
+    are_all.then_some(sites).ok_or_else(|| "keys are set in other functions too, which are not found".to_owned())
 }
 
 fn key_sites_in(

@@ -9,6 +9,7 @@ use outflow_ebpf::wire::{Operand, chunks, register};
 use super::{
     super::Binary,
     walk::{ARGUMENTS, State, Step, Value, walk},
+    whole::ByteStore,
 };
 
 /// Bytes of a function whose size no symbol tells.
@@ -25,6 +26,9 @@ const ENCRYPT: i64 = 0x18;
 const REMOVE_TLS12_SESSION: u64 = 0x40;
 /// `Payload`: a `Vec` or a slice; of both the address, and the length behind it.
 pub(super) const PAYLOAD: [u8; 2] = [8, 16];
+
+/// `ALLOWED_CONSECUTIVE_EMPTY_FRAGMENTS_MAX` of rustls.
+const EMPTY_RECORDS: u8 = 32;
 
 /// A place where a connection gets the box of the key that it sends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +147,39 @@ impl<'b, 'a> Shapes<'b, 'a> {
         let direct = direct.filter_map(|((ip, _, _), (_, source))| key_site(*ip, *source));
         let calls = steps.iter().filter(|step| self.target(&step.instruction).is_some_and(|to| setters.contains(&to)));
         direct.chain(calls.filter_map(|step| key_site(step.instruction.ip(), Register::RSI))).collect()
+    }
+
+    /// What `take_received_plaintext` does first, wherever it is: it resets a counter of empty records to their maximum. With the places
+    /// where it does so.
+    pub(super) fn reset_of(&self, receive: u64) -> Option<(ByteStore, HashSet<u64>)> {
+        let resets = self.steps(receive, State::entry()).into_iter().filter_map(|step| {
+            let Value::Argument { index: 0, plus } = step.before.address(&step.instruction) else { return None };
+            let is_reset =
+                step.instruction.code() == Code::Mov_rm8_imm8 && step.instruction.immediate8() == EMPTY_RECORDS;
+            // A smaller offset is written in fewer bytes, and found too often.
+            let offset = i32::try_from(plus).ok().filter(|offset| *offset > 127)?;
+            is_reset.then(|| (ByteStore { offset, value: EMPTY_RECORDS }, step.instruction.ip()))
+        });
+        let resets: Vec<_> = resets.collect();
+        let (store, _) = *resets.first()?;
+        Some((store, resets.into_iter().map(|(_, ip)| ip).collect()))
+    }
+
+    /// What else is set with a key: the count of its records, to zero, and that it is there; how far behind the start of what the key is
+    /// stored in.
+    pub(super) fn beside_key(&self, setter: u64) -> Option<[u8; 2]> {
+        let steps = self.steps(setter, State::entry());
+        let set = |code: Code, values: &[u64]| {
+            steps.iter().find_map(|step| {
+                let is_set = step.instruction.code() == code
+                    && step.instruction.op0_kind() == OpKind::Memory
+                    && values.contains(&step.instruction.immediate(1));
+                let Value::Argument { plus, .. } = step.before.address(&step.instruction) else { return None };
+                // A larger offset is written in more bytes.
+                u8::try_from(plus).ok().filter(|plus| is_set && *plus < 128)
+            })
+        };
+        Some([set(Code::Mov_rm64_imm32, &[0])?, set(Code::Mov_rm8_imm8, &[1, 2])?])
     }
 
     /// In a piece of `ExpectFinished::handle`: the call of `remove_tls12_session`.
