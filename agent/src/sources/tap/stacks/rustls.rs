@@ -196,10 +196,11 @@ fn key_sites(
     let set_key = only(&functions.set_key, SET_KEY)?;
     let (named, calls) = shapes.key_sites(set_key);
     let setters: HashSet<u64> = calls.iter().copied().chain(functions.setters.iter().copied()).collect();
+    let beside = shapes.beside_key(set_key);
     let mut sites = key_sites_in(binary, "set_encrypter", set_key, &named, cookie::NAMED)?;
     let mut known: HashSet<u64> = named.iter().map(|site| site.at).collect();
     match functions.set_key_tls12.as_slice() {
-        [] if !functions.has_tls12 => {}
+        [] if !functions.has_tls12 || beside.is_some() => {}
         start => {
             let start = only(start, SET_KEY_TLS12)?;
             let keys = shapes.tls12_key_sites(start, key_offset, &setters);
@@ -207,10 +208,14 @@ fn key_sites(
             known.extend(keys.iter().map(|site| site.at));
         }
     }
-    let beside = shapes.beside_key(set_key);
+    // What has become a part of another function too: the name is not known there, but the key is.
     let code = whole::code(binary);
-    let are_all = beside.is_none_or(|beside| whole::keys_only_near(&code, key_offset, beside, &known))
-        && calls.iter().all(|setter| whole::calls_only_at(&code, *setter, &known));
+    let stores = beside.map(|beside| whole::keys(&code, key_offset, beside)).unwrap_or_default();
+    let others = stores.iter().filter(|store| !known.contains(&store.at)).filter_map(KeySite::of_store);
+    for site in others {
+        sites.extend(key_sites_in(binary, "set_encrypter", site.at, &[site], 0)?);
+    }
+    let are_all = calls.iter().all(|setter| whole::calls_only_at(&code, *setter, &known));
     are_all.then_some(sites).ok_or_else(|| "keys are set in other functions too, which are not found".to_owned())
 }
 

@@ -9,7 +9,7 @@ use outflow_ebpf::wire::{Operand, chunks, register};
 use super::{
     super::Binary,
     walk::{ARGUMENTS, State, Step, Value, walk},
-    whole::ByteStore,
+    whole::{ByteStore, KeyStore},
 };
 
 /// Bytes of a function whose size no symbol tells.
@@ -27,6 +27,25 @@ const REMOVE_TLS12_SESSION: u64 = 0x40;
 /// `Payload`: a `Vec` or a slice; of both the address, and the length behind it.
 pub(super) const PAYLOAD: [u8; 2] = [8, 16];
 
+/// Registers by the numbers that instructions have for them.
+const NUMBERED: [Register; 16] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RBX,
+    Register::RSP,
+    Register::RBP,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+    Register::R15,
+];
 /// `ALLOWED_CONSECUTIVE_EMPTY_FRAGMENTS_MAX` of rustls.
 const EMPTY_RECORDS: u8 = 32;
 
@@ -37,6 +56,13 @@ pub(super) struct KeySite {
     pub at: u64,
     /// Where the box's address is then.
     pub key: Operand,
+}
+
+impl KeySite {
+    /// A store that was found by its bytes.
+    pub(super) fn of_store(store: &KeyStore) -> Option<Self> {
+        key_site(store.at, *NUMBERED.get(usize::from(store.source))?)
+    }
 }
 
 /// The code of a file, and what its symbols say about sizes.

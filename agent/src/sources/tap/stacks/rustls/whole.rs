@@ -1,6 +1,6 @@
-//! Whether the places that were found are all there are. Enters: the code of a file, and those places. Leaves: an error where the
-//! compiler has put a copy of the same step into another function as well, which no probe would see: a connection that gets its key there
-//! could be taken for an older one. Looks for the steps' bytes in all of the code, whether symbols name it or not.
+//! Whether the places that were found are all there are. Enters: the code of a file, and those places. Leaves: the others. The compiler may
+//! put a small function into its callers, and keep it as well: a connection that got its key in such a copy, unseen, could be taken for
+//! an older one. So this looks for the bytes of the step in all of the code, whether symbols name it or not.
 
 use std::collections::HashSet;
 
@@ -10,6 +10,8 @@ use super::super::Binary;
 
 /// Parts of a file that are code; more are not a program's.
 const SEGMENTS_MAX: usize = 16;
+/// Places of one kind in a part of the code; more are not rustls's.
+const PLACES_MAX: usize = 64;
 /// How far before the counter's store the two stores of the box are, at most.
 const NEAR_BYTES: usize = 160;
 /// `mov [base + disp8], r64` behind its prefix; `call rel32`; the second byte of an address that has rsp or r12 for its base.
@@ -49,24 +51,33 @@ pub(super) fn stores_only_at(code: &[(u64, &[u8])], store: ByteStore, known: &Ha
     })
 }
 
-/// A box and its vtable at `key`, zero at `counter` and a small number at `state` are stored only near these addresses.
-pub(super) fn keys_only_near(code: &[(u64, &[u8])], key: u8, [counter, state]: [u8; 2], known: &HashSet<u64>) -> bool {
+/// A place where a key is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyStore {
+    /// Address of the instruction that stores the address of its box.
+    pub at: u64,
+    /// The register that it is in, by the number that instructions have for it.
+    pub source: u8,
+}
+
+/// Where a box and its vtable are stored at `key`, zero at `counter` and a small number at `state`.
+pub(super) fn keys(code: &[(u64, &[u8])], key: u8, [counter, state]: [u8; 2]) -> Vec<KeyStore> {
     let pattern = [counter, 0, 0, 0, 0];
     let finder = Finder::new(&pattern);
-    code.iter().all(|(base, bytes)| {
-        finder.find_iter(bytes).all(|at| {
-            let Some(register) = zeroed(bytes, at) else { return true };
+    let in_part = |(base, bytes): &(u64, &[u8])| {
+        let key_before = |at: usize| {
+            let register = zeroed(bytes, at)?;
             let start = at.saturating_sub(NEAR_BYTES);
-            let window = bytes.get(start..at).unwrap_or_default();
-            let after = bytes.get(at..).map(|rest| rest.get(..NEAR_BYTES / 2).unwrap_or(rest)).unwrap_or_default();
-            let is_key = flags_at(after, register, state)
-                && [Some(key), key.checked_add(8)]
-                    .iter()
-                    .all(|offset| offset.is_some_and(|offset| stores_at(window, register, offset)));
-            let address = base.wrapping_add(start as u64);
-            !is_key || known.iter().any(|site| site.wrapping_sub(address) < NEAR_BYTES as u64)
-        })
-    })
+            let window = bytes.get(start..at)?;
+            let after = bytes.get(at..)?;
+            flags_at(after.get(..NEAR_BYTES / 2).unwrap_or(after), register, state).then_some(())?;
+            let (inside, source) = store_at(window, register, key)?;
+            store_at(window, register, key.checked_add(8)?)?;
+            Some(KeyStore { at: base.wrapping_add((start + inside) as u64), source })
+        };
+        finder.find_iter(bytes).filter_map(key_before).take(PLACES_MAX).collect::<Vec<_>>()
+    };
+    code.iter().flat_map(in_part).collect()
 }
 
 /// The base of `mov qword ptr [base + disp8], 0` (REX.W C7 /0), whose displacement is at that place.
@@ -79,11 +90,16 @@ fn zeroed(bytes: &[u8], at: usize) -> Option<u8> {
     (rex & 0xf8 == 0x48).then_some(modrm | (rex & 1) << 3)
 }
 
-fn stores_at(window: &[u8], base: u8, offset: u8) -> bool {
-    window.windows(5).any(|bytes| {
-        let [rex, STORE, modrm, sib, more] = bytes else { return false };
+/// The last `mov [base + disp8], r64` of a window: where, and the source.
+fn store_at(window: &[u8], base: u8, offset: u8) -> Option<(usize, u8)> {
+    window.windows(5).enumerate().rev().find_map(|(at, bytes)| {
+        let [rex, STORE, modrm, sib, more] = bytes else { return None };
         let displacement = if modrm & 7 == 4 { more } else { sib };
-        rex & 0xf8 == 0x48 && modrm & 0xc0 == 0x40 && (modrm & 7 | (rex & 1) << 3) == base && *displacement == offset
+        let is_store = rex & 0xf8 == 0x48
+            && modrm & 0xc0 == 0x40
+            && (modrm & 7 | (rex & 1) << 3) == base
+            && *displacement == offset;
+        is_store.then_some((at, modrm >> 3 & 7 | (rex & 4) << 1))
     })
 }
 
@@ -121,7 +137,7 @@ mod tests {
     const AT: u64 = 0x40_0000;
 
     #[test]
-    fn a_key_that_is_set_elsewhere_is_found_whatever_the_base() {
+    fn a_key_is_seen_to_be_set_whatever_the_base() {
         // mov [base+0x10],rbp; mov [base+0x18],r13; mov qword [base+0x38],0; xor eax,eax; mov byte [base+0x49],2
         let in_r15: &[u8] = &[
             0x90, 0x49, 0x89, 0x6f, 0x10, 0x4d, 0x89, 0x6f, 0x18, 0x49, 0xc7, 0x47, 0x38, 0, 0, 0, 0, 0x31, 0xc0, 0x41,
@@ -136,20 +152,19 @@ mod tests {
             0x90, 0x48, 0x89, 0x6b, 0x10, 0x4c, 0x89, 0x6b, 0x18, 0x48, 0xc7, 0x43, 0x38, 0, 0, 0, 0, 0x31, 0xc0, 0xc6,
             0x43, 0x49, 2, 0x90, 0x90,
         ];
-        let only_near = |code: &[u8], known: &[u64]| {
-            keys_only_near(&[(AT, code)], 0x10, [0x38, 0x49], &known.iter().copied().collect())
-        };
-        for code in [in_r15, in_r12, in_rbx] {
-            assert!(only_near(code, &[AT + 1]), "{code:x?}");
-            assert!(!only_near(code, &[]), "{code:x?}");
-            assert!(!only_near(code, &[AT + 0x1000]), "{code:x?}");
+        let keys = |code: &[u8]| keys(&[(AT, code)], 0x10, [0x38, 0x49]);
+        for (code, source) in [(in_r15, 5), (in_r12, 5), (in_rbx, 5)] {
+            assert_eq!(keys(code), [KeyStore { at: AT + 1, source }], "{code:x?}");
         }
+        let mut from_r15 = in_rbx.to_vec();
+        from_r15[1..4].copy_from_slice(&[0x4c, 0x89, 0x7b]);
+        assert_eq!(keys(&from_r15), [KeyStore { at: AT + 1, source: 15 }]);
         // The stores are of another object.
         let mut other = in_r15.to_vec();
         other[3] = 0x6e;
-        assert!(only_near(&other, &[]));
+        assert_eq!(keys(&other), []);
         for cut in 0..in_r12.len() {
-            let _ = only_near(&in_r12[..cut], &[]);
+            let _ = keys(&in_r12[..cut]);
         }
     }
 
