@@ -90,6 +90,13 @@ impl<'b, 'a> Shapes<'b, 'a> {
         }
     }
 
+    /// A function calls another, or goes on as it, with what it got.
+    pub(super) fn calls(&self, function: u64, callee: u64) -> bool {
+        let mut calls = false;
+        self.explore(function, &mut |step| calls |= self.target(&step.instruction) == Some(callee));
+        calls
+    }
+
     /// How far behind the start of `CommonState` the address of its encrypter's box lies. `send` is `send_appdata_encrypt`, which
     /// encrypts, or calls what encrypts, through that box.
     pub(super) fn key_offset(&self, send: u64) -> Result<u8, String> {
