@@ -1,14 +1,17 @@
 //! Where rustls keeps what the probes need. Enters: its functions, by address. Leaves: offsets and places in them, each read off the
 //! code that uses it. Never assumes a structure's order: what is not found is an error, for people.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+};
 
 use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use outflow_ebpf::wire::{Operand, chunks, register};
 
 use super::{
     super::Binary,
-    walk::{ARGUMENTS, State, Step, Value, walk},
+    walk::{ARGUMENTS, STEPS_MAX, State, Step, Value, walk},
     whole::{ByteStore, KeyStore},
 };
 
@@ -71,12 +74,13 @@ pub(super) struct Shapes<'b, 'a> {
     sizes: HashMap<u64, u64>,
     /// Functions that calls go to through the global offset table, by their place in it.
     table: HashMap<u64, u64>,
+    steps_left: Cell<usize>,
 }
 
 impl<'b, 'a> Shapes<'b, 'a> {
     pub(super) fn new(binary: &'b Binary<'a>) -> Self {
         let sizes = binary.functions().filter(|(_, _, size)| *size > 0).map(|(_, address, size)| (address, size));
-        Self { binary, sizes: sizes.collect(), table: offset_table(binary) }
+        Self { binary, sizes: sizes.collect(), table: offset_table(binary), steps_left: Cell::new(STEPS_MAX) }
     }
 
     /// Where a call, or a jump that may be one, goes.
@@ -226,7 +230,11 @@ impl<'b, 'a> Shapes<'b, 'a> {
 
     fn steps(&self, address: u64, entry: State) -> Vec<Step> {
         let size = self.sizes.get(&address).copied().unwrap_or(WINDOW_BYTES);
-        self.binary.code(address, size.min(WINDOW_BYTES)).map(|code| walk(address, code, entry)).unwrap_or_default()
+        let Some(code) = self.binary.code(address, size.min(WINDOW_BYTES)) else { return Vec::new() };
+        let mut left = self.steps_left.get();
+        let steps = walk(address, code, entry, &mut left);
+        self.steps_left.set(left);
+        steps
     }
 
     /// Shows the steps of a function and of those that it passes its arguments to.
