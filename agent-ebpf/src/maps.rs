@@ -49,6 +49,8 @@ pub struct Active {
     /// The name of the server whose connection this thread is about to give a key; zero when there is none.
     pub name_at: u64,
     pub name_length: u64,
+    /// When that was, on the monotonic clock.
+    pub name_ns: u64,
 }
 
 /// Key of a goroutine's call. Goroutines move between threads, and their addresses are those of one process.
@@ -120,6 +122,7 @@ pub static NEW_ACTIVE: Active = Active {
     chunk_skip: 0,
     name_at: 0,
     name_length: 0,
+    name_ns: 0,
 };
 pub static NEW_CONN: Conn = Conn { id: 0, sent: 0, received: 0, verdict: 0, peeked: 0 };
 

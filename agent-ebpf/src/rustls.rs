@@ -8,7 +8,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_user, generated::bpf_get_attach_cookie},
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user, generated::bpf_get_attach_cookie},
     macros::uprobe,
     programs::ProbeContext,
 };
@@ -19,6 +19,10 @@ use crate::{
     scope,
     tls::{call_of, forget, open, operand},
 };
+
+/// How long a name waits for its key. The two are microseconds apart; a name that is left over, because the handshake failed between
+/// them, must not meet another connection's key.
+const WAITS_NS: u64 = 1_000_000_000;
 
 /// `f(_, &ServerName)`, called just before the key of that server's connection is set, on the same thread and with nothing between
 /// that waits.
@@ -35,6 +39,7 @@ pub fn tls_name_ahead(ctx: ProbeContext) -> u32 {
         let is_name = bpf_probe_read_user((name + ahead::TAG) as *const u8) == Ok(0);
         (*active).name_at = if is_name { word(name + ahead::NAME) } else { 0 };
         (*active).name_length = word(name + ahead::LENGTH);
+        (*active).name_ns = bpf_ktime_get_ns();
     }
     0
 }
@@ -57,6 +62,9 @@ pub fn tls_key(ctx: ProbeContext) -> u32 {
         let Some(active) = ACTIVE.get_ptr_mut(id) else { return 0 };
         let at = (*active).name_at;
         (*active).name_at = 0;
+        if bpf_ktime_get_ns() - (*active).name_ns > WAITS_NS {
+            return 0;
+        }
         open(tls, at, (*active).name_length)
     }
 }
@@ -68,11 +76,11 @@ pub unsafe fn chunks(active: *mut Active) {
     unsafe {
         let outbound = (*active).buffer;
         let list = word(outbound + chunks::LIST);
+        (*active).chunk_at = list;
         if list == 0 {
             (*active).buffer = word(outbound + chunks::SINGLE);
             return;
         }
-        (*active).chunk_at = list;
         (*active).chunk_skip = word(outbound + chunks::START);
         (*active).chunk_left = 0;
         (*active).done = 0;

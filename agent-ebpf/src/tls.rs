@@ -35,6 +35,8 @@ use crate::{
 pub const READ_KEY: u64 = 1 << 63;
 /// `SSL_CTRL_SET_TLSEXT_HOSTNAME`, openssl/ssl.h: `SSL_set_tlsext_host_name` is a macro over `SSL_ctrl`.
 const SET_HOST_NAME: i32 = 55;
+/// Nothing is mapped below it.
+const LOWEST_ADDRESS: u64 = 4096;
 /// Length of a name that ends with a zero byte.
 const UNTIL_ZERO: u64 = u64::MAX;
 /// Copy loop steps: enough for the largest cap in pieces of [`wire::LARGE`].
@@ -87,7 +89,8 @@ pub fn tls_enter_at(ctx: ProbeContext) -> u32 {
     // SAFETY: the operands are addresses and numbers alone; the helpers check them.
     unsafe {
         let tls = operand(ctx.as_ptr(), meaning >> cookie::TLS);
-        if tls == 0 {
+        // Rust's box of nothing has a small number for its address: the key of a connection that has none yet.
+        if tls < LOWEST_ADDRESS {
             return 0;
         }
         let Some(active) = at_entry(ctx.as_ptr(), id, meaning) else { return 0 };
@@ -175,7 +178,6 @@ unsafe fn begin(active: *mut Active, tls: u64, meaning: u64) -> bool {
         }
         (*active).tls = tls;
         (*active).meaning = meaning;
-        (*active).chunk_at = 0;
         (*active).direction = if meaning & cookie::READ != 0 { direction::RECEIVED } else { direction::SENT };
     }
     true
@@ -337,6 +339,9 @@ unsafe fn take(active: *mut Active, total: u64) {
         (*active).outcome = Outcome::Copied as u32;
         (*active).flags = 0;
         (*active).records = 0;
+        if (*active).meaning & cookie::CHUNKS == 0 {
+            (*active).chunk_at = 0;
+        }
         if (*active).direction == direction::SENT {
             (*active).base = (*conn).sent;
             (*conn).sent += total;

@@ -56,8 +56,18 @@ impl Place {
         place
     }
 
-    /// The functions' places as the tap chooses them.
+    /// Places as the tap chooses them: in the function that the plain call and its `_ex` flavour share, where there is one.
     pub(crate) fn chosen(&self, function: &str) -> Sites {
+        let plain = function.trim_end_matches("_ex");
+        let shared = self.inside(&format!("{plain}_ex"));
+        match shared.leave {
+            Err(at) if at != self.naive(&format!("{plain}_ex")).entry => Sites { entry: at, leave: Err(at) },
+            _ => self.inside(function),
+        }
+    }
+
+    /// Places inside the function itself.
+    pub(crate) fn inside(&self, function: &str) -> Sites {
         self.sites(function, |function, code_at| {
             let entry = placement::entry(function, &placement::C_ARGUMENTS);
             match placement::leave(function, code_at) {
@@ -108,7 +118,7 @@ impl Place {
         }
         let mut here = Vec::new();
         for function in ["SSL_write", "SSL_read"] {
-            let sites = self.chosen(function);
+            let sites = self.inside(function);
             here.push(sites.entry);
             here.extend(sites.leave.unwrap_or_default());
         }

@@ -22,19 +22,22 @@ const HOST: &str = "api.openai.com";
 pub(crate) enum Way {
     Plain,
     EmptyNaive,
+    EmptyInside,
     EmptyChosen,
     Yardstick,
     Tap,
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 5] = [Self::Plain, Self::EmptyNaive, Self::EmptyChosen, Self::Yardstick, Self::Tap];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Plain, Self::EmptyNaive, Self::EmptyInside, Self::EmptyChosen, Self::Yardstick, Self::Tap];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "no probes",
             Self::EmptyNaive => "empty, entries",
-            Self::EmptyChosen => "empty, chosen",
+            Self::EmptyInside => "empty, as C capture",
+            Self::EmptyChosen => "empty, as the tap",
             Self::Yardstick => "C capture",
             Self::Tap => "outflow tap",
         }
@@ -56,13 +59,14 @@ pub(crate) struct Watcher {
     pub(crate) rss_kib: u64,
 }
 
-/// Memory of a tap that waits.
-#[derive(Clone, Copy, Debug)]
+/// Memory of a tap that waits, KiB.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Idle {
-    pub(crate) one_kib: u64,
-    pub(crate) one_without_ring_kib: u64,
-    pub(crate) reader_kib: u64,
-    pub(crate) attacher_kib: u64,
+    pub(crate) rss: u64,
+    /// Part of it: the kernel's ring, every page of which is mapped twice so that no record has a seam.
+    pub(crate) ring: u64,
+    /// Resident in the process that holds the probes, where that is another one.
+    pub(crate) attacher: u64,
 }
 
 /// Runs the load that way.
@@ -77,8 +81,12 @@ pub(crate) fn run(place: &Place, way: Way, flavour: Flavour, specs: &[Spec]) -> 
     let stdout = child.stdout.take().expect("piped");
     let pid_number = NonZeroU32::new(pid).expect("a process id");
     let (lines, watcher) = match way {
-        Way::EmptyNaive | Way::EmptyChosen => {
-            let sites = if way == Way::EmptyNaive { Place::naive } else { Place::chosen };
+        Way::EmptyNaive | Way::EmptyInside | Way::EmptyChosen => {
+            let sites = match way {
+                Way::EmptyNaive => Place::naive,
+                Way::EmptyInside => Place::inside,
+                _ => Place::chosen,
+            };
             let probes = empty::attach(place, flavour, pid_number, sites);
             let lines = load::work(&go, stdout, || 0.0);
             drop(probes);
@@ -170,24 +178,35 @@ fn under_tap(place: &Place, go: &Path, flavour: Flavour, specs: &[Spec]) -> Run 
     Run { lines, watcher: Some(Watcher { seen, lost, rss_kib }) }
 }
 
-/// A tap before its load does anything, in one process and in two.
-pub(crate) fn idle(place: &Place) -> Idle {
+/// A tap before its load does anything, in one process or in two.
+pub(crate) fn idle(place: &Place, split: bool) -> Idle {
     let go = place.folder.path().join("go");
+    let _ = fs::remove_file(&go);
     let spec = Spec { size: 64, pairs: 1, burst: 1, period_us: 0 };
-    let mut figures = [(0, 0, 0); 2];
-    for (split, figure) in [false, true].into_iter().zip(&mut figures) {
-        let _ = fs::remove_file(&go);
-        let mut child = tap(place, &go, Flavour::Plain, &[spec], split);
-        let (_, talk) = load::ready(child.stderr.take().expect("piped"), true);
-        let pid = child.id();
-        let attacher = attacher_of(pid).map_or(0, |pid| status_kib(pid, "VmRSS"));
-        *figure = (status_kib(pid, "VmRSS"), status_kib(pid, "RssAnon") + status_kib(pid, "RssFile"), attacher);
-        load::work(&go, child.stdout.take().expect("piped"), || 0.0);
-        talk.for_each(drop);
-        child.wait().expect("an exit status");
+    let mut child = tap(place, &go, Flavour::Plain, &[spec], split);
+    let (_, talk) = load::ready(child.stderr.take().expect("piped"), true);
+    let pid = child.id();
+    let attacher = attacher_of(pid).map_or(0, |pid| status_kib(pid, "VmRSS"));
+    let idle = Idle { rss: status_kib(pid, "VmRSS"), ring: ring_kib(pid), attacher };
+    load::work(&go, child.stdout.take().expect("piped"), || 0.0);
+    talk.for_each(drop);
+    child.wait().expect("an exit status");
+    idle
+}
+
+/// Resident pages of maps of the kernel programs.
+fn ring_kib(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut in_map, mut sum) = (false, 0);
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("Rss:"), Some(kib)) if in_map => sum += kib.parse::<u64>().unwrap_or(0),
+            (Some(range), Some(_)) if range.contains('-') => in_map = line.contains("bpf-map"),
+            _ => {}
+        }
     }
-    let [(one_kib, one_without_ring_kib, _), (reader_kib, _, attacher_kib)] = figures;
-    Idle { one_kib, one_without_ring_kib, reader_kib, attacher_kib }
+    sum
 }
 
 /// The attaching process: the child that is not the load.

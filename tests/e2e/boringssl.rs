@@ -19,11 +19,12 @@ use outflow::{
 use serde_json::Value;
 use testbed::{
     Age, Bench, Clients, Job,
-    fake_collector::{Certificates, FakeCollector, Wire},
+    fake_collector::{Certificates, FakeCollector, Spoken, Wire},
     private_copy, private_tree,
 };
 
 use crate::{
+    runtimes::{self, Row},
     support::{self, CLIENT_TIMEOUT_S, bench, bpf_or_skip},
     tap::{Seen, Streams, assert_byte_exact, assert_no_loss, collect},
 };
@@ -142,6 +143,20 @@ fn what_grpc_says_through_its_wheel_is_recovered_byte_for_byte() {
         assert!(!seen.received.is_empty());
     }
     assert_no_loss(&tapped.ledger);
+    let sum = |side: fn(&Spoken) -> usize| spoken.iter().map(side).sum();
+    runtimes::record(
+        "grpcio",
+        &Row {
+            client: runtimes::GRPCIO.to_owned(),
+            version: tapped.value["grpc"].as_str().unwrap_or_default().to_owned(),
+            stack: Stack::BoringSsl.to_string(),
+            stack_version: String::new(),
+            file: "cygrpc*.so".to_owned(),
+            sent_bytes: sum(|spoken| spoken.received.len()),
+            received_bytes: sum(|spoken| spoken.sent.len()),
+            refused: None,
+        },
+    );
 }
 
 #[test]

@@ -110,6 +110,12 @@ fn a_program_that_may_lie_anywhere_is_recovered_byte_for_byte() {
     check("go-pie", "pie", &["--requests", "5", "--answer-size", "100000"], "HTTP/1.1", 2);
 }
 
+/// Its `Read` is seen at each `ret`.
+#[test]
+fn a_program_made_for_a_debugger_is_recovered_byte_for_byte() {
+    check("go-debug", "debug", &["--requests", "5", "--answer-size", "100000"], "HTTP/1.1", 2);
+}
+
 #[test]
 fn a_megabyte_in_one_write_and_an_answer_on_a_stack_that_moves_are_whole() {
     let arguments = ["--direct", "--size", "1048576", "--answer-size", "200000", "--requests", "3"];

@@ -7,11 +7,13 @@
 mod boringssl;
 mod container;
 mod coverage;
+mod discovery;
 mod go;
 mod leaks;
 mod openssl;
 mod permission;
 mod pod;
+mod privacy;
 mod probes;
 mod run;
 mod runtimes;

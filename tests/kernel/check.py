@@ -260,17 +260,33 @@ def late_clients():
 
 
 def plain_clients():
-    """Programs as people run them: they talk at once, and are gone."""
+    """Programs as people run them: they talk at once, and are gone. With each the file that holds its TLS."""
     url = "https://api.openai.com/v1/chat/completions"
     def body(name):
         return json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": leak(name)}]})
-    script = f"fetch({url!r}, {{method: 'POST', body: {body('node')!r}}}).then(r => r.text())"
+    def fetch(name):
+        return f"fetch({url!r}, {{method: 'POST', body: {body(name)!r}}}).then(r => r.text())"
     programs = {
-        "curl": ["/usr/bin/curl", "-sf", "-H", "content-type: application/json", "-d", body("curl"), url],
-        "wget": ["/usr/bin/wget", "-qO-", f"--ca-certificate={CA}", f"--post-data={body('wget')}", url],
-        "node": ["/usr/bin/node", "-e", script],
+        "curl": ("libssl", lambda name: ["/usr/bin/curl", "-sf", "-H", "content-type: application/json", "-d", body(name), url]),
+        "wget": ("libgnutls", lambda name: ["/usr/bin/wget", "-qO-", f"--ca-certificate={CA}", f"--post-data={body(name)}", url]),
+        "node": ("/usr/bin/node", lambda name: ["/usr/bin/node", "-e", fetch(name)]),
     }
-    return [(name, command) for name, command in programs.items() if os.path.exists(command[0])]
+    return {name: program for name, program in programs.items() if os.path.exists(program[1](name)[0])}
+
+
+def run_plain(agent, tally):
+    """A file that is new to the agent is read and probed while its program runs, and a program that talks at once may be first: so each runs
+    twice, and the second time has to be seen. Gives those that ran."""
+    ran = []
+    for name, (library, command) in plain_clients().items():
+        try:
+            Job(f"{name}-first", command(f"{name}-first")).end()
+            agent.says(library, 20)
+            Job(name, command(name)).end()
+            ran.append(name)
+        except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
+            tally.expect(f"recovered: {name}", False, str(error).replace("\n", " ")[:300])
+    return ran
 
 
 def check(tally):
@@ -301,14 +317,7 @@ def check(tally):
         job.tell()
     for job in [*early, *late]:
         job.end()
-    plain = []
-    for name, command in plain_clients():
-        job = Job(name, command)
-        try:
-            job.end()
-            plain.append(name)
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            tally.fact(f"{name} did not run", str(error).replace("\n", " ")[:300])
+    plain = run_plain(agent, tally)
     other = Job("other-host", [*CLIENT, "--host", "shop.example.test", "--canary", CANARY, "--requests", "2"])
     other.end()
 
@@ -316,6 +325,8 @@ def check(tally):
     caught = leaked(wanted)
     for name in sorted(wanted):
         tally.expect(f"recovered: {name}", name in caught, f"no finding; tapped were {agent.tapped()}")
+    first = sorted(name for name in leaked(set(), 0) if name.endswith("-first"))
+    tally.fact("seen at their very first run", ", ".join(name.removesuffix("-first") for name in first) or "none")
     of_box = [f for f in findings() if f["process"]["service"] == "container-after"]
     identity = "container-after".encode().hex()[:12]
     named = [f["process"].get("container") for f in of_box]

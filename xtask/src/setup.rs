@@ -44,6 +44,15 @@ const POD_PACKAGES: [(&str, &str); 4] = [
     ("ca-certificates", "the image carries them, for sinks with TLS"),
 ];
 
+/// Debian packages for what the tap's tests tap: programs, libraries that two of them link, and what builds another. Half a minute.
+const CLIENT_PACKAGES: [(&str, &str); 5] = [
+    ("curl", "tests tap it: OpenSSL"),
+    ("wget", "tests tap it: GnuTLS"),
+    ("libcurl3-gnutls", "tests tap it: GnuTLS under another program"),
+    ("libcurl3-nss", "tests tap it: NSS"),
+    ("golang-go", "builds a client that tests tap: Go"),
+];
+
 /// The compiler for the kernel's target; the LLVM packages follow from it.
 const COMPILER: [(&str, &str); 2] = [
     ("rustc-web", "compiles the kernel programs (Debian's current compiler)"),
@@ -115,8 +124,8 @@ fn missing(scope: Scope) -> Vec<Step> {
     let debian = |(name, why): &(&str, &'static str)| Step { what: (*name).to_owned(), why, how: How::Debian };
     let mut steps = Vec::new();
     if sh::on_path("dpkg-query") {
-        let pods = POD_PACKAGES.iter().filter(|_| scope == Scope::Everything);
-        steps.extend(PACKAGES.iter().chain(pods).filter(|(name, _)| !has_package(name)).map(debian));
+        let tests = POD_PACKAGES.iter().chain(&CLIENT_PACKAGES).filter(|_| scope == Scope::Everything);
+        steps.extend(PACKAGES.iter().chain(tests).filter(|(name, _)| !has_package(name)).map(debian));
     }
     let compiler = ebpf::Compiler::find();
     if compiler.is_none() {

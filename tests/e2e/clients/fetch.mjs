@@ -14,5 +14,5 @@ for (const file of files) {
 const { bun, boringssl, deno, node, openssl } = process.versions;
 // Bun and Deno name an OpenSSL there that they do not have.
 const version = bun ?? deno ?? node;
-const tls = bun ? boringssl.slice(0, 12) : deno ? null : openssl;
+const tls = bun ? boringssl.slice(0, 12) : deno ? "" : openssl;
 console.log(JSON.stringify({ version, tls }));

@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::Value;
 use testbed::{Connection, Job};
 
+pub(crate) use self::page::{GRPCIO, record};
 use self::{
     place::Place,
     table::{Client, Expected, TABLE},
@@ -98,7 +99,7 @@ fn check(id: &str) {
     let seen: Vec<Seen> = streams.lock().unwrap().values().cloned().collect();
     let notices = notices.lock().unwrap().clone();
     assert_private(&place, &notices);
-    let mut row = client.row(&facts);
+    let mut row = client.row(&run, &facts);
     match client.expected {
         Expected::Whole => {
             (row.sent_bytes, row.received_bytes) = assert_whole(&place, client, &seen, &ledger, &notices)
@@ -108,7 +109,7 @@ fn check(id: &str) {
             row.refused = Some(reason.to_owned());
         }
     }
-    page::record(id, &row);
+    record(id, &row);
 }
 
 /// No probe sits on a file that another process could map.
@@ -124,10 +125,9 @@ fn assert_private(place: &Place, notices: &[Notice]) {
 fn assert_whole(place: &Place, client: &Client, seen: &[Seen], ledger: &Ledger, notices: &[Notice]) -> (usize, usize) {
     let tapped = notices.iter().any(|notice| {
         matches!(notice, Notice::Tapped { library, stacks, .. }
-            if library.file_name().is_some_and(|name| name.to_string_lossy().starts_with(client.file))
-                && stacks.contains(&client.stack))
+            if client.is_in(library) && stacks.contains(&client.stack))
     });
-    assert!(tapped, "no {} of a {}* is tapped: {notices:#?}", client.stack, client.file);
+    assert!(tapped, "no {} of a {} is tapped: {notices:#?}", client.stack, client.file);
     let journal = place.bench.connections().unwrap();
     let mut left: Vec<&Seen> = seen.iter().collect();
     for connection in &journal {
@@ -162,10 +162,9 @@ fn is_whole(seen: &Seen, connection: &Connection) -> bool {
 fn assert_refused(client: &Client, reason: &str, seen: &[Seen], notices: &[Notice]) {
     let refused = notices.iter().any(|notice| {
         matches!(notice, Notice::Refused { library, stack, why, .. }
-            if library.file_name().is_some_and(|name| name.to_string_lossy().starts_with(client.file))
-                && *stack == Some(client.stack) && why.contains(reason))
+            if client.is_in(library) && *stack == Some(client.stack) && why.contains(reason))
     });
-    assert!(refused, "{} of {}* is not refused with {reason:?}: {notices:#?}", client.stack, client.file);
+    assert!(refused, "{} of {} is not refused with {reason:?}: {notices:#?}", client.stack, client.file);
     assert!(seen.iter().all(|seen| seen.sent.is_empty() && seen.received.is_empty()), "{:?}", told(seen));
 }
 

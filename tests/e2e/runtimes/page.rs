@@ -1,5 +1,6 @@
-//! docs/SUPPORT_MATRIX.md. Enters: what a run showed. Leaves: a file in `target/support-matrix`, and proof that the page has that line;
-//! `OUTFLOW_BLESS=1` writes the line instead. Versions and sizes are of the run that wrote the page, and are not compared.
+//! docs/SUPPORT_MATRIX.md. Enters: what a run showed, and what no run can show. Leaves: a file in `target/support-matrix`, and proof
+//! that the page has that line; `OUTFLOW_BLESS=1` writes the line instead. Versions and sizes are of the run that wrote the page, and
+//! are not compared.
 
 use std::{
     fs,
@@ -17,6 +18,52 @@ const HEAD: &str = "| Client | Version | Its TLS | Version | In the file | Sent 
 /// Columns that another machine may have otherwise.
 const MAY_DIFFER: [usize; 4] = [1, 3, 5, 6];
 
+const UNTAPPED_BEGIN: &str = "<!-- not tapped: written by tests/e2e/runtimes with OUTFLOW_BLESS=1 -->\n";
+const UNTAPPED_END: &str = "<!-- end of not tapped -->\n";
+const UNTAPPED_HEAD: &str = "| Client | Its TLS | Seen | Why |\n| --- | --- | --- | --- |\n";
+
+/// Clients whose test is in another file, which records its row.
+pub(crate) const GRPCIO: &str = "grpcio, a gRPC channel";
+const ELSEWHERE: [&str; 1] = [GRPCIO];
+
+/// What no row can be made of: client, its TLS, whether it is seen, why.
+const UNTAPPED: [[&str; 4]; 9] = [
+    [
+        "Java, Kotlin, Scala on the JVM",
+        "JSSE",
+        "no",
+        "TLS is Java code, which the JVM compiles while it runs: no file has a function to put a probe on",
+    ],
+    ["Erlang, Elixir", "Erlang's own", "no", "the same: TLS is Erlang code"],
+    ["Any program over HTTP/3", "QUIC", "no", "its plaintext does not pass the functions that are probed"],
+    [
+        "Programs with OpenSSL linked in and stripped",
+        "OpenSSL",
+        "no",
+        "no name is left to find its functions by, and no signature is kept for it",
+    ],
+    ["Programs with mbedTLS, wolfSSL, s2n, BearSSL, Botan", "its own", "no", "nothing looks for them"],
+    [
+        "Ruby, PHP, Perl, .NET",
+        "OpenSSL of the system",
+        "not tried",
+        "they load the libssl that the first row of the table above is about",
+    ],
+    [
+        "Java with netty-tcnative or Conscrypt",
+        "BoringSSL",
+        "not tried",
+        "it is in a library that is looked into like any other: tapped where its symbols are there, else refused",
+    ],
+    [
+        "Programs with AWS-LC's own TLS",
+        "AWS-LC",
+        "by hand",
+        "no package at hand carries it; tests/e2e/clients/aws_lc_client.c is tapped when OUTFLOW_AWS_LC_CLIENT names it",
+    ],
+    ["Anything on arm64", "any", "not tried", "the tests have run on x86-64 alone"],
+];
+
 /// Tests write side by side.
 static PAGE: Mutex<()> = Mutex::new(());
 
@@ -25,7 +72,7 @@ fn path() -> PathBuf {
 }
 
 /// Keeps what a run showed, and compares it with the page.
-pub(super) fn record(id: &str, row: &Row) {
+pub(crate) fn record(id: &str, row: &Row) {
     let folder = support::target().join("support-matrix");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join(id).with_extension("json"), serde_json::to_string_pretty(row).unwrap() + "\n").unwrap();
@@ -34,8 +81,10 @@ pub(super) fn record(id: &str, row: &Row) {
     let page = fs::read_to_string(path()).unwrap();
     let (before, lines, after) = parts(&page);
     let written = line(row);
-    if std::env::var_os("OUTFLOW_BLESS").is_some() {
-        let order = |name: &str| TABLE.iter().position(|client| client.name == name);
+    let names = names();
+    let order = |name: &str| names.iter().position(|wanted| *wanted == name);
+    assert!(order(&row.client).is_some(), "{} is no client of the table", row.client);
+    if is_blessing() {
         let mut lines: Vec<&str> = lines.into_iter().filter(|line| name(line) != row.client).collect();
         lines.push(&written);
         lines.retain(|line| order(name(line)).is_some());
@@ -49,6 +98,15 @@ pub(super) fn record(id: &str, row: &Row) {
         fixed(&written),
         "docs/SUPPORT_MATRIX.md is out of date: run this test with OUTFLOW_BLESS=1"
     );
+}
+
+fn is_blessing() -> bool {
+    std::env::var_os("OUTFLOW_BLESS").is_some()
+}
+
+/// All clients, in the page's order.
+fn names() -> Vec<&'static str> {
+    TABLE.iter().map(|client| client.name).chain(ELSEWHERE).collect()
 }
 
 /// What stands before the rows, the rows, and what stands after them.
@@ -86,12 +144,23 @@ fn fixed(line: &str) -> Vec<&str> {
     cells.filter(|(column, _)| !MAY_DIFFER.contains(column)).map(|(_, cell)| cell).collect()
 }
 
-/// Needs no rights: the page has a line for each client and for nothing else, in the table's order.
+fn untapped() -> String {
+    let line = |cells: &[&str; 4]| format!("| {} |\n", cells.join(" | "));
+    [UNTAPPED_HEAD.to_owned(), UNTAPPED.iter().map(line).collect()].concat()
+}
+
+/// Needs no rights: the page has a line for each client and for nothing else, in the table's order; and the lines of what is not tapped.
 #[test]
 fn the_page_has_a_line_for_each_client() {
+    let _one_at_a_time = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let page = fs::read_to_string(path()).unwrap();
+    let (before, rest) = page.split_once(UNTAPPED_BEGIN).expect("the page has the mark where the second table begins");
+    let (second, after) = rest.split_once(UNTAPPED_END).expect("and where it ends");
+    if is_blessing() {
+        fs::write(path(), [before, UNTAPPED_BEGIN, &untapped(), UNTAPPED_END, after].concat()).unwrap();
+        return;
+    }
     let (_, lines, _) = parts(&page);
-    let names: Vec<&str> = lines.into_iter().map(name).collect();
-    let wanted: Vec<&str> = TABLE.iter().map(|client| client.name).collect();
-    assert!(std::env::var_os("OUTFLOW_BLESS").is_some() || names == wanted, "{names:?} must be {wanted:?}");
+    assert_eq!(lines.into_iter().map(name).collect::<Vec<_>>(), names());
+    assert!(second == untapped(), "docs/SUPPORT_MATRIX.md is out of date: run this test with OUTFLOW_BLESS=1");
 }

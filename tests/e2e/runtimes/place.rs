@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use testbed::{Bench, Clients, private_copy, private_libraries};
+use testbed::{Age, Bench, Clients, private_copy, private_libraries, private_tree};
 
 use crate::support;
 
@@ -59,6 +59,26 @@ impl Place {
             names.iter().any(|wanted| name.starts_with(wanted))
         };
         copies.into_iter().filter(wanted).collect()
+    }
+
+    /// Copies the packages of the fetched wheels whose names begin so into a folder for `PYTHONPATH`, with the libraries that come with
+    /// them.
+    pub(super) fn wheel(&self, names: &[&str], age: Age) -> PathBuf {
+        let copies = self.bench.dir().join("wheels");
+        fs::create_dir_all(&copies).unwrap();
+        for entry in fs::read_dir(self.clients.wheels(age)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name();
+            if !names.iter().any(|wanted| name.to_string_lossy().starts_with(wanted)) {
+                continue;
+            }
+            if entry.path().is_dir() {
+                private_tree(&entry.path(), &copies.join(name)).unwrap();
+            } else {
+                private_copy(&entry.path(), &copies).unwrap();
+            }
+        }
+        copies
     }
 
     /// The client on one of libcurl's libraries, compiled here.

@@ -7,7 +7,7 @@ use std::{
 
 use outflow::sources::tap::Stack;
 use serde_json::Value;
-use testbed::{Age, private_tree};
+use testbed::Age;
 
 use super::{
     Row, check,
@@ -22,7 +22,7 @@ pub(super) enum Expected {
     /// Every byte of it.
     Whole,
     /// Nothing, for a reason in which these words stand.
-    #[allow(dead_code, reason = "no client needs it at the moment")]
+    #[allow(dead_code, reason = "at times there is no such client")]
     Refused(&'static str),
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Client {
     /// For people.
     pub(super) name: &'static str,
     pub(super) stack: Stack,
-    /// The file that carries it: how its name begins.
+    /// The name of the file that carries it; `*` stands for what may be anything.
     pub(super) file: &'static str,
     pub(super) expected: Expected,
     /// What the machine lacks for it.
@@ -45,13 +45,15 @@ pub(super) struct Run {
     pub(super) command: Vec<OsString>,
     pub(super) environment: Vec<(&'static str, OsString)>,
     pub(super) names: Vec<&'static str>,
+    /// Its version and that of its TLS, when it does not say them itself.
+    pub(super) versions: Option<(String, String)>,
     /// What it will map, to be probed before it starts: so its very first call is seen.
     pub(super) known: Vec<PathBuf>,
 }
 
 impl Run {
     fn new(command: Vec<OsString>, known: Vec<PathBuf>) -> Self {
-        Self { command, environment: Vec::new(), names: NAMES.to_vec(), known }
+        Self { command, environment: Vec::new(), names: NAMES.to_vec(), versions: None, known }
     }
 
     fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
@@ -61,13 +63,26 @@ impl Run {
 }
 
 impl Client {
-    pub(super) fn row(&self, facts: &Value) -> Row {
-        let fact = |name: &str| facts[name].as_str().unwrap_or_default().to_owned();
+    /// Whether a file may be the one that carries the client's TLS.
+    pub(super) fn is_in(&self, file: &Path) -> bool {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        match self.file.split_once('*') {
+            Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+            None => name == self.file,
+        }
+    }
+
+    /// Its line, from what is known of its run or what it says of itself: nothing is recovered yet.
+    pub(super) fn row(&self, run: &Run, facts: &Value) -> Row {
+        let said = facts["version"].as_str().unwrap_or_default();
+        // Who has it in the language has it in the language's version.
+        let said = (said.to_owned(), facts["tls"].as_str().unwrap_or(said).to_owned());
+        let (version, stack_version) = run.versions.clone().unwrap_or(said);
         Row {
             client: self.name.to_owned(),
-            version: fact("version"),
+            version,
             stack: self.stack.to_string(),
-            stack_version: fact("tls"),
+            stack_version,
             file: self.file.to_owned(),
             sent_bytes: 0,
             received_bytes: 0,
@@ -111,7 +126,7 @@ clients! {
     curl_gnutls: Client {
         name: "libcurl3-gnutls of Debian",
         stack: Stack::GnuTls,
-        file: "libgnutls.so",
+        file: "libgnutls.so.30",
         missing: |_| lacks_library("libcurl-gnutls.so.4"),
         start: |place| curl_easy(place, "libcurl-gnutls.so.4", &["libgnutls.so"]),
         ..USUAL
@@ -127,7 +142,7 @@ clients! {
     wget_gnutls: Client {
         name: "wget",
         stack: Stack::GnuTls,
-        file: "libgnutls.so",
+        file: "libgnutls.so.30",
         missing: |_| lacks_program("wget"),
         start: |place| {
             let known = place.libraries(Path::new("/usr/bin/wget"), &["libgnutls.so"]);
@@ -157,14 +172,27 @@ clients! {
     },
     python_psycopg2: Client {
         name: "psycopg2-binary, a Postgres driver",
-        file: "libssl-",
+        file: "libssl-*.so.3",
         start: |place| psycopg2(place, Age::New),
         ..USUAL
     },
     python_psycopg2_openssl_1_1: Client {
         name: "psycopg2-binary of 2022, a Postgres driver",
-        file: "libssl-",
+        file: "libssl-*.so.1.1",
         start: |place| psycopg2(place, Age::Old),
+        ..USUAL
+    },
+    python_curl_cffi: Client {
+        name: "curl_cffi, curl as browsers shake hands",
+        stack: Stack::BoringSsl,
+        file: "_wrapper*.so",
+        start: |place| {
+            let wheel = place.wheel(&["curl_cffi", "_cffi_backend", "certifi", "cffi", "pycparser"], Age::New);
+            let mut command = place.bench.client("curl_cffi_client", &[]);
+            command.extend(place.bodies.iter().map(|body| body.clone().into_os_string()));
+            let known = libraries_in(&wheel.join("curl_cffi"), "_wrapper");
+            Run::new(command, known).with("PYTHONPATH", wheel)
+        },
         ..USUAL
     },
     node_fetch: Client { name: "Node, `fetch`", file: "node", start: |place| node(place, Age::New, FETCH), ..USUAL },
@@ -200,13 +228,24 @@ clients! {
         start: |place| script(place, &place.clients.bun(), OPENAI),
         ..USUAL
     },
-    deno_fetch: Client {
-        name: "Deno, `fetch`",
-        stack: Stack::Rustls,
-        file: "deno",
-        start: deno,
+    deno_fetch: Client { name: "Deno, `fetch`", stack: Stack::Rustls, file: "deno", start: deno, ..USUAL },
+    go: Client {
+        name: "A Go program, `net/http`",
+        stack: Stack::Go,
+        file: "go-client",
+        missing: |_| lacks_program("go"),
+        start: |place| go_client(place, "plain"),
         ..USUAL
     },
+    go_stripped: Client {
+        name: "The same without symbols",
+        stack: Stack::Go,
+        file: "go-client",
+        missing: |_| lacks_program("go"),
+        start: |place| go_client(place, "stripped"),
+        ..USUAL
+    },
+    rust: Client { name: "A Rust program, `reqwest`", stack: Stack::Rustls, file: "rust-client", start: rust_client, ..USUAL },
 }
 
 const FETCH: &str = "fetch.mjs";
@@ -228,16 +267,54 @@ fn curl_easy(place: &Place, library: &str, probed: &[&str]) -> Run {
 }
 
 fn psycopg2(place: &Place, age: Age) -> Run {
-    let copies = place.bench.dir().join("wheels");
-    for folder in ["psycopg2", "psycopg2_binary.libs"] {
-        private_tree(&place.clients.wheels(age).join(folder), &copies.join(folder)).unwrap();
-    }
-    let libraries = std::fs::read_dir(copies.join("psycopg2_binary.libs")).unwrap();
-    let is_libssl = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libssl-"));
-    let known = libraries.map(|entry| entry.unwrap().path()).filter(is_libssl).collect();
+    let wheel = place.wheel(&["psycopg2"], age);
+    let known = libraries_in(&wheel.join("psycopg2_binary.libs"), "libssl-");
     let ca = place.bench.ca();
     let arguments = ["--host", "vectors.example.test", "--ca", ca.to_str().unwrap(), "1024", "1048576"];
-    Run::new(place.bench.client("postgres_client", &arguments), known).with("PYTHONPATH", copies)
+    Run::new(place.bench.client("postgres_client", &arguments), known).with("PYTHONPATH", wheel)
+}
+
+/// The files of a folder whose names begin so.
+fn libraries_in(folder: &Path, start: &str) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))).collect()
+}
+
+/// A kilobyte, a megabyte, a stream: three runs of the program, which sends one body from memory.
+fn go_client(place: &Place, shape: &str) -> Run {
+    let build = std::process::Command::new(place.source("go/build.sh"))
+        .arg(crate::support::target().join("go-client"))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    let built = PathBuf::from(String::from_utf8(build.stdout).unwrap().trim());
+    let client = place.bench.dir().join("bin/go-client");
+    std::fs::create_dir_all(client.parent().unwrap()).unwrap();
+    std::fs::copy(built.join(shape), &client).unwrap();
+    Run::new(thrice(&client, "--answer-size 40000"), vec![client])
+}
+
+/// It says nothing of versions; they are those that this workspace is locked to.
+fn rust_client(place: &Place) -> Run {
+    let client = place.program(&crate::support::outflow().with_file_name("rust-client"));
+    let mut run = Run::new(thrice(&client, ""), vec![client]);
+    run.versions = Some((format!("reqwest {}", locked("reqwest")), locked("rustls")));
+    run
+}
+
+/// The version of a package in Cargo.lock.
+fn locked(package: &str) -> String {
+    let lock = std::fs::read_to_string(testbed::workspace().join("Cargo.lock")).unwrap();
+    let rest = lock.split_once(&format!("name = \"{package}\"\nversion = \"")).expect("a locked package").1;
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// For a program that takes a size and no file.
+fn thrice(program: &Path, more: &str) -> Vec<OsString> {
+    let script =
+        format!("\"$0\" --size 1024 {more} && \"$0\" --size 1048576 {more} && \"$0\" --size 1024 --stream {more}");
+    ["sh".into(), "-c".into(), script.into(), program.into()].into()
 }
 
 fn node(place: &Place, age: Age, source: &str) -> Run {

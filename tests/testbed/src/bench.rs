@@ -41,6 +41,8 @@ pub struct Bench {
     pub tls: PrivateTls,
     /// A cgroup of this bench; empty until the test or a tap moves something into it.
     pub cgroup: Cgroup,
+    /// The server, of this bench alone.
+    server: PathBuf,
     dir: TempDir,
 }
 
@@ -52,8 +54,9 @@ impl Bench {
             .tempdir()
             .context("cannot make a temporary folder")?;
         let tls = PrivateTls::copy(&tools.python, &dir.path().join("lib"))?;
+        let server = stripped(&tools.llm_server, dir.path())?;
         let cgroup = Cgroup::create(label)?;
-        Ok(Self { tools, tls, cgroup, dir })
+        Ok(Self { tools, tls, cgroup, server, dir })
     }
 
     /// The bench's folder.
@@ -76,7 +79,7 @@ impl Bench {
     pub fn sandboxed_with(&self, options: &[OsString], command: &[OsString]) -> Command {
         let mut library_path = OsString::from("LD_LIBRARY_PATH=");
         library_path.push(&self.tls.dir);
-        let mut sandbox = Command::new(&self.tools.llm_server);
+        let mut sandbox = Command::new(&self.server);
         sandbox.arg("sandbox").arg("--journal").arg(self.journal_dir()).arg("--dir").arg(self.dir().join("sandbox"));
         sandbox.arg("--env").arg(library_path);
         // The vendors' clients warn about models that retire soon; that is the agent's to say.
@@ -114,4 +117,13 @@ impl Bench {
     fn journal_dir(&self) -> PathBuf {
         self.dir().join("journal")
     }
+}
+
+/// The server speaks TLS too, and a tap looks into all that it finds running: a copy is probed for this bench alone, and one without
+/// symbols mostly not at all.
+fn stripped(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let copy = folder.join(program.file_name().context("the server has no name")?);
+    let status = Command::new("strip").arg("-o").arg(&copy).arg(program).status().context("cannot run strip")?;
+    ensure!(status.success(), "strip {} failed with {status}", program.display());
+    Ok(copy)
 }

@@ -29,10 +29,19 @@ impl Clients {
     pub fn find(target: &Path) -> Result<Self> {
         let script = crate::workspace().join("tests/e2e/make-clients.sh");
         let mut command = Command::new(&script);
-        command.arg(target.join("clients")).stdin(Stdio::null()).stderr(Stdio::inherit());
+        command
+            .arg(target.join("clients"))
+            .env("PYTHON", crate::python(target)?)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit());
         let output = command.output().with_context(|| format!("cannot run {}", script.display()))?;
         ensure!(output.status.success(), "{} failed with {}", script.display(), output.status);
         Ok(Self { folder: PathBuf::from(String::from_utf8(output.stdout)?.trim()) })
+    }
+
+    /// All of them.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// A folder of Python packages, for `PYTHONPATH`.

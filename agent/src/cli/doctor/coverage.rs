@@ -38,7 +38,7 @@ const WIDTH: usize = 100;
 
 /// Which processes, and how much about them.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct CoverageArgs {
+pub(super) struct CoverageArgs {
     /// Say how the TLS of this process is seen (may be given more than once) [default: of all that are connected to a vendor]
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,

@@ -231,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn the_old_right_is_kept_only_where_it_is_needed() {
+        let (new, old) = (privileges::ATTACH, privileges::ATTACH_BY_PERF_EVENT);
+        assert_eq!(kept(true, new.and(old)), new);
+        assert_eq!(kept(true, new), new);
+        // It was given in place of the newer ones.
+        assert_eq!(kept(true, old), new.and(old));
+        assert_eq!(kept(false, new.and(old)), new.and(old));
+    }
+
+    #[test]
     fn a_refusal_comes_in_words() {
         let (ended, said) = served(|link| {
             link.send(&Ask::Hosts(vec![HostPattern::Exact("a.test".to_owned())]), &[]).unwrap();

@@ -285,9 +285,35 @@ fn list<'a>(
 
 #[cfg(test)]
 mod tests {
-    use object::{Object as _, ObjectSection as _, SectionKind};
+    use std::io;
 
-    use super::OBJECT;
+    use aya::programs::ProgramError;
+    use aya_obj::VerifierLog;
+    use object::{Object as _, ObjectSection as _, SectionKind};
+    use rustix::io::Errno;
+
+    use super::{KernelError, OBJECT};
+    use crate::sources::privileges;
+
+    #[test]
+    fn the_verifiers_objection_is_no_missing_right() {
+        let refused = |errno: Errno, log: &str| KernelError::Program {
+            name: "tls_enter",
+            source: ProgramError::LoadError { io_error: errno.into(), verifier_log: VerifierLog::new(log.to_owned()) },
+        };
+        for (errno, log, permission) in [
+            (Errno::PERM, "", true),
+            (Errno::ACCESS, "", true),
+            (Errno::NOSYS, "", true),
+            (Errno::ACCESS, "R1 invalid mem access 'scalar'", false),
+            (Errno::INVAL, "", false),
+        ] {
+            let error = refused(errno, log).explained("its programs", privileges::LOAD);
+            assert_eq!(error.is_permission(), permission, "{error}");
+            assert_eq!(error.to_string().starts_with("not permitted"), permission, "{error}");
+            assert!(error.to_string().contains(&io::Error::from(errno).to_string()), "the kernel's own word: {error}");
+        }
+    }
 
     /// Deepest byte below the frame pointer (r10) that a section's instructions touch. Instruction layout: kernel
     /// Documentation/bpf/standardization/instruction-set.rst.

@@ -55,7 +55,10 @@ pub(super) fn supported() -> Result<(), MultiError> {
     // r0 = 0; exit
     let instructions = [instruction(BPF_ALU64 | BPF_MOV | BPF_K), instruction(BPF_JMP | BPF_EXIT)];
     let probe = Probe { name: "outflow_ask", instructions: &instructions, license: c"GPL", types: None };
-    let program = ffi::load_probe(probe).map_err(refused("load a program"))?;
+    let program = ffi::load_probe(probe).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => MultiError::Unknown,
+        _ => refused("load a program")(error),
+    })?;
     match ffi::link(program.as_fd(), c"/", (&[0], &[0]), false) {
         // The root is no regular file: what a kernel says that has understood the question.
         Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(()),

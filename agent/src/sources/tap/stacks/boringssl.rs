@@ -37,6 +37,7 @@ const COPIES_MAX: usize = 8;
 const SOURCE: &[u8] = b"/ssl_lib.cc\0";
 /// AWS-LC says its name in the text of its version, `AWS-LC 5.12.0`. BoringSSL has none.
 const AWS_LC: &[u8] = b"AWS-LC ";
+const BORING_SSL: (Stack, Option<String>) = (Stack::BoringSsl, None);
 /// Bytes of a stub that jumps through that table.
 const STUB_BYTES: u64 = 16;
 /// Longest number of a version.
@@ -47,19 +48,21 @@ pub(super) fn find(binary: &Binary<'_>) -> Found {
     if prefixes.is_empty() {
         return stripped(binary);
     }
-    let (stack, version) = stack(binary);
+    let (stack, version) = binary.segments().find_map(|(_, bytes)| aws_lc(bytes)).unwrap_or(BORING_SSL);
     let sites = prefixes.iter().flat_map(|prefix| sites(binary, prefix)).collect();
     Some(Ok(Plan { stack, version, sites }))
 }
 
-fn stack(binary: &Binary<'_>) -> (Stack, Option<String>) {
-    let number = memmem::find_iter(binary.file(), AWS_LC).find_map(|at| {
-        let rest = binary.file().get(at + AWS_LC.len()..)?;
+/// AWS-LC, where its version is among the bytes.
+fn aws_lc(bytes: &[u8]) -> Option<(Stack, Option<String>)> {
+    memmem::find_iter(bytes, AWS_LC).find_map(|at| {
+        let rest = bytes.get(at + AWS_LC.len()..)?;
         let is_part = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
         let number: Vec<u8> = rest.iter().take(VERSION_BYTES_MAX).take_while(is_part).copied().collect();
-        String::from_utf8(number).ok().filter(|number| number.starts_with(|first: char| first.is_ascii_digit()))
-    });
-    number.map_or((Stack::BoringSsl, None), |number| (Stack::AwsLc, Some(number)))
+        let number =
+            String::from_utf8(number).ok().filter(|number| number.starts_with(|first: char| first.is_ascii_digit()));
+        number.map(|number| (Stack::AwsLc, Some(number)))
+    })
 }
 
 /// What stands before `SSL_write` in the names of each copy of the library that has what is wanted; OpenSSL has `SSL_ctrl` too.
@@ -135,8 +138,9 @@ fn is_slot_of(binary: &Binary<'_>, slot: u64, name: &str) -> bool {
 }
 
 fn stripped(binary: &Binary<'_>) -> Found {
-    binary.segments().find(|(_, bytes)| memmem::find(bytes, SOURCE).is_some())?;
-    let (stack, version) = stack(binary);
+    // The version is text too, and lies with the other.
+    let (_, texts) = binary.segments().find(|(_, bytes)| memmem::find(bytes, SOURCE).is_some())?;
+    let (stack, version) = aws_lc(texts).unwrap_or(BORING_SSL);
     Some(if binary.is_x86_64() {
         by_signature(binary).map(|sites| Plan { stack, version, sites })
     } else {

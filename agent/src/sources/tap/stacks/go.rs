@@ -63,11 +63,19 @@ pub(super) fn find(binary: &Binary<'_>) -> Found {
         let at = Body::new(function).entry(&[Register::RAX]);
         sites.extend(at.and_then(|at| binary.site(name, function, at, Program::Free, end::GO)));
     }
-    if let Some((name, function)) = functions.named(HELLO)
-        && let Some((at, config)) = Body::new(function).asks_for_name()
-    {
-        let cookie = name::go(config, SERVER_NAME_AT);
-        sites.extend(binary.site(name, function, at, Program::NameGo, cookie));
+    let version = match build {
+        Some(BuildInfo::Version(version)) => Some(version),
+        _ => None,
+    };
+    if let Some((name, function)) = functions.named(HELLO) {
+        let body = Body::new(function);
+        // Where the code does not tell, as in a program made for a debugger, the version may.
+        let asked = body.asks_for_name().or_else(|| {
+            let config = config_at(version.as_deref()?)?;
+            Some((body.entry(&[Register::RAX])?, config))
+        });
+        let cookie = |config| name::go(config, SERVER_NAME_AT);
+        sites.extend(asked.and_then(|(at, config)| binary.site(name, function, at, Program::NameGo, cookie(config))));
     }
     let address = |name| functions.find(name).map(|function| function.address);
     let sends = Body::new(write).sends(address(SENDER));
@@ -80,11 +88,18 @@ pub(super) fn find(binary: &Binary<'_>) -> Found {
             _ => return Some(refuse(&format!("{name} was compiled in a way that is not known here"))),
         }
     }
-    let version = match build {
-        Some(BuildInfo::Version(version)) => Some(version),
-        _ => None,
-    };
     Some(Ok(Plan { stack: Stack::Go, version, sites }))
+}
+
+/// Where a `tls.Conn` has the address of its configuration: the field `quic` before it came with Go 1.21. Checked from 1.19 to 1.27; of
+/// a newer version nothing is supposed, and its names are left to the Host header.
+fn config_at(version: &str) -> Option<u16> {
+    let minor = version.strip_prefix("go1.")?.split(|c: char| !c.is_ascii_digit()).next()?;
+    match minor.parse().ok()? {
+        18..=20u32 => Some(72),
+        21..=27 => Some(80),
+        _ => None,
+    }
 }
 
 fn refuse(why: &str) -> Result<Plan, Refusal> {
@@ -171,6 +186,33 @@ mod tests {
             let ends = plan.sites.iter().filter(|site| site.program == Program::Free).count();
             assert_eq!((ends, count(Program::EnterAt, false), count(Program::EnterAt, true)), (3, 2, 1), "{shape}");
             assert_eq!(find_in(&without_sections(file)).unwrap().unwrap(), plan, "{shape}");
+        }
+    }
+
+    #[test]
+    fn a_program_for_a_debugger_is_probed_at_its_returns() {
+        let Some(folder) = built() else { return };
+        let plan = find_in(&std::fs::read(folder.join("debug")).unwrap()).unwrap().unwrap();
+        let sites = |program, reads| {
+            let sites = plan.sites.iter();
+            sites.filter(move |site| site.program == program && (site.cookie & cookie::READ != 0) == reads)
+        };
+        let returns = sites(Program::EnterAt, true).filter(|site| site.placed.instruction == "ret").count();
+        assert!(returns > 1 && returns == sites(Program::EnterAt, true).count(), "{:#x?}", plan.sites);
+        assert_eq!(sites(Program::EnterAt, false).count(), 2, "{:#x?}", plan.sites);
+        let version = plan.version.as_deref().unwrap();
+        let named: Vec<u64> = plan.sites.iter().filter(|s| s.program == Program::NameGo).map(|s| s.cookie).collect();
+        assert_eq!(named, [name::go(config_at(version).unwrap(), 128)]);
+    }
+
+    #[test]
+    fn the_configuration_is_where_the_version_says() {
+        let check = |version, wanted| assert_eq!(config_at(version), wanted, "{version}");
+        for (version, wanted) in [("go1.18", 72), ("go1.20.14", 72), ("go1.21rc2", 80), ("go1.27.3", 80)] {
+            check(version, Some(wanted));
+        }
+        for unknown in ["go1.17.13", "go1.28", "go2.20", "go1.", "devel go1.27-0123abc", ""] {
+            check(unknown, None);
         }
     }
 

@@ -10,6 +10,8 @@
 //! - The server's name: a client of TLS 1.3 makes its session store forget sessions of TLS 1.2 (`remove_tls12_session`, which gets
 //!   the name) just before it sets its keys. Without that function, and in TLS 1.2, the request's head tells the name.
 //!
+//! Programs without symbols (Deno) are found by the signatures of `rules/tls`, and then read in the same way.
+//!
 //! Not seen: QUIC, the API without buffers, kernel TLS. A connection that changes its key in its midst (after 2^24 records, or when its
 //! peer asks) is another one from there on.
 
@@ -21,21 +23,34 @@ use std::collections::{BTreeSet, HashSet};
 use memchr::memmem::Finder;
 use outflow_ebpf::wire::{Operand, cookie, register};
 
-use self::shapes::Shapes;
+use self::shapes::{KeySite, Shapes};
 use super::{
     super::placement::{self, Leave},
-    Binary, Found, Plan, Program, Refusal, Site, Stack,
+    Binary, Found, Plan, Program, Refusal, Site, Stack, signatures,
 };
 
-/// The functions, as both ways of naming symbols (the legacy one and v0) write them. The first that sends is called by the second, or
-/// has become a part of it.
-const SEND: [&str; 2] = ["11CommonState20send_appdata_encrypt", "11CommonState24send_plain_non_buffering"];
+/// The functions, as both ways of naming symbols (the legacy one and v0) write them. Of those that send, each is called by the next, or
+/// has become a part of it. What the last takes before the handshake is over is not yet this connection's.
+const SEND: [&str; 3] = [
+    "11CommonState20send_appdata_encrypt",
+    "11CommonState24send_plain_non_buffering",
+    "11CommonState16buffer_plaintext",
+];
 const RECEIVE: &str = "11CommonState23take_received_plaintext";
 const SET_KEY: &str = "13set_encrypter";
 const SET_KEY_TLS12: &str = "11CommonState22start_encryption_tls12";
 const NAME: &str = "20remove_tls12_session";
 /// Whose that is: another store's function may be one with something else (an empty one is).
 const STORE: &str = "ClientSessionMemoryCache";
+/// What is asked for where symbols are gone, in the order of [`Functions::by_signature`]. Of the last two the signature is a place
+/// within: the calls that set the key, and the call of that name.
+const SIGNATURES: [&str; 5] = [
+    "send_plain_non_buffering",
+    "take_received_plaintext",
+    "set_encrypter",
+    "start_encryption_tls12",
+    "remove_tls12_session",
+];
 /// What those that set keys may leave it to.
 const SETTERS: [&str; 2] = ["21set_message_encrypter", "25prepare_message_encrypter"];
 /// What TLS 1.2 makes its keys by: there when TLS 1.2 is.
@@ -48,37 +63,48 @@ const CRATE: &str = "rustls";
 const SOURCES: &[u8] = b"/rustls-0.";
 /// Longest version, such as `0.23.0-alpha.10`.
 const VERSION_BYTES_MAX: usize = 16;
+/// Functions of one name that are looked at to verify a thing.
+const COPIES_MAX: usize = 4;
 
 pub(super) fn find(binary: &Binary<'_>) -> Found {
     let version = version(binary);
-    let named = Named::of(binary);
-    if version.is_none() && named.is_empty() {
+    let mut functions = Functions::by_symbol(binary);
+    if version.is_none() && functions.is_empty() {
         return None;
     }
     if !binary.is_x86_64() {
-        return Some(Err(refusal("it is read on x86-64 only")));
+        return Some(Err(refusal("its code is read on x86-64 only")));
     }
-    Some(plan(binary, &named).map(|sites| Plan { stack: Stack::Rustls, version, sites }).map_err(refusal))
+    if functions.is_empty() {
+        functions = match Functions::by_signature(binary) {
+            Ok(functions) => functions,
+            Err(why) => return Some(Err(refusal(format!("it is in the file without symbols, and {why}")))),
+        };
+    }
+    Some(plan(binary, &functions).map(|sites| Plan { stack: Stack::Rustls, version, sites }).map_err(refusal))
 }
 
 fn refusal(why: impl Into<String>) -> Refusal {
     Refusal { stack: Stack::Rustls, why: why.into() }
 }
 
-/// The functions of one rustls.
-struct Named {
+/// The functions, by address. More than one of a kind are more than one rustls.
+#[derive(Default)]
+struct Functions {
     send: Vec<u64>,
     receive: Vec<u64>,
     set_key: Vec<u64>,
     set_key_tls12: Vec<u64>,
     name: Vec<u64>,
+    /// Where `remove_tls12_session` is called, when it is not known where it is.
+    name_call: Option<u64>,
     setters: Vec<u64>,
     copy: Vec<u64>,
     has_tls12: bool,
 }
 
-impl Named {
-    fn of(binary: &Binary<'_>) -> Self {
+impl Functions {
+    fn by_symbol(binary: &Binary<'_>) -> Self {
         let ours: Vec<_> = binary.functions().filter(|(name, _, _)| name.contains(CRATE)).collect();
         let all_of = |is_wanted: &dyn Fn(&str) -> bool| {
             let found = ours.iter().filter(|(name, _, _)| is_wanted(name)).map(|(_, address, _)| *address);
@@ -90,11 +116,21 @@ impl Named {
             receive: all(RECEIVE),
             set_key: all(SET_KEY),
             set_key_tls12: all(SET_KEY_TLS12),
+            name_call: None,
             name: all_of(&|name| name.contains(STORE) && is_function(name, NAME)),
             setters: SETTERS.iter().flat_map(|setter| all(setter)).collect(),
             copy: all(COPY),
             has_tls12: ours.iter().any(|(name, _, _)| name.contains(TLS12)),
         }
+    }
+
+    fn by_signature(binary: &Binary<'_>) -> Result<Self, String> {
+        let located = signatures::locate(binary, "rustls", &SIGNATURES)?;
+        let mut places = located.iter().map(|found| found.function.address);
+        let mut next = || places.next().map(|place| vec![place]).unwrap_or_default();
+        let (send, receive, set_key, set_key_tls12, name_call) = (next(), next(), next(), next(), next());
+        let name_call = name_call.first().copied();
+        Ok(Self { send, receive, set_key, set_key_tls12, name_call, has_tls12: true, ..Self::default() })
     }
 
     fn is_empty(&self) -> bool {
@@ -111,56 +147,81 @@ fn is_function(symbol: &str, wanted: &str) -> bool {
     after.is_empty() || (!is_v0 && after.starts_with("17h")) || (is_v0 && after.starts_with(['B', 'C']))
 }
 
-fn plan(binary: &Binary<'_>, named: &Named) -> Result<Vec<Site>, String> {
-    let (send, receive) = (only(&named.send, SEND[0])?, only(&named.receive, RECEIVE)?);
+fn plan(binary: &Binary<'_>, functions: &Functions) -> Result<Vec<Site>, String> {
+    let (send, receive) = (only(&functions.send, SEND[0])?, only(&functions.receive, RECEIVE)?);
     let shapes = Shapes::new(binary);
     shapes.verify_chunks(send)?;
-    shapes.verify_payload(std::iter::once(receive).chain(named.copy.iter().copied()))?;
+    shapes.verify_payload(std::iter::once(receive).chain(functions.copy.iter().copied().take(COPIES_MAX)))?;
     let key_offset = shapes.key_offset(send)?;
+
+    let mut sites = name_sites(binary, &shapes, functions)?;
+    sites.extend(key_sites(binary, &shapes, functions, key_offset)?);
     let key = Operand::at(register::RDI, key_offset);
+    let chunks = cookie::operands(key, Operand::register(register::RSI), NONE) | cookie::WIDE | cookie::CHUNKS;
+    sites.extend(at_entry(binary, "send_appdata_encrypt", send, Program::EnterAt, chunks));
+    sites.extend(at_return(binary, "send_appdata_encrypt", send, chunks));
+    let [address, length] = shapes::PAYLOAD.map(|offset| Operand::at(register::RSI, offset));
+    let payload = cookie::operands(key, address, length) | cookie::READ | cookie::WHOLE;
+    sites.extend(at_entry(binary, "take_received_plaintext", receive, Program::EnterAt, payload));
+    Ok(sites)
+}
 
-    let setter = only(&named.set_key, SET_KEY)?;
-    let (set_key, calls) = shapes.key_sites(setter);
-    if set_key.is_empty() {
-        return Err("the place where set_encrypter sets a key cannot be read off its code".to_owned());
-    }
-    let mut sites = Vec::new();
-    for name in &named.name {
-        sites.extend(at_entry(binary, "remove_tls12_session", *name, Program::NameAhead, 0));
-    }
-    let keys = set_key.iter().map(|site| ("set_encrypter", setter, site, cookie::NAMED));
-    let setters: HashSet<u64> = calls.into_iter().chain(named.setters.iter().copied()).collect();
-    let tls12 = match named.set_key_tls12.as_slice() {
-        [] if named.has_tls12 => return Err("start_encryption_tls12 is not a function of its own in it".to_owned()),
-        [] => Vec::new(),
-        [start] => shapes.tls12_key_sites(*start, key_offset, &setters),
-        _ => return Err("it has two versions of rustls".to_owned()),
-    };
-    if tls12.is_empty() && !named.set_key_tls12.is_empty() {
-        return Err("the place where start_encryption_tls12 sets a key cannot be read off its code".to_owned());
-    }
-    let setter = named.set_key_tls12.first().copied().unwrap_or_default();
-    let keys = keys.chain(tls12.iter().map(|site| ("start_encryption_tls12", setter, site, 0)));
-    for (name, function, site, named) in keys {
-        let cookie = cookie::operands(site.key, Operand::register(0), Operand::register(0)) | named;
-        sites.extend(site_in(binary, name, function, site.at, Program::Key, cookie));
-    }
+/// No operand.
+const NONE: Operand = Operand::register(0);
 
-    let sent =
-        cookie::operands(key, Operand::register(register::RSI), Operand::register(0)) | cookie::WIDE | cookie::CHUNKS;
-    sites.extend(at_entry(binary, "send_appdata_encrypt", send, Program::EnterAt, sent));
-    sites.extend(at_return(binary, "send_appdata_encrypt", send, sent));
-    let payload = [8, 16].map(|offset| Operand::at(register::RSI, offset));
-    let received = cookie::operands(key, payload[0], payload[1]) | cookie::READ | cookie::WHOLE;
-    sites.extend(at_entry(binary, "take_received_plaintext", receive, Program::EnterAt, received));
+fn name_sites(binary: &Binary<'_>, shapes: &Shapes<'_, '_>, functions: &Functions) -> Result<Vec<Site>, String> {
+    const SHOWN: &str = "remove_tls12_session";
+    if let Some(place) = functions.name_call {
+        let call = shapes.name_call(place).ok_or("the call of remove_tls12_session is not where its signature is")?;
+        return Ok(site_in(binary, SHOWN, place, call, Program::NameAhead, 0).into_iter().collect());
+    }
+    // Two of them are two versions of rustls, of which the rest tells.
+    let names = functions.name.iter().take(1);
+    Ok(names.filter_map(|name| at_entry(binary, SHOWN, *name, Program::NameAhead, 0)).collect())
+}
+
+fn key_sites(
+    binary: &Binary<'_>,
+    shapes: &Shapes<'_, '_>,
+    functions: &Functions,
+    key_offset: u8,
+) -> Result<Vec<Site>, String> {
+    let set_key = only(&functions.set_key, SET_KEY)?;
+    let (named, calls) = shapes.key_sites(set_key);
+    let setters: HashSet<u64> = calls.into_iter().chain(functions.setters.iter().copied()).collect();
+    let mut sites = key_sites_in(binary, "set_encrypter", set_key, &named, cookie::NAMED)?;
+    match functions.set_key_tls12.as_slice() {
+        [] if !functions.has_tls12 => {}
+        start => {
+            let start = only(start, SET_KEY_TLS12)?;
+            let keys = shapes.tls12_key_sites(start, key_offset, &setters);
+            sites.extend(key_sites_in(binary, "start_encryption_tls12", start, &keys, 0)?);
+        }
+    }
+    Ok(sites)
+}
+
+fn key_sites_in(
+    binary: &Binary<'_>,
+    name: &str,
+    function: u64,
+    keys: &[KeySite],
+    flags: u64,
+) -> Result<Vec<Site>, String> {
+    let cookie = |key: Operand| cookie::operands(key, NONE, NONE) | flags;
+    let sites = keys.iter().filter_map(|site| site_in(binary, name, function, site.at, Program::Key, cookie(site.key)));
+    let sites: Vec<_> = sites.collect();
+    if sites.is_empty() {
+        return Err(format!("the place where {name} sets a key cannot be read off its code"));
+    }
     Ok(sites)
 }
 
 fn only(addresses: &[u64], function: &str) -> Result<u64, String> {
-    let name = function.rsplit(|c: char| c.is_ascii_digit()).next().unwrap_or(function);
+    let name = function.trim_start_matches("11CommonState").trim_start_matches(|c: char| c.is_ascii_digit());
     match addresses {
         [address] => Ok(*address),
-        [] => Err(format!("it has no symbol of {name}")),
+        [] => Err(format!("it has no function {name} of its own")),
         more => Err(format!("it has {} functions {name}: more than one version of rustls", more.len())),
     }
 }
@@ -187,10 +248,98 @@ fn site_in(binary: &Binary<'_>, name: &str, function: u64, at: u64, program: Pro
 
 /// As the paths of its sources have it, where they are in the file.
 fn version(binary: &Binary<'_>) -> Option<String> {
-    let finder = Finder::new(SOURCES);
-    binary.segments().flat_map(|(_, bytes)| finder.find_iter(bytes).filter_map(|at| bytes.get(at..))).find_map(|text| {
+    Finder::new(SOURCES).find_iter(binary.file()).find_map(|at| {
+        let text = binary.file().get(at..)?;
         let version = text.get("/rustls-".len()..)?.split(|byte| *byte == b'/').next()?;
-        let is_version = version.len() <= VERSION_BYTES_MAX && version.iter().all(|byte| byte.is_ascii_graphic());
+        let is_version = version.len() <= VERSION_BYTES_MAX && version.iter().all(u8::is_ascii_graphic);
         is_version.then(|| String::from_utf8_lossy(version).into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This test's own program: it has rustls for its exporters, with symbols.
+    fn ours() -> Vec<u8> {
+        std::fs::read(std::env::current_exe().unwrap()).unwrap()
+    }
+
+    fn found(file: &[u8]) -> Found {
+        find(&Binary::parse(file).unwrap())
+    }
+
+    fn check(plan: &Plan) {
+        assert_eq!(plan.stack, Stack::Rustls);
+        assert!(plan.version.as_deref().is_some_and(|version| version.starts_with("0.23.")), "{:?}", plan.version);
+        let of = |program| plan.sites.iter().filter(move |site| site.program == program);
+        assert!(of(Program::NameAhead).count() == 1, "{plan:#?}");
+        assert!(of(Program::Key).any(|site| site.cookie & cookie::NAMED != 0), "{plan:#?}");
+        assert!(of(Program::Key).any(|site| site.cookie & cookie::NAMED == 0), "TLS 1.2 has a name: {plan:#?}");
+        let cookies: Vec<_> = of(Program::EnterAt).map(|site| site.cookie).collect();
+        let (sent, received) = (cookie::WIDE | cookie::CHUNKS, cookie::READ | cookie::WHOLE);
+        assert_eq!(cookies.iter().map(|cookie| cookie & 0xffff).collect::<Vec<_>>(), [sent, received]);
+        assert_eq!(of(Program::LeaveReturn).map(|site| site.cookie).collect::<Vec<_>>(), [cookies[0]]);
+        // Both directions know the connection by the same word.
+        assert_eq!(cookies[0] >> cookie::TLS & 0x3fff, cookies[1] >> cookie::TLS & 0x3fff);
+    }
+
+    #[test]
+    fn functions_are_told_from_what_is_named_after_them() {
+        let symbols = [
+            ("_ZN6rustls12common_state11CommonState20send_appdata_encrypt17h0123456789abcdefE", true),
+            ("_ZN6rustls12common_state11CommonState20send_appdata_encrypt17h0123456789abcdefE.llvm.12345", true),
+            ("_RNvMNtCsabc_6rustls12common_stateNtB2_11CommonState20send_appdata_encrypt", true),
+            ("_RNvMNtCsabc_6rustls12common_stateNtB2_11CommonState20send_appdata_encryptCsdef_3app", true),
+            ("_RNCNvMNtCsabc_6rustls12common_stateNtB2_11CommonState20send_appdata_encrypt0B4_", false),
+            ("_ZN6rustls12common_state11CommonState20send_appdata_encrypt28_$u7b$$u7b$closure$u7d$$u7d$17h01E", false),
+            ("_ZN6rustls12common_state11CommonState16buffer_plaintext17h0123456789abcdefE", false),
+        ];
+        for (symbol, expected) in symbols {
+            assert_eq!(is_function(symbol, SEND[0]), expected, "{symbol}");
+        }
+    }
+
+    #[test]
+    fn a_program_with_symbols_is_read() {
+        let file = ours();
+        match found(&file) {
+            Some(plan) => check(&plan.unwrap()),
+            None => println!("skipped: this build has no rustls"),
+        }
+    }
+
+    #[test]
+    fn a_program_without_symbols_that_nobody_knows_is_refused_loudly() {
+        let mut file = ours();
+        if found(&file).is_none() {
+            println!("skipped: this build has no rustls");
+            return;
+        }
+        // Without section headers there are no symbols; what is loaded stays. `e_shoff`, `e_shnum` and `e_shstrndx` of elf(5).
+        file[40..48].fill(0);
+        file[60..64].fill(0);
+        let refusal = found(&file).unwrap().unwrap_err();
+        assert!(refusal.why.contains("without symbols") && refusal.why.contains("signatures"), "{refusal}");
+    }
+
+    #[test]
+    fn deno_is_read_though_it_has_no_symbols() {
+        let path = "node_modules/@deno/linux-x64-glibc/deno";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients/npm").join(path);
+        let Ok(file) = std::fs::read(&path) else {
+            println!("skipped: no {} (tests/e2e/make-clients.sh fetches it)", path.display());
+            return;
+        };
+        check(&found(&file).unwrap().unwrap());
+    }
+
+    #[test]
+    fn no_damaged_file_makes_it_panic() {
+        let file = ours();
+        for part in 1..12 {
+            let cut = &file[..file.len() / 12 * part];
+            drop(Binary::parse(cut).map(|binary| find(&binary)));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-use memchr::memmem::Finder;
+use regex_automata::{MatchKind, Span, util::prefilter::Prefilter};
 
 use super::{super::placement::Function, Binary};
 use crate::rules::{
@@ -51,12 +51,14 @@ fn locate_in<'a>(
     stack: &'a str,
     functions: &[&'a str],
 ) -> Result<Vec<Located<'a>>, String> {
+    let wanted: Vec<&Signature> = functions.iter().flat_map(|function| rules.of(stack, function)).collect();
+    let mut places = places(segments, &wanted)?;
     let mut callees = HashMap::new();
     let mut located = Vec::new();
     for &name in functions {
-        let found = only_place(segments, rules, stack, name)?;
+        let found = only_place(name, rules.of(stack, name).count(), places.remove(name).unwrap_or_default())?;
         agree(segments, found, &mut callees)?;
-        let (address, signature, code) = (found.address, found.signature, found.code);
+        let Place { address, code, signature } = found;
         let known = if signature.whole { signature.pattern.len() } else { PROLOGUE_BYTES.min(signature.pattern.len()) };
         let code = code.get(..known).unwrap_or(code);
         located.push(Located { name, function: Function { address, code }, signature: &signature.id });
@@ -71,45 +73,51 @@ struct Place<'a> {
     signature: &'a Signature,
 }
 
-fn only_place<'a>(
-    segments: &[(u64, &'a [u8])],
-    rules: &'a TlsRules,
-    stack: &'a str,
-    function: &'a str,
-) -> Result<Place<'a>, String> {
-    let mut places = BTreeMap::new();
-    let mut tried = 0;
-    for signature in rules.of(stack, function) {
-        tried += 1;
-        for place in segments.iter().flat_map(|segment| places_of(*segment, signature)).take(PLACES_MAX) {
-            places.insert(place.address, place);
-        }
-    }
+/// Places by their address.
+type Places<'a> = BTreeMap<u64, Place<'a>>;
+
+fn only_place<'a>(function: &str, tried: usize, mut places: Places<'a>) -> Result<Place<'a>, String> {
     let count = places.len();
     match places.pop_first() {
         None => Err(format!("none of the {tried} signatures of {function} in rules/tls fits this build")),
         Some((_, place)) if count == 1 => Ok(place),
         Some((_, place)) => {
             let many = if count >= PLACES_MAX { " or more" } else { "" };
-            Err(format!(
-                "signatures of {function} (such as {}) fit at {count}{many} places, not one",
-                place.signature.id
-            ))
+            let id = &place.signature.id;
+            Err(format!("signatures of {function} (such as {id}) fit at {count}{many} places, not one"))
         }
     }
 }
 
-/// Every place of a segment that a signature fits: its longest row of bytes is searched for, and then the rest compared.
-fn places_of<'a>((base, bytes): (u64, &'a [u8]), signature: &'a Signature) -> Vec<Place<'a>> {
-    let (before, run) = signature.pattern.run();
-    let finder = Finder::new(&run);
-    let starts = finder.find_iter(bytes).filter_map(|at| at.checked_sub(before));
-    let fits = starts.filter_map(|start| {
-        let code = bytes.get(start..)?.get(..signature.pattern.len())?;
-        let address = base.checked_add(start as u64)?;
-        signature.pattern.matches(code).then_some(Place { address, code, signature })
-    });
-    fits.take(PLACES_MAX).collect()
+/// Every place that a signature fits, by function. The longest row of bytes of each signature is searched for, of all at once: a program
+/// may have 100 MB of code, and whoever runs it does not wait. Where a row is, the rest is compared.
+fn places<'a>(segments: &[(u64, &'a [u8])], wanted: &[&'a Signature]) -> Result<HashMap<&'a str, Places<'a>>, String> {
+    let runs: Vec<(usize, Vec<u8>)> = wanted.iter().map(|signature| signature.pattern.run()).collect();
+    let rows: Vec<&[u8]> = runs.iter().map(|(_, row)| row.as_slice()).collect();
+    let Some(search) = Prefilter::new(MatchKind::LeftmostFirst, &rows) else {
+        return Err("rules/tls has no signature of it".to_owned());
+    };
+    let mut found: HashMap<&str, Places<'_>> = HashMap::new();
+    for (base, bytes) in segments {
+        let mut from = 0;
+        while let Some(row) = search.find(bytes, Span::from(from..bytes.len())) {
+            from = row.start + 1;
+            for (signature, (before, _)) in wanted.iter().zip(&runs) {
+                let place = row.start.checked_sub(*before).and_then(|start| place_at(*base, bytes, start, signature));
+                let places = found.entry(&signature.function).or_default();
+                if let Some(place) = place.filter(|_| places.len() < PLACES_MAX) {
+                    places.insert(place.address, place);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn place_at<'a>(base: u64, bytes: &'a [u8], start: usize, signature: &'a Signature) -> Option<Place<'a>> {
+    let code = bytes.get(start..)?.get(..signature.pattern.len())?;
+    let address = base.checked_add(start as u64)?;
+    signature.pattern.matches(code).then_some(Place { address, code, signature })
 }
 
 /// Where the named calls of a place go must be where those of the same name went before, and that must be code.
@@ -216,7 +224,7 @@ mod tests {
             (cut[..0x100 + 38].to_vec(), "read", "none of the 2 signatures"),
             (code(&[(0x100, 0x51)], BASE + 0x1000), "read", "its call of raise leads out of the code"),
             (code(&[(0x100, 0x51)], BASE - 1), "read", "leads out of the code"),
-            (Vec::new(), "nothing", "none of the 0 signatures of nothing"),
+            (Vec::new(), "nothing", "no signature of it"),
         ] {
             let why = found(&code, &[function]).unwrap_err();
             assert!(why.contains(part), "{why}");

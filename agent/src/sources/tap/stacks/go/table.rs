@@ -11,8 +11,8 @@
 //! record      +0 u32 entry  +4 i32 offset of its name in names, which ends with a zero byte
 //! ```
 //! Sections need not be there, so the header is found by its magic, and believed when a `moduledata` points to it. In a program that is
-//! loaded anywhere, that one's pointers are in the relocations. The header's own copy of the code's start is not used: it is not
-//! relocated, and it is gone since Go 1.26.
+//! loaded anywhere, that one's pointers are in the relocations, or in place where these are packed (RELR). The header's own copy of the
+//! code's start is not used: it is not relocated, and it is gone since Go 1.26.
 
 use memchr::memmem;
 use object::{

@@ -1,7 +1,7 @@
 //! Where rustls keeps what the probes need. Enters: its functions, by address. Leaves: offsets and places in them, each read off the
 //! code that uses it. Never assumes a structure's order: what is not found is an error, for people.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use outflow_ebpf::wire::{Operand, chunks, register};
@@ -16,13 +16,15 @@ const WINDOW_BYTES: u64 = 8 * 1024;
 /// Calls within calls that are looked into.
 const DEPTH_MAX: u32 = 3;
 /// Functions that are looked into for one question.
-const FUNCTIONS_MAX: usize = 48;
+const FUNCTIONS_MAX: usize = 64;
+/// Bytes of the global offset table that are read: Deno's has 2,500.
+const TABLE_BYTES_MAX: usize = 1 << 20;
 /// `MessageEncrypter::encrypt` in its vtable: behind the destructor, size and alignment.
 const ENCRYPT: i64 = 0x18;
 /// `ClientSessionStore::remove_tls12_session` in its vtable: behind those, `Debug::fmt` and four methods.
 const REMOVE_TLS12_SESSION: u64 = 0x40;
 /// `Payload`: a `Vec` or a slice; of both the address, and the length behind it.
-const PAYLOAD: i64 = 8;
+pub(super) const PAYLOAD: [u8; 2] = [8, 16];
 
 /// A place where a connection gets the box of the key that it sends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl<'b, 'a> Shapes<'b, 'a> {
 
     /// `OutboundChunks` lies as the kernel programs take it: its length is the end of its range less the start.
     pub(super) fn verify_chunks(&self, send: u64) -> Result<(), String> {
-        let start = chunks::START as i64;
+        let start = chunks::START.cast_signed();
         let mut seen = false;
         self.explore(send, &mut |step| {
             let [end_of, start_of] = [0, 1].map(|operand| step.before.operand(&step.instruction, operand));
@@ -93,22 +95,18 @@ impl<'b, 'a> Shapes<'b, 'a> {
 
     /// `Payload` lies as the probes take it: the copy that one of these functions makes of it is of that address and length.
     pub(super) fn verify_payload(&self, mut copiers: impl Iterator<Item = u64>) -> Result<(), String> {
-        let copies = |copier| self.copies_payload(copier);
-        copiers
-            .any(copies)
-            .then_some(())
+        let seen = copiers.any(|function| self.copies_payload(function));
+        seen.then_some(())
             .ok_or_else(|| "its Payload does not lie as it did in the compilers that were looked at".to_owned())
     }
 
-    fn copies_payload(&self, copier: u64) -> bool {
+    fn copies_payload(&self, function: u64) -> bool {
         let mut seen = false;
-        self.explore(copier, &mut |step| {
+        let payload = PAYLOAD.map(|offset| Value::Word { index: 1, at: i64::from(offset) });
+        self.explore(function, &mut |step| {
             let leaves = !matches!(step.instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
-            let copies = |[from, length]: [Register; 2]| {
-                step.before.of(from) == Value::Word { index: 1, at: PAYLOAD }
-                    && step.before.of(length) == Value::Word { index: 1, at: PAYLOAD + 8 }
-            };
-            seen |= leaves && (copies([Register::RSI, Register::RDX]) || copies([Register::RDI, Register::RSI]));
+            let is_passed = |[from, length]: [Register; 2]| [from, length].map(|each| step.before.of(each)) == payload;
+            seen |= leaves && (is_passed([Register::RSI, Register::RDX]) || is_passed([Register::RDI, Register::RSI]));
         });
         seen
     }
@@ -163,9 +161,9 @@ impl<'b, 'a> Shapes<'b, 'a> {
 
     /// Shows the steps of a function and of those that it passes its arguments to.
     fn explore(&self, address: u64, visit: &mut impl FnMut(&Step)) {
-        let mut waiting = vec![(address, State::entry(), 0)];
+        let mut waiting = VecDeque::from([(address, State::entry(), 0)]);
         let mut done: Vec<(u64, State)> = Vec::new();
-        while let Some((address, entry, depth)) = waiting.pop() {
+        while let Some((address, entry, depth)) = waiting.pop_front() {
             if done.len() >= FUNCTIONS_MAX || done.iter().any(|(at, state)| *at == address && *state == entry) {
                 continue;
             }
@@ -179,7 +177,7 @@ impl<'b, 'a> Shapes<'b, 'a> {
                     && passes
                     && let Some(target) = self.target(&step.instruction)
                 {
-                    waiting.push((target, callee, depth + 1));
+                    waiting.push_back((target, callee, depth + 1));
                 }
             }
         }
@@ -191,6 +189,7 @@ fn offset_table(binary: &Binary<'_>) -> HashMap<u64, u64> {
     /// `R_X86_64_RELATIVE`: the address is the addend (System V ABI for x86-64, table 4.9).
     const RELATIVE: u64 = 8;
     let Some((start, slots)) = binary.section(".got") else { return HashMap::new() };
+    let slots = slots.get(..TABLE_BYTES_MAX).unwrap_or(slots);
     let end = start.saturating_add(slots.len() as u64);
     let (_, relocations) = binary.section(".rela.dyn").unwrap_or_default();
     let words = slots.chunks_exact(8).zip((start..).step_by(8));

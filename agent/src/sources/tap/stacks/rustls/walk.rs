@@ -15,9 +15,9 @@ use iced_x86::{
 /// Largest function that is followed; rustls's are below a third of it.
 const INSTRUCTIONS_MAX: usize = 8192;
 /// Times that an instruction may be looked at again because more ways lead to it, on average.
-const ROUNDS_MAX: usize = 16;
+const ROUNDS_MAX: usize = 4;
 /// Words of the stack frame that are remembered.
-const FRAME_WORDS_MAX: usize = 512;
+const FRAME_WORDS_MAX: usize = 64;
 /// Bytes that an instruction may have.
 const INSTRUCTION_BYTES_MAX: usize = 15;
 const REGISTERS: usize = 16;
@@ -131,7 +131,7 @@ impl State {
 
     fn store(&mut self, address: Value, bytes: i64, value: Value) {
         let Value::Frame(at) = address else { return };
-        self.frame.retain(|word, _| *word + 8 <= at || *word >= at + bytes);
+        self.frame.retain(|word, _| word.saturating_add(8) <= at || *word >= at.saturating_add(bytes));
         if bytes == 8 && value != Value::Unknown && self.frame.len() < FRAME_WORDS_MAX {
             self.frame.insert(at, value);
         }
@@ -213,7 +213,8 @@ impl State {
         for used in info.used_memory() {
             if writes(used.access()) && used.index() == Register::None {
                 let address = shifted(self.of(used.base()), used.displacement().cast_signed());
-                self.store(address, used.memory_size().size() as i64, Value::Unknown);
+                let bytes = i64::try_from(used.memory_size().size()).unwrap_or(i64::MAX);
+                self.store(address, bytes, Value::Unknown);
             }
         }
     }
