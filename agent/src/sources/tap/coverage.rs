@@ -94,10 +94,13 @@ pub(super) struct Coverage {
     addresses: Lru<SocketAddr, BTreeSet<Arc<str>>>,
     /// Hosts to which the tap saw a process talk.
     seen: Lru<u32, BTreeSet<Arc<str>>>,
-    told: Lru<((u64, u64), Vec<Arc<str>>), ()>,
+    told: Lru<Told, ()>,
     /// Processes that were not looked at: too many at once, or gone too soon.
     missed: u64,
 }
+
+/// An executable, by device and inode, and the hosts that it talks to.
+type Told = ((u64, u64), Vec<Arc<str>>);
 
 /// Connections of one process that were made at about the same time.
 struct Burst {

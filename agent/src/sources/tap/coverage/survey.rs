@@ -10,7 +10,7 @@ use std::{
 
 use procfs::{
     net::{TcpNetEntry, TcpState},
-    process::{FDTarget, Process},
+    process::{FDInfo, FDTarget, Process},
 };
 
 use super::{
@@ -125,8 +125,14 @@ impl<'a> Survey<'a> {
         let Ok(process) = i32::try_from(pid).map_err(drop).and_then(|pid| Process::new(pid).map_err(drop)) else {
             return Vec::new();
         };
-        let sockets: HashSet<u64> =
-            process.fd().into_iter().flatten().flatten().take(DESCRIPTORS_MAX).filter_map(socket).collect();
+        let sockets: HashSet<u64> = process
+            .fd()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .take(DESCRIPTORS_MAX)
+            .filter_map(|descriptor| socket(&descriptor))
+            .collect();
         if sockets.is_empty() {
             return Vec::new();
         }
@@ -199,7 +205,7 @@ fn line(site: &Site) -> String {
     format!("{:14} {function} (file offset {:#x}): {why}", site.program.name(), site.offset)
 }
 
-fn socket(descriptor: procfs::process::FDInfo) -> Option<u64> {
+fn socket(descriptor: &FDInfo) -> Option<u64> {
     match descriptor.target {
         FDTarget::Socket(inode) => Some(inode),
         _ => None,
@@ -237,7 +243,7 @@ mod tests {
         let stream = TcpStream::connect(to).unwrap();
         let own = Process::myself().unwrap();
         let table = connected_sockets(own.tcp().unwrap().into_iter());
-        let ours: Vec<u64> = own.fd().unwrap().flatten().filter_map(socket).collect();
+        let ours: Vec<u64> = own.fd().unwrap().flatten().filter_map(|descriptor| socket(&descriptor)).collect();
         assert!(ours.iter().any(|socket| table.get(socket) == Some(&to)), "{table:?}");
         // A listener has nobody at its other end.
         assert!(!table.values().any(|other| other.port() == 0));

@@ -77,7 +77,9 @@ fn run(events: &Receiver<(Event, Timestamp)>, dropped: &AtomicU64, world: &mut d
             looked = now;
             unseen.extend(coverage.settled(now, world));
         }
-        unseen.into_iter().for_each(|one| news(News::Unseen(Box::new(one))));
+        for one in unseen {
+            news(News::Unseen(Box::new(one)));
+        }
         let missed = coverage.take_missed() + dropped.swap(0, Ordering::Relaxed);
         if missed > 0 {
             news(News::Missed(missed));
