@@ -47,7 +47,7 @@ fn java() -> Option<PathBuf> {
         String::from_utf8_lossy(&output.stdout).lines().any(|module| module.starts_with("jdk.compiler@"))
     });
     if !has_compiler {
-        println!("skipped: no JDK: install default-jdk-headless");
+        println!("skipped: no JDK: `cargo xtask setup` installs openjdk-17-jdk-headless");
     }
     has_compiler.then(|| java.to_owned())
 }
