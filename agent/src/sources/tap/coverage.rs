@@ -39,7 +39,7 @@ const SETTLE_NS: u64 = 3_500_000_000;
 const HTTPS: u16 = 443;
 /// Processes with a burst under way.
 const BURSTS_MAX: usize = 4_096;
-/// Connections of one burst that are looked at.
+/// Connections of one burst that are looked at, and names that are heard.
 const CONNECTS_MAX: usize = 16;
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 4_096;
@@ -139,7 +139,10 @@ impl Coverage {
                     self.saw(pid, host);
                 }
                 if let Some(burst) = self.burst(pid, at) {
-                    burst.names.insert(host);
+                    burst.crowded |= burst.names.len() >= CONNECTS_MAX;
+                    if !burst.crowded {
+                        burst.names.insert(host);
+                    }
                 }
             }
             Event::Exited { pid } => {
