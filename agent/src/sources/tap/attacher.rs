@@ -55,7 +55,7 @@ pub fn serve_standard_input() -> Result<(), AttacherError> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map_err(io::Error::from)?;
     let link = Link::inherited(socket).ok_or(AttacherError::NotStartedByUs)?;
     let reader = link.maker()?;
-    privileges::keep_only(kept(multi::supported().is_ok(), Rights::held()?))?;
+    privileges::keep_only(kept(multi::supported().is_ok() && !records_want_more(), Rights::held()?))?;
     // A terminal and a service manager send these to both processes. The other one decides when this one may go: it hangs up.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
@@ -71,8 +71,15 @@ pub fn serve_standard_input() -> Result<(), AttacherError> {
     })?)
 }
 
+/// Debian's kernels know a third level of `kernel.perf_event_paranoid`, which is their default: mapping records are `SYS_ADMIN`'s alone
+/// then, whatever else one holds (seen on 6.12 and 7.3 by `cargo xtask kernels`).
+fn records_want_more() -> bool {
+    let level = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok();
+    level.and_then(|level| level.trim().parse::<i32>().ok()).is_some_and(|level| level > 2)
+}
+
 /// What the attaching process needs for life. It gives up `SYS_ADMIN`, which is nearly everything, unless that is how probes are
-/// placed here, or was given in place of the newer rights that were split off from it.
+/// placed or mappings watched here, or was given in place of the newer rights that were split off from it.
 fn kept(has_links: bool, held: Rights) -> Rights {
     if has_links && privileges::LOAD.without(held).is_empty() {
         privileges::ATTACH
