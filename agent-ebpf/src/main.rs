@@ -16,6 +16,8 @@ mod empty;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod registers;
+#[cfg(target_arch = "bpf")]
 mod rustls;
 #[cfg(target_arch = "bpf")]
 mod scope;

@@ -16,8 +16,9 @@ use outflow_ebpf::wire::{Outcome, ahead, chunks, cookie};
 
 use crate::{
     maps::{self, ACTIVE, Active},
+    registers::operand,
     scope,
-    tls::{call_of, forget, open, operand},
+    tls::{call_of, forget, open},
 };
 
 /// How long a name waits for its key. The two are microseconds apart; a name that is left over, because the handshake failed between

@@ -12,7 +12,7 @@ use aya_ebpf::{
     EbpfContext as _,
     cty::{c_long, c_void},
     helpers::{
-        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user,
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user,
         generated::{bpf_get_attach_cookie, bpf_loop, bpf_probe_read_user as read_user, bpf_probe_read_user_str},
     },
     macros::{uprobe, uretprobe},
@@ -28,6 +28,7 @@ use crate::{
         self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, GO_ACTIVE, GoKey, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES,
         RING, VERDICTS, setting,
     },
+    registers::{operand, register},
     rustls, scope,
 };
 
@@ -135,27 +136,6 @@ unsafe fn at_entry(ctx: *mut c_void, id: u64, meaning: u64) -> Option<*mut Activ
     }
     GO_ACTIVE.insert(&key, &NEW_ACTIVE, 0).ok()?;
     GO_ACTIVE.get_ptr_mut(&key)
-}
-
-/// The value of an operand: see [`wire::Operand::bits`].
-#[inline(always)]
-pub unsafe fn operand(ctx: *mut c_void, bits: u64) -> u64 {
-    // SAFETY: the helper checks the address.
-    unsafe {
-        let value = register(ctx, bits & 0x1f);
-        if bits & wire::Operand::DEREF == 0 {
-            return value;
-        }
-        bpf_probe_read_user((value + (bits >> 6 & 0xff)) as *const u64).unwrap_or(0)
-    }
-}
-
-/// A register by its place in `struct pt_regs`. Through a helper, since a program may look into its context only at places that
-/// the verifier knows.
-#[inline(always)]
-unsafe fn register(ctx: *mut c_void, index: u64) -> u64 {
-    // SAFETY: five bits stay inside `struct pt_regs` and what lies behind it on the kernel's stack; the helper checks.
-    unsafe { bpf_probe_read_kernel(ctx.cast::<u8>().add((index * 8) as usize).cast::<u64>()) }.unwrap_or(0)
 }
 
 /// Notes a call that begins; false for one that is no call of its own. The caller fills in buffer and length.

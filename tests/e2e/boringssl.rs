@@ -39,7 +39,9 @@ fn private_wheels(bench: &Bench, packages: &[&str]) -> PathBuf {
     let (from, to) = (clients().wheels(Age::New), bench.dir().join("wheels"));
     for entry in fs::read_dir(from).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !packages.iter().any(|package| name == *package || name.starts_with(&format!("{package}."))) {
+        // The package itself, a library beside it, and what it says of its version.
+        let rest = packages.iter().find_map(|package| name.strip_prefix(package));
+        if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-'])) {
             continue;
         }
         if entry.path().is_dir() {

@@ -45,12 +45,13 @@ const POD_PACKAGES: [(&str, &str); 4] = [
 ];
 
 /// Debian packages for what the tap's tests tap: programs, libraries that two of them link, and what builds another. Half a minute.
-const CLIENT_PACKAGES: [(&str, &str); 5] = [
+const CLIENT_PACKAGES: [(&str, &str); 6] = [
     ("curl", "tests tap it: OpenSSL"),
     ("wget", "tests tap it: GnuTLS"),
     ("libcurl3-gnutls", "tests tap it: GnuTLS under another program"),
     ("libcurl3-nss", "tests tap it: NSS"),
     ("golang-go", "builds a client that tests tap: Go"),
+    ("openjdk-17-jdk-headless", "tests see that it is told as not tapped: Java"),
 ];
 
 /// The compiler for the kernel's target; the LLVM packages follow from it.

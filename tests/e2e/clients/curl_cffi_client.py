@@ -24,7 +24,7 @@ def main() -> None:
             answer.raise_for_status()
             received_bytes += len(answer.content)
     library = curl_cffi._wrapper.__file__
-    print(json.dumps({"client": "curl_cffi", "curl_cffi": curl_cffi.__version__, "library": library, "received_bytes": received_bytes}))
+    print(json.dumps({"client": "curl_cffi", "version": curl_cffi.__version__, "tls": "", "library": library, "received_bytes": received_bytes}))
 
 
 if __name__ == "__main__":

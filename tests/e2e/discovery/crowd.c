@@ -1,10 +1,11 @@
 /* Many small processes that each load a library. Enters: how many, when, which. Leaves: a byte on standard output for each that has its
- * library. All end when standard input is closed.
+ * library. All end when standard input is closed at its other end, or after two minutes.
  *
  *   crowd COUNT now|late LIBRARY...
  *
  * late: one byte for each process comes first; the libraries are loaded when a byte for each arrives on standard input. */
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +20,16 @@ int main(int argc, char **argv) {
         if (child < 0) return 1;
         if (child > 0) continue;
         char byte = '.';
+        alarm(120);
         if (late && (write(1, &byte, 1) != 1 || read(0, &byte, 1) != 1)) _exit(1);
         if (!dlopen(argv[3 + i % (argc - 3)], RTLD_NOW)) {
             fprintf(stderr, "crowd: %s\n", dlerror());
             _exit(1);
         }
         if (write(1, &byte, 1) != 1) _exit(1);
-        while (read(0, &byte, 1) > 0) {}
+        /* Reading would take the bytes of others; a hang-up is heard without it. */
+        struct pollfd end = {.fd = 0};
+        poll(&end, 1, -1);
         _exit(0);
     }
     close(0);

@@ -64,6 +64,9 @@ const UNTAPPED: [[&str; 4]; 9] = [
     ["Anything on arm64", "any", "not tried", "the tests have run on x86-64 alone"],
 ];
 
+/// In place of what is not known.
+const UNKNOWN: &str = "–";
+
 /// Tests write side by side.
 static PAGE: Mutex<()> = Mutex::new(());
 
@@ -121,8 +124,9 @@ fn line(row: &Row) -> String {
     let recovered = refused.as_ref().map_or_else(|| "all of it".to_owned(), |reason| format!("refused: {reason}"));
     let (sent, received) = match refused {
         None => (kilobytes(*sent_bytes), kilobytes(*received_bytes)),
-        Some(_) => Default::default(),
+        Some(_) => (UNKNOWN.to_owned(), UNKNOWN.to_owned()),
     };
+    let stack_version = if stack_version.is_empty() { UNKNOWN } else { stack_version };
     format!("| {client} | {version} | {stack} | {stack_version} | `{file}` | {sent} | {received} | {recovered} |\n")
 }
 

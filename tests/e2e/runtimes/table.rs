@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use outflow::sources::tap::Stack;
@@ -13,6 +14,7 @@ use super::{
     Row, check,
     place::{Place, URL, system_library, system_program},
 };
+use crate::support;
 
 /// A vendor's host, and one that the user lists: where clients may go. All lead to the local server.
 const NAMES: [&str; 3] = ["api.openai.com", "api.anthropic.com", "vectors.example.test"];
@@ -22,7 +24,6 @@ pub(super) enum Expected {
     /// Every byte of it.
     Whole,
     /// Nothing, for a reason in which these words stand.
-    #[allow(dead_code, reason = "at times there is no such client")]
     Refused(&'static str),
 }
 
@@ -238,14 +239,33 @@ clients! {
         ..USUAL
     },
     go_stripped: Client {
-        name: "The same without symbols",
+        name: "A Go program without symbols, `net/http`",
         stack: Stack::Go,
         file: "go-client",
         missing: |_| lacks_program("go"),
         start: |place| go_client(place, "stripped"),
         ..USUAL
     },
-    rust: Client { name: "A Rust program, `reqwest`", stack: Stack::Rustls, file: "rust-client", start: rust_client, ..USUAL },
+    rust: Client {
+        name: "A Rust program, `reqwest`",
+        stack: Stack::Rustls,
+        file: "rust-client",
+        start: |place| rust_client(&place.program(&support::outflow().with_file_name("rust-client"))),
+        ..USUAL
+    },
+    rust_stripped: Client {
+        name: "A Rust program without symbols, `reqwest`",
+        stack: Stack::Rustls,
+        file: "rust-client",
+        expected: Expected::Refused("it is in the file without symbols"),
+        start: |place| {
+            let client = place.program(&support::outflow().with_file_name("rust-client"));
+            let status = Command::new("strip").arg(&client).status().unwrap();
+            assert!(status.success(), "strip: {status}");
+            rust_client(&client)
+        },
+        ..USUAL
+    },
 }
 
 const FETCH: &str = "fetch.mjs";
@@ -282,11 +302,8 @@ fn libraries_in(folder: &Path, start: &str) -> Vec<PathBuf> {
 
 /// A kilobyte, a megabyte, a stream: three runs of the program, which sends one body from memory.
 fn go_client(place: &Place, shape: &str) -> Run {
-    let build = std::process::Command::new(place.source("go/build.sh"))
-        .arg(crate::support::target().join("go-client"))
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
+    let mut build = Command::new(place.source("go/build.sh"));
+    let build = build.arg(support::target().join("go-client")).stdin(Stdio::null()).output().unwrap();
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
     let built = PathBuf::from(String::from_utf8(build.stdout).unwrap().trim());
     let client = place.bench.dir().join("bin/go-client");
@@ -296,9 +313,8 @@ fn go_client(place: &Place, shape: &str) -> Run {
 }
 
 /// It says nothing of versions; they are those that this workspace is locked to.
-fn rust_client(place: &Place) -> Run {
-    let client = place.program(&crate::support::outflow().with_file_name("rust-client"));
-    let mut run = Run::new(thrice(&client, ""), vec![client]);
+fn rust_client(client: &Path) -> Run {
+    let mut run = Run::new(thrice(client, ""), vec![client.to_owned()]);
     run.versions = Some((format!("reqwest {}", locked("reqwest")), locked("rustls")));
     run
 }

@@ -110,7 +110,11 @@ fn every_rule_of_behaviour_has_a_kind() {
     for id in ids {
         let mut finding = behaviour("model.unpinned", Vec::new());
         id.clone_into(&mut finding.rule.id);
-        finding.category = if id.starts_with("cost.") { Category::Cost } else { Category::Model };
+        finding.category = match id.split_once('.') {
+            Some(("cost", _)) => Category::Cost,
+            Some(("coverage", _)) => Category::Coverage,
+            _ => Category::Model,
+        };
         assert_ne!(Kind::of(&finding), Kind::Other, "{id} has no kind");
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{File, Metadata},
-    io::{self, Read as _},
+    io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -329,9 +329,7 @@ fn is_no_such_process(error: &io::Error) -> bool {
 /// Parses a file; one that is no program of this kind of machine has no stack.
 pub(super) fn inspect(file: &File) -> Result<Vec<Result<Plan, Refusal>>, String> {
     INSPECTED.fetch_add(1, Ordering::Relaxed);
-    let mut bytes = Vec::new();
-    let read = file.take(FILE_MAX_BYTES).read_to_end(&mut bytes);
-    read.map_err(|error| format!("it cannot be read: {error}"))?;
+    let bytes = stacks::read(file, FILE_MAX_BYTES).map_err(|error| format!("it cannot be read: {error}"))?;
     Ok(stacks::inspect(&bytes).unwrap_or_default())
 }
 

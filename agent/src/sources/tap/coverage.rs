@@ -39,14 +39,17 @@ const SETTLE_NS: u64 = 3_500_000_000;
 const HTTPS: u16 = 443;
 /// Processes with a burst under way.
 const BURSTS_MAX: usize = 4_096;
-/// Connections of one burst that are looked at.
+/// Connections of one burst that are looked at, and names that are heard.
 const CONNECTS_MAX: usize = 16;
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 4_096;
 /// Hosts at one address that are remembered.
 const HOSTS_MAX: usize = 8;
-/// Processes and hosts that were seen, and what was told already.
-const PAIRS_MAX: usize = 16_384;
+/// Processes whose tapped hosts are remembered, and how many of each.
+const SEEN_MAX: usize = 16_384;
+const SEEN_HOSTS_MAX: usize = 64;
+/// What was told already.
+const TOLD_MAX: usize = 16_384;
 
 /// What the ring says about connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,11 +92,15 @@ pub(super) trait World {
 pub(super) struct Coverage {
     bursts: HashMap<u32, Burst>,
     addresses: Lru<SocketAddr, BTreeSet<Arc<str>>>,
-    seen: Lru<(u32, Arc<str>), ()>,
-    told: Lru<((u64, u64), Vec<Arc<str>>), ()>,
+    /// Hosts to which the tap saw a process talk.
+    seen: Lru<u32, BTreeSet<Arc<str>>>,
+    told: Lru<Told, ()>,
     /// Processes that were not looked at: too many at once, or gone too soon.
     missed: u64,
 }
+
+/// An executable, by device and inode, and the hosts that it talks to.
+type Told = ((u64, u64), Vec<Arc<str>>);
 
 /// Connections of one process that were made at about the same time.
 struct Burst {
@@ -114,8 +121,8 @@ impl Coverage {
         Self {
             bursts: HashMap::new(),
             addresses: Lru::new(ADDRESSES_MAX),
-            seen: Lru::new(PAIRS_MAX),
-            told: Lru::new(PAIRS_MAX),
+            seen: Lru::new(SEEN_MAX),
+            told: Lru::new(TOLD_MAX),
             missed: 0,
         }
     }
@@ -129,15 +136,23 @@ impl Coverage {
             }
             Event::Named { pid, host } => {
                 if let Some(host) = &host {
-                    self.seen.insert((pid, Arc::clone(host)), ());
+                    self.saw(pid, host);
                 }
                 if let Some(burst) = self.burst(pid, at) {
-                    burst.names.insert(host);
+                    burst.crowded |= burst.names.len() >= CONNECTS_MAX;
+                    if !burst.crowded {
+                        burst.names.insert(host);
+                    }
                 }
             }
             Event::Exited { pid } => {
                 let burst = self.bursts.remove(&pid);
-                return burst.map(|burst| self.settle(pid, burst, world)).unwrap_or_default();
+                let unseen = burst.map(|burst| self.settle(pid, burst, world)).unwrap_or_default();
+                // Its number may be another's next.
+                if let Some(hosts) = self.seen.touch(&pid) {
+                    hosts.clear();
+                }
+                return unseen;
             }
         }
         Vec::new()
@@ -224,9 +239,11 @@ impl Coverage {
                 self.missed += 1;
                 continue;
             };
-            if look.seen() == Seen::Attached || self.told.already_has((look.inode, hosts.clone())) {
+            let key = (look.inode, hosts.clone());
+            if look.seen() == Seen::Attached || self.told.touch(&key).is_some() {
                 continue;
             }
+            self.told.insert(key, ());
             let hosts = hosts.iter().map(ToString::to_string).collect();
             unseen.push(Unseen { at: since, look: look.clone(), hosts, to, known_by });
         }
@@ -240,7 +257,17 @@ impl Coverage {
 
     /// The tap saw the process talk to one of them.
     fn was_seen(&mut self, pid: u32, hosts: &[Arc<str>]) -> bool {
-        hosts.iter().any(|host| self.seen.touch(&(pid, Arc::clone(host))).is_some())
+        self.seen.touch(&pid).is_some_and(|seen| hosts.iter().any(|host| seen.contains(host)))
+    }
+
+    fn saw(&mut self, pid: u32, host: &Arc<str>) {
+        if let Some(seen) = self.seen.touch(&pid) {
+            if seen.len() < SEEN_HOSTS_MAX {
+                seen.insert(Arc::clone(host));
+            }
+        } else {
+            self.seen.insert(pid, BTreeSet::from([Arc::clone(host)]));
+        }
     }
 
     /// One address and one name, and nothing else: they belong together.
@@ -255,22 +282,6 @@ impl Coverage {
         } else {
             self.addresses.insert(*to, BTreeSet::from([Arc::clone(host)]));
         }
-    }
-}
-
-/// A table used as a set.
-trait Known<K> {
-    /// Puts the key in; true when it was there before.
-    fn already_has(&mut self, key: K) -> bool;
-}
-
-impl<K: Clone + Eq + std::hash::Hash> Known<K> for Lru<K, ()> {
-    fn already_has(&mut self, key: K) -> bool {
-        let known = self.touch(&key).is_some();
-        if !known {
-            self.insert(key, ());
-        }
-        known
     }
 }
 

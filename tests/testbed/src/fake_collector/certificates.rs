@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -42,6 +42,8 @@ impl Certificates {
 
         let leaf = |usage: ExtendedKeyUsagePurpose| -> Result<_> {
             let mut leaf = CertificateParams::new(vec!["localhost".to_owned()])?;
+            // Under the CA's own name, which is the default, it would look as if it had signed itself: BoringSSL refuses that.
+            leaf.distinguished_name.push(DnType::CommonName, "localhost");
             leaf.extended_key_usages = vec![usage];
             let key = KeyPair::generate()?;
             Ok((leaf.signed_by(&key, &issuer)?, key))

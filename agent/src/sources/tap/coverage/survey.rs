@@ -10,7 +10,7 @@ use std::{
 
 use procfs::{
     net::{TcpNetEntry, TcpState},
-    process::{FDTarget, Process},
+    process::{FDInfo, FDTarget, Process},
 };
 
 use super::{
@@ -26,6 +26,8 @@ use crate::{
     },
 };
 
+/// What lies further from a function's start lies in another one.
+const FUNCTION_MAX_BYTES: u64 = 1 << 20;
 /// Descriptors of one process that are looked at.
 const DESCRIPTORS_MAX: usize = 65_536;
 
@@ -123,8 +125,14 @@ impl<'a> Survey<'a> {
         let Ok(process) = i32::try_from(pid).map_err(drop).and_then(|pid| Process::new(pid).map_err(drop)) else {
             return Vec::new();
         };
-        let sockets: HashSet<u64> =
-            process.fd().into_iter().flatten().flatten().take(DESCRIPTORS_MAX).filter_map(socket).collect();
+        let sockets: HashSet<u64> = process
+            .fd()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .take(DESCRIPTORS_MAX)
+            .filter_map(|descriptor| socket(&descriptor))
+            .collect();
         if sockets.is_empty() {
             return Vec::new();
         }
@@ -180,19 +188,24 @@ fn fate(path: &std::path::Path, file: &fs::File) -> (Option<How>, Vec<Probed>) {
     (if probed.is_empty() { refused } else { Some(How::Attached { stack }) }, probed)
 }
 
-/// `tls_enter      SSL_write+6 at 0x3d0f6: js, emulated`
+/// `tls_enter      SSL_write+0x16 (file offset 0x35996): js, which the kernel emulates`
 fn line(site: &Site) -> String {
     let placed = &site.placed;
     let why = match (placed.instruction.is_empty(), placed.emulated) {
-        (true, _) => "which is not read on this kind of machine".to_owned(),
+        (true, _) => "instructions are not read on this kind of machine".to_owned(),
         (false, true) => format!("{}, which the kernel emulates", placed.instruction),
         (false, false) => format!("{}, which the kernel single-steps: no better place was found", placed.instruction),
     };
-    let at = if placed.inside == 0 { String::new() } else { format!("+{:#x}", placed.inside) };
-    format!("{:14} {}{at} (file offset {:#x}): {why}", site.program.name(), site.function, site.offset)
+    let function = match placed.inside {
+        0 => site.function.clone(),
+        inside @ ..FUNCTION_MAX_BYTES => format!("{}+{inside:#x}", site.function),
+        // A wrapper's return is seen where the function behind it returns.
+        _ => format!("the function behind {}", site.function),
+    };
+    format!("{:14} {function} (file offset {:#x}): {why}", site.program.name(), site.offset)
 }
 
-fn socket(descriptor: procfs::process::FDInfo) -> Option<u64> {
+fn socket(descriptor: &FDInfo) -> Option<u64> {
     match descriptor.target {
         FDTarget::Socket(inode) => Some(inode),
         _ => None,
@@ -214,7 +227,10 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::rules::RuleSource;
+    use crate::{
+        rules::RuleSource,
+        sources::tap::stacks::{Placed, Program},
+    };
 
     fn vendors() -> VendorTable {
         VendorTable::load(&RuleSource::Embedded).unwrap()
@@ -227,11 +243,45 @@ mod tests {
         let stream = TcpStream::connect(to).unwrap();
         let own = Process::myself().unwrap();
         let table = connected_sockets(own.tcp().unwrap().into_iter());
-        let ours: Vec<u64> = own.fd().unwrap().flatten().filter_map(socket).collect();
+        let ours: Vec<u64> = own.fd().unwrap().flatten().filter_map(|descriptor| socket(&descriptor)).collect();
         assert!(ours.iter().any(|socket| table.get(socket) == Some(&to)), "{table:?}");
         // A listener has nobody at its other end.
         assert!(!table.values().any(|other| other.port() == 0));
         drop(stream);
+    }
+
+    #[test]
+    fn a_site_is_said_by_function_and_reason() {
+        let said = |inside: u64, instruction: &str, emulated| {
+            let placed = Placed { inside, instruction: instruction.to_owned(), emulated };
+            line(&Site {
+                program: Program::Enter,
+                offset: 0x35996,
+                cookie: 0,
+                function: "SSL_write".to_owned(),
+                placed,
+            })
+        };
+        for (line, expected) in [
+            (
+                said(0x16, "js", true),
+                "tls_enter      SSL_write+0x16 (file offset 0x35996): js, which the kernel emulates",
+            ),
+            (
+                said(0, "sub", false),
+                "tls_enter      SSL_write (file offset 0x35996): sub, which the kernel single-steps: no better place was found",
+            ),
+            (
+                said(4_u64.wrapping_neg(), "push", true),
+                "tls_enter      the function behind SSL_write (file offset 0x35996): push, which the kernel emulates",
+            ),
+            (
+                said(0, "", false),
+                "tls_enter      SSL_write (file offset 0x35996): instructions are not read on this kind of machine",
+            ),
+        ] {
+            assert_eq!(line, expected);
+        }
     }
 
     #[test]

@@ -191,6 +191,13 @@ fn a_process_that_was_seen_is_not_looked_at_again() {
 }
 
 #[test]
+fn a_number_that_is_given_anew_is_another_process() {
+    let mut table = table([(10, vec![attached(), java()])]);
+    let events = vec![named(10, OPENAI), Event::Exited { pid: 10 }, connected(10, 1)];
+    assert_eq!(told(&mut table, events), [(10, OPENAI.to_owned(), Seen::InPart)]);
+}
+
+#[test]
 fn tables_have_bounds_and_what_is_past_them_is_counted() {
     let mut table = table([]);
     let mut coverage = Coverage::new();

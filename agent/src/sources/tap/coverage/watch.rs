@@ -27,6 +27,9 @@ const QUEUE: usize = 4_096;
 /// How often bursts are looked at while there are any.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How often it is told how much was missed: on a busy host there is always some.
+const TELL: Duration = Duration::from_secs(60);
+
 /// What the thread has to say.
 #[derive(Debug)]
 pub(in super::super) enum News {
@@ -64,7 +67,8 @@ pub(in super::super) fn start(
 }
 
 fn run(events: &Receiver<(Event, Timestamp)>, dropped: &AtomicU64, world: &mut dyn World, mut news: impl FnMut(News)) {
-    let (mut coverage, mut looked) = (Coverage::new(), Timestamp::default());
+    let (mut coverage, mut missed) = (Coverage::new(), 0);
+    let (mut looked, mut told) = (Timestamp::default(), Timestamp::default());
     loop {
         let wait = if coverage.is_waiting() { TICK } else { Duration::MAX };
         let (mut unseen, ended) = match events.recv_timeout(wait) {
@@ -77,13 +81,68 @@ fn run(events: &Receiver<(Event, Timestamp)>, dropped: &AtomicU64, world: &mut d
             looked = now;
             unseen.extend(coverage.settled(now, world));
         }
-        unseen.into_iter().for_each(|one| news(News::Unseen(Box::new(one))));
-        let missed = coverage.take_missed() + dropped.swap(0, Ordering::Relaxed);
-        if missed > 0 {
-            news(News::Missed(missed));
+        for one in unseen {
+            news(News::Unseen(Box::new(one)));
+        }
+        missed += coverage.take_missed() + dropped.swap(0, Ordering::Relaxed);
+        if missed > 0 && (ended || now.since_ns(told) >= TELL.as_nanos() as u64) {
+            news(News::Missed(std::mem::take(&mut missed)));
+            told = now;
         }
         if ended {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{IpAddr, SocketAddr},
+        sync::mpsc,
+    };
+
+    use super::*;
+    use crate::sources::{Origin, coverage::Look};
+
+    /// Everybody's hosts file names a vendor, and processes below 10 are there.
+    struct Everywhere;
+
+    impl World for Everywhere {
+        fn hosts(&mut self, _pid: u32, _address: IpAddr) -> Vec<Arc<str>> {
+            vec!["api.example".into()]
+        }
+
+        fn look(&mut self, pid: u32) -> Option<Look> {
+            let origin = Origin { pid, ..Origin::default() };
+            let look = Look { origin, executable: String::new(), inode: (1, pid.into()), files: Vec::new() };
+            (pid < 10).then_some(look)
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_judged_at_the_end_and_what_was_missed_is_told() {
+        let (tell, told) = mpsc::channel();
+        let (events, thread) = start(Everywhere, move |news| tell.send(news).unwrap()).unwrap();
+        let to = SocketAddr::from(([192, 0, 2, 1], 443));
+        for pid in [7, 11, 12] {
+            events.send(Event::Connected { pid, to }, clock::now());
+        }
+        drop(events);
+        thread.join().unwrap();
+        let news: Vec<News> = told.iter().collect();
+        let [News::Unseen(unseen), News::Missed(2)] = &news[..] else { panic!("{news:?}") };
+        assert_eq!((unseen.look.origin.pid, unseen.to), (7, to));
+    }
+
+    #[test]
+    fn events_past_the_queue_are_counted() {
+        let (queue, events) = bounded(1);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let sender = Events { queue, dropped: Arc::clone(&dropped) };
+        for _ in 0..3 {
+            sender.send(Event::Exited { pid: 1 }, Timestamp(1));
+        }
+        assert_eq!((events.len(), dropped.load(Ordering::Relaxed)), (1, 2));
     }
 }

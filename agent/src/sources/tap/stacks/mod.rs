@@ -6,6 +6,7 @@
 
 mod binary;
 mod boringssl;
+mod contents;
 mod gnutls;
 mod go;
 mod nss;
@@ -17,7 +18,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::binary::{Binary, Unreadable};
+pub(super) use self::{
+    binary::{Binary, Unreadable},
+    contents::read,
+};
 
 /// A place to probe, as an offset in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@
 
 mod shapes;
 mod walk;
+mod whole;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -30,7 +31,7 @@ use super::{
 };
 
 /// The functions, as both ways of naming symbols (the legacy one and v0) write them. Of those that send, each is called by the next, or
-/// has become a part of it. What the last takes before the handshake is over is not yet this connection's.
+/// has become a part of it, or both. What the last takes before the handshake is over is not yet this connection's.
 const SEND: [&str; 3] = [
     "11CommonState20send_appdata_encrypt",
     "11CommonState24send_plain_non_buffering",
@@ -91,7 +92,8 @@ fn refusal(why: impl Into<String>) -> Refusal {
 /// The functions, by address. More than one of a kind are more than one rustls.
 #[derive(Default)]
 struct Functions {
-    send: Vec<u64>,
+    /// One list for each of [`SEND`].
+    send: Vec<Vec<u64>>,
     receive: Vec<u64>,
     set_key: Vec<u64>,
     set_key_tls12: Vec<u64>,
@@ -112,7 +114,7 @@ impl Functions {
         };
         let all = |wanted: &str| all_of(&|name| is_function(name, wanted));
         Self {
-            send: SEND.iter().map(|send| all(send)).find(|found| !found.is_empty()).unwrap_or_default(),
+            send: SEND.iter().map(|send| all(send)).collect(),
             receive: all(RECEIVE),
             set_key: all(SET_KEY),
             set_key_tls12: all(SET_KEY_TLS12),
@@ -130,11 +132,11 @@ impl Functions {
         let mut next = || places.next().map(|place| vec![place]).unwrap_or_default();
         let (send, receive, set_key, set_key_tls12, name_call) = (next(), next(), next(), next(), next());
         let name_call = name_call.first().copied();
-        Ok(Self { send, receive, set_key, set_key_tls12, name_call, has_tls12: true, ..Self::default() })
+        Ok(Self { send: vec![send], receive, set_key, set_key_tls12, name_call, has_tls12: true, ..Self::default() })
     }
 
     fn is_empty(&self) -> bool {
-        self.send.is_empty() && self.receive.is_empty()
+        self.send.iter().all(Vec::is_empty) && self.receive.is_empty()
     }
 }
 
@@ -148,22 +150,45 @@ fn is_function(symbol: &str, wanted: &str) -> bool {
 }
 
 fn plan(binary: &Binary<'_>, functions: &Functions) -> Result<Vec<Site>, String> {
-    let (send, receive) = (only(&functions.send, SEND[0])?, only(&functions.receive, RECEIVE)?);
     let shapes = Shapes::new(binary);
+    let (senders, receive) = (senders(&shapes, functions)?, only(&functions.receive, RECEIVE)?);
+    let (send, _) = *senders.first().ok_or("it has no function that sends of its own")?;
     shapes.verify_chunks(send)?;
     shapes.verify_payload(std::iter::once(receive).chain(functions.copy.iter().copied().take(COPIES_MAX)))?;
     let key_offset = shapes.key_offset(send)?;
+    if senders.iter().any(|(sender, _)| shapes.key_offset(*sender) != Ok(key_offset)) {
+        return Err("its functions that send do not agree where the key is".to_owned());
+    }
+    if let Some((reset, known)) = shapes.reset_of(receive)
+        && !whole::stores_only_at(&whole::code(binary), reset, &known)
+    {
+        return Err("take_received_plaintext is a part of other functions too, which are not found".to_owned());
+    }
 
     let mut sites = name_sites(binary, &shapes, functions)?;
     sites.extend(key_sites(binary, &shapes, functions, key_offset)?);
     let key = Operand::at(register::RDI, key_offset);
     let chunks = cookie::operands(key, Operand::register(register::RSI), NONE) | cookie::WIDE | cookie::CHUNKS;
-    sites.extend(at_entry(binary, "send_appdata_encrypt", send, Program::EnterAt, chunks));
-    sites.extend(at_return(binary, "send_appdata_encrypt", send, chunks));
+    for (sender, name) in senders {
+        sites.extend(at_entry(binary, name, sender, Program::EnterAt, chunks));
+        sites.extend(at_return(binary, name, sender, chunks));
+    }
     let [address, length] = shapes::PAYLOAD.map(|offset| Operand::at(register::RSI, offset));
     let payload = cookie::operands(key, address, length) | cookie::READ | cookie::WHOLE;
     sites.extend(at_entry(binary, "take_received_plaintext", receive, Program::EnterAt, payload));
     Ok(sites)
+}
+
+/// The innermost function that sends, and those around it that do not leave it to that one.
+fn senders(shapes: &Shapes<'_, '_>, functions: &Functions) -> Result<Vec<(u64, &'static str)>, String> {
+    let mut senders = Vec::new();
+    for (found, name) in functions.send.iter().zip(SEND).filter(|(found, _)| !found.is_empty()) {
+        let function = only(found, name)?;
+        if !senders.iter().any(|(sender, _)| shapes.calls(function, *sender)) {
+            senders.push((function, bare(name)));
+        }
+    }
+    Ok(senders)
 }
 
 /// No operand.
@@ -188,17 +213,28 @@ fn key_sites(
 ) -> Result<Vec<Site>, String> {
     let set_key = only(&functions.set_key, SET_KEY)?;
     let (named, calls) = shapes.key_sites(set_key);
-    let setters: HashSet<u64> = calls.into_iter().chain(functions.setters.iter().copied()).collect();
+    let setters: HashSet<u64> = calls.iter().copied().chain(functions.setters.iter().copied()).collect();
+    let beside = shapes.beside_key(set_key);
     let mut sites = key_sites_in(binary, "set_encrypter", set_key, &named, cookie::NAMED)?;
+    let mut known: HashSet<u64> = named.iter().map(|site| site.at).collect();
     match functions.set_key_tls12.as_slice() {
-        [] if !functions.has_tls12 => {}
+        [] if !functions.has_tls12 || beside.is_some() => {}
         start => {
             let start = only(start, SET_KEY_TLS12)?;
             let keys = shapes.tls12_key_sites(start, key_offset, &setters);
             sites.extend(key_sites_in(binary, "start_encryption_tls12", start, &keys, 0)?);
+            known.extend(keys.iter().map(|site| site.at));
         }
     }
-    Ok(sites)
+    // What has become a part of another function too: the name is not known there, but the key is.
+    let code = whole::code(binary);
+    let stores = beside.map(|beside| whole::keys(&code, key_offset, beside)).unwrap_or_default();
+    let others = stores.iter().filter(|store| !known.contains(&store.at)).filter_map(KeySite::of_store);
+    for site in others {
+        sites.extend(key_sites_in(binary, "set_encrypter", site.at, &[site], 0)?);
+    }
+    let are_all = calls.iter().all(|setter| whole::calls_only_at(&code, *setter, &known));
+    are_all.then_some(sites).ok_or_else(|| "keys are set in other functions too, which are not found".to_owned())
 }
 
 fn key_sites_in(
@@ -217,8 +253,13 @@ fn key_sites_in(
     Ok(sites)
 }
 
+/// A name without what symbols put before it.
+fn bare(function: &str) -> &str {
+    function.trim_start_matches("11CommonState").trim_start_matches(|c: char| c.is_ascii_digit())
+}
+
 fn only(addresses: &[u64], function: &str) -> Result<u64, String> {
-    let name = function.trim_start_matches("11CommonState").trim_start_matches(|c: char| c.is_ascii_digit());
+    let name = bare(function);
     match addresses {
         [address] => Ok(*address),
         [] => Err(format!("it has no function {name} of its own")),
@@ -278,7 +319,7 @@ mod tests {
         assert!(of(Program::Key).any(|site| site.cookie & cookie::NAMED == 0), "TLS 1.2 has a name: {plan:#?}");
         let cookies: Vec<_> = of(Program::EnterAt).map(|site| site.cookie).collect();
         let (sent, received) = (cookie::WIDE | cookie::CHUNKS, cookie::READ | cookie::WHOLE);
-        assert_eq!(cookies.iter().map(|cookie| cookie & 0xffff).collect::<Vec<_>>(), [sent, received]);
+        assert_eq!(cookies.iter().map(|cookie| cookie & 0xffff).collect::<Vec<_>>(), [sent, received], "{plan:#?}");
         assert_eq!(of(Program::LeaveReturn).map(|site| site.cookie).collect::<Vec<_>>(), [cookies[0]]);
         // Both directions know the connection by the same word.
         assert_eq!(cookies[0] >> cookie::TLS & 0x3fff, cookies[1] >> cookie::TLS & 0x3fff);

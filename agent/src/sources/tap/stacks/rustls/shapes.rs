@@ -1,14 +1,18 @@
 //! Where rustls keeps what the probes need. Enters: its functions, by address. Leaves: offsets and places in them, each read off the
 //! code that uses it. Never assumes a structure's order: what is not found is an error, for people.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+};
 
 use iced_x86::{Code, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use outflow_ebpf::wire::{Operand, chunks, register};
 
 use super::{
     super::Binary,
-    walk::{ARGUMENTS, State, Step, Value, walk},
+    walk::{ARGUMENTS, STEPS_MAX, State, Step, Value, walk},
+    whole::{ByteStore, KeyStore},
 };
 
 /// Bytes of a function whose size no symbol tells.
@@ -26,6 +30,28 @@ const REMOVE_TLS12_SESSION: u64 = 0x40;
 /// `Payload`: a `Vec` or a slice; of both the address, and the length behind it.
 pub(super) const PAYLOAD: [u8; 2] = [8, 16];
 
+/// Registers by the numbers that instructions have for them.
+const NUMBERED: [Register; 16] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RBX,
+    Register::RSP,
+    Register::RBP,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+    Register::R15,
+];
+/// `ALLOWED_CONSECUTIVE_EMPTY_FRAGMENTS_MAX` of rustls.
+const EMPTY_RECORDS: u8 = 32;
+
 /// A place where a connection gets the box of the key that it sends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeySite {
@@ -35,18 +61,26 @@ pub(super) struct KeySite {
     pub key: Operand,
 }
 
+impl KeySite {
+    /// A store that was found by its bytes.
+    pub(super) fn of_store(store: &KeyStore) -> Option<Self> {
+        key_site(store.at, *NUMBERED.get(usize::from(store.source))?)
+    }
+}
+
 /// The code of a file, and what its symbols say about sizes.
 pub(super) struct Shapes<'b, 'a> {
     binary: &'b Binary<'a>,
     sizes: HashMap<u64, u64>,
     /// Functions that calls go to through the global offset table, by their place in it.
     table: HashMap<u64, u64>,
+    steps_left: Cell<usize>,
 }
 
 impl<'b, 'a> Shapes<'b, 'a> {
     pub(super) fn new(binary: &'b Binary<'a>) -> Self {
         let sizes = binary.functions().filter(|(_, _, size)| *size > 0).map(|(_, address, size)| (address, size));
-        Self { binary, sizes: sizes.collect(), table: offset_table(binary) }
+        Self { binary, sizes: sizes.collect(), table: offset_table(binary), steps_left: Cell::new(STEPS_MAX) }
     }
 
     /// Where a call, or a jump that may be one, goes.
@@ -58,6 +92,13 @@ impl<'b, 'a> Shapes<'b, 'a> {
             }
             _ => None,
         }
+    }
+
+    /// A function calls another, or goes on as it, with what it got.
+    pub(super) fn calls(&self, function: u64, callee: u64) -> bool {
+        let mut calls = false;
+        self.explore(function, &mut |step| calls |= self.target(&step.instruction) == Some(callee));
+        calls
     }
 
     /// How far behind the start of `CommonState` the address of its encrypter's box lies. `send` is `send_appdata_encrypt`, which
@@ -145,6 +186,39 @@ impl<'b, 'a> Shapes<'b, 'a> {
         direct.chain(calls.filter_map(|step| key_site(step.instruction.ip(), Register::RSI))).collect()
     }
 
+    /// What `take_received_plaintext` does first, wherever it is: it resets a counter of empty records to their maximum. With the places
+    /// where it does so.
+    pub(super) fn reset_of(&self, receive: u64) -> Option<(ByteStore, HashSet<u64>)> {
+        let resets = self.steps(receive, State::entry()).into_iter().filter_map(|step| {
+            let Value::Argument { index: 0, plus } = step.before.address(&step.instruction) else { return None };
+            let is_reset =
+                step.instruction.code() == Code::Mov_rm8_imm8 && step.instruction.immediate8() == EMPTY_RECORDS;
+            // A smaller offset is written in fewer bytes, and found too often.
+            let offset = i32::try_from(plus).ok().filter(|offset| *offset > 127)?;
+            is_reset.then(|| (ByteStore { offset, value: EMPTY_RECORDS }, step.instruction.ip()))
+        });
+        let resets: Vec<_> = resets.collect();
+        let (store, _) = *resets.first()?;
+        Some((store, resets.into_iter().map(|(_, ip)| ip).collect()))
+    }
+
+    /// What else is set with a key: the count of its records, to zero, and that it is there; how far behind the start of what the key is
+    /// stored in.
+    pub(super) fn beside_key(&self, setter: u64) -> Option<[u8; 2]> {
+        let steps = self.steps(setter, State::entry());
+        let set = |code: Code, values: &[u64]| {
+            steps.iter().find_map(|step| {
+                let is_set = step.instruction.code() == code
+                    && step.instruction.op0_kind() == OpKind::Memory
+                    && values.contains(&step.instruction.immediate(1));
+                let Value::Argument { plus, .. } = step.before.address(&step.instruction) else { return None };
+                // A larger offset is written in more bytes.
+                u8::try_from(plus).ok().filter(|plus| is_set && *plus < 128)
+            })
+        };
+        Some([set(Code::Mov_rm64_imm32, &[0])?, set(Code::Mov_rm8_imm8, &[1, 2])?])
+    }
+
     /// In a piece of `ExpectFinished::handle`: the call of `remove_tls12_session`.
     pub(super) fn name_call(&self, piece: u64) -> Option<u64> {
         let steps = self.steps(piece, State::entry());
@@ -156,7 +230,11 @@ impl<'b, 'a> Shapes<'b, 'a> {
 
     fn steps(&self, address: u64, entry: State) -> Vec<Step> {
         let size = self.sizes.get(&address).copied().unwrap_or(WINDOW_BYTES);
-        self.binary.code(address, size.min(WINDOW_BYTES)).map(|code| walk(address, code, entry)).unwrap_or_default()
+        let Some(code) = self.binary.code(address, size.min(WINDOW_BYTES)) else { return Vec::new() };
+        let mut left = self.steps_left.get();
+        let steps = walk(address, code, entry, &mut left);
+        self.steps_left.set(left);
+        steps
     }
 
     /// Shows the steps of a function and of those that it passes its arguments to.

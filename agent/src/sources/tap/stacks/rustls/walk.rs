@@ -12,10 +12,8 @@ use iced_x86::{
     Register,
 };
 
-/// Largest function that is followed; rustls's are below a third of it.
-const INSTRUCTIONS_MAX: usize = 8192;
-/// Times that an instruction may be looked at again because more ways lead to it, on average.
-const ROUNDS_MAX: usize = 4;
+/// Steps that may be taken in one file; rustls's functions need a tenth of it.
+pub(super) const STEPS_MAX: usize = 1 << 18;
 /// Words of the stack frame that are remembered.
 const FRAME_WORDS_MAX: usize = 64;
 /// Bytes that an instruction may have.
@@ -257,17 +255,15 @@ pub(super) struct Step {
 }
 
 /// Follows a function from its entry. `code` are the bytes from there on; they may go on behind the function, whose end is then seen
-/// by how the next one begins. Calls are passed over; a jump out of `code` leaves the function. Empty when it is too large.
-pub(super) fn walk(address: u64, code: &[u8], entry: State) -> Vec<Step> {
+/// by how the next one begins. Calls are passed over; a jump out of `code` leaves the function. `left` are the steps that may still be
+/// taken; empty when they are not enough.
+pub(super) fn walk(address: u64, code: &[u8], entry: State, left: &mut usize) -> Vec<Step> {
     let mut info = InstructionInfoFactory::new();
     let mut steps: BTreeMap<u64, Step> = BTreeMap::new();
     let mut waiting = VecDeque::from([(address, entry)]);
-    let mut rounds = INSTRUCTIONS_MAX * ROUNDS_MAX;
     while let Some((at, state)) = waiting.pop_front() {
-        rounds -= 1;
-        if rounds == 0 || steps.len() > INSTRUCTIONS_MAX {
-            return Vec::new();
-        }
+        let Some(less) = left.checked_sub(1) else { return Vec::new() };
+        *left = less;
         let step = match steps.entry(at) {
             Entry::Vacant(vacant) => {
                 let Some(instruction) = decode(address, code, at) else { continue };
@@ -318,8 +314,12 @@ mod tests {
 
     const AT: u64 = 0x1000;
 
+    fn steps(address: u64, code: &[u8]) -> Vec<Step> {
+        walk(address, code, State::entry(), &mut 10_000)
+    }
+
     fn last(code: &[u8]) -> State {
-        walk(AT, code, State::entry()).pop().unwrap().before
+        steps(AT, code).pop().unwrap().before
     }
 
     #[test]
@@ -362,9 +362,12 @@ mod tests {
             let code: Vec<u8> = (0..300u32)
                 .map(|i| (seed.wrapping_mul(2_654_435_761).wrapping_add(i * i * 40_503) >> 7) as u8)
                 .collect();
-            assert!(walk(AT, &code, State::entry()).len() <= code.len());
+            assert!(steps(AT, &code).len() <= code.len());
         }
-        assert!(walk(AT, &[], State::entry()).is_empty());
-        assert!(walk(u64::MAX, &[0x90, 0x90], State::entry()).len() <= 2);
+        // A loop of its own is walked once; steps that are used up end the walk.
+        assert_eq!(steps(AT, &[0xeb, 0xfe]).len(), 1);
+        assert!(walk(AT, &[0x90; 100], State::entry(), &mut 50).is_empty());
+        assert!(steps(AT, &[]).is_empty());
+        assert!(steps(u64::MAX, &[0x90, 0x90]).len() <= 2);
     }
 }
