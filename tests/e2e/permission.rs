@@ -31,31 +31,43 @@ if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(program), 0, 0):
 os.execvp(sys.argv[1], sys.argv[1:])
 ";
 
-/// Ways to have fewer rights: a command to put before `outflow`, and what the sentence must and must not say.
-fn fewer() -> Vec<(&'static str, Vec<OsString>, Vec<&'static str>, Vec<&'static str>)> {
-    let bounded = |set: &str| words(&["setpriv", &format!("--bounding-set=-all{set}")]);
-    vec![
-        (
+/// A way to have fewer rights.
+struct Fewer {
+    case: &'static str,
+    /// What stands before `outflow`.
+    before: Vec<OsString>,
+    /// What the sentence must say, and what it must not.
+    has: &'static [&'static str],
+    has_not: &'static [&'static str],
+}
+
+fn fewer() -> [Fewer; 6] {
+    let fewer = |case, before: &[&str], has, has_not| Fewer { case, before: words(before), has, has_not };
+    let without_bpf = "--bounding-set=-all,+perfmon,+sys_ptrace,+dac_read_search,+checkpoint_restore";
+    let without_perfmon = "--bounding-set=-all,+bpf,+sys_ptrace,+dac_read_search,+checkpoint_restore";
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    [
+        fewer(
             "root without BPF",
-            bounded(",+perfmon,+sys_ptrace,+dac_read_search,+checkpoint_restore"),
-            vec!["CAP_BPF", "--cap-add BPF"],
-            vec!["CAP_PERFMON", "CAP_SYS_ADMIN"],
+            &["setpriv", without_bpf],
+            &["CAP_BPF", "--cap-add BPF"],
+            &["CAP_PERFMON", "CAP_SYS_ADMIN"],
         ),
-        (
+        fewer(
             "root without PERFMON",
-            bounded(",+bpf,+sys_ptrace,+dac_read_search,+checkpoint_restore"),
-            vec!["CAP_PERFMON", "--cap-add PERFMON"],
-            vec!["CAP_BPF", "CAP_SYS_ADMIN"],
+            &["setpriv", without_perfmon],
+            &["CAP_PERFMON", "--cap-add PERFMON"],
+            &["CAP_BPF", "CAP_SYS_ADMIN"],
         ),
-        ("root without anything", bounded(""), vec!["CAP_BPF and no CAP_PERFMON"], vec!["CAP_SYS_ADMIN"]),
-        (
-            "nobody",
-            words(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]),
-            vec!["CAP_BPF and no CAP_PERFMON", "as root"],
-            vec!["CAP_SYS_ADMIN"],
+        fewer(
+            "root without anything",
+            &["setpriv", "--bounding-set=-all"],
+            &["CAP_BPF and no CAP_PERFMON"],
+            &["CAP_SYS_ADMIN"],
         ),
-        ("a user namespace", words(&["unshare", "--user", "--map-root-user"]), vec!["user namespace"], vec!["CAP_"]),
-        ("a seccomp filter", words(&["python3", "-c", FILTER]), vec!["seccomp"], vec!["CAP_"]),
+        fewer("nobody", &nobody, &["CAP_BPF and no CAP_PERFMON", "as root"], &["CAP_SYS_ADMIN"]),
+        fewer("a user namespace", &["unshare", "--user", "--map-root-user"], &["user namespace"], &["CAP_"]),
+        fewer("a seccomp filter", &["python3", "-c", FILTER], &["seccomp"], &["CAP_"]),
     ]
 }
 
@@ -101,10 +113,10 @@ fn tap_names_what_is_missing() {
         return;
     }
     let bench = place("permission-tap");
-    for (case, before, has, has_not) in fewer() {
+    for Fewer { case, before, has, has_not } in fewer() {
         let ended = run(&bench, &before, &words(&["tap", "--", "true"]), case);
         assert_eq!(ended.status.code(), Some(PERMISSION), "{case}: {}", ended.stderr);
-        assert_told(&ended.stderr, case, &has, &has_not);
+        assert_told(&ended.stderr, case, has, has_not);
     }
 }
 
@@ -114,11 +126,11 @@ fn doctor_names_what_is_missing() {
         return;
     }
     let bench = place("permission-doctor");
-    for (case, before, has, has_not) in fewer() {
+    for Fewer { case, before, has, has_not } in fewer() {
         let ended = run(&bench, &before, &words(&["doctor", "--format", "text"]), case);
         assert_eq!(ended.status.code(), Some(PERMISSION), "{case}: {}", ended.stdout);
         let programs: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("kernel programs")).collect();
-        assert_told(&programs.join("\n"), case, &has, &has_not);
+        assert_told(&programs.join("\n"), case, has, has_not);
     }
     let all = run(&bench, &words(&["env"]), &words(&["doctor", "--format", "text"]), "doctor");
     let line = all.stdout.lines().find(|line| line.contains("kernel programs")).unwrap();
@@ -137,11 +149,11 @@ fn run_names_what_is_missing() {
         bench.cgroup.path()
     );
     fs::write(&config, text).unwrap();
-    for (case, before, has, has_not) in fewer() {
+    for Fewer { case, before, has, has_not } in fewer() {
         let arguments = [OsString::from("run"), "--config".into(), config.clone().into_os_string()];
         let ended = run(&bench, &before, &arguments, case);
         assert_eq!(ended.status.code(), Some(PERMISSION), "{case}: {}", ended.stderr);
-        assert_told(&ended.stderr, case, &has, &has_not);
+        assert_told(&ended.stderr, case, has, has_not);
     }
 }
 

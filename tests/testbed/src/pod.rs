@@ -211,9 +211,11 @@ fn config(sees: Sees, filter: &Path) -> String {
     // runc is refused what this process has: with 96,365 processes here, a container may have 4,096 and not 60,000.
     let (files, processes) = (limit(Resource::Nofile, 1 << 20), limit(Resource::Nproc, 4096));
     let pidns = if sees.host_processes { "host" } else { "private" };
+    let filter = filter.display();
     format!(
         "[containers]\ndefault_ulimits = [\"nofile={files}:{files}\", \"nproc={processes}:{processes}\"]\npidns = \"{pidns}\"\n\
-         log_driver = \"k8s-file\"\nseccomp_profile = {filter:?}\n[engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"runc\"\nevents_logger = \"none\"\n"
+         log_driver = \"k8s-file\"\nseccomp_profile = \"{filter}\"\n\
+         [engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"runc\"\nevents_logger = \"none\"\n"
     )
 }
 

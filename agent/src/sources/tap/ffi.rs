@@ -59,7 +59,7 @@ pub(super) struct Probe<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Types<'a> {
     /// The object's types, loaded by [`load_types`].
-    pub types: BorrowedFd<'a>,
+    pub btf: BorrowedFd<'a>,
     /// `struct bpf_func_info` records.
     pub functions: &'a [u8],
     /// Size of each.
@@ -92,8 +92,8 @@ pub(super) fn load_probe(probe: Probe<'_>) -> io::Result<OwnedFd> {
     for (to, from) in load.prog_name.iter_mut().take(room).zip(probe.name.bytes()) {
         *to = from.cast_signed();
     }
-    if let Some(Types { types, functions, record_bytes }) = probe.types {
-        load.prog_btf_fd = types.as_raw_fd().cast_unsigned();
+    if let Some(Types { btf, functions, record_bytes }) = probe.types {
+        load.prog_btf_fd = btf.as_raw_fd().cast_unsigned();
         load.func_info = address(functions.as_ptr());
         load.func_info_rec_size = record_bytes;
         load.func_info_cnt = count(functions.len())?.checked_div(record_bytes).unwrap_or(0);

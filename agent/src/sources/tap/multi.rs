@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    error::Error,
     ffi::CString,
     fs::File,
     io, mem,
@@ -46,7 +47,7 @@ pub(super) enum MultiError {
     },
     /// The object cannot be made ready; the loader of perf-event probes says more about it.
     #[error("the kernel object: {0}")]
-    Object(String),
+    Object(Box<dyn Error + Send + Sync>),
 }
 
 /// Asks the kernel for a link that it must refuse, and sees from the refusal whether it knows such links. Needs the rights that
@@ -82,7 +83,7 @@ impl Programs {
             match found {
                 Some(descriptor) => made.push((name.as_str(), descriptor.as_raw_fd(), map)),
                 // aya leaves settings out on kernels without global data, which are far older than these links.
-                None => return Err(MultiError::Object(format!("nobody made the map {name}"))),
+                None => return Err(broken(format!("nobody made the map {name}"))),
             }
         }
         object.relocate_maps(made.into_iter(), &code).map_err(broken)?;
@@ -111,12 +112,12 @@ fn load_types(object: &mut Object) -> Result<Option<OwnedFd>, MultiError> {
 }
 
 fn load(object: &Object, name: &str, types: Option<&OwnedFd>) -> Result<OwnedFd, MultiError> {
-    let missing = || MultiError::Object(format!("there is no program {name}"));
+    let missing = || broken(format!("there is no program {name}"));
     let program = object.programs.get(name).ok_or_else(missing)?;
     let function = object.functions.get(&program.function_key()).ok_or_else(missing)?;
     let functions = function.func_info.func_info_bytes();
     let types = types.map(|types| Types {
-        types: types.as_fd(),
+        btf: types.as_fd(),
         functions: &functions,
         record_bytes: function.func_info_rec_size as u32,
     });
@@ -145,6 +146,6 @@ fn refused(what: &'static str) -> impl Fn(io::Error) -> MultiError {
     move |source| MultiError::Kernel { what, source }
 }
 
-fn broken(error: impl ToString) -> MultiError {
-    MultiError::Object(error.to_string())
+fn broken(error: impl Into<Box<dyn Error + Send + Sync>>) -> MultiError {
+    MultiError::Object(error.into())
 }
