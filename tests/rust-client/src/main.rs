@@ -88,7 +88,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-fn client(arguments: &Arguments, server: Option<&recorder::Address>) -> Result<Client> {
+fn new_client(arguments: &Arguments, server: Option<&recorder::Address>) -> Result<Client> {
     let trusted = match server {
         Some(server) => server.certificate.clone().into_bytes(),
         None => std::fs::read(std::env::var_os("SSL_CERT_FILE").context("SSL_CERT_FILE is not set")?)?,
@@ -123,12 +123,12 @@ struct Asked {
 async fn ask(arguments: Arguments, server: Option<recorder::Address>) -> Result<Asked> {
     let mut asked = Asked { answered: 0, received_bytes: 0, version: Version::HTTP_09 };
     let port = server.as_ref().map_or(443, |server| server.port);
-    let mut client = self::client(&arguments, server.as_ref())?;
+    let mut client = new_client(&arguments, server.as_ref())?;
     let body = body(&arguments);
     while asked.answered < arguments.requests && !arguments.stop.as_deref().is_some_and(Path::exists) {
         let mut host = &arguments.host;
         if let Some(other) = &arguments.alternate {
-            client = self::client(&arguments, server.as_ref())?;
+            client = new_client(&arguments, server.as_ref())?;
             host = if asked.answered % 2 == 1 { other } else { host };
         }
         let request = client.post(format!("https://{host}:{port}/v1/chat/completions")).body(body.clone());

@@ -43,15 +43,16 @@ const SET_KEY_TLS12: &str = "11CommonState22start_encryption_tls12";
 const NAME: &str = "20remove_tls12_session";
 /// Whose that is: another store's function may be one with something else (an empty one is).
 const STORE: &str = "ClientSessionMemoryCache";
-/// What is asked for where symbols are gone, in the order of [`Functions::by_signature`]. Of the last two the signature is a place
-/// within: the calls that set the key, and the call of that name.
-const SIGNATURES: [&str; 5] = [
-    "send_plain_non_buffering",
-    "take_received_plaintext",
-    "set_encrypter",
-    "start_encryption_tls12",
-    "remove_tls12_session",
+/// What is asked for where symbols are gone, by the shapes that programs have: what sends, what receives, what sets the key, the call of
+/// `remove_tls12_session` (a place within a function), and one more, by [`Functions::by_signature`].
+const SIGNATURES: [[&str; 5]; 2] = [
+    ["send_plain_non_buffering", "take_received_plaintext", "set_encrypter", "remove_tls12_session", START_TLS12],
+    ["send_appdata_encrypt", "take_received_plaintext", "set_encrypter", "remove_tls12_session", TRAFFIC_TLS12],
 ];
+/// The calls that set the keys of TLS 1.2, a place within a function; else their stores are found by themselves.
+const START_TLS12: &str = "start_encryption_tls12";
+/// A function that `take_received_plaintext` has become a part of.
+const TRAFFIC_TLS12: &str = "tls12_expect_traffic";
 /// What those that set keys may leave it to.
 const SETTERS: [&str; 2] = ["21set_message_encrypter", "25prepare_message_encrypter"];
 /// What TLS 1.2 makes its keys by: there when TLS 1.2 is.
@@ -98,6 +99,8 @@ struct Functions {
     set_key: Vec<u64>,
     set_key_tls12: Vec<u64>,
     name: Vec<u64>,
+    /// Another function that receives, when it is not known by its symbol.
+    receive_in: Option<u64>,
     /// Where `remove_tls12_session` is called, when it is not known where it is.
     name_call: Option<u64>,
     setters: Vec<u64>,
@@ -118,6 +121,7 @@ impl Functions {
             receive: all(RECEIVE),
             set_key: all(SET_KEY),
             set_key_tls12: all(SET_KEY_TLS12),
+            receive_in: None,
             name_call: None,
             name: all_of(&|name| name.contains(STORE) && is_function(name, NAME)),
             setters: SETTERS.iter().flat_map(|setter| all(setter)).collect(),
@@ -127,12 +131,28 @@ impl Functions {
     }
 
     fn by_signature(binary: &Binary<'_>) -> Result<Self, String> {
-        let located = signatures::locate(binary, "rustls", &SIGNATURES)?;
-        let mut places = located.iter().map(|found| found.function.address);
-        let mut next = || places.next().map(|place| vec![place]).unwrap_or_default();
-        let (send, receive, set_key, set_key_tls12, name_call) = (next(), next(), next(), next(), next());
-        let name_call = name_call.first().copied();
-        Ok(Self { send: vec![send], receive, set_key, set_key_tls12, name_call, has_tls12: true, ..Self::default() })
+        let mut refused = None;
+        for names in SIGNATURES {
+            match signatures::locate(binary, "rustls", &names) {
+                Ok(located) => {
+                    let [send, receive, set_key, name_call, other] =
+                        [0, 1, 2, 3, 4].map(|place| located.get(place).map(|found| found.function.address));
+                    let is_start = names.contains(&START_TLS12);
+                    return Ok(Self {
+                        send: vec![send.into_iter().collect()],
+                        receive: receive.into_iter().collect(),
+                        set_key: set_key.into_iter().collect(),
+                        set_key_tls12: other.filter(|_| is_start).into_iter().collect(),
+                        receive_in: other.filter(|_| !is_start),
+                        name_call,
+                        has_tls12: true,
+                        ..Self::default()
+                    });
+                }
+                Err(why) => refused = refused.or(Some(why)),
+            }
+        }
+        Err(refused.unwrap_or_default())
     }
 
     fn is_empty(&self) -> bool {
@@ -159,12 +179,6 @@ fn plan(binary: &Binary<'_>, functions: &Functions) -> Result<Vec<Site>, String>
     if senders.iter().any(|(sender, _)| shapes.key_offset(*sender) != Ok(key_offset)) {
         return Err("its functions that send do not agree where the key is".to_owned());
     }
-    if let Some((reset, known)) = shapes.reset_of(receive)
-        && !whole::stores_only_at(&whole::code(binary), reset, &known)
-    {
-        return Err("take_received_plaintext is a part of other functions too, which are not found".to_owned());
-    }
-
     let mut sites = name_sites(binary, &shapes, functions)?;
     sites.extend(key_sites(binary, &shapes, functions, key_offset)?);
     let key = Operand::at(register::RDI, key_offset);
@@ -176,7 +190,28 @@ fn plan(binary: &Binary<'_>, functions: &Functions) -> Result<Vec<Site>, String>
     let [address, length] = shapes::PAYLOAD.map(|offset| Operand::at(register::RSI, offset));
     let payload = cookie::operands(key, address, length) | cookie::READ | cookie::WHOLE;
     sites.extend(at_entry(binary, "take_received_plaintext", receive, Program::EnterAt, payload));
+    sites.extend(received_in_others(binary, &shapes, functions, receive, key_offset)?);
     Ok(sites)
+}
+
+/// Sites where `take_received_plaintext` has become a part of another function too.
+fn received_in_others(
+    binary: &Binary<'_>,
+    shapes: &Shapes<'_, '_>,
+    functions: &Functions,
+    receive: u64,
+    key_offset: u8,
+) -> Result<Vec<Site>, String> {
+    let Some((reset, known)) = shapes.reset_of(receive) else { return Ok(Vec::new()) };
+    let others = whole::stores(&whole::code(binary), reset).into_iter().filter(|place| !known.contains(place));
+    let site = |place| {
+        let mut holders = shapes.holder(place).into_iter().chain(functions.receive_in);
+        let [key, address, length] = holders.find_map(|holder| shapes.received_in(holder, place, key_offset))?;
+        let payload = cookie::operands(key, address, length) | cookie::READ | cookie::WHOLE;
+        site_in(binary, "take_received_plaintext", place, place, Program::EnterAt, payload)
+    };
+    let unread = "take_received_plaintext is a part of another function too, which cannot be read off its code";
+    others.map(|place| site(place).ok_or_else(|| unread.to_owned())).collect()
 }
 
 /// The innermost function that sends, and those around it that do not leave it to that one.

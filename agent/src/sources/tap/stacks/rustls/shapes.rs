@@ -202,6 +202,37 @@ impl<'b, 'a> Shapes<'b, 'a> {
         Some((store, resets.into_iter().map(|(_, ip)| ip).collect()))
     }
 
+    /// The function that an address is in, by its symbol.
+    pub(super) fn holder(&self, place: u64) -> Option<u64> {
+        let holds = |(address, size): (&u64, &u64)| place.checked_sub(*address).is_some_and(|inside| inside < *size);
+        self.sizes.iter().find(|entry| holds(*entry)).map(|(address, _)| *address)
+    }
+
+    /// In a `State::handle(_, &mut Context, Message)` that `take_received_plaintext` has become a part of: the connection's key, and the
+    /// address and length of the plaintext, at the place where that part begins.
+    pub(super) fn received_in(&self, handler: u64, place: u64, key_offset: u8) -> Option<[Operand; 3]> {
+        let steps = self.steps(handler, State::entry());
+        let begin = steps.iter().find(|step| step.instruction.ip() == place)?;
+        let common = begin.instruction.memory_base();
+        // `Context` begins with the address of its `CommonState`.
+        (begin.before.of(common) == Value::Word { index: 2, at: 0 }).then_some(())?;
+        let (index, address) = steps.iter().find_map(|step| {
+            let leaves = !matches!(step.instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
+            let Value::Word { index, at } = step.before.of(Register::RSI) else { return None };
+            let is_copied = step.before.of(Register::RDX) == Value::Word { index, at: at + 8 };
+            (leaves && is_copied).then_some((index, at))
+        })?;
+        let (message, plus) = NUMBERED.iter().find_map(|register| match begin.before.of(*register) {
+            Value::Argument { index: of, plus } if of == index => Some((*register, plus)),
+            _ => None,
+        })?;
+        let word = |behind: i64| {
+            let offset = address.checked_sub(plus)?.checked_add(behind)?;
+            Some(Operand::at(wire_register(message)?, u8::try_from(offset).ok()?))
+        };
+        Some([Operand::at(wire_register(common)?, key_offset), word(0)?, word(8)?])
+    }
+
     /// What else is set with a key: the count of its records, to zero, and that it is there; how far behind the start of what the key is
     /// stored in.
     pub(super) fn beside_key(&self, setter: u64) -> Option<[u8; 2]> {
@@ -308,7 +339,11 @@ fn stores(steps: &[Step]) -> BTreeMap<(u64, u8, i64), (Value, Register)> {
 }
 
 fn key_site(at: u64, source: Register) -> Option<KeySite> {
-    let register = match source {
+    Some(KeySite { at, key: Operand::register(wire_register(source)?) })
+}
+
+fn wire_register(register: Register) -> Option<u8> {
+    Some(match register {
         Register::RAX => register::RAX,
         Register::RBX => register::RBX,
         Register::RCX => register::RCX,
@@ -325,6 +360,5 @@ fn key_site(at: u64, source: Register) -> Option<KeySite> {
         Register::R14 => register::R14,
         Register::R15 => register::R15,
         _ => return None,
-    };
-    Some(KeySite { at, key: Operand::register(register) })
+    })
 }

@@ -31,24 +31,26 @@ pub(super) fn code<'a>(binary: &Binary<'a>) -> Vec<(u64, &'a [u8])> {
     binary.executable_segments().take(SEGMENTS_MAX).collect()
 }
 
-/// The step is only at these addresses.
-pub(super) fn stores_only_at(code: &[(u64, &[u8])], store: ByteStore, known: &HashSet<u64>) -> bool {
+/// Where a byte is set so.
+pub(super) fn stores(code: &[(u64, &[u8])], store: ByteStore) -> Vec<u64> {
     let [a, b, c, d] = store.offset.to_le_bytes();
     let pattern = [a, b, c, d, store.value];
     let finder = Finder::new(&pattern);
-    code.iter().all(|(base, bytes)| {
-        finder.find_iter(bytes).all(|at| {
-            let before = bytes.get(at.saturating_sub(3)..at).unwrap_or_default();
-            // mov byte ptr [base + disp32], imm8: C6 /0.
-            let length = match before {
-                [.., 0xc6, 0x84, SIB] => 3,
+    let in_part = |(base, bytes): &(u64, &[u8])| {
+        let start_of = |at: usize| {
+            // mov byte ptr [base + disp32], imm8: C6 /0, with a prefix for the upper registers.
+            let length = match bytes.get(at.saturating_sub(4)..at)? {
+                [0x41, 0xc6, 0x84, SIB] => 4,
+                [_, 0xc6, 0x84, SIB] => 3,
+                [.., 0x41, 0xc6, modrm] if modrm & 0xf8 == 0x80 => 3,
                 [.., 0xc6, modrm] if modrm & 0xf8 == 0x80 => 2,
-                _ => return true,
+                _ => return None,
             };
-            let start = base.wrapping_add(at as u64).wrapping_sub(length);
-            known.contains(&start) || known.contains(&start.wrapping_sub(1))
-        })
-    })
+            Some(base.wrapping_add((at - length) as u64))
+        };
+        finder.find_iter(bytes).filter_map(start_of).take(PLACES_MAX).collect::<Vec<_>>()
+    };
+    code.iter().flat_map(in_part).collect()
 }
 
 /// A place where a key is set.
@@ -169,20 +171,18 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_is_set_elsewhere_is_found_whatever_the_base() {
+    fn a_byte_is_seen_to_be_set_whatever_the_base() {
         let store = ByteStore { offset: 0x32e, value: 32 };
-        let only_at =
-            |code: &[u8], known: &[u64]| stores_only_at(&[(AT, code)], store, &known.iter().copied().collect());
-        // mov byte [rdi+0x32e],0x20; the same with r12; another value; another instruction
-        let cases: [(&[u8], bool); 4] = [
-            (&[0x90, 0xc6, 0x87, 0x2e, 3, 0, 0, 0x20, 0x90], false),
-            (&[0x41, 0xc6, 0x84, 0x24, 0x2e, 3, 0, 0, 0x20], false),
-            (&[0x90, 0xc6, 0x87, 0x2e, 3, 0, 0, 0x21, 0x90], true),
-            (&[0x90, 0x80, 0xbf, 0x2e, 3, 0, 0, 0x20, 0x90], true),
+        // mov byte [rdi+0x32e],0x20; the same with r12 and r13; another value; another instruction
+        let cases: [(&[u8], &[u64]); 5] = [
+            (&[0x90, 0x90, 0xc6, 0x87, 0x2e, 3, 0, 0, 0x20, 0x90], &[AT + 2]),
+            (&[0x41, 0xc6, 0x84, 0x24, 0x2e, 3, 0, 0, 0x20], &[AT]),
+            (&[0x90, 0x41, 0xc6, 0x85, 0x2e, 3, 0, 0, 0x20], &[AT + 1]),
+            (&[0x90, 0x90, 0xc6, 0x87, 0x2e, 3, 0, 0, 0x21, 0x90], &[]),
+            (&[0x90, 0x90, 0x80, 0xbf, 0x2e, 3, 0, 0, 0x20, 0x90], &[]),
         ];
         for (code, expected) in cases {
-            assert_eq!(only_at(code, &[]), expected, "{code:x?}");
-            assert!(only_at(code, &[AT, AT + 1]), "{code:x?}");
+            assert_eq!(stores(&[(AT, code)], store), expected, "{code:x?}");
         }
     }
 
