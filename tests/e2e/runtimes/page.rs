@@ -3,10 +3,13 @@
 //! are not compared.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
+
+use outflow::rules::RuleSource;
 
 use super::{Row, TABLE};
 use crate::support;
@@ -66,6 +69,10 @@ const UNTAPPED: [[&str; 4]; 9] = [
 
 /// In place of what is not known.
 const UNKNOWN: &str = "–";
+
+const SIGNED_BEGIN: &str = "<!-- signatures: written by tests/e2e/runtimes with OUTFLOW_BLESS=1 -->\n";
+const SIGNED_END: &str = "<!-- end of signatures -->\n";
+const SIGNED_HEAD: &str = "| Program | Versions |\n| --- | --- |\n";
 
 /// Tests write side by side.
 static PAGE: Mutex<()> = Mutex::new(());
@@ -153,18 +160,41 @@ fn untapped() -> String {
     [UNTAPPED_HEAD.to_owned(), UNTAPPED.iter().map(line).collect()].concat()
 }
 
-/// Needs no rights: the page has a line for each client and for nothing else, in the table's order; and the lines of what is not tapped.
+/// The programs that `rules/tls` names, with the versions that some signature was seen in: `Bun 1.4.5` is Bun's 1.4.5.
+fn signed() -> String {
+    let mut versions: BTreeMap<String, BTreeSet<Vec<u32>>> = BTreeMap::new();
+    for file in RuleSource::Embedded.files("tls").unwrap() {
+        let rules: toml::Table = file.text.parse().unwrap();
+        let signatures = rules["signature"].as_array().unwrap().iter();
+        for seen in signatures.flat_map(|signature| signature["seen_in"].as_array().unwrap()) {
+            let (program, version) = seen.as_str().unwrap().rsplit_once(' ').unwrap();
+            let numbers = version.split('.').map(|part| part.parse().unwrap()).collect();
+            versions.entry(program.to_owned()).or_default().insert(numbers);
+        }
+    }
+    let text = |numbers: &Vec<u32>| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+    let line = |(program, versions): (&String, &BTreeSet<Vec<u32>>)| {
+        format!("| {program} | {} |\n", versions.iter().map(text).collect::<Vec<_>>().join(", "))
+    };
+    [SIGNED_HEAD.to_owned(), versions.iter().map(line).collect()].concat()
+}
+
+/// Needs no rights: the page has a line for each client and for nothing else, in the table's order; and the tables that no run makes.
 #[test]
 fn the_page_has_a_line_for_each_client() {
     let _one_at_a_time = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let page = fs::read_to_string(path()).unwrap();
-    let (before, rest) = page.split_once(UNTAPPED_BEGIN).expect("the page has the mark where the second table begins");
-    let (second, after) = rest.split_once(UNTAPPED_END).expect("and where it ends");
+    let tables = [(SIGNED_BEGIN, signed(), SIGNED_END), (UNTAPPED_BEGIN, untapped(), UNTAPPED_END)];
+    let made = tables.into_iter().fold(page.clone(), |page, (begin, table, end)| {
+        let (before, rest) = page.split_once(begin).expect("the page has the mark where a table begins");
+        let (_, after) = rest.split_once(end).expect("and where it ends");
+        [before, begin, &table, end, after].concat()
+    });
     if is_blessing() {
-        fs::write(path(), [before, UNTAPPED_BEGIN, &untapped(), UNTAPPED_END, after].concat()).unwrap();
+        fs::write(path(), made).unwrap();
         return;
     }
     let (_, lines, _) = parts(&page);
     assert_eq!(lines.into_iter().map(name).collect::<Vec<_>>(), names());
-    assert!(second == untapped(), "docs/SUPPORT_MATRIX.md is out of date: run this test with OUTFLOW_BLESS=1");
+    assert!(page == made, "docs/SUPPORT_MATRIX.md is out of date: run this test with OUTFLOW_BLESS=1");
 }
