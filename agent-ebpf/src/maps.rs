@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use core::arch::asm;
 use outflow_ebpf::wire::{self, Conn, ConnKey, Outcome};
@@ -51,15 +51,6 @@ pub struct Active {
     pub name_length: u64,
     /// When that was, on the monotonic clock.
     pub name_ns: u64,
-}
-
-/// Key of a goroutine's call. Goroutines move between threads, and their addresses are those of one process.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct GoKey {
-    pub goroutine: u64,
-    /// Process, and [`crate::tls::READ_KEY`] for a call that receives.
-    pub tgid: u64,
 }
 
 /// Rewritten by the loader before the programs are loaded.
@@ -133,9 +124,6 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(wire::COUN
 /// Calls, by thread and direction.
 #[map]
 pub static ACTIVE: HashMap<u64, Active> = HashMap::with_max_entries(16_384, 0);
-/// The same, by goroutine. Goroutines end unseen, so the oldest make room.
-#[map]
-pub static GO_ACTIVE: LruHashMap<GoKey, Active> = LruHashMap::with_max_entries(16_384, 0);
 #[map]
 pub static CONNS: HashMap<ConnKey, Conn> = HashMap::with_max_entries(16_384, 0);
 /// Verdicts that the agent found out from a request head, by connection id.

@@ -25,8 +25,8 @@ use outflow_ebpf::{
 
 use crate::{
     maps::{
-        self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, GO_ACTIVE, GoKey, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES,
-        RING, VERDICTS, setting,
+        self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES, RING, VERDICTS,
+        setting,
     },
     registers::{operand, register},
     rustls, scope,
@@ -94,7 +94,7 @@ pub fn tls_enter_at(ctx: ProbeContext) -> u32 {
         if tls < LOWEST_ADDRESS {
             return 0;
         }
-        let Some(active) = at_entry(ctx.as_ptr(), id, meaning) else { return 0 };
+        let Some(active) = call_of(call_key(id, meaning)) else { return 0 };
         if begin(active, tls, meaning) {
             (*active).buffer = operand(ctx.as_ptr(), meaning >> cookie::BUFFER);
             if meaning & cookie::CHUNKS != 0 {
@@ -123,21 +123,6 @@ fn pinned(argument: Option<u64>) -> u64 {
     value
 }
 
-/// The entry of a call that begins.
-#[inline(always)]
-unsafe fn at_entry(ctx: *mut c_void, id: u64, meaning: u64) -> Option<*mut Active> {
-    if meaning & cookie::GO == 0 {
-        return call_of(call_key(id, meaning));
-    }
-    // SAFETY: `go_key` reads a register.
-    let key = unsafe { go_key(ctx, id, meaning) };
-    if let Some(active) = GO_ACTIVE.get_ptr_mut(&key) {
-        return Some(active);
-    }
-    GO_ACTIVE.insert(&key, &NEW_ACTIVE, 0).ok()?;
-    GO_ACTIVE.get_ptr_mut(&key)
-}
-
 /// Notes a call that begins; false for one that is no call of its own. The caller fills in buffer and length.
 #[inline(always)]
 unsafe fn begin(active: *mut Active, tls: u64, meaning: u64) -> bool {
@@ -145,7 +130,7 @@ unsafe fn begin(active: *mut Active, tls: u64, meaning: u64) -> bool {
     unsafe {
         if (*active).tls == tls {
             // The library calls itself: `SSL_write_ex` does its work by `SSL_write_ex2`, BoringSSL's `SSL_read` by `SSL_peek`. The
-            // outermost call counts. With the same meaning it is the call itself: Go enters again on a larger stack.
+            // outermost call counts. With the same meaning it is the call itself, begun again: its return was not seen.
             if (*active).meaning != meaning {
                 return false;
             }
@@ -201,25 +186,6 @@ pub fn tls_leave_ret(ctx: RetProbeContext) -> u32 {
     unsafe { leave(ctx.as_ptr()) }
 }
 
-/// Return of a call that a goroutine made, probed at every way out of it.
-#[uprobe]
-pub fn tls_leave_go(ctx: ProbeContext) -> u32 {
-    let id = bpf_get_current_pid_tgid();
-    // SAFETY: a probe context is what the helper wants.
-    let meaning = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    // SAFETY: reads a register.
-    let key = unsafe { go_key(ctx.as_ptr(), id, meaning) };
-    let Some(active) = GO_ACTIVE.get_ptr_mut(&key) else {
-        unpaired(id);
-        return 0;
-    };
-    // SAFETY: the entry is this goroutine's own. An `int` of 64 bits.
-    unsafe { returned(active, meaning, RetProbeContext::new(ctx.as_ptr()).ret()) };
-    // Nobody tells when a goroutine ends.
-    let _ = GO_ACTIVE.remove(&key);
-    0
-}
-
 #[inline(always)]
 unsafe fn leave(ctx: *mut c_void) -> u32 {
     let id = bpf_get_current_pid_tgid();
@@ -235,9 +201,6 @@ unsafe fn leave(ctx: *mut c_void) -> u32 {
     let result: u64 = RetProbeContext::new(ctx).ret();
     let result = if meaning & cookie::WIDE != 0 {
         result as i64
-    } else if meaning & cookie::RESULT != 0 {
-        // SAFETY: a probe context.
-        if result == 0 { unsafe { register(ctx, u64::from(wire::register::RDX)) as i64 } } else { 0 }
     } else {
         // An `int`: read as 64 bits, -1 would be a huge length.
         i64::from(result as i32)
@@ -258,13 +221,6 @@ fn unpaired(id: u64) {
 #[inline(always)]
 fn call_key(id: u64, meaning: u64) -> u64 {
     if meaning & cookie::READ != 0 { id | READ_KEY } else { id }
-}
-
-#[inline(always)]
-unsafe fn go_key(ctx: *mut c_void, id: u64, meaning: u64) -> GoKey {
-    // SAFETY: reads a register.
-    let goroutine = unsafe { register(ctx, u64::from(wire::register::R14)) };
-    GoKey { goroutine, tgid: call_key(id >> 32, meaning) }
 }
 
 #[inline(always)]

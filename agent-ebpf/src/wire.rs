@@ -97,10 +97,6 @@ pub mod cookie {
     pub const EX2: u64 = 1 << 2;
     /// The return value has 64 bits: `ssize_t`, Go's `int`. Else it is a C `int`.
     pub const WIDE: u64 = 1 << 3;
-    /// The return value is Rust's `Result<usize>` in two registers: 0 and the length.
-    pub const RESULT: u64 = 1 << 4;
-    /// The caller is the goroutine in r14, which may return on another thread than it came from.
-    pub const GO: u64 = 1 << 5;
     /// The length is known at the entry, where the call is taken at once; its return is not probed.
     pub const WHOLE: u64 = 1 << 6;
     /// The bytes will come again: `SSL_peek`. Counted, not handed over.

@@ -31,7 +31,7 @@ use crate::{
     tap::assert_no_loss,
 };
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Set in the process that runs the crowd's test alone.
 const ALONE: &str = "OUTFLOW_DISCOVERY_ALONE";
 const HOST: &str = "api.openai.com";

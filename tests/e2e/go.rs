@@ -55,7 +55,7 @@ fn command(client: &Path, arguments: &[&str]) -> Vec<OsString> {
 
 /// Taps the client alone while it runs; gives its line of facts, what was seen, and the ledger.
 fn tapped(bench: &Bench, client: &Path, arguments: &[&str]) -> (Value, Vec<Seen>, Ledger) {
-    let (tap, streams) = start(Scope::Children, client);
+    let (tap, streams) = start(&Scope::Children, client);
     let job = bench.start(&command(client, arguments), "go").unwrap();
     let stdout = job.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
     let ledger = tap.stop().unwrap();
@@ -63,7 +63,7 @@ fn tapped(bench: &Bench, client: &Path, arguments: &[&str]) -> (Value, Vec<Seen>
     (serde_json::from_str(stdout.lines().last().unwrap()).unwrap(), seen, ledger)
 }
 
-fn start(scope: Scope, client: &Path) -> (Tap, Streams) {
+fn start(scope: &Scope, client: &Path) -> (Tap, Streams) {
     let streams = Streams::default();
     let into = Arc::clone(&streams);
     let vendors = Arc::new(VendorTable::load(&RuleSource::Embedded).unwrap());
@@ -80,7 +80,7 @@ fn start(scope: Scope, client: &Path) -> (Tap, Streams) {
             assert_eq!(stacks, [Stack::Go]);
         }
     };
-    let tap = Tap::start(&scope, &[client.to_owned()], Settings::default(), &vendors, deliver, notice).unwrap();
+    let tap = Tap::start(scope, &[client.to_owned()], Settings::default(), &vendors, deliver, notice).unwrap();
     (tap, streams)
 }
 
@@ -173,7 +173,7 @@ fn a_connection_that_was_there_before_is_decided_by_its_host_header() {
     let job = bench.start(&command(&client, &arguments), "go").unwrap();
     meeting.wait_ready(CLIENT_TIMEOUT_S).unwrap();
     // The process itself: the sandbox around it is a TLS program too.
-    let (tap, streams) = start(Scope::Processes(vec![running(&client)]), &client);
+    let (tap, streams) = start(&Scope::Processes(vec![running(&client)]), &client);
     meeting.go().unwrap();
     let stdout = job.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
     let ledger = tap.stop().unwrap();

@@ -159,6 +159,6 @@ fn the_sums_are_exact_when_the_reader_stops_and_goes_on() {
         let at = usize::try_from(*offset).unwrap();
         assert!(sent[at..].starts_with(bytes), "{} bytes at {at} are not what was sent there", bytes.len());
     }
-    let arrived: u64 = streams.values().flat_map(|seen| seen.pieces()).map(|(_, bytes)| bytes.len() as u64).sum();
+    let arrived: u64 = streams.values().flat_map(Seen::pieces).map(|(_, bytes)| bytes.len() as u64).sum();
     assert_eq!(arrived, ledger.of(Outcome::Copied).bytes, "what the kernel handed over is what came out");
 }

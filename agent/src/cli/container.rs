@@ -31,8 +31,8 @@ pub(super) fn find(groups: &Path, root: &Path, wanted: &str) -> anyhow::Result<P
     let running = running(groups);
     let is_id = wanted.len() >= PREFIX_DIGITS && wanted.len() <= ID_DIGITS && is_hex(wanted);
     let lower = wanted.to_ascii_lowercase();
-    let names = names(root);
-    let named = |id: &str| names.get(id).is_some_and(|names| names.iter().any(|name| name == wanted));
+    let known = names(root);
+    let named = |id: &str| known.get(id).is_some_and(|names| names.iter().any(|name| name == wanted));
     // An exact name first, as docker and podman do it.
     let mut found: Vec<(&String, &PathBuf)> = running.iter().filter(|(id, _)| named(id)).collect();
     if found.is_empty() && is_id {
@@ -40,8 +40,8 @@ pub(super) fn find(groups: &Path, root: &Path, wanted: &str) -> anyhow::Result<P
     }
     match found[..] {
         [(_, group)] => Ok(group.clone()),
-        [] => bail!("{}", absent(groups, wanted, is_id, &running, &names)),
-        _ => bail!("`{wanted}` may be any of {}; say more of the id", list(found.iter().map(|(id, _)| *id), &names)),
+        [] => bail!("{}", absent(groups, wanted, is_id, &running, &known)),
+        _ => bail!("`{wanted}` may be any of {}; say more of the id", list(found.iter().map(|(id, _)| *id), &known)),
     }
 }
 

@@ -37,7 +37,7 @@ impl Maker {
         finding.severity = Severity::Medium;
         finding.confidence = confidence(seen, *known_by);
         finding.title = field(&title(unseen, &hosts));
-        finding.remedy = remedy(seen).to_owned();
+        remedy(seen).clone_into(&mut finding.remedy);
         finding.destination = hosts.first().map(|first| Destination {
             host: first.clone(),
             vendor: vendor.map(field),

@@ -102,7 +102,7 @@ fn check(id: &str) {
     let mut row = client.row(&run, &facts);
     match client.expected {
         Expected::Whole => {
-            (row.sent_bytes, row.received_bytes) = assert_whole(&place, client, &seen, &ledger, &notices)
+            (row.sent_bytes, row.received_bytes) = assert_whole(&place, client, &seen, &ledger, &notices);
         }
         Expected::Refused(reason) => {
             assert_refused(client, reason, &seen, &notices);

@@ -41,7 +41,7 @@ impl Place {
     }
 
     /// The source of a client.
-    pub(super) fn source(&self, name: &str) -> PathBuf {
+    pub(super) fn source(name: &str) -> PathBuf {
         testbed::workspace().join("tests/e2e/clients").join(name)
     }
 
@@ -86,7 +86,7 @@ impl Place {
         let program = self.bench.dir().join("bin/curl_easy");
         fs::create_dir_all(program.parent().unwrap()).unwrap();
         let mut compiler = Command::new("cc");
-        compiler.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program).arg(self.source("curl_easy.c")).arg(library);
+        compiler.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program).arg(Self::source("curl_easy.c")).arg(library);
         let output = compiler.stdin(Stdio::null()).output().expect("a C compiler");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         program
@@ -109,7 +109,7 @@ fn chat(size: usize, stream: bool) -> String {
         request.to_string()
     };
     let room = size - request("").len();
-    let mut content: String = (0..room / 16 + 1).map(|line| format!("line {line:>9}; ")).collect();
+    let mut content = "one line more; ".repeat(room / 15 + 1);
     content.truncate(room);
     request(&content)
 }

@@ -120,7 +120,7 @@ clients! {
         missing: |_| lacks_program("curl"),
         start: |place| {
             let known = place.libraries(Path::new("/usr/bin/curl"), &["libssl.so"]);
-            Run::new(place.with_bodies(&[&place.source("curl.sh"), &place.bench.ca(), &URL]), known)
+            Run::new(place.with_bodies(&[&Place::source("curl.sh"), &place.bench.ca(), &URL]), known)
         },
         ..USUAL
     },
@@ -148,7 +148,7 @@ clients! {
         start: |place| {
             let known = place.libraries(Path::new("/usr/bin/wget"), &["libgnutls.so"]);
             let parts: [&dyn AsRef<std::ffi::OsStr>; 4] =
-                [&place.source("wget.sh"), &place.bench.ca(), &place.bench.python(), &URL];
+                [&Place::source("wget.sh"), &place.bench.ca(), &place.bench.python(), &URL];
             Run::new(place.with_bodies(&parts), known)
         },
         ..USUAL
@@ -158,7 +158,7 @@ clients! {
         start: |place| {
             let script = "\"$0\" \"$1\"/sync_client.py && \"$0\" \"$1\"/big_client.py --size 1048576 && \"$0\" \"$1\"/stream_client.py";
             let mut command: Vec<OsString> = vec!["sh".into(), "-c".into(), script.into()];
-            command.extend([place.bench.python().into(), place.source("").into()]);
+            command.extend([place.bench.python().into(), Place::source("").into()]);
             Run::new(command, vec![place.bench.tls.libssl.clone()])
         },
         ..USUAL
@@ -302,13 +302,13 @@ fn libraries_in(folder: &Path, start: &str) -> Vec<PathBuf> {
 
 /// A kilobyte, a megabyte, a stream: three runs of the program, which sends one body from memory.
 fn go_client(place: &Place, shape: &str) -> Run {
-    let mut build = Command::new(place.source("go/build.sh"));
-    let build = build.arg(support::target().join("go-client")).stdin(Stdio::null()).output().unwrap();
+    let mut script = Command::new(Place::source("go/build.sh"));
+    let build = script.arg(support::target().join("go-client")).stdin(Stdio::null()).output().unwrap();
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
-    let built = PathBuf::from(String::from_utf8(build.stdout).unwrap().trim());
+    let folder = PathBuf::from(String::from_utf8(build.stdout).unwrap().trim());
     let client = place.bench.dir().join("bin/go-client");
     std::fs::create_dir_all(client.parent().unwrap()).unwrap();
-    std::fs::copy(built.join(shape), &client).unwrap();
+    std::fs::copy(folder.join(shape), &client).unwrap();
     Run::new(thrice(&client, "--answer-size 40000"), vec![client])
 }
 
@@ -340,7 +340,7 @@ fn node(place: &Place, age: Age, source: &str) -> Run {
 /// A runtime of JavaScript with one of the two scripts.
 fn script(place: &Place, runtime: &Path, source: &str) -> Run {
     let runtime = place.program(runtime);
-    let source_path = place.source(source);
+    let source_path = Place::source(source);
     let command = if source == OPENAI {
         place.with_bodies(&[&runtime, &source_path, &place.clients.npm().join("openai")])
     } else {
@@ -351,7 +351,7 @@ fn script(place: &Place, runtime: &Path, source: &str) -> Run {
 
 fn deno(place: &Place) -> Run {
     let deno = place.program(&place.clients.deno());
-    let parts: [&dyn AsRef<std::ffi::OsStr>; 5] = [&deno, &"run", &"--allow-all", &place.source(FETCH), &URL];
+    let parts: [&dyn AsRef<std::ffi::OsStr>; 5] = [&deno, &"run", &"--allow-all", &Place::source(FETCH), &URL];
     Run::new(place.with_bodies(&parts), vec![deno.clone()])
         .with("DENO_CERT", place.bench.ca())
         .with("DENO_DIR", place.bench.dir().join("deno"))

@@ -90,7 +90,7 @@ mod tests {
         assert_eq!((old.len(), old.mode()), (new.len(), new.mode()));
         private_tree(&folder.path().join("tree"), &folder.path().join("other")).unwrap();
         assert_ne!(fs::metadata(folder.path().join("other/deep/sh")).unwrap().ino(), new.ino());
-        assert_eq!(private_libraries(&copy, &folder.path().join("lib")).unwrap(), [PathBuf::new(); 0]);
+        assert!(private_libraries(&copy, &folder.path().join("lib")).unwrap().is_empty());
         private_copy(Path::new("/nonexistent"), &inside).unwrap_err();
     }
 }

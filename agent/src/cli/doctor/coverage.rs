@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::bounded;
 use serde::Serialize;
 
 use crate::{
@@ -74,7 +74,7 @@ struct To {
 
 /// A tapped file, for programs.
 #[derive(Serialize)]
-struct Sites<'a> {
+struct ProbedFile<'a> {
     coverage: &'static str,
     file: String,
     stack: &'a str,
@@ -146,9 +146,9 @@ fn row(surveyed: &Surveyed) -> Row<'_> {
     }
 }
 
-fn sites(probed: &Probed) -> Sites<'_> {
+fn sites(probed: &Probed) -> ProbedFile<'_> {
     let file = probed.file.display().to_string();
-    Sites { coverage: "sites", file, stack: &probed.stack, sites: &probed.sites }
+    ProbedFile { coverage: "sites", file, stack: &probed.stack, sites: &probed.sites }
 }
 
 fn text(out: &mut impl Write, processes: &[Surveyed], asked: &[u32], resolved: bool) -> io::Result<()> {
@@ -205,11 +205,11 @@ fn resolve(vendors: &VendorTable) -> HashMap<IpAddr, Vec<String>> {
             HostPattern::Suffix(_) => None,
         })
         .collect();
-    let (ask, asked) = unbounded();
+    let (ask, asked) = bounded(names.len().max(1));
     let (answer, answers) = bounded(names.len().max(1));
     let count = names.len();
     for name in names {
-        // Both ends are here; it cannot fail.
+        // There is room for all of them, and both ends are here.
         let _ = ask.send(name);
     }
     drop(ask);
@@ -237,6 +237,8 @@ fn resolve(vendors: &VendorTable) -> HashMap<IpAddr, Vec<String>> {
             }
         }
     }
-    known.values_mut().for_each(|hosts| hosts.sort());
+    for hosts in known.values_mut() {
+        hosts.sort();
+    }
     known
 }

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::figures::TapFigures;
-use crate::{config, engine::Deliver, rules::VendorTable};
+use crate::{
+    config,
+    engine::{Deliver, Session},
+    rules::VendorTable,
+};
 
 /// What to do about it.
 const NO_TAP: &str = "[tap] enabled: this outflow was built without the tap (cargo feature `tap`)";

@@ -126,7 +126,7 @@ fn serve(
             Ask::Origin(pid) => link.send(&Say::Origin(process::gone(pid)), &[])?,
             // To look through files takes a while, and other questions wait for nobody. One that finds no room is not answered.
             question @ (Ask::Names { .. } | Ask::Look { .. }) => {
-                drop(looks.as_ref().map(|looks| looks.try_send(question)))
+                drop(looks.as_ref().map(|looks| looks.try_send(question)));
             }
             // Taking them off takes time; questions about the last records go on meanwhile.
             Ask::Stop => {

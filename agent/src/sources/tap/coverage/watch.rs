@@ -28,7 +28,7 @@ const QUEUE: usize = 4_096;
 const TICK: Duration = Duration::from_millis(250);
 
 /// How often it is told how much was missed: on a busy host there is always some.
-const TELL: Duration = Duration::from_secs(60);
+const TELL: Duration = Duration::from_mins(1);
 
 /// What the thread has to say.
 #[derive(Debug)]

@@ -60,8 +60,6 @@ pub(super) enum Program {
     Leave,
     /// Return, through the return address.
     LeaveReturn,
-    /// Return of a goroutine's call, at an instruction inside the function.
-    LeaveGo,
     /// The client names its server; the cookie is one of `wire::name`.
     Name,
     /// The same in Go.
@@ -76,12 +74,11 @@ pub(super) enum Program {
 
 impl Program {
     /// All of them.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Enter,
         Self::EnterAt,
         Self::Leave,
         Self::LeaveReturn,
-        Self::LeaveGo,
         Self::Name,
         Self::NameGo,
         Self::NameAhead,
@@ -96,7 +93,6 @@ impl Program {
             Self::EnterAt => "tls_enter_at",
             Self::Leave => "tls_leave",
             Self::LeaveReturn => "tls_leave_ret",
-            Self::LeaveGo => "tls_leave_go",
             Self::Name => "tls_name",
             Self::NameGo => "tls_name_go",
             Self::NameAhead => "tls_name_ahead",
