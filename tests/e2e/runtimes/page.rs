@@ -138,7 +138,7 @@ fn line(row: &Row) -> String {
 }
 
 fn kilobytes(bytes: usize) -> String {
-    format!("{} kB", bytes / 1000)
+    if bytes < 10_000 { format!("{bytes} B") } else { format!("{} kB", bytes / 1000) }
 }
 
 fn cells(line: &str) -> Vec<&str> {
