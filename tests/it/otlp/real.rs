@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Seconds until what was taken must be printed.
-const PRINTED_S: u64 = 60;
+const PRINTED_S: u64 = 120;
 
 /// The name of the attribute that tells records apart.
 const RECORD_ID: &str = "outflow.finding.record_id";

@@ -143,8 +143,8 @@ impl Collector {
     pub fn records_until(&self, seconds: u64, mut enough: impl FnMut(&[Record]) -> bool) -> Result<Vec<Record>> {
         let deadline = Deadline::after(seconds);
         deadline.until("never", || {
-            let over = deadline.passed();
             let records = self.records()?;
+            let over = deadline.passed();
             Ok((enough(&records) || over).then_some(records))
         })
     }
@@ -153,8 +153,8 @@ impl Collector {
     pub fn metrics_until(&self, seconds: u64, mut enough: impl FnMut(&[Metric]) -> bool) -> Result<Vec<Metric>> {
         let deadline = Deadline::after(seconds);
         deadline.until("never", || {
-            let over = deadline.passed();
             let metrics = self.metrics()?;
+            let over = deadline.passed();
             Ok((enough(&metrics) || over).then_some(metrics))
         })
     }
