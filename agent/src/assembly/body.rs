@@ -2,7 +2,7 @@
 //! once, decoded, up to the cap; it is frozen at the first hole, so that nothing is ever joined across one.
 
 use super::{
-    Anomaly, AnomalyKind, Body, Content, Headers, Limits, SseEvent, SseParser,
+    Anomaly, AnomalyKind, Body, Content, Event, Framing, Headers, Limits, SseParser,
     inflate::{Coding, Fault, Inflate},
 };
 use crate::{sources::StreamId, units::Timestamp};
@@ -44,7 +44,7 @@ struct Keep {
 #[derive(Debug)]
 enum Collect {
     Bytes(Vec<u8>),
-    Events { parser: SseParser, events: Vec<SseEvent> },
+    Events { parser: SseParser, events: Vec<Event> },
 }
 
 impl Incoming {
@@ -174,7 +174,7 @@ impl Incoming {
         let content = match self.keep.into {
             Collect::Bytes(bytes) if bytes.is_empty() => Content::Empty,
             Collect::Bytes(bytes) => Content::Bytes(bytes),
-            Collect::Events { events, .. } => Content::Events(events),
+            Collect::Events { events, .. } => Content::Events(Framing::Sse, events),
         };
         let Self { wire_bytes, missing_bytes, unread_bytes, .. } = self;
         (Body { content, wire_bytes, missing_bytes, unread_bytes }, self.frozen, anomaly)

@@ -5,7 +5,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    Anomaly, AnomalyKind, Assembled, End, Head, Limits, Message,
+    Anomaly, AnomalyKind, Assembled, End, Head, Limits, Message, Protocol,
     body::{Frozen, Incoming},
     chunked::{BadChunk, Chunked, Step},
     head::{self, Framing, NotHttp},
@@ -373,6 +373,7 @@ impl Half {
             server_name: shared.server_name.clone(),
             direction: self.direction,
             call,
+            protocol: Protocol::Http1,
             head,
             body,
             started_at,

@@ -25,8 +25,17 @@ pub use self::{assembler::Assembler, sse::SseParser};
 pub enum Assembled {
     /// A message, once it has ended.
     Message(Box<Message>),
+    /// A message of a WebSocket, once it has ended.
+    Frame(Box<Frame>),
     /// Something that is not a message.
     Anomaly(Anomaly),
+    /// No message of this call will follow (HTTP/2: the stream was reset).
+    CallOver {
+        /// Connection.
+        stream: StreamId,
+        /// Its number, as in [`Message::call`].
+        call: u64,
+    },
     /// No message of this connection will follow.
     Closed(StreamId),
 }
@@ -75,6 +84,8 @@ pub struct Message {
     /// Which call of the connection this belongs to, counted in the order in which requests began; a request and its answer
     /// have the same number. `None`: an answer whose request was not seen.
     pub call: Option<u64>,
+    /// The protocol it came by.
+    pub protocol: Protocol,
     /// Start line and headers.
     pub head: Head,
     /// Body after transfer and content decoding.
@@ -86,6 +97,40 @@ pub struct Message {
     /// Last byte.
     pub ended_at: Timestamp,
     /// How the message ended.
+    pub end: End,
+}
+
+/// Version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// RFC 9112: answers come in the order of their requests.
+    Http1,
+    /// RFC 9113: answers come in any order.
+    Http2,
+}
+
+/// One message of a WebSocket (RFC 6455), unmasked, its fragments joined, decompressed.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Connection it travelled on.
+    pub stream: StreamId,
+    /// Whose connection.
+    pub origin: Arc<Origin>,
+    /// Which call of the connection asked for the upgrade; `None` when that was not seen.
+    pub call: Option<u64>,
+    /// Which way.
+    pub direction: Direction,
+    /// Its text; of a binary message what is UTF-8 in it (Gemini Live sends JSON so).
+    pub data: String,
+    /// Bytes on the wire, frame headers included.
+    pub wire_bytes: u64,
+    /// Bytes known to be missing.
+    pub missing_bytes: u64,
+    /// When its first byte came.
+    pub started_at: Timestamp,
+    /// When its last byte came.
+    pub ended_at: Timestamp,
+    /// How it ended.
     pub end: End,
 }
 
@@ -149,18 +194,31 @@ pub enum Content {
     /// No body.
     #[default]
     Empty,
-    /// Anything that is not an event stream: all of it, up to the cap.
+    /// Anything that is not a stream of events: all of it, up to the cap.
     Bytes(Vec<u8>),
-    /// `text/event-stream`: the events, in order.
-    Events(Vec<SseEvent>),
+    /// A stream of events, in order.
+    Events(Framing, Vec<Event>),
 }
 
-/// One server-sent event (WHATWG HTML, section 9.2).
+/// How the events of a streamed body are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// `text/event-stream` (WHATWG HTML, section 9.2).
+    Sse,
+    /// One JSON document a line (`application/x-ndjson`, `application/jsonl`, `application/stream+json`).
+    Ndjson,
+    /// `application/vnd.amazon.eventstream`.
+    AwsEventStream,
+    /// gRPC: messages with a prefix of five bytes.
+    Grpc,
+}
+
+/// One event of a streamed body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SseEvent {
-    /// The `event:` field, empty when absent.
-    pub event: String,
-    /// The `data:` lines joined by a line feed.
+pub struct Event {
+    /// SSE: the `event:` field. AWS: `:event-type`, or for an exception `:exception-type` with `!` in front. Empty when absent.
+    pub name: String,
+    /// SSE: the `data:` lines joined by a line feed. Others: the payload; of a binary one the strings in it, one a line.
     pub data: String,
     /// When its last byte arrived.
     pub at: Timestamp,

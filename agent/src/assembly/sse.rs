@@ -1,14 +1,14 @@
 //! Server-sent events (WHATWG HTML, section 9.2.6). Enters: pieces of a `text/event-stream` body, cut anywhere. Leaves:
-//! [`SseEvent`]s, each with the arrival time of its last byte. Never copies a line that lies whole in one piece twice.
+//! [`Event`]s, each with the arrival time of its last byte. Never copies a line that lies whole in one piece twice.
 //!
 //! One deviation: at the end of the stream an unfinished event is given out, not discarded. A browser must not act on half
 //! an event; we must not miss a leak in it.
 
-use super::SseEvent;
+use super::Event;
 use crate::units::Timestamp;
 
 /// What an event costs to hold besides its text.
-const EVENT_BYTES: usize = size_of::<SseEvent>();
+const EVENT_BYTES: usize = size_of::<Event>();
 
 /// An incremental parser.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub struct SseParser {
 
 impl SseParser {
     /// Takes a piece that arrived at `at`; finished events are added to `events`. Returns the bytes that `events` grew by.
-    pub fn push(&mut self, piece: &[u8], at: Timestamp, events: &mut Vec<SseEvent>) -> usize {
+    pub fn push(&mut self, piece: &[u8], at: Timestamp, events: &mut Vec<Event>) -> usize {
         let mut grown = 0;
         let mut rest = piece;
         if self.after_cr && !rest.is_empty() {
@@ -58,7 +58,7 @@ impl SseParser {
     }
 
     /// The stream ended: gives out what is unfinished.
-    pub fn finish(&mut self, at: Timestamp, events: &mut Vec<SseEvent>) {
+    pub fn finish(&mut self, at: Timestamp, events: &mut Vec<Event>) {
         if !self.line.is_empty() {
             let line = std::mem::take(&mut self.line);
             self.line(&line, at, events);
@@ -71,7 +71,7 @@ impl SseParser {
         self.line.len() + self.data.len() + self.event.len()
     }
 
-    fn line(&mut self, line: &[u8], at: Timestamp, events: &mut Vec<SseEvent>) -> usize {
+    fn line(&mut self, line: &[u8], at: Timestamp, events: &mut Vec<Event>) -> usize {
         let line = if self.started { line } else { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) };
         self.started = true;
         if line.is_empty() {
@@ -99,14 +99,14 @@ impl SseParser {
         0
     }
 
-    fn dispatch(&mut self, at: Timestamp, events: &mut Vec<SseEvent>) -> usize {
+    fn dispatch(&mut self, at: Timestamp, events: &mut Vec<Event>) -> usize {
         let event = std::mem::take(&mut self.event);
         if !std::mem::take(&mut self.has_data) {
             return 0;
         }
         let data = std::mem::take(&mut self.data);
         let grown = EVENT_BYTES + event.len() + data.len();
-        events.push(SseEvent { event, data, at });
+        events.push(Event { name: event, data, at });
         grown
     }
 }
@@ -123,7 +123,7 @@ mod tests {
             parser.push(piece, Timestamp(1), &mut events);
         }
         parser.finish(Timestamp(2), &mut events);
-        events.into_iter().map(|event| (event.event, event.data)).collect()
+        events.into_iter().map(|event| (event.name, event.data)).collect()
     }
 
     #[test]

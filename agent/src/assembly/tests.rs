@@ -137,7 +137,7 @@ fn render(assembled: &[Assembled]) -> Vec<String> {
             match &message.body.content {
                 Content::Empty => {}
                 Content::Bytes(bytes) => write!(line, ": {}", String::from_utf8_lossy(bytes)).unwrap(),
-                Content::Events(events) => {
+                Content::Events(_, events) => {
                     let events = events.iter().map(|event| format!("{}={}", event.event, event.data));
                     write!(line, " [{}]", events.collect::<Vec<_>>().join(" | ")).unwrap();
                 }

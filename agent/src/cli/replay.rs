@@ -123,6 +123,8 @@ pub fn exchanges(inputs: &[Input], vendors: &Arc<VendorTable>) -> Vec<Exchange> 
         match event {
             Assembled::Message(message) => correlator.push(*message, &mut exchanges),
             Assembled::Closed(stream) => correlator.closed(stream, &mut exchanges),
+            Assembled::CallOver { stream, call } => correlator.call_over(stream, call, &mut exchanges),
+            Assembled::Frame(frame) => correlator.frame(*frame, &mut exchanges),
             Assembled::Anomaly(_) => {}
         }
     }

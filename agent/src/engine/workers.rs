@@ -63,6 +63,8 @@ impl Shard {
             match assembled {
                 Assembled::Message(message) => self.correlator.push(*message, &mut self.exchanges),
                 Assembled::Closed(stream) => self.correlator.closed(stream, &mut self.exchanges),
+                Assembled::CallOver { stream, call } => self.correlator.call_over(stream, call, &mut self.exchanges),
+                Assembled::Frame(frame) => self.correlator.frame(*frame, &mut self.exchanges),
                 Assembled::Anomaly(anomaly) => self.session.anomaly(anomaly.kind),
             }
         }

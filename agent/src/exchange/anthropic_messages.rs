@@ -29,7 +29,7 @@ fn tool_name(block: &Value) -> Option<String> {
 }
 
 fn tier(facts: &mut Facts, usage: Option<&Value>) {
-    replace(&mut facts.service_tier, usage.and_then(|usage| text(usage, "service_tier")));
+    replace(&mut facts.usage_tier, usage.and_then(|usage| text(usage, "service_tier")));
 }
 
 /// A streamed answer. State: the usage so far and one index a tool call, at most [`MAX_LISTED`].

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Exchange, read};
 use crate::{
-    assembly::{Content, Message},
+    assembly::{Content, Frame, Message, Protocol},
     rules::VendorTable,
     sources::{Direction, StreamId},
 };
@@ -68,7 +68,7 @@ impl Correlator {
             return;
         };
         let key = (message.stream, call);
-        if message.direction == Direction::Received {
+        if message.direction == Direction::Received && message.protocol == Protocol::Http1 {
             // Answers come in the order of their requests: those before this one will not be answered any more.
             self.give_up(message.stream, Some(call), out);
         }
@@ -87,6 +87,16 @@ impl Correlator {
                     self.wait(key, Box::new(message), out);
                 }
             },
+        }
+    }
+
+    /// Takes a message of a WebSocket; adds the turn that it completes to `out`.
+    pub fn frame(&mut self, _frame: Frame, _out: &mut Vec<Exchange>) {}
+
+    /// No message of this call will follow: its request was not answered.
+    pub fn call_over(&mut self, stream: StreamId, call: u64, out: &mut Vec<Exchange>) {
+        if let Some(message) = self.take((stream, call)) {
+            self.alone(*message, out);
         }
     }
 
@@ -160,8 +170,8 @@ fn size(message: &Message) -> usize {
     let content = match &message.body.content {
         Content::Empty => 0,
         Content::Bytes(bytes) => bytes.len(),
-        Content::Events(events) => {
-            events.iter().map(|event| event.data.len() + event.event.len() + size_of_val(event)).sum()
+        Content::Events(_, events) => {
+            events.iter().map(|event| event.data.len() + event.name.len() + size_of_val(event)).sum()
         }
     };
     size_of::<Message>() + content

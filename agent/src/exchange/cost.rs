@@ -91,7 +91,7 @@ impl Catalogue {
         let at = UNIX_EPOCH + Duration::from_nanos(exchange.started_at.0);
         let mut request = PriceRequest::new(model, usage).with_timestamp(at);
         // A priority request can be downgraded, so only the tier that the answer reports counts.
-        if let Some(tier) = exchange.service_tier.as_deref() {
+        if let Some(tier) = exchange.usage_tier.as_deref().or(exchange.service_tier.as_deref()) {
             request = request.with_price_context("service_tier", tier);
         }
         if let Some(vendor) = exchange.priced_as.as_deref() {

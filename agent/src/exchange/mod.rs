@@ -17,13 +17,16 @@ mod correlate;
 pub mod cost;
 mod embeddings;
 mod facts;
+mod headers;
 mod json;
 mod openai_chat;
 mod openai_responses;
 mod path;
 mod read;
+mod request;
 #[cfg(test)]
 pub(crate) mod sample;
+mod shapes;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -61,6 +64,8 @@ pub struct Exchange {
     pub response_id: Option<String>,
     /// The answer was a stream of events.
     pub streaming: bool,
+    /// How the answer's body is framed.
+    pub framing: BodyFraming,
     /// The request asked for usage in its stream (`stream_options.include_usage`); `None` when the request was not read or
     /// the shape has no such switch.
     pub usage_requested: Option<bool>,
@@ -70,8 +75,14 @@ pub struct Exchange {
     pub finish_reasons: Vec<String>,
     /// Tools the model asked the client to run, in order.
     pub tool_calls: Vec<String>,
-    /// Service tier the answer reports.
+    /// Tools the vendor ran itself, in order.
+    pub server_tool_calls: Vec<String>,
+    /// Results of tools that the request hands back, in order.
+    pub tool_results: Vec<ToolResult>,
+    /// Service tier at the top of the answer.
     pub service_tier: Option<String>,
+    /// Service tier inside the usage (Anthropic, Google); where there is one, it is what was billed.
+    pub usage_tier: Option<String>,
     /// `system_fingerprint` as reported; an attribute for correlation, never an alarm.
     pub system_fingerprint: Option<String>,
     /// Code of the error object that the answer carries, whatever its status; `http_429` and the like when a failed answer
@@ -79,6 +90,14 @@ pub struct Exchange {
     pub error: Option<String>,
     /// Cost the vendor put on the wire.
     pub reported_cost: Option<NanoUsd>,
+    /// What the calls of one conversation have in common: `previous_response_id`, a conversation's or session's id.
+    pub conversation: Option<String>,
+    /// What the headers of both messages say.
+    pub headers: HeaderFacts,
+    /// The JSON-RPC call, when it is one of the Model Context Protocol.
+    pub mcp: Option<McpCall>,
+    /// The part of a WebSocket session that this is, when it is one.
+    pub realtime: Option<RealtimeTurn>,
     /// First byte of the request.
     pub started_at: Timestamp,
     /// First byte of the answer's body.
@@ -91,6 +110,114 @@ pub struct Exchange {
     pub response_text: Leaves,
     /// How complete our view was.
     pub view: View,
+}
+
+/// How the body of an answer is framed. The names are those of the recorded exchanges' index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyFraming {
+    /// One document, or none.
+    #[default]
+    Json,
+    /// Server-sent events.
+    Sse,
+    /// One JSON document a line.
+    Ndjson,
+    /// One JSON array that grows.
+    JsonArray,
+    /// `application/vnd.amazon.eventstream`.
+    AwsEventstream,
+    /// gRPC messages.
+    Grpc,
+    /// Messages of a WebSocket.
+    Websocket,
+}
+
+/// The result of a tool that the client ran, as the request hands it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolResult {
+    /// Id of the call that it answers, when it has one.
+    pub call_id: Option<String>,
+    /// The tool's name, when the result repeats it.
+    pub name: Option<String>,
+    /// The client says that the tool failed.
+    pub is_error: bool,
+    /// Hash of the result's text: equal results have equal ones. Stable across runs, no secret.
+    pub digest: u64,
+}
+
+/// What the headers say besides the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderFacts {
+    /// The vendor's id of the request (`x-request-id`, `request-id`, `apim-request-id`, `x-amzn-requestid` …).
+    pub request_id: Option<String>,
+    /// Which try it is, as the vendor's client library counts (`x-stainless-retry-count`): 0 is the first.
+    pub retry_count: Option<u32>,
+    /// How long the vendor asks to wait (`retry-after`, `retry-after-ms`).
+    pub retry_after_ns: Option<u64>,
+    /// How long the vendor says that it worked (`openai-processing-ms`, `x-metrics-e2e-ms` …).
+    pub processing_ns: Option<u64>,
+    /// How long the vendor says that the first token took (`x-metrics-ttft-ms`).
+    pub first_token_ns: Option<u64>,
+    /// Rate limits as sent: name and value, at most 16.
+    pub rate_limits: Vec<(String, String)>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+    /// The key that the caller paid with.
+    pub caller_key: Option<CallerKey>,
+}
+
+/// The API key of a request. Never shown: what leaves the host is its keyed fingerprint
+/// ([`FingerprintKey`](crate::findings::FingerprintKey)).
+#[derive(Clone, PartialEq, Eq)]
+pub struct CallerKey(String);
+
+impl CallerKey {
+    /// Holds a key.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key, to be fingerprinted.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for CallerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CallerKey(…)")
+    }
+}
+
+/// One JSON-RPC call of the Model Context Protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct McpCall {
+    /// `tools/call`
+    pub method: Option<String>,
+    /// The JSON-RPC id as JSON (`1`, `"a"`); notifications have none.
+    pub id: Option<String>,
+    /// The tool that `tools/call` names.
+    pub tool: Option<String>,
+    /// `mcp-session-id`, up to protocol version 2025-11-25.
+    pub session: Option<String>,
+    /// Protocol version, from the header or `_meta`.
+    pub version: Option<String>,
+    /// The tool said that it failed (`isError`).
+    pub tool_failed: bool,
+}
+
+/// The part of a WebSocket session that an exchange stands for: what was said since the part before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RealtimeTurn {
+    /// Messages of both directions in this part.
+    pub frames: u64,
+    /// Answers of the model that ended in this part: one, or none in the last part of a session.
+    pub responses: u64,
+    /// Messages of this part that report usage.
+    pub usage_reports: u64,
+    /// Messages of this part that report an error.
+    pub errors: u64,
 }
 
 /// One thing that detectors look at.

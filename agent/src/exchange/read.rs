@@ -4,14 +4,15 @@
 use serde_json::Value;
 
 use super::{
-    Api, Exchange, Leaves, View, anthropic_messages, embeddings,
-    facts::{Facts, Seen, error_code, replace, text},
+    Api, BodyFraming, Exchange, HeaderFacts, Leaves, View,
+    facts::{Facts, Seen},
+    headers,
     json::{self, Ended},
-    openai_chat, openai_responses, stream,
+    openai_responses, request, shapes, stream,
     text::Whole,
 };
 use crate::{
-    assembly::{Body, Content, End, Head, Headers, Message, SseEvent, SseParser},
+    assembly::{Body, Content, End, Event, Head, Message, SseParser},
     rules::{VendorTable, vendors::Vendor},
 };
 
@@ -37,7 +38,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         .or_else(|| {
             let is_unknown = method == "POST" && vendor.is_none_or(Vendor::is_custom);
             let answer = answered.as_ref().map_or(&Value::Null, |answer| &answer.doc);
-            if is_unknown { shape(&asked, answer) } else { None }
+            if is_unknown { shapes::of(&asked, answer) } else { None }
         })
         .unwrap_or(Api::Other);
     let answer_head = answer.map(|answer| &answer.head);
@@ -48,7 +49,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let streaming = answered.as_ref().is_some_and(|answered| answered.events.is_some());
     let (mut facts, response_text) = answered.map(|answered| answered.read(api)).unwrap_or_default();
     if let Some(head) = answer_head {
-        header_facts(head.headers(), api, &mut facts);
+        headers::models(head.headers(), api, &mut facts);
     }
     if let Some(status) = status.filter(|status| *status >= 400) {
         facts.error.get_or_insert_with(|| format!("http_{status}"));
@@ -60,8 +61,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         stream: request.stream,
         vendor: vendor.map(|vendor| vendor.id.clone()),
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
-        request_model: request_model(&asked, &path, api),
-        usage_requested: usage_requested(&asked, api),
+        request_model: request::model(&asked, &path, api),
+        usage_requested: request::usage_requested(&asked, api),
         host,
         method,
         path,
@@ -70,13 +71,21 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         response_model: facts.response_model,
         response_id: facts.response_id,
         streaming,
+        framing: BodyFraming::default(),
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
         tool_calls: facts.tool_calls,
+        server_tool_calls: facts.server_tool_calls,
+        tool_results: Vec::new(),
         service_tier: facts.service_tier,
+        usage_tier: facts.usage_tier,
         system_fingerprint: facts.system_fingerprint,
         error: facts.error,
         reported_cost: facts.reported_cost,
+        conversation: None,
+        headers: HeaderFacts::default(),
+        mcp: None,
+        realtime: None,
         started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),
         ended_at,
@@ -85,13 +94,6 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         view,
         origin: request.origin,
     }
-}
-
-/// Only chat completions have the switch, and only a request that was read can answer.
-fn usage_requested(asked: &Value, api: Api) -> Option<bool> {
-    let request = asked.as_object().filter(|_| api == Api::ChatCompletions)?;
-    let asked = request.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
-    Some(asked.unwrap_or(false))
 }
 
 fn view(request: &Message, answer: Option<&Message>, [sent, received]: [&Leaves; 2]) -> View {
@@ -117,7 +119,7 @@ fn unread(body: &Body, text: &Leaves) -> u64 {
     let decoded = match &body.content {
         Content::Empty => return body.unread_bytes,
         Content::Bytes(bytes) => bytes.len() as u64,
-        Content::Events(events) => events.iter().map(|event| event.data.len() as u64).sum(),
+        Content::Events(_, events) => events.iter().map(|event| event.data.len() as u64).sum(),
     };
     let share = u128::from(read) * u128::from(text.left_out_bytes) / u128::from(decoded.max(1));
     body.unread_bytes + u64::try_from(share).unwrap_or(u64::MAX).min(read)
@@ -127,15 +129,15 @@ fn unread(body: &Body, text: &Leaves) -> u64 {
 struct Answered<'a> {
     doc: Value,
     text: Leaves,
-    events: Option<std::borrow::Cow<'a, [SseEvent]>>,
+    events: Option<std::borrow::Cow<'a, [Event]>>,
     seen: Seen,
 }
 
 impl<'a> Answered<'a> {
     fn open(answer: &'a Message) -> Self {
         let seen = Seen::from(answer.end);
-        let events: Option<std::borrow::Cow<'a, [SseEvent]>> = match &answer.body.content {
-            Content::Events(events) => Some(events.as_slice().into()),
+        let events: Option<std::borrow::Cow<'a, [Event]>> = match &answer.body.content {
+            Content::Events(_, events) => Some(events.as_slice().into()),
             // Some servers stream without saying so.
             Content::Bytes(bytes) if bytes.starts_with(b"data:") || bytes.starts_with(b"event:") => {
                 let (mut parser, mut events) = (SseParser::default(), Vec::new());
@@ -160,16 +162,10 @@ impl<'a> Answered<'a> {
         if let Some(events) = self.events {
             return stream::read(api, &events, self.seen);
         }
-        let (doc, mut facts, mut text) = (&self.doc, Facts::default(), self.text);
-        match api {
-            Api::ChatCompletions => openai_chat::answer(doc, &mut facts),
-            Api::Responses => {
-                openai_responses::answer(doc, &mut facts);
-                text = text.without(openai_responses::is_echo);
-            }
-            Api::Messages => anthropic_messages::answer(doc, &mut facts),
-            Api::Embeddings => embeddings::answer(doc, &mut facts),
-            Api::CountTokens | Api::Other => replace(&mut facts.error, error_code(doc)),
+        let (mut facts, mut text) = (Facts::default(), self.text);
+        shapes::answer(api, &self.doc, &mut facts);
+        if api == Api::Responses {
+            text = text.without(openai_responses::is_echo);
         }
         (facts, text)
     }
@@ -209,50 +205,4 @@ fn path_of(target: &str) -> &str {
         _ => target,
     };
     path.split(['?', '#']).next().unwrap_or(path)
-}
-
-/// What a call to a host that no table lists is, by what its body looks like.
-fn shape(asked: &Value, answered: &Value) -> Option<Api> {
-    let is =
-        |value: &Value, key: &str, word: &str| value.get(key).and_then(Value::as_str).is_some_and(|text| text == word);
-    if is(answered, "object", "chat.completion") || is(answered, "object", "chat.completion.chunk") {
-        return Some(Api::ChatCompletions);
-    }
-    if is(answered, "object", "response") || is(answered, "type", "response.created") {
-        return Some(Api::Responses);
-    }
-    if (is(answered, "type", "message") && answered.get("content").is_some()) || is(answered, "type", "message_start") {
-        return Some(Api::Messages);
-    }
-    asked.get("model")?;
-    if asked.get("messages").is_some_and(Value::is_array) {
-        return Some(Api::ChatCompletions);
-    }
-    let vectors = is(answered, "object", "list") || asked.get("encoding_format").is_some();
-    asked.get("input").map(|_| if vectors { Api::Embeddings } else { Api::Responses })
-}
-
-/// Body first, then the path: Azure's deployment, Google's model.
-fn request_model(asked: &Value, path: &str, api: Api) -> Option<String> {
-    let after = |marker: &str| {
-        let (_, rest) = path.split_once(marker)?;
-        let name = rest.split(['/', ':']).next().filter(|name| !name.is_empty())?;
-        Some(name.to_owned())
-    };
-    let named = text(asked, "model").or_else(|| after("/deployments/"));
-    if api == Api::Embeddings {
-        // Google's embeddings name it in the path, and in the body with a prefix.
-        return after("/models/")
-            .or_else(|| named.map(|name| name.strip_prefix("models/").unwrap_or(&name).to_owned()));
-    }
-    named
-}
-
-/// Headers that know more than the body. Azure names the model behind an alias; OpenAI's embeddings have it there too.
-fn header_facts(headers: &Headers, api: Api, facts: &mut Facts) {
-    let find = |name| headers.find(name).filter(|value| !value.is_empty()).map(str::to_owned);
-    replace(&mut facts.response_model, find("x-ms-served-model"));
-    if facts.response_model.is_none() && api == Api::Embeddings {
-        facts.response_model = find("openai-model");
-    }
 }

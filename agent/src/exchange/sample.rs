@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Api, Exchange, Leaves, Usage, View};
+use super::{Api, BodyFraming, Exchange, HeaderFacts, Leaves, Usage, View};
 use crate::{
     sources::{Origin, StreamId},
     units::Timestamp,
@@ -36,14 +36,22 @@ pub(crate) fn exchange(vendor: &str, model: &str) -> Exchange {
         response_model: Some(model.into()),
         response_id: Some("resp-1".into()),
         streaming: false,
+        framing: BodyFraming::default(),
         usage_requested: None,
         usage: Usage { input_tokens: Some(1000), output_tokens: Some(100), ..Usage::default() },
         finish_reasons: vec!["stop".into()],
         tool_calls: Vec::new(),
+        server_tool_calls: Vec::new(),
+        tool_results: Vec::new(),
         service_tier: None,
+        usage_tier: None,
         system_fingerprint: None,
         error: None,
         reported_cost: None,
+        conversation: None,
+        headers: HeaderFacts::default(),
+        mcp: None,
+        realtime: None,
         started_at: MIDNIGHT,
         first_token_at: Some(Timestamp(MIDNIGHT.0 + 300_000_000)),
         ended_at: Timestamp(MIDNIGHT.0 + 1_250_000_000),

@@ -4,14 +4,14 @@
 use serde_json::Value;
 
 use super::{
-    Leaves, anthropic_messages,
+    Leaves,
     facts::{Facts, Seen},
     json::{self, Ended},
-    openai_chat, openai_responses,
     path::Path,
+    shapes,
     text::{Joined, Mode},
 };
-use crate::{assembly::SseEvent, rules::vendors::Api};
+use crate::{assembly::Event, rules::vendors::Api};
 
 /// Reads the events of one shape.
 pub(super) trait Stream {
@@ -24,13 +24,8 @@ pub(super) trait Stream {
 }
 
 /// Reads a whole stream.
-pub(super) fn read(api: Api, events: &[SseEvent], seen: Seen) -> (Facts, Leaves) {
-    let mut stream: Box<dyn Stream> = match api {
-        Api::ChatCompletions => Box::<openai_chat::Chunks>::default(),
-        Api::Responses => Box::<openai_responses::Events>::default(),
-        Api::Messages => Box::<anthropic_messages::Events>::default(),
-        Api::CountTokens | Api::Embeddings | Api::Other => Box::<Plain>::default(),
-    };
+pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
+    let mut stream = shapes::stream(api);
     let mut joined = Joined::default();
     for (index, event) in events.iter().enumerate() {
         if event.data == "[DONE]" {
@@ -43,7 +38,7 @@ pub(super) fn read(api: Api, events: &[SseEvent], seen: Seen) -> (Facts, Leaves)
         }
         let outline = json::read(event.data.as_bytes(), "$", usize::MAX, &mut |_: &str, _: &str, _: &str| {});
         match outline.end {
-            Ended::Whole => stream.event(&event.event, &outline.doc, &mut joined),
+            Ended::Whole => stream.event(&event.name, &outline.doc, &mut joined),
             Ended::Cut | Ended::Malformed(_) => unreadable(index, &event.data, &mut joined),
         }
     }
@@ -65,7 +60,7 @@ fn unreadable(index: usize, data: &str, joined: &mut Joined) {
 /// Events of a shape that is not understood: strings that stand at the same path in several events are taken as parts of one
 /// text, which is what all vendors' streams do.
 #[derive(Debug, Default)]
-struct Plain {
+pub(super) struct Plain {
     facts: Facts,
 }
 

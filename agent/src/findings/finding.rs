@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{fingerprint::Fingerprint, mask::Excerpt};
 use crate::{
-    exchange::{Api, CostSource},
+    exchange::CostSource,
     units::{NanoUsd, Severity},
 };
 
@@ -238,16 +238,4 @@ pub fn finding_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Finding);
     schema.insert("$id".to_owned(), "urn:outflow:schema:finding-v1".into());
     schema.to_value()
-}
-
-/// The word for a kind of call that every output uses.
-pub fn api_name(api: Api) -> &'static str {
-    match api {
-        Api::ChatCompletions => "chat_completions",
-        Api::Responses => "responses",
-        Api::Messages => "messages",
-        Api::CountTokens => "count_tokens",
-        Api::Embeddings => "embeddings",
-        Api::Other => "other",
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, Rule, SCHEMA_VERSION,
-    absorb::record_id, api_name, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
+    absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
 };
 use crate::{
     detectors::{Behaviour, Hit, Leak},
@@ -87,7 +87,7 @@ pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerpri
         fingerprint.map_or(("", ""), |print| (print.value.as_str(), print.key_id.as_str()));
     let id = match subject {
         Subject::Exchange(exchange) => {
-            let (host, api) = (exchange.host.as_str(), api_name(exchange.api));
+            let (host, api) = (exchange.host.as_str(), exchange.api.as_str());
             stable_id(&[rule, service, host, api, call_site, fingerprint_value, key_id])
         }
         Subject::Log(_) => stable_id(&[rule, service, "log", call_site, fingerprint_value, key_id]),

@@ -24,7 +24,7 @@ pub use self::{
     counted::{Findings, MAX_OPEN, UPDATE_INTERVAL_NS},
     finding::{
         Activity, Category, Coverage, Destination, FINDING_EVENT, Finding, HalfName, Location, Model, Process, Rule,
-        SCHEMA_VERSION, api_name, finding_schema,
+        SCHEMA_VERSION, finding_schema,
     },
     fingerprint::{BadKey, Fingerprint, FingerprintKey},
     gap::LOG_GAP,

@@ -2,7 +2,7 @@
 //! Leaves: the four parts of a record that say it, each name shown only when it looks like one ([`super::shown`]).
 
 use super::{
-    Coverage, Destination, Model, Process, api_name, field,
+    Coverage, Destination, Model, Process, field,
     shown::{host, identifier},
 };
 use crate::{
@@ -50,7 +50,7 @@ pub(super) fn destination(exchange: &Exchange) -> Destination {
     Destination {
         host: host(&exchange.host),
         vendor: exchange.vendor.as_deref().map(field),
-        api: api_name(exchange.api).to_owned(),
+        api: exchange.api.as_str().to_owned(),
     }
 }
 

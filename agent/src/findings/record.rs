@@ -94,7 +94,7 @@ impl ExchangeRecord {
             response_id: name(&exchange.response_id),
             finish_reasons: exchange.finish_reasons.iter().take(MAX_TOOLS).map(|reason| identifier(reason)).collect(),
             tools: exchange.tool_calls.iter().take(MAX_TOOLS).map(|tool| identifier(tool)).collect(),
-            service_tier: name(&exchange.service_tier),
+            service_tier: name(exchange.usage_tier.as_ref().map_or(&exchange.service_tier, |_| &exchange.usage_tier)),
             system_fingerprint: name(&exchange.system_fingerprint),
             usage: exchange.usage,
             cost_nano_usd: cost.map(|cost| cost.nano_usd),

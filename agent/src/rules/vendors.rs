@@ -17,16 +17,84 @@ pub const CUSTOM: &str = "custom";
 pub enum Api {
     /// OpenAI chat completions and everything compatible with it.
     ChatCompletions,
+    /// The older completions: OpenAI's, and Cohere's `generate`.
+    Completions,
     /// OpenAI responses.
     Responses,
+    /// OpenAI responses, compaction of a conversation.
+    ResponsesCompact,
     /// Anthropic messages.
     Messages,
-    /// Anthropic token counting.
+    /// Counting tokens, at any vendor: free.
     CountTokens,
+    /// Google's `generateContent` and `streamGenerateContent`.
+    GenerateContent,
+    /// Amazon Bedrock's Converse and ConverseStream.
+    Converse,
+    /// Amazon Bedrock's InvokeModel: the body is the model maker's own.
+    InvokeModel,
+    /// Cohere chat, v1 and v2.
+    CohereChat,
+    /// Ollama's own chat.
+    OllamaChat,
+    /// Ollama's own completion.
+    OllamaGenerate,
     /// Embeddings.
     Embeddings,
+    /// Ranking documents against a query.
+    Rerank,
+    /// Making and changing images.
+    Images,
+    /// Text to speech.
+    Speech,
+    /// Speech to text.
+    Transcription,
+    /// Moderation.
+    Moderations,
+    /// Batch jobs: created now, billed later.
+    Batches,
+    /// A realtime session over a WebSocket.
+    Realtime,
+    /// Model Context Protocol over streamable HTTP.
+    McpStreamableHttp,
+    /// Vectors written to a vector store.
+    VectorUpsert,
+    /// Vectors looked up in a vector store.
+    VectorQuery,
     /// Any other call to a listed vendor: scanned, not understood.
     Other,
+}
+
+impl Api {
+    /// The word that every output uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Completions => "completions",
+            Self::Responses => "responses",
+            Self::ResponsesCompact => "responses_compact",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
+            Self::GenerateContent => "generate_content",
+            Self::Converse => "converse",
+            Self::InvokeModel => "invoke_model",
+            Self::CohereChat => "cohere_chat",
+            Self::OllamaChat => "ollama_chat",
+            Self::OllamaGenerate => "ollama_generate",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Images => "images",
+            Self::Speech => "speech",
+            Self::Transcription => "transcription",
+            Self::Moderations => "moderations",
+            Self::Batches => "batches",
+            Self::Realtime => "realtime",
+            Self::McpStreamableHttp => "mcp_streamable_http",
+            Self::VectorUpsert => "vector_upsert",
+            Self::VectorQuery => "vector_query",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// What a vendor's hosts serve.

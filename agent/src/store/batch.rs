@@ -43,7 +43,7 @@ pub struct UsageRow {
     pub service: String,
     /// Whom.
     pub host: String,
-    /// Kind of call, the word of [`api_name`](crate::findings::api_name).
+    /// Kind of call, the word of [`Api::as_str`](crate::exchange::Api::as_str).
     pub api: String,
     /// The model that answered, else the one that was asked for, else empty.
     pub model: String,

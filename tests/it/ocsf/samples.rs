@@ -185,7 +185,7 @@ fn variants(finding: &Finding) -> Vec<Sample> {
         add(&format!("to the host {host:?}"), &|finding| finding.destination.as_mut().unwrap().host = host.into());
     }
     add("another kind of call", &|finding| {
-        finding.destination.as_mut().unwrap().api = outflow::findings::api_name(Api::CountTokens).into();
+        finding.destination.as_mut().unwrap().api = Api::CountTokens.as_str().into();
     });
     for category in [Category::Leak, Category::Model, Category::Cost, Category::Coverage] {
         add(&format!("a rule of another version, {}", category.as_str()), &|finding| {

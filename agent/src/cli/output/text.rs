@@ -277,11 +277,24 @@ fn who(exchange: &Exchange) -> String {
 
 fn api(api: Api) -> &'static str {
     match api {
-        Api::ChatCompletions => "chat",
-        Api::Responses => "resp",
+        Api::ChatCompletions | Api::CohereChat | Api::OllamaChat => "chat",
+        Api::Completions | Api::OllamaGenerate => "compl",
+        Api::Responses | Api::ResponsesCompact => "resp",
         Api::Messages => "msgs",
         Api::CountTokens => "count",
+        Api::GenerateContent => "gen",
+        Api::Converse => "conv",
+        Api::InvokeModel => "invk",
         Api::Embeddings => "embed",
+        Api::Rerank => "rank",
+        Api::Images => "image",
+        Api::Speech => "tts",
+        Api::Transcription => "stt",
+        Api::Moderations => "moder",
+        Api::Batches => "batch",
+        Api::Realtime => "rt",
+        Api::McpStreamableHttp => "mcp",
+        Api::VectorUpsert | Api::VectorQuery => "vect",
         Api::Other => "other",
     }
 }

@@ -126,7 +126,7 @@ fn call(exchange: &Exchange) -> Vec<KeyValue> {
         KeyValue::new(names::SERVER_ADDRESS, address.to_owned()),
         KeyValue::new(names::CALLER, exchange.origin.service.clone()),
     ];
-    let operation = gen_ai::operation_name(findings::api_name(exchange.api)).unwrap_or(OTHER);
+    let operation = gen_ai::operation_name(exchange.api.as_str()).unwrap_or(OTHER);
     call.push(KeyValue::new(names::OPERATION, operation));
     if let Some(port) = port {
         call.push(KeyValue::new(names::SERVER_PORT, i64::from(port)));

@@ -1,0 +1,28 @@
+//! What a request says about itself. Enters: its outline and its path. Leaves: facts. Never guesses: what is not there is `None`.
+
+use serde_json::Value;
+
+use super::{Api, facts::text};
+
+/// Body first, then the path: Azure's deployment, Google's model.
+pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
+    let after = |marker: &str| {
+        let (_, rest) = path.split_once(marker)?;
+        let name = rest.split(['/', ':']).next().filter(|name| !name.is_empty())?;
+        Some(name.to_owned())
+    };
+    let named = text(asked, "model").or_else(|| after("/deployments/"));
+    if api == Api::Embeddings {
+        // Google's embeddings name it in the path, and in the body with a prefix.
+        return after("/models/")
+            .or_else(|| named.map(|name| name.strip_prefix("models/").unwrap_or(&name).to_owned()));
+    }
+    named
+}
+
+/// Only chat completions have the switch, and only a request that was read can answer.
+pub(super) fn usage_requested(asked: &Value, api: Api) -> Option<bool> {
+    let request = asked.as_object().filter(|_| api == Api::ChatCompletions)?;
+    let asked = request.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
+    Some(asked.unwrap_or(false))
+}
