@@ -124,6 +124,8 @@ fn render(assembled: &[Assembled]) -> Vec<String> {
     let line = |assembled: &Assembled| match assembled {
         Assembled::Anomaly(anomaly) => format!("! {:?}", anomaly.kind),
         Assembled::Closed(_) => "closed".to_owned(),
+        Assembled::CallOver { call, .. } => format!("over {call}"),
+        Assembled::Frame(frame) => format!("frame {:?} {:?} {:?}", frame.direction, frame.end, frame.data),
         Assembled::Message(message) => {
             let mut line = message.call.map_or("-".to_owned(), |call| call.to_string());
             match &message.head {
@@ -138,7 +140,7 @@ fn render(assembled: &[Assembled]) -> Vec<String> {
                 Content::Empty => {}
                 Content::Bytes(bytes) => write!(line, ": {}", String::from_utf8_lossy(bytes)).unwrap(),
                 Content::Events(_, events) => {
-                    let events = events.iter().map(|event| format!("{}={}", event.event, event.data));
+                    let events = events.iter().map(|event| format!("{}={}", event.name, event.data));
                     write!(line, " [{}]", events.collect::<Vec<_>>().join(" | ")).unwrap();
                 }
             }

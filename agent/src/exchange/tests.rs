@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    assembly::{Assembled, Assembler, Body, Content, End, Head, Headers, Limits, Message},
+    assembly::{Assembled, Assembler, Body, Content, End, Head, Headers, Limits, Message, Protocol},
     rules::{RuleSource, VendorTable},
     sources::{
         Direction, StreamEvent,
@@ -104,6 +104,8 @@ fn run(case: &Case) -> Exchange {
         match event {
             Assembled::Message(message) => correlator.push(*message, &mut exchanges),
             Assembled::Closed(stream) => correlator.closed(stream, &mut exchanges),
+            Assembled::CallOver { stream, call } => correlator.call_over(stream, call, &mut exchanges),
+            Assembled::Frame(frame) => correlator.frame(*frame, &mut exchanges),
             Assembled::Anomaly(_) => {}
         }
     }
@@ -180,6 +182,7 @@ fn message(direction: Direction, stream: u64, call: Option<u64>) -> Message {
         server_name: None,
         direction,
         call,
+        protocol: Protocol::Http1,
         head: match direction {
             Direction::Sent => Head::Request { method: "POST".into(), target: format!("/{number}"), headers },
             Direction::Received => Head::Response { status: number, headers },
