@@ -157,6 +157,7 @@ pub fn facts(exchange: &Exchange) -> Value {
         "finish_reasons": exchange.finish_reasons,
         "system_fingerprint": exchange.system_fingerprint,
         "service_tier": exchange.service_tier,
+        "usage_tier": exchange.usage_tier,
         "error": exchange.error.is_some(),
         "error_code": exchange.error,
         "vendor_reported_cost_usd": cost_usd,
