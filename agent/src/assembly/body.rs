@@ -3,7 +3,9 @@
 
 use super::{
     Anomaly, AnomalyKind, Body, Content, Event, Framing, Headers, Limits, SseParser,
+    grpc::{self, GrpcParser},
     inflate::{Coding, Fault, Inflate},
+    protobuf,
 };
 use crate::{sources::StreamId, units::Timestamp};
 
@@ -39,11 +41,16 @@ struct Keep {
     into: Collect,
     /// Bytes held, the cost of small events included.
     held: usize,
+    /// What is wrong inside, below the coding of the content.
+    fault: Option<Fault>,
 }
 
 #[derive(Debug)]
 enum Collect {
     Bytes(Vec<u8>),
+    /// Protocol buffers: all of it, of which the text is given out.
+    Protobuf(Vec<u8>),
+    Grpc(Box<GrpcParser>),
     Events { parser: SseParser, events: Vec<Event> },
 }
 
@@ -57,13 +64,17 @@ impl Incoming {
         });
         let into = if is_stream {
             Collect::Events { parser: SseParser::default(), events: Vec::new() }
+        } else if let Some(parser) = GrpcParser::announced(headers, limits.inflate_ratio) {
+            Collect::Grpc(Box::new(parser))
+        } else if grpc::is_protobuf(headers) {
+            Collect::Protobuf(Vec::new())
         } else {
             let known = length.unwrap_or_default().min(FIRST_RESERVE_BYTES).min(limits.body_bytes as u64);
             Collect::Bytes(Vec::with_capacity(known as usize))
         };
         Self {
             decoder: (coding != Coding::Identity).then(|| Inflate::new(coding, limits.inflate_ratio)),
-            keep: Keep { into, held: 0 },
+            keep: Keep { into, held: 0, fault: None },
             cap: limits.body_bytes,
             frozen: None,
             wire_bytes: 0,
@@ -102,6 +113,7 @@ impl Incoming {
                 result
             }
         };
+        let result = result.and(self.keep.fault.take().map_or(Ok(()), Err));
         if result.is_err() || !fits {
             self.unread_bytes += unread as u64;
         }
@@ -145,7 +157,8 @@ impl Incoming {
     pub(super) fn buffered(&self) -> usize {
         self.keep.held
             + match &self.keep.into {
-                Collect::Bytes(_) => 0,
+                Collect::Bytes(_) | Collect::Protobuf(_) => 0,
+                Collect::Grpc(parser) => parser.buffered(),
                 Collect::Events { parser, .. } => parser.buffered(),
             }
     }
@@ -179,6 +192,8 @@ impl Incoming {
         let content = match self.keep.into {
             Collect::Bytes(bytes) if bytes.is_empty() => Content::Empty,
             Collect::Bytes(bytes) => Content::Bytes(bytes),
+            Collect::Protobuf(bytes) => Content::Bytes(protobuf::strings(&bytes).into_bytes()),
+            Collect::Grpc(parser) => Content::Events(Framing::Grpc, parser.into_events()),
             Collect::Events { events, .. } => Content::Events(Framing::Sse, events),
         };
         let Self { wire_bytes, missing_bytes, unread_bytes, .. } = self;
@@ -190,12 +205,26 @@ impl Keep {
     /// Gives the number of bytes that were not kept, because they would have passed the cap.
     fn push(&mut self, piece: &[u8], at: Timestamp, cap: usize) -> usize {
         match &mut self.into {
-            Collect::Bytes(bytes) => {
+            Collect::Bytes(bytes) | Collect::Protobuf(bytes) => {
                 let room = cap.saturating_sub(bytes.len());
                 let kept = piece.get(..room.min(piece.len())).unwrap_or_default();
                 bytes.extend_from_slice(kept);
                 self.held = bytes.len();
                 piece.len() - kept.len()
+            }
+            Collect::Grpc(parser) => {
+                let room = cap.saturating_sub(self.held + parser.buffered());
+                let kept = piece.get(..room.min(piece.len())).unwrap_or_default();
+                match parser.push(kept, at, room) {
+                    Ok(grown) => {
+                        self.held += grown;
+                        piece.len() - kept.len()
+                    }
+                    Err(fault) => {
+                        self.fault = Some(fault);
+                        piece.len()
+                    }
+                }
             }
             Collect::Events { parser, events } => {
                 let room = cap.saturating_sub(self.held + parser.buffered());
@@ -207,8 +236,10 @@ impl Keep {
     }
 
     fn finish(&mut self, at: Timestamp) {
-        if let Collect::Events { parser, events } = &mut self.into {
-            parser.finish(at, events);
+        match &mut self.into {
+            Collect::Events { parser, events } => parser.finish(at, events),
+            Collect::Grpc(parser) => parser.finish(at),
+            Collect::Bytes(_) | Collect::Protobuf(_) => {}
         }
     }
 }

@@ -11,10 +11,12 @@ use crate::{
 mod assembler;
 mod body;
 mod chunked;
+mod grpc;
 mod head;
 mod http1;
 mod http2;
 mod inflate;
+mod protobuf;
 mod sse;
 #[cfg(test)]
 mod tests;
