@@ -83,7 +83,7 @@ impl Screen {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
         // Of a log there is nothing to say but what was found in it.
         if let Subject::Exchange(exchange) = told.subject {
-            self.printer.exchange(exchange, told.cost)?;
+            self.printer.exchange(exchange, told.cost, told.caller)?;
         }
         let news = self.findings.count(told.findings, told.subject.at());
         news.iter().try_for_each(|finding| self.printer.finding(finding))
