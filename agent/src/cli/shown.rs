@@ -118,6 +118,7 @@ pub(super) fn anomaly(kind: AnomalyKind) -> &'static str {
         AnomalyKind::Bomb => "compressed body past its cap",
         AnomalyKind::Gap => "hole in a message",
         AnomalyKind::Evicted => "connection let go at the bound",
-        AnomalyKind::UnknownProtocol => "protocol that is not read yet",
+        AnomalyKind::UnknownProtocol => "protocol that is not read",
+        AnomalyKind::UnknownFields => "header fields that were named before the tap came",
     }
 }
