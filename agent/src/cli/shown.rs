@@ -115,6 +115,7 @@ pub(super) fn anomaly(kind: AnomalyKind) -> &'static str {
         AnomalyKind::NotHttp => "bytes that are no HTTP/1.1",
         AnomalyKind::BadChunk => "chunked body that cannot be read",
         AnomalyKind::BadEncoding => "compressed body that does not decode",
+        AnomalyKind::BadFrame => "frame of a stream that is damaged",
         AnomalyKind::Bomb => "compressed body past its cap",
         AnomalyKind::Gap => "hole in a message",
         AnomalyKind::Evicted => "connection let go at the bound",
