@@ -50,6 +50,9 @@ pub struct Origin {
     pub service: String,
     /// Container id, when the control group names one.
     pub container: Option<String>,
+    /// Part of the service that asks, when something says so (`outflow.feature` of an exchange record).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
 }
 
 /// What happened on a connection, in the order the kernel saw it.
