@@ -11,6 +11,8 @@ use crate::{
 mod assembler;
 mod body;
 mod chunked;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod head;
 mod http1;
 mod inflate;
