@@ -13,6 +13,8 @@ pub(crate) mod aws_events;
 mod body;
 mod chunked;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod head;
 mod http1;
 mod http2;

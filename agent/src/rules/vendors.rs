@@ -248,7 +248,8 @@ impl VendorTable {
         Self::read(&source.files("vendors")?)
     }
 
-    fn read(files: &[RuleFile]) -> Result<Self, RuleError> {
+    /// Reads files that were read.
+    pub(crate) fn read(files: &[RuleFile]) -> Result<Self, RuleError> {
         let mut table = Self::default();
         for file in files {
             let parsed: File = toml::from_str(&file.text).map_err(|error| {
