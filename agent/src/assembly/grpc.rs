@@ -2,11 +2,7 @@
 //! then a message. Enters: pieces of the body, cut anywhere. Leaves: an [`Event`] a message, its data the text of it. Never holds
 //! more than one message, and inflates none past its caps.
 
-use super::{
-    Event, Headers,
-    inflate::{Coding, Fault, Inflate},
-    protobuf,
-};
+use super::{Event, Headers, Limits, events::BadFrame, inflate::Decoder, protobuf};
 use crate::units::Timestamp;
 
 /// What an event costs to hold besides its text.
@@ -30,19 +26,21 @@ enum Codec {
 #[derive(Debug)]
 pub(super) struct GrpcParser {
     codec: Codec,
-    coding: Coding,
+    /// What compressed messages are compressed with.
+    coding: String,
     ratio: u64,
+    /// Text of all messages: past it they are not inflated any more.
+    room: usize,
     prefix: [u8; PREFIX_BYTES],
     have: usize,
     /// Bytes of the present message that are to come.
     left: usize,
     message: Vec<u8>,
-    events: Vec<Event>,
 }
 
 impl GrpcParser {
     /// A parser, when the headers announce such a body.
-    pub(super) fn announced(headers: &Headers, ratio: u64) -> Option<Self> {
+    pub(super) fn announced(headers: &Headers, limits: &Limits) -> Option<Self> {
         let kind = headers.find("content-type")?.to_ascii_lowercase();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         let (coding, codec) = if let Some(rest) = kind.strip_prefix("application/grpc") {
@@ -55,18 +53,23 @@ impl GrpcParser {
         };
         Some(Self {
             codec: if codec == "json" { Codec::Text } else { Codec::Protobuf },
-            coding: headers.find(coding).map_or(Coding::Identity, Coding::from_header),
-            ratio,
+            coding: headers.find(coding).unwrap_or_default().to_owned(),
+            ratio: limits.inflate_ratio,
+            room: limits.body_bytes,
             prefix: [0; PREFIX_BYTES],
             have: 0,
             left: 0,
             message: Vec::new(),
-            events: Vec::new(),
         })
     }
 
-    /// Takes a piece that arrived at `at`. Returns the bytes that the events grew by. `cap`: for the text of one message.
-    pub(super) fn push(&mut self, piece: &[u8], at: Timestamp, cap: usize) -> Result<usize, Fault> {
+    /// Whether a body that begins with this byte is such a one; errors of what stands in between are not.
+    pub(super) fn may_begin_with(first: u8) -> bool {
+        first & !(COMPRESSED | CONNECT_END | WEB_TRAILERS) == 0
+    }
+
+    /// Takes a piece that arrived at `at`; finished messages are added to `events`. Returns the bytes that `events` grew by.
+    pub(super) fn push(&mut self, piece: &[u8], at: Timestamp, events: &mut Vec<Event>) -> Result<usize, BadFrame> {
         let (mut grown, mut rest) = (0, piece);
         while !rest.is_empty() {
             if self.have < PREFIX_BYTES {
@@ -77,8 +80,8 @@ impl GrpcParser {
                 self.have += taken;
                 rest = rest.get(taken..).unwrap_or_default();
                 let [flags, length @ ..] = self.prefix;
-                if flags & !(COMPRESSED | CONNECT_END | WEB_TRAILERS) != 0 {
-                    return Err(Fault::Encoding);
+                if !Self::may_begin_with(flags) {
+                    return Err(BadFrame { grown_bytes: grown, unread_bytes: rest.len() + taken });
                 }
                 if self.have == PREFIX_BYTES {
                     self.left = u32::from_be_bytes(length) as usize;
@@ -90,34 +93,43 @@ impl GrpcParser {
                 rest = tail;
             }
             if self.have == PREFIX_BYTES && self.left == 0 {
-                grown += self.end(at, cap)?;
+                let taken = self.message.len();
+                match self.end(at, events) {
+                    (bytes, true) => grown += bytes,
+                    (bytes, false) => {
+                        return Err(BadFrame { grown_bytes: grown + bytes, unread_bytes: taken + rest.len() });
+                    }
+                }
             }
         }
         Ok(grown)
     }
 
-    /// Gives out what there is of a message.
-    fn end(&mut self, at: Timestamp, cap: usize) -> Result<usize, Fault> {
-        let message = std::mem::take(&mut self.message);
+    /// Gives out what there is of a message. Returns the bytes that `events` grew by, and whether it could be inflated.
+    fn end(&mut self, at: Timestamp, events: &mut Vec<Event>) -> (usize, bool) {
+        let mut message = std::mem::take(&mut self.message);
         self.have = 0;
         let [flags, ..] = self.prefix;
-        let mut plain = Vec::new();
-        let mut result = Ok(());
-        let message = if flags & COMPRESSED != 0 && self.coding != Coding::Identity {
-            result = Inflate::new(self.coding, self.ratio).push(&message, &mut |piece| {
-                let room = cap.saturating_sub(plain.len()).min(piece.len());
+        let mut fits = true;
+        if flags & COMPRESSED != 0
+            && let Some(mut decoder) = Decoder::from_header(&self.coding, self.ratio)
+        {
+            let (mut plain, room) = (Vec::new(), self.room);
+            let mut keep = |piece: &[u8]| {
+                let room = room.saturating_sub(plain.len()).min(piece.len());
                 plain.extend_from_slice(piece.get(..room).unwrap_or_default());
                 room == piece.len()
-            });
-            &plain
-        } else {
-            &message
-        };
+            };
+            fits = decoder.push(&message, &mut keep).is_ok() && decoder.is_whole();
+            decoder.finish(&mut keep);
+            message = plain;
+        }
         let is_text = self.codec == Codec::Text || flags & (CONNECT_END | WEB_TRAILERS) != 0;
-        let data = if is_text { String::from_utf8_lossy(message).into_owned() } else { protobuf::strings(message) };
+        let data = if is_text { String::from_utf8_lossy(&message).into_owned() } else { protobuf::strings(&message) };
+        self.room = self.room.saturating_sub(data.len());
         let grown = EVENT_BYTES + data.len();
-        self.events.push(Event { name: String::new(), data, at });
-        result.map(|()| grown)
+        events.push(Event { name: String::new(), data, at });
+        (grown, fits)
     }
 
     /// Bytes held for the unfinished message.
@@ -125,17 +137,11 @@ impl GrpcParser {
         self.message.len()
     }
 
-    /// The body ended: gives out what is unfinished, too.
-    pub(super) fn finish(&mut self, at: Timestamp) {
+    /// The body ended: what came of an unfinished message is given out, too.
+    pub(super) fn finish(&mut self, at: Timestamp, events: &mut Vec<Event>) {
         if !self.message.is_empty() {
-            // What does not inflate to its end says what it says up to there.
-            let _ = self.end(at, self.message.len().saturating_mul(8));
+            self.end(at, events);
         }
-    }
-
-    /// All messages.
-    pub(super) fn into_events(self) -> Vec<Event> {
-        self.events
     }
 }
 
@@ -165,10 +171,11 @@ mod tests {
     }
 
     fn read(kind: &str, pieces: &[&[u8]]) -> (Vec<String>, bool) {
-        let mut parser = GrpcParser::announced(&headers(kind), 200).unwrap();
-        let is_ok = pieces.iter().all(|piece| parser.push(piece, Timestamp(1), 10_000).is_ok());
-        parser.finish(Timestamp(2));
-        (parser.into_events().into_iter().map(|event| event.data).collect(), is_ok)
+        let mut parser = GrpcParser::announced(&headers(kind), &Limits::default()).unwrap();
+        let mut events = Vec::new();
+        let is_ok = pieces.iter().all(|piece| parser.push(piece, Timestamp(1), &mut events).is_ok());
+        parser.finish(Timestamp(2), &mut events);
+        (events.into_iter().map(|event| event.data).collect(), is_ok)
     }
 
     fn body() -> Vec<u8> {
@@ -194,10 +201,13 @@ mod tests {
         assert_eq!((events.last().unwrap().as_str(), is_ok), ("last o", true));
         let json = prefixed(0, b"{\"a\":1}");
         assert_eq!(read("application/connect+json", &[&json]).0, ["{\"a\":1}"]);
-        assert_eq!(read("application/grpc-web+proto", &[&prefixed(0x80, b"grpc-status: 0\r\n")]).0, ["grpc-status: 0\r\n"]);
+        assert_eq!(
+            read("application/grpc-web+proto", &[&prefixed(0x80, b"grpc-status: 0\r\n")]).0,
+            ["grpc-status: 0\r\n"]
+        );
         assert!(!read("application/grpc", &[b"{\"no\": 1}"]).1);
         for kind in ["application/grpc-web-text", "application/grpcx", "application/json", "application/connect"] {
-            assert!(GrpcParser::announced(&headers(kind), 200).is_none(), "{kind}");
+            assert!(GrpcParser::announced(&headers(kind), &Limits::default()).is_none(), "{kind}");
         }
     }
 
@@ -206,11 +216,14 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         gzip.write_all(&with_length(1, &vec![b'a'; 8 << 20])).unwrap();
         let message = prefixed(1, &gzip.finish().unwrap());
-        let mut parser = GrpcParser::announced(&headers("application/grpc"), 200).unwrap();
-        assert!(matches!(parser.push(&message, Timestamp(1), 64 << 20), Err(Fault::Bomb)));
-        let mut parser = GrpcParser::announced(&headers("application/grpc"), 1100).unwrap();
-        let grown = parser.push(&message, Timestamp(1), 1000).unwrap();
-        assert!(grown < 1000 + EVENT_BYTES, "{grown}");
+        for (ratio, room) in [(200, 64 << 20), (1100, 1000)] {
+            let limits = Limits { inflate_ratio: ratio, body_bytes: room, ..Limits::default() };
+            let mut parser = GrpcParser::announced(&headers("application/grpc"), &limits).unwrap();
+            let mut events = Vec::new();
+            let bad = parser.push(&message, Timestamp(1), &mut events).unwrap_err();
+            assert!(bad.grown_bytes <= EVENT_BYTES + room.min(2 << 20), "{bad:?}");
+            assert_eq!(events[0].data.trim_matches('a'), "", "what came of it is kept");
+        }
     }
 
     proptest! {

@@ -9,19 +9,31 @@ use crate::{
 };
 
 mod assembler;
+pub(crate) mod aws_events;
 mod body;
 mod chunked;
+mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod grpc;
 mod head;
 mod http1;
 mod http2;
 mod inflate;
+mod ndjson;
 mod protobuf;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod zstd;
 
-pub use self::{assembler::Assembler, sse::SseParser};
+pub use self::{
+    assembler::Assembler,
+    aws_events::{AwsEventParser, UNVERIFIED},
+    events::BadFrame,
+    ndjson::NdjsonParser,
+    sse::SseParser,
+};
 
 /// What leaves this room.
 #[derive(Clone, Debug)]
@@ -219,7 +231,8 @@ pub enum Framing {
 /// One event of a streamed body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// SSE: the `event:` field. AWS: `:event-type`, or for an exception `:exception-type` with `!` in front. Empty when absent.
+    /// SSE: the `event:` field. AWS: `:event-type`, or for an exception `:exception-type` with `!` in front;
+    /// [`UNVERIFIED`] when its checksum did not come. Empty when absent.
     pub name: String,
     /// SSE: the `data:` lines joined by a line feed. Others: the payload; of a binary one the strings in it, one a line.
     pub data: String,
@@ -262,6 +275,8 @@ pub enum AnomalyKind {
     BadChunk,
     /// A compressed body that does not decode.
     BadEncoding,
+    /// A frame of a streamed body that is not what its checksum or its framing says.
+    BadFrame,
     /// A decompressed body past its size or ratio cap.
     Bomb,
     /// Bytes lost before they reached us.

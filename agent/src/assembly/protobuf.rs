@@ -149,9 +149,9 @@ pub(super) mod tests {
         let content = [with_length(1, b"user"), with_length(2, &part)].concat();
         let message = [
             with_length(1, b"projects/p/models/m"),
-            vec![0x10, 0x96, 0x01],          // 2: a number
-            vec![0x1d, 1, 2, 3, 4],          // 3: four bytes
-            vec![0x21, 1, 2, 3, 4, 5, 6, 7, 8], // 4: eight
+            vec![0x10, 0x96, 0x01],              // 2: a number
+            vec![0x1d, 1, 2, 3, 4],              // 3: four bytes
+            vec![0x21, 1, 2, 3, 4, 5, 6, 7, 8],  // 4: eight
             with_length(5, &[0xff, 0xfe, 0, 1]), // 5: bytes
             with_length(6, &content),
             with_length(7, b""),

@@ -17,11 +17,15 @@ mod correlate;
 pub mod cost;
 mod embeddings;
 mod facts;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod headers;
 mod json;
 mod openai_chat;
 mod openai_responses;
 mod path;
+#[cfg(test)]
+mod properties;
 mod read;
 mod request;
 #[cfg(test)]
