@@ -13,12 +13,17 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod bedrock_converse;
+mod bedrock_invoke;
+mod cohere_chat;
 mod correlate;
 pub mod cost;
 mod embeddings;
 mod facts;
+mod framing;
 mod headers;
 mod json;
+mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod path;
@@ -30,6 +35,8 @@ mod shapes;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_recorded;
 mod text;
 mod usage;
 
