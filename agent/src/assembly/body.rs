@@ -186,6 +186,11 @@ impl Incoming {
             }
     }
 
+    /// Bytes on the wire so far, the lost ones included.
+    pub(super) fn wire_bytes(&self) -> u64 {
+        self.wire_bytes
+    }
+
     /// When the first byte came.
     pub(super) fn first_at(&self) -> Option<Timestamp> {
         self.first_at

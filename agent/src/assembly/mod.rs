@@ -13,8 +13,11 @@ pub(crate) mod aws_events;
 mod body;
 mod chunked;
 mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod head;
 mod http1;
+mod http2;
 mod inflate;
 mod ndjson;
 mod sse;
@@ -149,16 +152,16 @@ pub struct Frame {
 pub enum Head {
     /// `POST /v1/messages`
     Request {
-        /// Method as sent.
+        /// Method as sent; empty when it is not known (HTTP/2, seen in part).
         method: String,
-        /// Path and query as sent.
+        /// Path and query as sent; empty when it is not known.
         target: String,
         /// Headers, names in lower case.
         headers: Headers,
     },
     /// `200`
     Response {
-        /// Status code.
+        /// Status code; zero when it is not known (HTTP/2, seen in part).
         status: u16,
         /// Headers, names in lower case.
         headers: Headers,
@@ -278,6 +281,8 @@ pub enum AnomalyKind {
     Gap,
     /// More connections or buffered bytes than the bound: the oldest was let go.
     Evicted,
-    /// A protocol this room does not read yet (HTTP/2, WebSocket).
+    /// A protocol this room does not read.
     UnknownProtocol,
+    /// Header fields of HTTP/2 that a peer abbreviated by something that we did not see: we came late, or bytes were lost.
+    UnknownFields,
 }

@@ -104,7 +104,7 @@ fn inputs(steps: &[Step]) -> Vec<Input> {
 }
 
 /// Cuts every piece into pieces of at most `size` bytes.
-fn cut(inputs: &[Input], mut size: impl FnMut() -> usize) -> Vec<Input> {
+pub(super) fn cut(inputs: &[Input], mut size: impl FnMut() -> usize) -> Vec<Input> {
     let mut pieces = Vec::new();
     for input in inputs {
         let StreamEvent::Bytes { direction, offset, bytes } = &input.event else {
@@ -126,7 +126,7 @@ fn cut(inputs: &[Input], mut size: impl FnMut() -> usize) -> Vec<Input> {
     pieces
 }
 
-fn assemble(inputs: &[Input], limits: Limits) -> Vec<Assembled> {
+pub(super) fn assemble(inputs: &[Input], limits: Limits) -> Vec<Assembled> {
     let (mut assembler, mut out) = (Assembler::new(limits), Vec::new());
     for input in inputs {
         assembler.push(input, &mut out);
@@ -136,7 +136,7 @@ fn assemble(inputs: &[Input], limits: Limits) -> Vec<Assembled> {
     out
 }
 
-fn render(assembled: &[Assembled]) -> Vec<String> {
+pub(super) fn render(assembled: &[Assembled]) -> Vec<String> {
     let line = |assembled: &Assembled| match assembled {
         Assembled::Anomaly(anomaly) => format!("! {:?}", anomaly.kind),
         Assembled::Closed(_) => "closed".to_owned(),

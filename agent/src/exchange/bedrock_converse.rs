@@ -142,10 +142,10 @@ impl Events {
     }
 }
 
-/// Other members, but for the padding (`p`) that hides how long an event is.
+/// Other members, but for numbers and for the padding (`p`) that hides how long an event is.
 fn rest(doc: &Value, joined: &mut Joined) {
     let Some(map) = doc.as_object() else { return };
-    for (key, value) in map.iter().filter(|(key, _)| *key != "p") {
+    for (key, value) in map.iter().filter(|(key, _)| !matches!(key.as_str(), "p" | "usage" | "metrics")) {
         let mut path = Path::new("$");
         path.key(key);
         joined.walk(value, &mut path, key, Mode::Set);

@@ -21,12 +21,16 @@ pub mod cost;
 mod embeddings;
 mod facts;
 mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod headers;
 mod json;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod path;
+#[cfg(test)]
+mod properties;
 mod read;
 mod request;
 #[cfg(test)]
