@@ -20,12 +20,16 @@ pub mod cost;
 mod embeddings;
 mod extra;
 mod facts;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod headers;
 mod json;
 mod multipart;
 mod openai_chat;
 mod openai_responses;
 mod path;
+#[cfg(test)]
+mod properties;
 mod query;
 mod read;
 mod request;

@@ -30,6 +30,8 @@ struct Case {
     url: String,
     #[serde(default)]
     request: String,
+    #[serde(default)]
+    request_headers: BTreeMap<String, String>,
     #[serde(default = "ok")]
     status: u16,
     #[serde(default = "json_type")]
@@ -68,7 +70,7 @@ fn run(case: &Case) -> Exchange {
     let mut headers = case.headers.clone();
     headers.insert("content-type".to_owned(), case.content_type.clone());
     let record = json!({
-        "request": {"method": case.method, "url": case.url, "headers": {}, "body": case.request},
+        "request": {"method": case.method, "url": case.url, "headers": case.request_headers, "body": case.request},
         "response": {"status": case.status, "headers": headers, "body": case.response},
     });
     let record = Record::parse(record.to_string().as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", case.name));

@@ -9,6 +9,8 @@ use crate::units::Timestamp;
 
 pub mod coverage;
 pub mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 pub mod log;
 pub mod privileges;
 pub mod refusal;
