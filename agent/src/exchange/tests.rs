@@ -133,6 +133,7 @@ fn facts(exchange: &Exchange) -> Value {
         "finish_reasons": exchange.finish_reasons,
         "tool_calls": exchange.tool_calls,
         "service_tier": exchange.service_tier,
+        "usage_tier": exchange.usage_tier,
         "system_fingerprint": exchange.system_fingerprint,
         "error": exchange.error,
         "cost_nano_usd": exchange.reported_cost,
