@@ -13,14 +13,19 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod bedrock_converse;
+mod bedrock_invoke;
+mod cohere_chat;
 mod correlate;
 pub mod cost;
 mod embeddings;
 mod facts;
+mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod headers;
 mod json;
+mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod path;
@@ -34,6 +39,8 @@ mod shapes;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_recorded;
 mod text;
 mod usage;
 
