@@ -23,6 +23,7 @@ mod facts;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod grpc;
 mod headers;
 mod json;
 mod ollama;
