@@ -45,7 +45,8 @@ fn received(response: &Response) -> Vec<Vec<u8>> {
     if !response.is_streamed() && !matches!(response.status, 204 | 304) {
         fields.push(("content-length", &length));
     }
-    let mut opening = [frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]), frame(kind::SETTINGS, flag::ACK, 0, &[])].concat();
+    let mut opening =
+        [frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]), frame(kind::SETTINGS, flag::ACK, 0, &[])].concat();
     head(&mut opening, &fields, response.body.is_empty());
     let mut pieces = vec![opening];
     data(&mut pieces, response.parts().into_iter());
@@ -111,7 +112,13 @@ mod tests {
         let sent = sent.concat();
         let frames = frames(sent.strip_prefix(PREFACE).unwrap());
         let kinds: Vec<(u8, u8)> = frames.iter().map(|(kind, flags, _)| (*kind, *flags)).collect();
-        let head = [(kind::SETTINGS, 0), (kind::WINDOW_UPDATE, 0), (kind::HEADERS, 0), (kind::CONTINUATION, flag::END_HEADERS), (kind::SETTINGS, flag::ACK)];
+        let head = [
+            (kind::SETTINGS, 0),
+            (kind::WINDOW_UPDATE, 0),
+            (kind::HEADERS, 0),
+            (kind::CONTINUATION, flag::END_HEADERS),
+            (kind::SETTINGS, flag::ACK),
+        ];
         assert_eq!(kinds, [&head[..], &[(kind::DATA, 0), (kind::DATA, flag::END_STREAM)]].concat());
         assert!(frames.iter().all(|(_, _, length)| *length <= PAYLOAD_BYTES));
         let fields = wire(&request("", 3), None).sent.concat();
