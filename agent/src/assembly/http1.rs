@@ -9,6 +9,8 @@ use super::{
     body::{Frozen, Incoming},
     chunked::{BadChunk, Chunked, Step},
     head::{self, Framing, NotHttp},
+    upgrade::Upgrade,
+    websocket::WebSocket,
 };
 use crate::{
     sources::{Direction, Origin, StreamId},
@@ -27,14 +29,25 @@ pub(super) struct Shared {
     calls: u64,
     /// The connection left HTTP/1: nothing in either direction is read any more.
     pub(super) ignored: bool,
+    /// The connection became a WebSocket, in both directions.
+    upgrade: Option<Upgrade>,
 }
 
 impl Shared {
     pub(super) fn new(stream: StreamId, origin: Arc<Origin>, limits: Limits) -> Self {
-        Self { stream, origin, server_name: None, limits, waiting: VecDeque::new(), calls: 0, ignored: false }
+        Self {
+            stream,
+            origin,
+            server_name: None,
+            limits,
+            waiting: VecDeque::new(),
+            calls: 0,
+            ignored: false,
+            upgrade: None,
+        }
     }
 
-    fn anomaly(&self, kind: AnomalyKind, at: Timestamp, out: &mut Vec<Assembled>) {
+    pub(super) fn anomaly(&self, kind: AnomalyKind, at: Timestamp, out: &mut Vec<Assembled>) {
         out.push(Assembled::Anomaly(Anomaly { stream: self.stream, kind, at }));
     }
 
@@ -84,6 +97,8 @@ enum State {
     Body(Box<Open>),
     /// The end of the present message is unknown: waits for a piece that starts like one.
     Lost,
+    /// No HTTP any more.
+    WebSocket(Box<WebSocket>),
 }
 
 impl State {
@@ -127,6 +142,7 @@ impl Half {
             State::Head { bytes, .. } => bytes.len(),
             State::Body(open) => open.body.buffered(),
             State::Lost => 0,
+            State::WebSocket(websocket) => websocket.buffered(),
         }
     }
 
@@ -141,6 +157,7 @@ impl Half {
     ) {
         let known = usize::try_from(self.next.saturating_sub(offset)).unwrap_or(usize::MAX);
         let Some(fresh) = piece.get(known..).filter(|fresh| !fresh.is_empty()) else { return };
+        self.follow_upgrade(at, shared, out);
         self.reach(offset, at, shared, out);
         self.next = self.next.saturating_add(fresh.len() as u64);
         if shared.ignored {
@@ -153,6 +170,7 @@ impl Half {
         while !rest.is_empty() && !shared.ignored {
             match &mut self.state {
                 State::Lost => return,
+                State::WebSocket(websocket) => return websocket.push(rest, at, shared, out),
                 State::Head { .. } => self.in_head(&mut rest, at, shared, out),
                 State::Body(_) => self.in_body(&mut rest, at, shared, out),
             }
@@ -190,6 +208,7 @@ impl Half {
                     return;
                 }
             },
+            State::WebSocket(websocket) => return websocket.lose(lost, at, shared, out),
             State::Head { .. } | State::Lost => {}
         }
         self.end_head(Stop::Hole, at, shared, out);
@@ -253,6 +272,7 @@ impl Half {
             }
         };
         self.after_loss = false;
+        let upgrade = Upgrade::read(&head, call);
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
         let body = Incoming::new(head.headers(), length, &shared.limits);
         let place = match framing {
@@ -265,7 +285,10 @@ impl Half {
         if framing == Framing::Empty {
             self.end(Stop::OwnEnd, at, shared, out);
         }
-        if leaves_http {
+        if upgrade.is_some() {
+            shared.upgrade = upgrade;
+            self.follow_upgrade(at, shared, out);
+        } else if leaves_http {
             shared.ignore(AnomalyKind::UnknownProtocol, at, out);
         } else if shared.waiting.len() > shared.limits.outstanding {
             // Nobody pipelines this far; from here on answers could be given to the wrong requests.
@@ -302,6 +325,15 @@ impl Half {
         }
     }
 
+    /// The answer to an upgrade changes both directions: this one at its next byte.
+    fn follow_upgrade(&mut self, at: Timestamp, shared: &Shared, out: &mut Vec<Assembled>) {
+        let Some(upgrade) = shared.upgrade.filter(|_| !matches!(self.state, State::WebSocket(_))) else { return };
+        let in_place = matches!(&self.state, State::Head { bytes, .. } if bytes.is_empty());
+        self.end(Stop::Unreadable, at, shared, out);
+        let websocket = WebSocket::new(self.direction, upgrade, shared.limits.inflate_ratio, in_place);
+        self.state = State::WebSocket(Box::new(websocket));
+    }
+
     fn lose_place(&mut self) {
         self.state = State::Lost;
         self.after_loss = true;
@@ -317,8 +349,12 @@ impl Half {
         shared: &mut Shared,
         out: &mut Vec<Assembled>,
     ) {
+        self.follow_upgrade(at, shared, out);
         if let Some(total) = total {
             self.reach(total, at, shared, out);
+        }
+        if let State::WebSocket(websocket) = &mut self.state {
+            return websocket.close(certain, at, shared, out);
         }
         let stop = match &self.state {
             State::Body(open) if certain && matches!(open.place, Place::UntilClose) => Stop::OwnEnd,
