@@ -363,12 +363,14 @@ fn other_upgrades_are_left_alone() {
     assert_eq!((found.len(), anomalies), (0, vec![AnomalyKind::UnknownProtocol]));
 }
 
+type Noted = Vec<(Direction, Vec<u8>)>;
+
 /// Both ends of a connection in memory; what each writes is noted.
 #[derive(Clone, Default)]
 struct Pipe {
     /// To the server, to the client.
     queues: Arc<Mutex<[Vec<u8>; 2]>>,
-    noted: Arc<Mutex<Vec<(Direction, Vec<u8>)>>>,
+    noted: Arc<Mutex<Noted>>,
 }
 
 struct Side(Pipe, Direction);

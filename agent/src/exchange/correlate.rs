@@ -100,7 +100,7 @@ impl Correlator {
 
     /// Takes a message of a WebSocket; adds the turn that it completes to `out`.
     pub fn frame(&mut self, frame: Frame, out: &mut Vec<Exchange>) {
-        self.sessions.frame(frame, out);
+        self.sessions.frame(&frame, out);
     }
 
     /// No message of this call will follow: its request was not answered.

@@ -266,7 +266,7 @@ mod tests {
         );
         assert!(request.ends_with("\r\nx-a: b\r\n\r\n") && request.matches("upgrade:").count() == 1, "{request}");
         assert!(answer.starts_with(b"HTTP/1.1 101 ") && answer.ends_with(b"\r\n\r\n"));
-        assert_eq!((asked[0], asked[1], asked.len()), (0x81, 0x80 | 12, 2 + 4 + 12), "masked");
+        assert_eq!((asked[0], asked[1], asked.len()), (0x81, 0x8c, 2 + 4 + 12), "masked");
         assert_eq!(answered, b"\x81\x05plain");
         assert_eq!(closes.len(), 2);
     }

@@ -82,7 +82,7 @@ impl Sessions {
     }
 
     /// Takes a message. One of a connection that is no session, or no longer one, is nothing.
-    pub(super) fn frame(&mut self, frame: Frame, out: &mut Vec<Exchange>) {
+    pub(super) fn frame(&mut self, frame: &Frame, out: &mut Vec<Exchange>) {
         let key = key(frame.stream, frame.call);
         let turn = self.turn;
         let Some(held) = self.open.get_mut(&key) else { return };

@@ -35,8 +35,11 @@ fn kind(doc: &Value) -> &str {
 pub(super) fn is_shape(doc: &Value) -> bool {
     let has = |key: &str| doc.get(key).is_some_and(Value::is_object);
     match kind(doc) {
-        "session.created" | "session.update" | "session.updated" => has("session"),
-        "transcription_session.created" | "transcription_session.update" => has("session"),
+        "session.created"
+        | "session.update"
+        | "session.updated"
+        | "transcription_session.created"
+        | "transcription_session.update" => has("session"),
         "response.create" => true,
         "response.created" => has("response"),
         "conversation.item.create" | "conversation.item.created" | "conversation.item.added" => has("item"),
@@ -61,7 +64,9 @@ pub(super) fn sent(turn: &mut Turn, doc: &Value, data: &str, known: &mut Known) 
     for place in [Some(doc), doc.get("session"), doc.get("response")].into_iter().flatten() {
         let is_model = matches!(kind, "session.update" | "response.create");
         replace(&mut known.request_model, text(place, "model").filter(|_| is_model));
-        elements(place, "input").iter().for_each(|item| result(turn, item));
+        for item in elements(place, "input") {
+            result(turn, item);
+        }
     }
     if let Some(item) = doc.get("item").filter(|_| kind == "conversation.item.create") {
         result(turn, item);

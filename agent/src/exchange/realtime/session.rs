@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// Takes a message.
-    pub(super) fn frame(&mut self, frame: Frame, out: &mut Vec<Exchange>) -> Took {
+    pub(super) fn frame(&mut self, frame: &Frame, out: &mut Vec<Exchange>) -> Took {
         let side = usize::from(frame.direction == Direction::Received);
         if let Some(lost) = self.lost.get_mut(side) {
             *lost = match frame.end {
@@ -105,11 +105,11 @@ impl Session {
         }
         let is_nothing = frame.data.is_empty() && matches!(frame.end, End::Gap | End::Cut);
         if is_nothing {
-            self.turn.count(&frame, 0);
+            self.turn.count(frame, 0);
             return Took::Part;
         }
         self.messages += 1;
-        let doc = document(&frame);
+        let doc = document(frame);
         let doc = doc.as_ref();
         if let (None, Some(doc)) = (self.shape, doc) {
             self.shape = shape_of(doc);
@@ -130,10 +130,10 @@ impl Session {
             self.give(out);
         }
         let media_bytes = match (self.shape, doc) {
-            (Some(shape), Some(doc)) => self.turn.take(shape, &frame, doc, &mut self.known),
+            (Some(shape), Some(doc)) => self.turn.take(shape, frame, doc, &mut self.known),
             _ => self.turn.plain(frame.direction, &frame.data),
         };
-        self.turn.count(&frame, media_bytes);
+        self.turn.count(frame, media_bytes);
         self.turn.realtime.frames += 1;
         let is_over = match self.shape {
             Some(RealtimeShape::Gemini) => gemini::is_over(&self.turn),

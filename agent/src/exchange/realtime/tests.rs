@@ -75,12 +75,12 @@ fn inputs(record: &SessionRecord, wire: Wire, split: Option<u64>, lose: Option<u
 
 fn exchanges(inputs: &[Input], vendors: &Arc<VendorTable>) -> Vec<Exchange> {
     let (mut assembler, mut correlator) = (Assembler::new(Limits::default()), Correlator::new(Arc::clone(vendors)));
-    let (mut assembled, mut out) = (Vec::new(), Vec::new());
+    let (mut events, mut out) = (Vec::new(), Vec::new());
     for input in inputs {
-        assembler.push(input, &mut assembled);
+        assembler.push(input, &mut events);
     }
-    assembler.finish(Timestamp(u64::MAX), &mut assembled);
-    for one in assembled {
+    assembler.finish(Timestamp(u64::MAX), &mut events);
+    for one in events {
         match one {
             Assembled::Message(message) => correlator.push(*message, &mut out),
             Assembled::Closed(stream) => correlator.closed(stream, &mut out),
@@ -230,8 +230,9 @@ fn every_text_of_both_sides_is_there() {
                 Some("conversation.item.create") => (&sent, &data["item"]["content"][0]["text"]),
                 Some("session.update") => (&sent, &data["session"]["instructions"]),
                 Some("response.output_text.done") => (&received, &data["text"]),
-                Some("response.output_audio_transcript.done") => (&received, &data["transcript"]),
-                Some("conversation.item.input_audio_transcription.completed") => (&received, &data["transcript"]),
+                Some(
+                    "response.output_audio_transcript.done" | "conversation.item.input_audio_transcription.completed",
+                ) => (&received, &data["transcript"]),
                 None => {
                     spoken += data["serverContent"]["outputTranscription"]["text"].as_str().unwrap_or_default();
                     (&sent, &data["client_content"]["turns"][0]["parts"][0]["text"])
