@@ -230,7 +230,7 @@ impl Half {
                 bytes.is_empty()
                     && !(self.direction == Direction::Received && http2::may_become_settings(fresh).is_some())
             }
-            State::Body(_) => false,
+            State::Body(_) | State::WebSocket(_) => false,
         };
         is_between && !shared.spoken && http2::looks_like_frames(fresh)
     }

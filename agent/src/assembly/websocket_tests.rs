@@ -449,23 +449,22 @@ fn tungstenite_talks_to_itself() {
 
 /// A conversation of JSON messages, each with its number in it, in frames as a seed has them.
 fn conversation(texts: &[String], seed: u64, deflate: Option<bool>) -> Vec<(Direction, Vec<u8>)> {
-    use crate::sources::replay_ws::{SessionRecord, Takeover, Wire};
+    use crate::sources::replay::{
+        Request, SessionMessage,
+        wire_ws::{Peers, Takeover, wire},
+    };
     let messages: Vec<_> = texts
         .iter()
         .enumerate()
         .map(|(index, text)| {
-            let direction = if index % 3 == 0 { "sent" } else { "received" };
-            serde_json::json!({"direction": direction, "data": {"number": index, "text": text}})
+            let data = serde_json::json!({"number": index, "text": text}).to_string().into_bytes();
+            SessionMessage { is_sent: index % 3 == 0, is_binary: false, data }
         })
         .collect();
-    let record = serde_json::json!({"request": {"url": "wss://a.example/"}, "messages": messages});
     let deflate = deflate.map(|keeps| if keeps { Takeover::Both } else { Takeover::Neither });
-    SessionRecord::parse(record.to_string().as_bytes()).unwrap().wire(Wire {
-        fragments: (seed > 0).then_some(seed),
-        deflate,
-        is_binary: seed % 2 == 1,
-        is_cut: false,
-    })
+    let request = Request { target: "/".into(), authority: "a.example".into(), ..Request::default() };
+    let fragments = (seed > 0).then_some(seed);
+    wire(&request, &messages, Peers { fragments, deflate, is_binary: seed % 2 == 1, is_cut: false })
 }
 
 fn texts() -> impl Strategy<Value = Vec<String>> {

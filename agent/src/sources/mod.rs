@@ -15,7 +15,6 @@ pub mod log;
 pub mod privileges;
 pub mod refusal;
 pub mod replay;
-pub mod replay_ws;
 pub mod tail;
 #[cfg(feature = "tap")]
 pub mod tap;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     assembly::{End, Frame},
-    exchange::{Api, BodyFraming, Exchange, RealtimeShape, json},
+    exchange::{Api, BodyFraming, Exchange, RealtimeShape, json, query},
     sources::Direction,
 };
 
@@ -198,30 +198,11 @@ fn shape_of(doc: &Value) -> Option<RealtimeShape> {
 
 /// The model that a query names: `?model=` (OpenAI, xAI and most gateways), `?deployment=` (Azure).
 fn model_of(target: &str) -> Option<String> {
-    let (_, query) = target.split_once('?')?;
-    let query = query.split('#').next().unwrap_or(query);
     let find = |name: &str| {
-        query.split('&').filter_map(|pair| pair.split_once('=')).find_map(|(key, value)| (key == name).then_some(value))
+        form_urlencoded::parse(query::of(target).as_bytes()).find_map(|(key, value)| (key == name).then_some(value))
     };
-    let value = find("model").or_else(|| find("deployment"))?;
-    let model = percent_decoded(value);
-    (1..=MAX_MODEL_BYTES).contains(&model.len()).then_some(model)
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digits = tail.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
-        if let Some(byte) = digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            bytes.push(byte);
-            rest = tail.get(2..).unwrap_or_default();
-        } else {
-            bytes.push(if *first == b'+' { b' ' } else { *first });
-            rest = tail;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let model = find("model").or_else(|| find("deployment"))?;
+    (1..=MAX_MODEL_BYTES).contains(&model.len()).then(|| model.into_owned())
 }
 
 #[cfg(test)]

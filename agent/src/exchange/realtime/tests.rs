@@ -17,7 +17,10 @@ use crate::{
     rules::{RuleSource, VendorTable},
     sources::{
         Direction, Input, Origin, StreamEvent,
-        replay_ws::{SessionRecord, Takeover, Wire},
+        replay::{
+            Answer, Record,
+            wire_ws::{Peers, Takeover, wire},
+        },
     },
     units::Timestamp,
 };
@@ -49,11 +52,12 @@ impl Random {
 }
 
 /// The inputs of a connection. `split`: cut at random. `lose`: of so many pieces one is lost, those of the upgrade never.
-fn inputs(record: &SessionRecord, wire: Wire, split: Option<u64>, lose: Option<u64>) -> Vec<Input> {
+fn inputs(record: &Record, peers: Peers, split: Option<u64>, lose: Option<u64>) -> Vec<Input> {
     let mut random = Random(split.unwrap_or(0) + 77);
     let mut positions = [0_u64; 2];
-    let mut events = vec![StreamEvent::Opened { server_name: record.host().into() }];
-    for (number, (direction, bytes)) in record.wire(wire).into_iter().enumerate() {
+    let mut events = vec![StreamEvent::Opened { server_name: record.request.host_name.as_str().into() }];
+    let Answer::Session(messages) = &record.answer else { panic!("no session") };
+    for (number, (direction, bytes)) in wire(&record.request, messages, peers).into_iter().enumerate() {
         let mut rest = Bytes::from(bytes);
         let position = &mut positions[usize::from(direction == Direction::Received)];
         while !rest.is_empty() {
@@ -112,7 +116,7 @@ fn folder() -> Option<PathBuf> {
 struct Case {
     index: Value,
     raw: Value,
-    record: SessionRecord,
+    record: Record,
 }
 
 fn cases() -> Vec<Case> {
@@ -123,7 +127,7 @@ fn cases() -> Vec<Case> {
         .map(|line| {
             let index: Value = serde_json::from_str(line).unwrap();
             let text = fs::read(folder.join(index["file"].as_str().unwrap())).unwrap();
-            let record = SessionRecord::parse(&text).unwrap();
+            let record = Record::parse(&text).unwrap();
             Case { index, raw: serde_json::from_slice(&text).unwrap(), record }
         })
         .collect();
@@ -132,8 +136,8 @@ fn cases() -> Vec<Case> {
 }
 
 /// All that a peer may do otherwise, by a number.
-fn variant(number: u64) -> Wire {
-    Wire {
+fn variant(number: u64) -> Peers {
+    Peers {
         fragments: (!number.is_multiple_of(4)).then_some(number),
         deflate: [None, Some(Takeover::Both), Some(Takeover::Neither)][(number % 3) as usize],
         is_binary: number.is_multiple_of(5),
@@ -148,16 +152,16 @@ fn facts_equal_the_index_whole_split_compressed_and_in_fragments() {
     for case in cases() {
         let mut texts: Option<Vec<(String, String)>> = None;
         for seed in 0..=20 {
-            for wire in [Wire::default(), variant(seed)] {
-                let found = exchanges(&inputs(&case.record, wire, (seed > 0).then_some(seed), None), &vendors);
+            for peers in [Peers::default(), variant(seed)] {
+                let found = exchanges(&inputs(&case.record, peers, (seed > 0).then_some(seed), None), &vendors);
                 let facts = facts_of_session(&found);
-                assert_eq!(facts["complete"], true, "{} {seed} {wire:?}", case.index["id"]);
+                assert_eq!(facts["complete"], true, "{} {seed} {peers:?}", case.index["id"]);
                 for name in FACTS {
                     compared += 1;
                     if facts[name] != case.index[name] {
                         let (ours, theirs) = (&facts[name], &case.index[name]);
                         wrong.push(format!(
-                            "{} {name}: {ours}, the index says {theirs} ({seed} {wire:?})",
+                            "{} {name}: {ours}, the index says {theirs} ({seed} {peers:?})",
                             case.index["id"]
                         ));
                     }
@@ -165,7 +169,7 @@ fn facts_equal_the_index_whole_split_compressed_and_in_fragments() {
                 let text =
                     |turn: &Exchange| (turn.request_text.text().to_owned(), turn.response_text.text().to_owned());
                 let now: Vec<_> = found.iter().map(text).collect();
-                assert_eq!(texts.get_or_insert_with(|| now.clone()), &now, "{} {seed} {wire:?}", case.index["id"]);
+                assert_eq!(texts.get_or_insert_with(|| now.clone()), &now, "{} {seed} {peers:?}", case.index["id"]);
             }
         }
     }
@@ -178,10 +182,10 @@ fn losses_leave_facts_out_and_make_none_up() {
     let vendors = vendors();
     let (mut known, mut unknown, mut turns, mut wrong) = (0, 0, 0, Vec::new());
     for case in cases() {
-        let whole = exchanges(&inputs(&case.record, Wire::default(), None, None), &vendors);
+        let whole = exchanges(&inputs(&case.record, Peers::default(), None, None), &vendors);
         for seed in 1..=20 {
-            let wire = variant(seed);
-            let found = exchanges(&inputs(&case.record, wire, Some(seed), Some(4 + seed * 5)), &vendors);
+            let peers = variant(seed);
+            let found = exchanges(&inputs(&case.record, peers, Some(seed), Some(4 + seed * 5)), &vendors);
             let facts = facts_of_session(&found);
             for name in FACTS.iter().filter(|name| !found.is_empty() || **name != "api") {
                 match (&facts[*name], &case.index[*name]) {
@@ -220,7 +224,7 @@ fn every_text_of_both_sides_is_there() {
     let vendors = vendors();
     let mut checked = 0;
     for case in cases() {
-        let found = exchanges(&inputs(&case.record, Wire::default(), Some(3), None), &vendors);
+        let found = exchanges(&inputs(&case.record, Peers::default(), Some(3), None), &vendors);
         let all = |text: fn(&Exchange) -> &str| found.iter().map(text).collect::<String>();
         let (sent, received) = (all(|turn| turn.request_text.text()), all(|turn| turn.response_text.text()));
         let mut spoken = String::new();
@@ -263,9 +267,9 @@ fn session(url: &str, messages: &Value) -> Vec<Exchange> {
             json!({"direction": if direction == ">" { "sent" } else { "received" }, "data": data})
         })
         .collect();
-    let record = json!({"request": {"url": url}, "messages": messages});
-    let record = SessionRecord::parse(record.to_string().as_bytes()).unwrap();
-    exchanges(&inputs(&record, Wire::default(), Some(1), None), &vendors())
+    let record = json!({"request": {"method": "GET", "url": url}, "messages": messages});
+    let record = Record::parse(record.to_string().as_bytes()).unwrap();
+    exchanges(&inputs(&record, Peers::default(), Some(1), None), &vendors())
 }
 
 fn leaves(leaves: &crate::exchange::Leaves) -> Vec<(&str, &str)> {
@@ -426,11 +430,11 @@ fn other_websockets_are_no_exchange() {
 
 #[test]
 fn an_upgrade_whose_request_was_lost_is_still_a_session() {
-    let record = json!({"request": {"url": "wss://api.openai.com/v1/realtime"}, "messages": [
+    let record = json!({"request": {"method": "GET", "url": "wss://api.openai.com/v1/realtime"}, "messages": [
         {"direction":"received","data":{"type":"session.created","session":{"model":"m"}}},
         {"direction":"received","data":{"type":"response.done","response":{"id":"r","status":"completed"}}}]});
-    let record = SessionRecord::parse(record.to_string().as_bytes()).unwrap();
-    let mut inputs = inputs(&record, Wire::default(), None, None);
+    let record = Record::parse(record.to_string().as_bytes()).unwrap();
+    let mut inputs = inputs(&record, Peers::default(), None, None);
     inputs.remove(1);
     let found = exchanges(&inputs, &vendors());
     assert!(found.iter().all(|turn| !turn.view.complete && turn.vendor.as_deref() == Some("openai")));
