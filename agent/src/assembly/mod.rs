@@ -25,6 +25,7 @@ mod sse;
 mod tests;
 mod zstd;
 
+pub(crate) use self::events::EventParser;
 pub use self::{
     assembler::Assembler,
     aws_events::{AwsEventParser, UNVERIFIED},
