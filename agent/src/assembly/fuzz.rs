@@ -120,7 +120,7 @@ pub(crate) fn inflate(input: &[u8]) {
 
 /// Text, whether all went well, and whether the stream stands at its end.
 fn decode(name: &str, pieces: &[&[u8]]) -> (Vec<u8>, bool, bool) {
-    let Some(mut inflate) = Decoder::from_header(name, 200) else { return Default::default() };
+    let Some(mut inflate) = Decoder::from_header(name, 200) else { return (pieces.concat(), true, true) };
     let mut plain = Vec::new();
     for piece in pieces {
         let result = inflate.push(piece, &mut |bytes| {
