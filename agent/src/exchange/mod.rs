@@ -13,16 +13,22 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod completions;
 mod correlate;
 pub mod cost;
 mod embeddings;
 mod facts;
+mod gemini;
 mod headers;
 mod json;
+mod mcp;
+mod media;
 mod openai_chat;
 mod openai_responses;
 mod path;
 mod read;
+#[cfg(test)]
+mod recorded;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -31,6 +37,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tool_results;
 mod usage;
 
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
@@ -42,7 +49,8 @@ pub struct Exchange {
     pub stream: StreamId,
     /// Who asked.
     pub origin: Arc<Origin>,
-    /// Vendor id of `rules/vendors`, `None` for a host that no file lists.
+    /// Vendor id of `rules/vendors`. On a host that no file lists it says at most what kind of server answered
+    /// (`openai_compatible_local`), else it is `None`.
     pub vendor: Option<Arc<str>>,
     /// The vendor's provider id in the price catalogue, when its file names one.
     pub priced_as: Option<Arc<str>>,
@@ -110,6 +118,13 @@ pub struct Exchange {
     pub response_text: Leaves,
     /// How complete our view was.
     pub view: View,
+}
+
+impl Exchange {
+    /// The vendor that is paid for the call; none for a server on this machine or in a private network.
+    pub fn paid_vendor(&self) -> Option<&str> {
+        self.vendor.as_deref().filter(|_| !crate::rules::vendors::is_local(&self.host))
+    }
 }
 
 /// How the body of an answer is framed. The names are those of the recorded exchanges' index.
