@@ -97,15 +97,8 @@ fn expected(case: &Case, name: &str) -> Value {
     let usage = &index["usage_raw"];
     let headers = &case.raw["response"]["headers"];
     match name {
-        // The index names vendors by who wrote the recording. A loopback host says nothing of a vendor, and Snowflake's
-        // hosts carry all of a customer's database traffic: they are copied only if the user adds them.
-        "vendor" if ["http://localhost", ".snowflakecomputing.com"].iter().any(|part| url(case).contains(part)) => {
-            Value::Null
-        }
         // Azure says in a header which model stands behind the alias that the body repeats.
         "response_model" if headers["x-ms-served-model"].is_string() => headers["x-ms-served-model"].clone(),
-        // The index reads the tier at the top of the answer only; Anthropic puts it into the usage.
-        "service_tier" if index["api"] == "messages" => usage["service_tier"].clone(),
         // The index does not read Mistral's name for cached tokens.
         "cached_tokens" if usage["num_cached_tokens"].is_u64() => usage["num_cached_tokens"].clone(),
         // Voyage counts only a total, which for embeddings is the input; Google's count stands where the index does not look.
@@ -114,19 +107,8 @@ fn expected(case: &Case, name: &str) -> Value {
             let total = [&usage["total_tokens"], &body["usageMetadata"]["promptTokenCount"]];
             total.into_iter().find(|count| count.is_u64()).cloned().unwrap_or_default()
         }
-        // Snowflake sends an empty legacy `function_call` with every message; the index counts it as a call.
-        "tool_calls" if index["vendor"] == "snowflake" => {
-            let body: Value = serde_json::from_str(case.raw["response"]["body"].as_str().unwrap()).unwrap_or_default();
-            let choices = body["choices"].as_array().into_iter().flatten();
-            let empty = choices.filter(|choice| choice["message"]["function_call"]["name"] == "").count();
-            json!(index[name].as_u64().unwrap() - empty as u64)
-        }
         _ => index[name].clone(),
     }
-}
-
-fn url(case: &Case) -> &str {
-    case.raw["request"]["url"].as_str().unwrap()
 }
 
 /// The index holds a sorted set of finish reasons; we keep one a choice, in the order of the wire.

@@ -227,14 +227,13 @@ fn arguments(call: &Value, path: &mut Path, joined: &mut Joined) {
             let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'[' | b']' | b'_' | b'-');
             place.len() <= 256 && place.bytes().all(is_part)
         };
-        match place.filter(is_plain) {
-            Some(place) => joined.put(&format!("{}{place}", path.as_str()), "", value, Mode::Append),
-            None => {
-                path.key(piece.get("jsonPath").and_then(Value::as_str).unwrap_or_default());
-                joined.put(path.as_str(), "", value, Mode::Append);
-                path.truncate(length);
-            }
+        if let Some(place) = place.filter(is_plain) {
+            joined.put(&format!("{}{place}", path.as_str()), "", value, Mode::Append);
+            continue;
         }
+        path.key(piece.get("jsonPath").and_then(Value::as_str).unwrap_or_default());
+        joined.put(path.as_str(), "", value, Mode::Append);
+        path.truncate(length);
     }
 }
 

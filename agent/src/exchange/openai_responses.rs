@@ -59,10 +59,10 @@ enum Call {
 fn call(item: &Value) -> Option<Call> {
     let kind = item.get("type")?.as_str()?;
     let name = || text(item, "name").unwrap_or_else(|| kind.to_owned());
-    match CLIENT_CALLS.contains(&kind) {
-        true => Some(Call::Client(name())),
-        false => kind.ends_with("_call").then(|| Call::Server(name())),
+    if CLIENT_CALLS.contains(&kind) {
+        return Some(Call::Client(name()));
     }
+    kind.ends_with("_call").then(|| Call::Server(name()))
 }
 
 fn list(output: &[Value], calls: &mut BTreeMap<u64, Call>) {

@@ -147,13 +147,13 @@ pub(super) fn of(asked: &Value, mut digests: Digests) -> Vec<ToolResult> {
     let mut found = Found { digests, results: Vec::new() };
     let mut path = Path::new("$.messages");
     let messages = elements(asked, "messages");
-    found.each(messages, &mut path, |found, message, path| found.message(message, path));
+    found.each(messages, &mut path, Found::message);
     let (input, mut path) = (elements(asked, "input"), Path::new("$.input"));
-    found.each(input, &mut path, |found, item, path| found.item(item, path));
+    found.each(input, &mut path, Found::item);
     let (contents, mut path) = (elements(asked, "contents"), Path::new("$.contents"));
     found.each(contents, &mut path, |found, content, path| {
         path.key("parts");
-        found.each(elements(content, "parts"), path, |found, part, path| found.part(part, path));
+        found.each(elements(content, "parts"), path, Found::part);
     });
     // Cohere, v1.
     let (results, mut path) = (elements(asked, "tool_results"), Path::new("$.tool_results"));
