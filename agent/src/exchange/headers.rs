@@ -2,8 +2,8 @@
 //! value that is not what its field should hold is left out.
 
 use super::{
-    Api, CallerKey, HeaderFacts,
-    facts::{Facts, replace},
+    Api, CallerKey, HeaderFacts, bedrock_invoke,
+    facts::{Facts, named_code, replace},
 };
 use crate::assembly::Headers;
 
@@ -48,6 +48,18 @@ pub(super) fn models(headers: &Headers, api: Api, facts: &mut Facts) {
     }
     if facts.usage_tier.is_none() && api == Api::GenerateContent {
         facts.usage_tier = find("x-gemini-service-tier");
+    }
+}
+
+/// What AWS puts into headers: the kind of an error (`ThrottlingException`, behind a colon more of it), and the tokens of an
+/// answer whose body does not count them.
+pub(super) fn aws(headers: &Headers, api: Api, facts: &mut Facts) {
+    if facts.error.is_none() {
+        let kind = headers.find("x-amzn-errortype").and_then(|kind| kind.split(':').next());
+        facts.error = kind.map(str::trim).filter(|kind| !kind.is_empty()).map(named_code);
+    }
+    if api == Api::InvokeModel {
+        bedrock_invoke::counted_by(headers, facts);
     }
 }
 

@@ -5,23 +5,21 @@ use serde_json::Value;
 
 use super::{
     Api, BodyFraming, Exchange, Leaves, McpCall, View,
+    body::{self, FACT_BYTES},
+    extra,
     facts::{Facts, Seen},
-    headers,
-    json::{self, Ended, Strings},
-    mcp, openai_responses, request, shapes, stream,
+    framing::{self, Framed},
+    headers, mcp, openai_responses, request, shapes, stream,
     text::Whole,
     tool_results::{self, Digests},
 };
 use crate::{
-    assembly::{Body, Content, End, Event, Head, Headers, Message, SseParser},
+    assembly::{Body, Content, End, Head, Headers, Message},
     rules::{
         VendorTable,
         vendors::{Kind, Vendor},
     },
 };
-
-/// Longest string that a fact is read from.
-pub(super) const FACT_BYTES: usize = 256;
 
 /// Builds the exchange.
 pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &VendorTable) -> Exchange {
@@ -36,8 +34,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     };
     let vendor = vendors.vendor_of(&host);
     let mut digests = Digests::default();
-    let (asked, request_text) = document(&request.body, Some(&mut digests));
-    let answered = answer.map(Answered::open);
+    let (asked, request_text) = extra::request(&request, target, &mut digests);
+    let mut answered = answer.map(Answered::open);
     let sent_headers = request.head.headers();
     let api = {
         let answer = answered.as_ref().map_or(&Value::Null, |answer| &answer.doc);
@@ -50,7 +48,10 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         Head::Response { status, .. } => Some(*status),
         Head::Request { .. } => None,
     });
-    let streaming = answered.as_ref().is_some_and(|answered| answered.events.is_some());
+    if let (Some(answered), Some(answer)) = (&mut answered, answer) {
+        answered.grow(answer, api);
+    }
+    let framing = answered.as_ref().map(Answered::framing).unwrap_or_default();
     let received_headers = answer_head.map(Head::headers);
     let header_facts = headers::facts(sent_headers, target, received_headers);
     let conversation = request::conversation(&asked, sent_headers);
@@ -58,6 +59,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let (mut facts, response_text) = answered.map(|answered| answered.read(api)).unwrap_or_default();
     if let Some(head) = answer_head {
         headers::models(head.headers(), api, &mut facts);
+        headers::aws(head.headers(), api, &mut facts);
     }
     if let Some(status) = status.filter(|status| *status >= 400) {
         facts.error.get_or_insert_with(|| format!("http_{status}"));
@@ -73,7 +75,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         },
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
         request_model: request::model(&asked, &path, api),
-        usage_requested: request::usage_requested(&asked, api),
+        // Of a request that was not all seen only "yes" is certain.
+        usage_requested: request::usage_requested(&asked, api).filter(|yes| *yes || request.end == End::Complete),
         host,
         method,
         path,
@@ -81,8 +84,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         status,
         response_model: facts.response_model,
         response_id: facts.response_id,
-        streaming,
-        framing: BodyFraming::default(),
+        streaming: framing != BodyFraming::Json,
+        framing,
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
         tool_calls: facts.tool_calls,
@@ -162,38 +165,35 @@ fn unread(body: &Body, text: &Leaves) -> u64 {
 struct Answered<'a> {
     doc: Value,
     text: Leaves,
-    events: Option<std::borrow::Cow<'a, [Event]>>,
+    framed: Option<Framed<'a>>,
     seen: Seen,
 }
 
 impl<'a> Answered<'a> {
     fn open(answer: &'a Message) -> Self {
         let seen = Seen::from(answer.end);
-        let events: Option<std::borrow::Cow<'a, [Event]>> = match &answer.body.content {
-            Content::Events(_, events) => Some(events.as_slice().into()),
-            // Some servers stream without saying so.
-            Content::Bytes(bytes) if bytes.starts_with(b"data:") || bytes.starts_with(b"event:") => {
-                let (mut parser, mut events) = (SseParser::default(), Vec::new());
-                parser.push(bytes, answer.ended_at, &mut events);
-                parser.finish(answer.ended_at, &mut events);
-                Some(events.into())
-            }
-            Content::Bytes(_) | Content::Empty => None,
+        let framed = framing::open(answer);
+        let (doc, text) = match &framed {
+            None => document(&answer.body),
+            Some(framed) => (framing::first_document(&framed.events, FACT_BYTES), Leaves::default()),
         };
-        let (doc, text) = match &events {
-            None => document(&answer.body, None),
-            Some(events) => {
-                let first = events.first().map_or("", |event| event.data.as_str());
-                let ignore = &mut |_: &str, _: &str, _: &str| {};
-                (json::read(first.as_bytes(), "$", FACT_BYTES, ignore).doc, Leaves::default())
-            }
-        };
-        Self { doc, text, events, seen }
+        Self { doc, text, framed, seen }
+    }
+
+    /// Now that the kind of call is known: an array may be a stream.
+    fn grow(&mut self, answer: &Message, api: Api) {
+        if self.framed.is_none() && self.doc.is_array() {
+            self.framed = framing::growing(answer, api);
+        }
+    }
+
+    fn framing(&self) -> BodyFraming {
+        self.framed.as_ref().map(|framed| framed.framing).unwrap_or_default()
     }
 
     fn read(self, api: Api) -> (Facts, Leaves) {
-        if let Some(events) = self.events {
-            return stream::read(api, &events, self.seen);
+        if let Some(framed) = self.framed {
+            return stream::read(api, &framed.events, self.seen);
         }
         let (mut facts, mut text) = (Facts::default(), self.text);
         shapes::answer(api, &self.doc, &mut facts);
@@ -204,48 +204,11 @@ impl<'a> Answered<'a> {
     }
 }
 
-/// Where the strings of a document go.
-struct Texts<'a> {
-    whole: &'a mut Whole,
-    digests: Option<&'a mut Digests>,
-}
-
-impl Strings for Texts<'_> {
-    fn string(&mut self, path: &str, key: &str, text: &str) {
-        if let Some(digests) = &mut self.digests {
-            digests.string(path, text);
-        }
-        self.whole.add(path, key, text);
-    }
-
-    fn element(&mut self, path: &str, number: &str) {
-        if let Some(digests) = &mut self.digests {
-            digests.element(path, number);
-        }
-    }
-}
-
 /// Outline and text of a body that is no event stream.
-fn document(body: &Body, digests: Option<&mut Digests>) -> (Value, Leaves) {
+fn document(body: &Body) -> (Value, Leaves) {
     let Content::Bytes(bytes) = &body.content else { return (Value::Null, Leaves::default()) };
     let mut whole = Whole::default();
-    let (doc, text_from) = if json::looks_like_json(bytes) {
-        let outline = json::read(bytes, "$", FACT_BYTES, &mut Texts { whole: &mut whole, digests });
-        (outline.doc, if let Ended::Malformed(at) = outline.end { at } else { bytes.len() })
-    } else {
-        (Value::Null, 0)
-    };
-    // No JSON from here on: text all the same, and of what is binary the text in it. A character that is cut at the end does
-    // not make it so.
-    let rest = bytes.get(text_from..).unwrap_or_default();
-    match std::str::from_utf8(rest) {
-        Ok(text) => whole.add("$", "", text),
-        Err(error) if error.error_len().is_none() => {
-            let valid = rest.get(..error.valid_up_to()).unwrap_or_default();
-            whole.add("$", "", &String::from_utf8_lossy(valid));
-        }
-        Err(_) => whole.add_bytes("$", rest),
-    }
+    let doc = body::read(bytes, "$", &mut whole);
     (doc, whole.finish())
 }
 

@@ -1,6 +1,7 @@
 //! What a request says about itself. Enters: its outline, its path and its headers. Leaves: facts. Never guesses: what is not
 //! there is `None`.
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{Api, facts::text, gemini};
@@ -18,10 +19,14 @@ const CONVERSATION_HEADERS: [&str; 6] = [
 /// Members of a body, or of its `metadata`, that do.
 const CONVERSATION_KEYS: [&str; 4] = ["conversation_id", "session_id", "litellm_session_id", "thread_id"];
 
-/// Body first, then the path: Azure's deployment, Google's model.
+/// What Bedrock does with a model.
+const BEDROCK_OPERATIONS: [&str; 5] =
+    ["converse", "converse-stream", "invoke", "invoke-with-response-stream", "count-tokens"];
+
+/// Bedrock's path, else the body first and then the path: Azure's deployment, Google's model.
 pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
     // Google's calls name it in the path; where the body does too, it has a prefix.
-    if let Some(name) = gemini::model(path) {
+    if let Some(name) = gemini::model(path).filter(|_| api != Api::Other) {
         return Some(name.to_owned());
     }
     let after = |marker: &str| {
@@ -29,11 +34,22 @@ pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
         let name = rest.split(['/', ':']).next().filter(|name| !name.is_empty())?;
         Some(name.to_owned())
     };
+    if let Some(name) = bedrock_model(path) {
+        return Some(name);
+    }
     let named = text(asked, "model").or_else(|| text(asked, "model_id")).or_else(|| after("/deployments/"));
     if matches!(api, Api::Embeddings | Api::GenerateContent | Api::CountTokens) {
         return named.map(|name| name.strip_prefix("models/").map_or(name.clone(), str::to_owned));
     }
     named
+}
+
+/// Bedrock's `/model/{id}/converse` and the like. The id is percent-encoded, and may be an ARN whose own slash is not.
+fn bedrock_model(path: &str) -> Option<String> {
+    let (_, rest) = path.split_once("/model/")?;
+    let (name, operation) = rest.rsplit_once('/')?;
+    let is_known = BEDROCK_OPERATIONS.contains(&operation) && !name.is_empty();
+    is_known.then(|| percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 /// Only chat completions have the switch, and only a request that was read can answer.

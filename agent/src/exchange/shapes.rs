@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use super::{
-    Api, anthropic_messages, completions, embeddings,
+    Api, anthropic_messages, bedrock_converse, bedrock_invoke, cohere_chat, completions, embeddings,
     facts::{Facts, elements, error_code, replace},
-    gemini, mcp, media, openai_chat, openai_responses,
+    gemini, mcp, media, ollama, openai_chat, openai_responses,
     stream::{Plain, Stream},
 };
 
@@ -15,12 +15,16 @@ pub(super) fn answer(api: Api, doc: &Value, facts: &mut Facts) {
     match api {
         Api::Batches | Api::Moderations => facts.envelope(doc),
         Api::ChatCompletions => openai_chat::answer(doc, facts),
+        Api::CohereChat => cohere_chat::answer(doc, facts),
         Api::Completions => completions::answer(doc, facts),
+        Api::Converse => bedrock_converse::answer(doc, facts),
         Api::Embeddings | Api::Rerank => embeddings::answer(doc, facts),
         Api::GenerateContent => gemini::answer(doc, facts),
         Api::Images | Api::Speech | Api::Transcription => media::answer(doc, facts),
+        Api::InvokeModel => bedrock_invoke::answer(doc, facts),
         Api::McpStreamableHttp => mcp::answer(doc, facts),
         Api::Messages => anthropic_messages::answer(doc, facts),
+        Api::OllamaChat | Api::OllamaGenerate => ollama::answer(doc, facts),
         Api::Responses => openai_responses::answer(doc, facts),
         Api::ResponsesCompact => openai_responses::compaction(doc, facts),
         _ => replace(&mut facts.error, error_code(doc)),
@@ -31,11 +35,15 @@ pub(super) fn answer(api: Api, doc: &Value, facts: &mut Facts) {
 pub(super) fn stream(api: Api) -> Box<dyn Stream> {
     match api {
         Api::ChatCompletions => Box::<openai_chat::Chunks>::default(),
+        Api::CohereChat => Box::<cohere_chat::Events>::default(),
         Api::Completions => Box::<completions::Chunks>::default(),
+        Api::Converse => Box::<bedrock_converse::Events>::default(),
         Api::GenerateContent => Box::<gemini::Events>::default(),
         Api::Images | Api::Speech | Api::Transcription => Box::<media::Events>::default(),
+        Api::InvokeModel => Box::<bedrock_invoke::Chunks>::default(),
         Api::McpStreamableHttp => Box::<mcp::Messages>::default(),
         Api::Messages => Box::<anthropic_messages::Events>::default(),
+        Api::OllamaChat | Api::OllamaGenerate => Box::<ollama::Lines>::default(),
         Api::Responses => Box::<openai_responses::Events>::default(),
         _ => Box::<Plain>::default(),
     }

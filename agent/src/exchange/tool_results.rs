@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Strings longer than this are not in the outline.
-const OUTLINE_BYTES: usize = super::read::FACT_BYTES;
+const OUTLINE_BYTES: usize = super::body::FACT_BYTES;
 /// Places that are remembered of one request; what is past it makes every digest of the request its own.
 const MAX_PLACES: usize = 65_536;
 /// Containers deeper than this are not told apart.

@@ -66,6 +66,21 @@ pub enum Api {
 }
 
 impl Api {
+    /// Whether a call is billed by the tokens that its answer counts. Counting tokens is free; batches are billed when they are
+    /// done; tools and vector stores have prices of their own.
+    pub fn is_billed(self) -> bool {
+        !matches!(
+            self,
+            Self::CountTokens
+                | Self::Moderations
+                | Self::Batches
+                | Self::McpStreamableHttp
+                | Self::VectorUpsert
+                | Self::VectorQuery
+                | Self::Other
+        )
+    }
+
     /// The word that every output uses.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -312,7 +327,8 @@ impl VendorTable {
         Self::read(&source.files("vendors")?)
     }
 
-    fn read(files: &[RuleFile]) -> Result<Self, RuleError> {
+    /// Reads files that were read.
+    pub(crate) fn read(files: &[RuleFile]) -> Result<Self, RuleError> {
         let mut table = Self::default();
         for file in files {
             let parsed: File = toml::from_str(&file.text).map_err(|error| {
