@@ -14,17 +14,22 @@ use crate::{
 
 mod anthropic_messages;
 mod attachment;
+mod bedrock_converse;
+mod bedrock_invoke;
 mod body;
+mod cohere_chat;
 mod correlate;
 pub mod cost;
 mod embeddings;
 mod extra;
 mod facts;
+mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod headers;
 mod json;
 mod multipart;
+mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod path;
@@ -39,6 +44,8 @@ mod shapes;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_recorded;
 mod text;
 mod usage;
 
