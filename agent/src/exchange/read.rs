@@ -9,7 +9,7 @@ use super::{
     extra,
     facts::{Facts, Seen},
     framing::{self, Framed},
-    headers, json, openai_responses, request, shapes, stream,
+    headers, openai_responses, request, shapes, stream,
     text::Whole,
 };
 use crate::{

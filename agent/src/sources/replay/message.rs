@@ -1,6 +1,8 @@
 //! Recorded messages become what can be put on a wire. Enters: method, URL, headers, body as a recorder wrote them. Leaves:
 //! [`Request`] and [`Response`]. Never keeps a header that would make the wire lie about the body.
 
+use std::fmt::Write as _;
+
 use super::{Request, Response};
 
 /// Largest piece that a server writes at once: a TLS record (RFC 8446, section 5.1).
@@ -57,7 +59,7 @@ impl Url<'_> {
             } else {
                 let mut utf8 = [0; 4];
                 for byte in letter.encode_utf8(&mut utf8).bytes() {
-                    wire.push_str(&format!("%{byte:02X}"));
+                    let _ = write!(wire, "%{byte:02X}");
                 }
             }
         }
