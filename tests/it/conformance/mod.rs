@@ -25,6 +25,7 @@ use self::expected::{FACTS, expected, is_response_only, same_cost};
 
 mod expected;
 mod joined;
+mod realtime;
 
 /// Ways to cut each recording, beside not at all.
 const SPLIT_SEEDS: u64 = 20;
