@@ -53,6 +53,8 @@ fn sessions_equal_their_index_whole_split_and_lossy() {
                 match (&facts[name], &index[name]) {
                     (ours, theirs) if ours == theirs => compared += 1,
                     (Value::Null, _) if drop.is_some() => unknown += 1,
+                    // Without its upgrade nobody knows what a connection is.
+                    (Value::String(ours), _) if drop.is_some() && ours == "other" => unknown += 1,
                     (ours, theirs) => wrong.push(format!(
                         "{} {name}: {ours}, the index says {theirs} (split {split:?}, drop {drop:?})",
                         index["id"]

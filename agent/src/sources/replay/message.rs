@@ -101,7 +101,8 @@ pub(super) fn response(
     headers: Vec<(String, String)>,
     body: RecordedBody,
 ) -> Result<Response, String> {
-    if !(200..=599).contains(&status) {
+    // Some sites answer bots with numbers that no RFC knows, such as 999.
+    if !(200..=999).contains(&status) {
         return Err(format!("status: {status} is no final status"));
     }
     // These never have a body (RFC 9112, section 6.3); browsers write the cached one into the entry of a 304.
