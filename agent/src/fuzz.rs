@@ -14,7 +14,7 @@ use crate::{
     rules::{RuleFile, RuleSource, VendorTable},
     sources::{
         self, Direction, Input, Origin, StreamEvent, StreamId,
-        replay::{Options, Record},
+        replay::{Answer, Options, Record},
     },
     units::Timestamp,
 };
@@ -31,15 +31,19 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "assembly", run: assembly, seeds: |record, _| vec![script(record, Options::default())] },
+    Target { name: "aws_events", run: assembly::fuzz::aws_events, seeds: packed_seeds },
     Target { name: "chunked", run: assembly::fuzz::chunked, seeds: chunked_seeds },
     Target { name: "exchange", run: |input| exchange::fuzz::exchange(input, &VENDORS), seeds: exchange_seeds },
     Target { name: "head", run: assembly::fuzz::head, seeds: head_seeds },
     Target { name: "http1", run: connection, seeds: |record, _| vec![script(record, Options::default())] },
-    Target { name: "inflate", run: assembly::fuzz::inflate, seeds: |_, _| Vec::new() },
+    Target { name: "hpack", run: assembly::fuzz::hpack, seeds: |_, _| Vec::new() },
+    Target { name: "http2", run: connection, seeds: |_, _| Vec::new() },
+    Target { name: "inflate", run: assembly::fuzz::inflate, seeds: packed_seeds },
     Target { name: "json", run: exchange::fuzz::json, seeds: json_seeds },
     Target { name: "lines", run: sources::fuzz::lines, seeds: |_, _| Vec::new() },
+    Target { name: "ndjson", run: assembly::fuzz::ndjson, seeds: body_seeds },
     Target { name: "record", run: sources::fuzz::record, seeds: |_, text| vec![text.to_vec()] },
     Target { name: "sse", run: assembly::fuzz::sse, seeds: body_seeds },
     Target { name: "unpack", run: sources::fuzz::unpack, seeds: |_, _| Vec::new() },
@@ -245,6 +249,13 @@ fn bodies(text: &[u8]) -> [Vec<u8>; 2] {
 fn body_seeds(_: &Record, text: &[u8]) -> Vec<Vec<u8>> {
     let [_, received] = bodies(text);
     if received.is_empty() { Vec::new() } else { vec![cuts(0, &received)] }
+}
+
+fn packed_seeds(record: &Record, _: &[u8]) -> Vec<Vec<u8>> {
+    match &record.answer {
+        Answer::Http(response) if !response.body.starts_with(b"{") => vec![cuts(1, &response.body)],
+        _ => Vec::new(),
+    }
 }
 
 fn json_seeds(_: &Record, text: &[u8]) -> Vec<Vec<u8>> {

@@ -102,12 +102,7 @@ fn measure(case: &Case, vendors: &Arc<VendorTable>, rounds: usize) -> Result<f64
         ratios.push(their / our);
     }
     let ratio = median(ratios);
-    println!(
-        "{:16} {:9.0} {:9.0} {ratio:7.3} {calls:10} {allocations:12.1}",
-        case.name,
-        median(ours),
-        median(theirs)
-    );
+    println!("{:16} {:9.0} {:9.0} {ratio:7.3} {calls:10} {allocations:12.1}", case.name, median(ours), median(theirs));
     Ok(ratio)
 }
 
@@ -262,8 +257,7 @@ fn case(name: &'static str, gate: f64, calls: Vec<Call>) -> Case {
 fn json() -> Case {
     let mut random = Random(1);
     let calls = [16, 32, 64, 128, 256, 512, 1024, 2048].into_iter().flat_map(|kilobytes| {
-        let (asked, answered) =
-            (bodies::request(&mut random, kilobytes, false), bodies::answer(&mut random, 600));
+        let (asked, answered) = (bodies::request(&mut random, kilobytes, false), bodies::answer(&mut random, 600));
         Call::json(asked, &answered, false)
     });
     case("h1 JSON", JSON_GATE, calls.collect())

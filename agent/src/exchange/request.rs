@@ -20,9 +20,9 @@ pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
     named
 }
 
-/// Only chat completions have the switch, and only a request that was read can answer.
-pub(super) fn usage_requested(asked: &Value, api: Api) -> Option<bool> {
+/// Only chat completions have the switch. `is_whole`: the request was seen to its end, so what is not there was not sent.
+pub(super) fn usage_requested(asked: &Value, api: Api, is_whole: bool) -> Option<bool> {
     let request = asked.as_object().filter(|_| api == Api::ChatCompletions)?;
     let asked = request.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
-    Some(asked.unwrap_or(false))
+    asked.or_else(|| is_whole.then_some(false))
 }
