@@ -134,8 +134,9 @@ fn with_losses_no_fact_is_wrong() {
                 let lossy = run(&inputs(case, split, Some(seed)), Limits::default(), vendors);
                 for exchange in &lossy.exchanges {
                     check(exchange);
-                    let found =
-                        wrong_facts(exchange, &whole, &case.raw).into_iter().chain(wrong_text(exchange, &whole, &case.raw));
+                    let found = wrong_facts(exchange, &whole, &case.raw)
+                        .into_iter()
+                        .chain(wrong_text(exchange, &whole, &case.raw));
                     wrong.extend(found.map(|what| format!("{what} (split {split:?}, drop {seed})")));
                 }
             }
