@@ -4,7 +4,9 @@
 use super::{
     Anomaly, AnomalyKind, Body, Content, Event, Headers, Limits,
     events::EventParser,
+    grpc,
     inflate::{Decoder, Fault},
+    protobuf,
 };
 use crate::{sources::StreamId, units::Timestamp};
 
@@ -47,6 +49,8 @@ enum Collect {
     /// A stream is announced; the first byte says whether it is one.
     Announced(EventParser),
     Bytes(Vec<u8>),
+    /// Protocol buffers: all of it, of which the text is given out.
+    Protobuf(Vec<u8>),
     Events {
         parser: EventParser,
         events: Vec<Event>,
@@ -72,8 +76,11 @@ enum Stop {
 impl Incoming {
     /// What the headers announce. `length`: bytes on the wire, when known.
     pub(super) fn new(headers: &Headers, length: Option<u64>, limits: &Limits) -> Self {
-        let into = EventParser::announced(headers).map_or_else(
+        let into = EventParser::announced(headers, limits).map_or_else(
             || {
+                if grpc::is_protobuf(headers) {
+                    return Collect::Protobuf(Vec::new());
+                }
                 let known = length.unwrap_or_default().min(FIRST_RESERVE_BYTES).min(limits.body_bytes as u64);
                 Collect::Bytes(Vec::with_capacity(known as usize))
             },
@@ -181,7 +188,7 @@ impl Incoming {
         self.keep.held
             + self.decoder.as_ref().map_or(0, Decoder::held_bytes)
             + match &self.keep.into {
-                Collect::Announced(_) | Collect::Bytes(_) => 0,
+                Collect::Announced(_) | Collect::Bytes(_) | Collect::Protobuf(_) => 0,
                 Collect::Events { parser, .. } => parser.buffered(),
             }
     }
@@ -216,6 +223,7 @@ impl Incoming {
         let content = match self.keep.into {
             Collect::Bytes(bytes) if bytes.is_empty() => Content::Empty,
             Collect::Bytes(bytes) => Content::Bytes(bytes),
+            Collect::Protobuf(bytes) => Content::Bytes(protobuf::strings(&bytes).into_bytes()),
             // A stream that said nothing is a stream all the same.
             Collect::Announced(parser) => Content::Events(parser.framing(), Vec::new()),
             Collect::Events { parser, events } => Content::Events(parser.framing(), events),
@@ -237,7 +245,7 @@ impl Keep {
         };
         match &mut self.into {
             Collect::Announced(_) => Left::default(), // was decided above
-            Collect::Bytes(bytes) => {
+            Collect::Bytes(bytes) | Collect::Protobuf(bytes) => {
                 let room = cap.saturating_sub(bytes.len());
                 let kept = piece.get(..room.min(piece.len())).unwrap_or_default();
                 bytes.extend_from_slice(kept);

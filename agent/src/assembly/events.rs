@@ -1,7 +1,7 @@
 //! Streamed bodies. Enters: pieces of a decoded body, cut anywhere. Leaves: [`Event`]s, each with the arrival time of its last
 //! byte. It knows which parser reads which framing, and no framing itself.
 
-use super::{AwsEventParser, Event, Framing, Headers, NdjsonParser, SseParser};
+use super::{AwsEventParser, Event, Framing, Headers, Limits, NdjsonParser, SseParser, grpc::GrpcParser};
 use crate::units::Timestamp;
 
 /// A framing does not say what its rules allow, so nothing behind this point can be told apart.
@@ -19,11 +19,12 @@ pub(super) enum EventParser {
     Sse(SseParser),
     Ndjson(NdjsonParser),
     AwsEventStream(AwsEventParser),
+    Grpc(GrpcParser),
 }
 
 impl EventParser {
     /// The parser for the content type of a message; `None` when that announces no stream of events.
-    pub(super) fn announced(headers: &Headers) -> Option<Self> {
+    pub(super) fn announced(headers: &Headers, limits: &Limits) -> Option<Self> {
         let kind = headers.find("content-type")?;
         let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         Some(match essence.as_str() {
@@ -38,7 +39,7 @@ impl EventParser {
             | "application/x-jsonlines"
             | "application/json-lines"
             | "application/stream+json" => Self::Ndjson(NdjsonParser::default()),
-            _ => return None,
+            _ => return GrpcParser::announced(headers, limits).map(Self::Grpc),
         })
     }
 
@@ -48,6 +49,7 @@ impl EventParser {
             Self::Sse(_) => Framing::Sse,
             Self::Ndjson(_) => Framing::Ndjson,
             Self::AwsEventStream(_) => Framing::AwsEventStream,
+            Self::Grpc(_) => Framing::Grpc,
         }
     }
 
@@ -57,6 +59,7 @@ impl EventParser {
         match self {
             Self::Sse(_) | Self::AwsEventStream(_) => !matches!(first, b'{' | b'['),
             Self::Ndjson(_) => true,
+            Self::Grpc(_) => GrpcParser::may_begin_with(first),
         }
     }
 
@@ -66,6 +69,7 @@ impl EventParser {
             Self::Sse(parser) => Ok(parser.push(piece, at, events)),
             Self::Ndjson(parser) => Ok(parser.push(piece, at, events)),
             Self::AwsEventStream(parser) => parser.push(piece, at, events),
+            Self::Grpc(parser) => parser.push(piece, at, events),
         }
     }
 
@@ -75,6 +79,7 @@ impl EventParser {
             Self::Sse(parser) => parser.finish(at, events),
             Self::Ndjson(parser) => parser.finish(at, events),
             Self::AwsEventStream(parser) => parser.finish(at, events),
+            Self::Grpc(parser) => parser.finish(at, events),
         }
     }
 
@@ -84,6 +89,7 @@ impl EventParser {
             Self::Sse(parser) => parser.buffered(),
             Self::Ndjson(parser) => parser.buffered(),
             Self::AwsEventStream(parser) => parser.buffered(),
+            Self::Grpc(parser) => parser.buffered(),
         }
     }
 }

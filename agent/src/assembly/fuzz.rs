@@ -178,7 +178,7 @@ pub(crate) fn inflate(input: &[u8]) {
 
 /// Text, whether all went well, and whether the stream stands at its end.
 fn decode(name: &str, pieces: &[&[u8]]) -> (Vec<u8>, bool, bool) {
-    let Some(mut decoder) = Decoder::from_header(name, 200) else { return (Vec::new(), false, false) };
+    let Some(mut decoder) = Decoder::from_header(name, 200) else { return (pieces.concat(), true, true) };
     let mut plain = Vec::new();
     for piece in pieces {
         let result = decoder.push(piece, &mut |bytes| {

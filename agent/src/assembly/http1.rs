@@ -219,7 +219,7 @@ impl Half {
             }
             State::Body(_) => false,
         };
-        is_between && !shared.spoken && http2::looks_like_frames(self.direction, fresh)
+        is_between && !shared.spoken && http2::looks_like_frames(fresh)
     }
 
     /// HTTP/2 takes over.

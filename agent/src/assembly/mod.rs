@@ -15,11 +15,13 @@ mod chunked;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod grpc;
 mod head;
 mod http1;
 mod http2;
 mod inflate;
 mod ndjson;
+mod protobuf;
 mod sse;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{
     facts::{Facts, MAX_LISTED, Seen, elements, error_code, replace, text},
-    json::{self, Ended},
     path::Path,
-    stream::Stream,
+    stream::{Stream, parse_pieces},
     text::{Joined, Mode},
     usage,
 };
@@ -71,7 +70,9 @@ impl Stream for Events {
 
     fn finish(mut self: Box<Self>, seen: Seen, joined: &mut Joined) -> Facts {
         for index in &self.inputs {
-            parse_input(*index, joined);
+            let mut path = place(*index);
+            path.key("input");
+            parse_pieces(path.as_str(), joined);
         }
         let total = Value::Object(std::mem::take(&mut self.usage));
         let final_usage = self.counted && (self.stopped || seen == Seen::Whole);
@@ -151,17 +152,4 @@ fn place(index: u64) -> Path {
     let mut path = Path::new("$.content");
     path.index(usize::try_from(index).unwrap_or(usize::MAX));
     path
-}
-
-/// Pieces of JSON text become the members that the whole answer would have.
-fn parse_input(index: u64, joined: &mut Joined) {
-    let mut path = place(index);
-    path.key("input");
-    let Some(input) = joined.take(path.as_str()) else { return };
-    let outline = json::read(input.as_bytes(), path.as_str(), 0, &mut |path: &str, key: &str, text: &str| {
-        joined.put(path, key, text, Mode::Set);
-    });
-    if let Ended::Malformed(at) = outline.end {
-        joined.put(path.as_str(), "", input.get(at..).unwrap_or(&input), Mode::Set);
-    }
 }

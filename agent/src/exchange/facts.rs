@@ -102,6 +102,11 @@ pub(super) fn error_code(doc: &Value) -> Option<String> {
     Some(code.unwrap_or_else(|| "error".to_owned()))
 }
 
+/// A code that has a place of its own; words that are none are not repeated.
+pub(super) fn named_code(text: &str) -> String {
+    if is_code(text) { text.to_owned() } else { "error".to_owned() }
+}
+
 fn is_code(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     !text.is_empty() && text.len() <= MAX_CODE_BYTES && text.bytes().all(is_part)

@@ -5,19 +5,17 @@ use serde_json::Value;
 
 use super::{
     Api, BodyFraming, Exchange, HeaderFacts, Leaves, View,
+    body::{self, FACT_BYTES},
+    extra,
     facts::{Facts, Seen},
-    headers,
-    json::{self, Ended},
-    openai_responses, request, shapes, stream,
+    framing::{self, Framed},
+    headers, openai_responses, request, shapes, stream,
     text::Whole,
 };
 use crate::{
-    assembly::{Body, Content, End, Event, Head, Message, SseParser},
+    assembly::{Body, Content, End, Head, Message},
     rules::{VendorTable, vendors::Vendor},
 };
-
-/// Longest string that a fact is read from.
-const FACT_BYTES: usize = 256;
 
 /// Builds the exchange.
 pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &VendorTable) -> Exchange {
@@ -31,8 +29,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let (asked, request_text) = document(&request.body);
-    let answered = answer.map(Answered::open);
+    let (asked, request_text) = extra::request(&request, target);
+    let mut answered = answer.map(Answered::open);
     let api = vendors
         .api_of(vendor, &method, &path)
         .or_else(|| {
@@ -46,10 +44,14 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         Head::Response { status, .. } => Some(*status),
         Head::Request { .. } => None,
     });
-    let streaming = answered.as_ref().is_some_and(|answered| answered.events.is_some());
+    if let (Some(answered), Some(answer)) = (&mut answered, answer) {
+        answered.grow(answer, api);
+    }
+    let framing = answered.as_ref().map(Answered::framing).unwrap_or_default();
     let (mut facts, response_text) = answered.map(|answered| answered.read(api)).unwrap_or_default();
     if let Some(head) = answer_head {
         headers::models(head.headers(), api, &mut facts);
+        headers::aws(head.headers(), api, &mut facts);
     }
     if let Some(status) = status.filter(|status| *status >= 400) {
         facts.error.get_or_insert_with(|| format!("http_{status}"));
@@ -70,8 +72,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         status,
         response_model: facts.response_model,
         response_id: facts.response_id,
-        streaming,
-        framing: BodyFraming::default(),
+        streaming: framing != BodyFraming::Json,
+        framing,
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
         tool_calls: facts.tool_calls,
@@ -129,38 +131,35 @@ fn unread(body: &Body, text: &Leaves) -> u64 {
 struct Answered<'a> {
     doc: Value,
     text: Leaves,
-    events: Option<std::borrow::Cow<'a, [Event]>>,
+    framed: Option<Framed<'a>>,
     seen: Seen,
 }
 
 impl<'a> Answered<'a> {
     fn open(answer: &'a Message) -> Self {
         let seen = Seen::from(answer.end);
-        let events: Option<std::borrow::Cow<'a, [Event]>> = match &answer.body.content {
-            Content::Events(_, events) => Some(events.as_slice().into()),
-            // Some servers stream without saying so.
-            Content::Bytes(bytes) if bytes.starts_with(b"data:") || bytes.starts_with(b"event:") => {
-                let (mut parser, mut events) = (SseParser::default(), Vec::new());
-                parser.push(bytes, answer.ended_at, &mut events);
-                parser.finish(answer.ended_at, &mut events);
-                Some(events.into())
-            }
-            Content::Bytes(_) | Content::Empty => None,
-        };
-        let (doc, text) = match &events {
+        let framed = framing::open(answer);
+        let (doc, text) = match &framed {
             None => document(&answer.body),
-            Some(events) => {
-                let first = events.first().map_or("", |event| event.data.as_str());
-                let ignore = &mut |_: &str, _: &str, _: &str| {};
-                (json::read(first.as_bytes(), "$", FACT_BYTES, ignore).doc, Leaves::default())
-            }
+            Some(framed) => (framing::first_document(&framed.events, FACT_BYTES), Leaves::default()),
         };
-        Self { doc, text, events, seen }
+        Self { doc, text, framed, seen }
+    }
+
+    /// Now that the kind of call is known: an array may be a stream.
+    fn grow(&mut self, answer: &Message, api: Api) {
+        if self.framed.is_none() && self.doc.is_array() {
+            self.framed = framing::growing(answer, api);
+        }
+    }
+
+    fn framing(&self) -> BodyFraming {
+        self.framed.as_ref().map(|framed| framed.framing).unwrap_or_default()
     }
 
     fn read(self, api: Api) -> (Facts, Leaves) {
-        if let Some(events) = self.events {
-            return stream::read(api, &events, self.seen);
+        if let Some(framed) = self.framed {
+            return stream::read(api, &framed.events, self.seen);
         }
         let (mut facts, mut text) = (Facts::default(), self.text);
         shapes::answer(api, &self.doc, &mut facts);
@@ -175,24 +174,7 @@ impl<'a> Answered<'a> {
 fn document(body: &Body) -> (Value, Leaves) {
     let Content::Bytes(bytes) = &body.content else { return (Value::Null, Leaves::default()) };
     let mut whole = Whole::default();
-    let (doc, text_from) = if json::looks_like_json(bytes) {
-        let add = &mut |path: &str, key: &str, text: &str| whole.add(path, key, text);
-        let outline = json::read(bytes, "$", FACT_BYTES, add);
-        (outline.doc, if let Ended::Malformed(at) = outline.end { at } else { bytes.len() })
-    } else {
-        (Value::Null, 0)
-    };
-    // No JSON from here on: text all the same, and of what is binary the text in it. A character that is cut at the end does
-    // not make it so.
-    let rest = bytes.get(text_from..).unwrap_or_default();
-    match std::str::from_utf8(rest) {
-        Ok(text) => whole.add("$", "", text),
-        Err(error) if error.error_len().is_none() => {
-            let valid = rest.get(..error.valid_up_to()).unwrap_or_default();
-            whole.add("$", "", &String::from_utf8_lossy(valid));
-        }
-        Err(_) => whole.add_bytes("$", rest),
-    }
+    let doc = body::read(bytes, "$", &mut whole);
     (doc, whole.finish())
 }
 

@@ -1,16 +1,24 @@
 //! What a request says about itself. Enters: its outline and its path. Leaves: facts. Never guesses: what is not there is `None`.
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{Api, facts::text};
 
-/// Body first, then the path: Azure's deployment, Google's model.
+/// What Bedrock does with a model.
+const BEDROCK_OPERATIONS: [&str; 5] =
+    ["converse", "converse-stream", "invoke", "invoke-with-response-stream", "count-tokens"];
+
+/// Bedrock's path, else the body first and then the path: Azure's deployment, Google's model.
 pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
     let after = |marker: &str| {
         let (_, rest) = path.split_once(marker)?;
         let name = rest.split(['/', ':']).next().filter(|name| !name.is_empty())?;
         Some(name.to_owned())
     };
+    if let Some(name) = bedrock_model(path) {
+        return Some(name);
+    }
     let named = text(asked, "model").or_else(|| after("/deployments/"));
     if api == Api::Embeddings {
         // Google's embeddings name it in the path, and in the body with a prefix.
@@ -18,6 +26,14 @@ pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
             .or_else(|| named.map(|name| name.strip_prefix("models/").unwrap_or(&name).to_owned()));
     }
     named
+}
+
+/// Bedrock's `/model/{id}/converse` and the like. The id is percent-encoded, and may be an ARN whose own slash is not.
+fn bedrock_model(path: &str) -> Option<String> {
+    let (_, rest) = path.split_once("/model/")?;
+    let (name, operation) = rest.rsplit_once('/')?;
+    let is_known = BEDROCK_OPERATIONS.contains(&operation) && !name.is_empty();
+    is_known.then(|| percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 /// Only chat completions have the switch. `is_whole`: the request was seen to its end, so what is not there was not sent.

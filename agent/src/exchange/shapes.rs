@@ -4,9 +4,9 @@
 use serde_json::Value;
 
 use super::{
-    Api, anthropic_messages, embeddings,
+    Api, anthropic_messages, bedrock_converse, bedrock_invoke, cohere_chat, embeddings,
     facts::{Facts, error_code, replace},
-    openai_chat, openai_responses,
+    ollama, openai_chat, openai_responses,
     stream::{Plain, Stream},
 };
 
@@ -14,9 +14,13 @@ use super::{
 pub(super) fn answer(api: Api, doc: &Value, facts: &mut Facts) {
     match api {
         Api::ChatCompletions => openai_chat::answer(doc, facts),
+        Api::CohereChat => cohere_chat::answer(doc, facts),
+        Api::Converse => bedrock_converse::answer(doc, facts),
+        Api::InvokeModel => bedrock_invoke::answer(doc, facts),
         Api::Responses => openai_responses::answer(doc, facts),
         Api::Messages => anthropic_messages::answer(doc, facts),
         Api::Embeddings => embeddings::answer(doc, facts),
+        Api::OllamaChat | Api::OllamaGenerate => ollama::answer(doc, facts),
         _ => replace(&mut facts.error, error_code(doc)),
     }
 }
@@ -25,8 +29,12 @@ pub(super) fn answer(api: Api, doc: &Value, facts: &mut Facts) {
 pub(super) fn stream(api: Api) -> Box<dyn Stream> {
     match api {
         Api::ChatCompletions => Box::<openai_chat::Chunks>::default(),
+        Api::CohereChat => Box::<cohere_chat::Events>::default(),
+        Api::Converse => Box::<bedrock_converse::Events>::default(),
+        Api::InvokeModel => Box::<bedrock_invoke::Chunks>::default(),
         Api::Responses => Box::<openai_responses::Events>::default(),
         Api::Messages => Box::<anthropic_messages::Events>::default(),
+        Api::OllamaChat | Api::OllamaGenerate => Box::<ollama::Lines>::default(),
         _ => Box::<Plain>::default(),
     }
 }

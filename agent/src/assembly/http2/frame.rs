@@ -1,8 +1,6 @@
 //! Frames (RFC 9113, sections 4 and 6): their headers, and where one may begin. Enters: bytes. Leaves: [`FrameHeader`]. Never looks at
 //! what a frame carries, beyond what tells it from other bytes.
 
-use crate::sources::Direction;
-
 /// What a client sends before anything else: RFC 9113, section 3.4.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Length of a frame's header: RFC 9113, section 4.1.
@@ -94,19 +92,18 @@ impl FrameHeader {
     }
 
     /// Whether bytes that could be anything are likely to be this: stricter, for here a mistake makes garbage.
-    fn is_likely(self, direction: Direction, longest_bytes: u32) -> bool {
+    fn is_likely(self, longest_bytes: u32) -> bool {
         let (allowed, longest) = match self.kind {
             kind::DATA => (flag::END_STREAM | flag::PADDED, longest_bytes),
             kind::HEADERS => (flag::END_STREAM | flag::END_HEADERS | flag::PADDED | flag::PRIORITY, longest_bytes),
             kind::CONTINUATION => (flag::END_HEADERS, longest_bytes),
-            kind::PUSH_PROMISE if direction == Direction::Received => (flag::END_HEADERS | flag::PADDED, longest_bytes),
             kind::SETTINGS => (flag::ACK, if self.has(flag::ACK) { 0 } else { MAX_LIKELY_CONTROL_BYTES }),
             kind::PING => (flag::ACK, 8),
             kind::GOAWAY => (0, MAX_LIKELY_CONTROL_BYTES),
             kind::PRIORITY | kind::RST_STREAM | kind::WINDOW_UPDATE => (0, 5),
             _ => return false,
         };
-        // Streams that a server opens have even numbers (section 5.1.1); no client that is watched here lets it.
+        // Streams that a server opens have even numbers (section 5.1.1), and hardly any client still lets it.
         let known_stream = self.stream == 0 || (self.stream % 2 == 1 && self.stream <= MAX_LIKELY_STREAM);
         self.is_sound() && !self.reserved && self.flags & !allowed == 0 && self.length <= longest && known_stream
     }
@@ -114,15 +111,22 @@ impl FrameHeader {
 
 /// Whether a piece begins with a frame, as far as that can be told. Text never does: its first byte would make the frame longer
 /// than any is. Used when the place in the bytes is not known: after a loss, and when we came late.
-pub(super) fn looks_like_start(direction: Direction, piece: &[u8], longest_bytes: u32) -> bool {
+pub(super) fn looks_like_start(piece: &[u8], longest_bytes: u32) -> bool {
     let mut rest = piece;
+    let mut block = None;
     for seen in 0..CHAIN {
-        let Some((header, tail)) = rest.split_first_chunk() else { return seen > 0 };
+        let Some((header, tail)) = rest.split_first_chunk() else {
+            return seen > 0 && rest.first().is_none_or(|high| *high == 0);
+        };
         let header = FrameHeader::read(*header);
-        if !header.is_likely(direction, longest_bytes) || !payload_is_likely(header, tail) {
+        let is_next = block.is_none_or(|stream| header.kind == kind::CONTINUATION && header.stream == stream);
+        if !is_next || !header.is_likely(longest_bytes) || !payload_is_likely(header, tail) {
             return false;
         }
-        let Some(next) = tail.get(header.length as usize..) else { return true };
+        let opens = header.kind == kind::HEADERS && !header.has(flag::END_HEADERS);
+        block = (opens || block.is_some() && !header.has(flag::END_HEADERS)).then_some(header.stream);
+        // A header that is read one byte late announces a long frame, as a rule. So the first frame has to end here.
+        let Some(next) = tail.get(header.length as usize..) else { return seen > 0 };
         rest = next;
     }
     true
@@ -168,33 +172,40 @@ mod tests {
 
     #[test]
     fn where_a_frame_may_begin() {
-        use Direction::{Received, Sent};
         let data = frame(kind::DATA, 1, 5, b"{}");
         let update = frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 1, 0]);
-        for (bytes, direction, likely) in [
-            (data.clone(), Sent, true),
-            (data[..9].to_vec(), Sent, true),
-            (data[..8].to_vec(), Sent, false),
-            ([&*data, &*update].concat(), Received, true),
-            ([&*data, b"some text behind it"].concat(), Received, false),
-            (frame(kind::DATA, 0x40, 5, b"{}"), Sent, false),
-            (frame(kind::DATA, 0, 0, b"{}"), Sent, false),
-            (frame(kind::DATA, 0, 6, b"{}"), Sent, false),
-            (frame(kind::DATA, 0, 1 << 31 | 5, b"{}"), Sent, false),
-            (frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]), Received, true),
-            (frame(kind::SETTINGS, 0, 0, &[9, 3, 0, 0, 0, 100]), Received, false),
-            (frame(kind::SETTINGS, 1, 0, &[]), Received, true),
-            (frame(kind::PUSH_PROMISE, 4, 1, &[0; 9]), Sent, false),
-            (frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]), Sent, false),
-            (frame(kind::PING, 0, 0, &[0; 7]), Sent, false),
-            (frame(0x20, 0, 0, &[0; 7]), Sent, false),
-            (PREFACE.to_vec(), Sent, false),
-            (b"data: {\"choices\":[]}\n\n".to_vec(), Received, false),
-            (b"HTTP/1.1 200 OK\r\n".to_vec(), Received, false),
-            (vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], Received, false),
-            (vec![0; 20], Received, false),
+        for (bytes, likely) in [
+            (data.clone(), true),
+            (data[..9].to_vec(), false),
+            ([&*update, &data[..9]].concat(), true),
+            ([&*update, &data[..2]].concat(), true),
+            ([&*update, b"x"].concat(), false),
+            // One byte late: a long frame of another kind.
+            (frame(kind::DATA, 1, 7, b"cdefg")[1..].to_vec(), false),
+            (frame(kind::HEADERS, 0, 5, b"x"), true),
+            ([frame(kind::HEADERS, 0, 5, b"x"), frame(kind::CONTINUATION, 4, 5, b"x")].concat(), true),
+            ([frame(kind::HEADERS, 0, 5, b"x"), frame(kind::CONTINUATION, 4, 7, b"x")].concat(), false),
+            ([frame(kind::HEADERS, 0, 5, b"x"), data.clone()].concat(), false),
+            (data[..8].to_vec(), false),
+            ([&*data, &*update].concat(), true),
+            ([&*data, b"some text behind it"].concat(), false),
+            (frame(kind::DATA, 0x40, 5, b"{}"), false),
+            (frame(kind::DATA, 0, 0, b"{}"), false),
+            (frame(kind::DATA, 0, 6, b"{}"), false),
+            (frame(kind::DATA, 0, 1 << 31 | 5, b"{}"), false),
+            (frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]), true),
+            (frame(kind::SETTINGS, 0, 0, &[9, 3, 0, 0, 0, 100]), false),
+            (frame(kind::SETTINGS, 1, 0, &[]), true),
+            (frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]), false),
+            (frame(kind::PING, 0, 0, &[0; 7]), false),
+            (frame(0x20, 0, 0, &[0; 7]), false),
+            (PREFACE.to_vec(), false),
+            (b"data: {\"choices\":[]}\n\n".to_vec(), false),
+            (b"HTTP/1.1 200 OK\r\n".to_vec(), false),
+            (vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], false),
+            (vec![0; 20], false),
         ] {
-            assert_eq!(looks_like_start(direction, &bytes, DEFAULT_PAYLOAD_BYTES), likely, "{bytes:?}");
+            assert_eq!(looks_like_start(&bytes, DEFAULT_PAYLOAD_BYTES), likely, "{bytes:?}");
         }
     }
 
@@ -212,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn text_never_looks_like_a_frame(text in "[\\x09-\\x7e]{0,200}") {
-            prop_assert!(!looks_like_start(Direction::Received, text.as_bytes(), DEFAULT_PAYLOAD_BYTES));
+            prop_assert!(!looks_like_start(text.as_bytes(), DEFAULT_PAYLOAD_BYTES));
         }
     }
 }

@@ -40,8 +40,8 @@ pub(super) enum Found {
 }
 
 /// Whether a piece begins with a frame, as far as that can be told.
-pub(super) fn looks_like_frames(direction: Direction, piece: &[u8]) -> bool {
-    frame::looks_like_start(direction, piece, frame::DEFAULT_PAYLOAD_BYTES)
+pub(super) fn looks_like_frames(piece: &[u8]) -> bool {
+    frame::looks_like_start(piece, frame::DEFAULT_PAYLOAD_BYTES)
 }
 
 /// A connection.

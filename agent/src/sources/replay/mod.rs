@@ -19,6 +19,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod wire_h1;
+mod wire_h2;
 
 /// What is wrong with what should be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,8 @@ pub enum WireVersion {
     /// HTTP/1.1
     #[default]
     H1,
+    /// HTTP/2
+    H2,
 }
 
 /// One exchange on its wire: what each side wrote, in the pieces in which a client and a server would have. The first piece

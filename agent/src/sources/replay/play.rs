@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Answer, Options, Record, Times, Wire, WireVersion, cut, cut::Random, wire_h1};
+use super::{Answer, Options, Record, Times, Wire, WireVersion, cut, cut::Random, wire_h1, wire_h2};
 use crate::{
     sources::{Direction, Input, Origin, StreamEvent, StreamId},
     units::Timestamp,
@@ -240,6 +240,7 @@ fn runs(record: &Record, times: Times, version: WireVersion) -> Vec<Run> {
     };
     let Wire { sent, received } = match version {
         WireVersion::H1 => wire_h1::wire(&record.request, response),
+        WireVersion::H2 => wire_h2::wire(&record.request, response),
     };
     // The request takes half of the time until the answer begins.
     let Times { started, first_byte, ended } = times;
