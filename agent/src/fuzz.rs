@@ -14,7 +14,7 @@ use crate::{
     rules::{RuleFile, RuleSource, VendorTable},
     sources::{
         self, Direction, Input, Origin, StreamEvent, StreamId,
-        replay::{Answer, Options, Record},
+        replay::{Answer, Options, Record, WireVersion},
     },
     units::Timestamp,
 };
@@ -31,15 +31,17 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
-    Target { name: "assembly", run: assembly, seeds: |record, _| vec![script(record, Options::default())] },
+pub const TARGETS: [Target; 18] = [
+    Target { name: "assembly", run: assembly, seeds: |record, _| vec![script(record, H1), script(record, H2)] },
     Target { name: "aws_events", run: assembly::fuzz::aws_events, seeds: packed_seeds },
     Target { name: "chunked", run: assembly::fuzz::chunked, seeds: chunked_seeds },
     Target { name: "exchange", run: |input| exchange::fuzz::exchange(input, &VENDORS), seeds: exchange_seeds },
+    Target { name: "forms", run: exchange::fuzz::forms, seeds: |_, _| Vec::new() },
+    Target { name: "grpc", run: assembly::fuzz::grpc, seeds: |_, _| Vec::new() },
     Target { name: "head", run: assembly::fuzz::head, seeds: head_seeds },
-    Target { name: "http1", run: connection, seeds: |record, _| vec![script(record, Options::default())] },
+    Target { name: "http1", run: connection, seeds: |record, _| vec![script(record, H1)] },
     Target { name: "hpack", run: assembly::fuzz::hpack, seeds: |_, _| Vec::new() },
-    Target { name: "http2", run: connection, seeds: |_, _| Vec::new() },
+    Target { name: "http2", run: connection, seeds: |record, _| vec![script(record, H2)] },
     Target { name: "inflate", run: assembly::fuzz::inflate, seeds: packed_seeds },
     Target { name: "json", run: exchange::fuzz::json, seeds: json_seeds },
     Target { name: "lines", run: sources::fuzz::lines, seeds: |_, _| Vec::new() },
@@ -49,6 +51,9 @@ pub const TARGETS: [Target; 16] = [
     Target { name: "unpack", run: sources::fuzz::unpack, seeds: |_, _| Vec::new() },
     Target { name: "vendors", run: vendors, seeds: |_, _| Vec::new() },
 ];
+
+const H1: Options = Options { split: None, drop: None, wire: WireVersion::H1 };
+const H2: Options = Options { split: None, drop: None, wire: WireVersion::H2 };
 
 /// The target of a name.
 pub fn target(name: &str) -> Option<&'static Target> {

@@ -3,10 +3,12 @@
 
 pub(crate) use super::http2::fuzz::hpack;
 use super::{
-    AwsEventParser, Event, NdjsonParser, SseParser,
+    AwsEventParser, Event, Headers, Limits, NdjsonParser, SseParser,
     chunked::{Chunked, Step},
+    grpc::GrpcParser,
     head,
     inflate::Decoder,
+    protobuf,
 };
 use crate::{
     sources::{Direction, fuzz::Cuts},
@@ -157,6 +159,42 @@ fn sign_frames(bytes: &mut [u8]) {
         check.iter_mut().zip(sum).for_each(|(byte, sum)| *byte = sum);
         rest = tail;
     }
+}
+
+/// gRPC and Connect messages; protocol buffers give no more text than they are long.
+pub(crate) fn grpc(input: &[u8]) {
+    /// Content type, and its coding.
+    const KINDS: [(&str, &str, &str); 5] = [
+        ("application/grpc", "grpc-encoding", ""),
+        ("application/grpc+json", "grpc-encoding", "gzip"),
+        ("application/grpc-web+proto", "grpc-encoding", "deflate"),
+        ("application/connect+json", "connect-content-encoding", "zstd"),
+        ("application/connect+proto", "connect-content-encoding", "br"),
+    ];
+    let Some(cuts) = Cuts::read(input) else { return };
+    let text = protobuf::strings(cuts.bytes);
+    assert!(text.len() <= cuts.bytes.len(), "{} bytes of text of {} bytes", text.len(), cuts.bytes.len());
+    let (kind, coding, value) = KINDS.get(cuts.option % KINDS.len()).copied().unwrap_or_default();
+    let fields = [("content-type", kind), (coding, value)];
+    let headers = Headers(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+    let limits = Limits { body_bytes: PLAIN_BYTES, ..Limits::default() };
+    let run = |pieces: &[&[u8]]| {
+        let Some(mut parser) = GrpcParser::announced(&headers, &limits) else { return None };
+        let (mut events, mut taken) = (Vec::new(), 0);
+        for piece in pieces {
+            if let Err(bad) = parser.push(piece, Timestamp(1), &mut events) {
+                assert!(bad.unread_bytes <= taken + piece.len(), "{} of {taken} bytes unread", bad.unread_bytes);
+                break;
+            }
+            taken += piece.len();
+            assert!(parser.buffered() <= taken, "{} of {taken} bytes held", parser.buffered());
+        }
+        parser.finish(Timestamp(1), &mut events);
+        Some(events)
+    };
+    let whole = run(&[cuts.bytes]);
+    assert!(whole.is_some(), "{kind} is not read");
+    assert_eq!(run(&cuts.pieces()), whole, "events");
 }
 
 /// Every content coding.
