@@ -25,6 +25,8 @@ const RSS_MB: u32 = 1024;
 const SHORT_SECONDS: u64 = 30;
 /// All targets together take about so long then, whatever their number: CI has other things to do.
 const SHORT_SECONDS_IN_ALL: u64 = 100;
+/// A short run learns from every so many-th recording: libFuzzer runs all seeds before it looks at the clock.
+const SHORT_STEP: usize = 5;
 /// Seconds of a target with `--long`.
 const LONG_SECONDS: u64 = 600;
 
@@ -133,15 +135,17 @@ fn build() -> Result<PathBuf> {
 
 fn run_all(fuzzer: &Path, names: &[String], seconds: u64, workers: usize) -> Result<Vec<Outcome>> {
     let recordings = recordings()?;
+    let step = if seconds > SHORT_SECONDS { 1 } else { SHORT_STEP };
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = fuzz(fuzzer, name, recordings.as_deref(), seconds).unwrap_or_else(|error| {
-                        let fault = Some(format!("{error:#}"));
-                        Outcome { name: name.clone(), figures: Figures::default(), fault }
-                    });
+                    let outcome = fuzz(fuzzer, name, recordings.as_deref().map(|folder| (folder, step)), seconds)
+                        .unwrap_or_else(|error| {
+                            let fault = Some(format!("{error:#}"));
+                            Outcome { name: name.clone(), figures: Figures::default(), fault }
+                        });
                     let Figures { executions, corpus, rss_mb, .. } = outcome.figures;
                     let verdict = if outcome.fault.is_none() { "ok" } else { "FAILED" };
                     eprintln!(
@@ -174,7 +178,7 @@ fn recordings() -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-fn fuzz(fuzzer: &Path, name: &str, recordings: Option<&Path>, seconds: u64) -> Result<Outcome> {
+fn fuzz(fuzzer: &Path, name: &str, recordings: Option<(&Path, usize)>, seconds: u64) -> Result<Outcome> {
     let place = |kind: &str| -> Result<PathBuf> {
         let path = folder().join(kind).join(name);
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -186,8 +190,8 @@ fn fuzz(fuzzer: &Path, name: &str, recordings: Option<&Path>, seconds: u64) -> R
         command.current_dir(sh::workspace()).env("OUTFLOW_FUZZ", name).stdin(Stdio::null());
         command
     };
-    if let Some(recordings) = recordings {
-        let places = format!("{}:{}", recordings.display(), corpus.display());
+    if let Some((recordings, step)) = recordings {
+        let places = format!("{}:{}:{step}", recordings.display(), corpus.display());
         let told = sh::ask(command().env("OUTFLOW_FUZZ_SEEDS", places));
         ensure!(told.is_some(), "cannot write the seeds of the recordings to {}", corpus.display());
     }

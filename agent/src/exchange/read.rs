@@ -41,7 +41,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         .unwrap_or(Api::Other);
     let answer_head = answer.map(|answer| &answer.head);
     let status = answer_head.and_then(|head| match head {
-        Head::Response { status, .. } => Some(*status),
+        // Zero: HTTP/2 abbreviated it by something that was lost.
+        Head::Response { status, .. } => Some(*status).filter(|status| *status != 0),
         Head::Request { .. } => None,
     });
     if let (Some(answered), Some(answer)) = (&mut answered, answer) {

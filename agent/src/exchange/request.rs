@@ -19,11 +19,12 @@ pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
     if let Some(name) = bedrock_model(path) {
         return Some(name);
     }
-    let named = text(asked, "model").or_else(|| after("/deployments/"));
+    // Google's bodies have a prefix; a lost path must not change the name.
+    let bare = |name: String| name.strip_prefix("models/").map(str::to_owned).unwrap_or(name);
+    let named = text(asked, "model").map(bare).or_else(|| after("/deployments/"));
     if api == Api::Embeddings {
-        // Google's embeddings name it in the path, and in the body with a prefix.
-        return after("/models/")
-            .or_else(|| named.map(|name| name.strip_prefix("models/").unwrap_or(&name).to_owned()));
+        // Google's embeddings name it in the path as well.
+        return after("/models/").or(named);
     }
     named
 }
