@@ -31,17 +31,17 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 18] = [
-    Target { name: "assembly", run: assembly, seeds: |record, _| vec![script(record, H1), script(record, H2)] },
+pub const TARGETS: [Target; 19] = [
+    Target { name: "assembly", run: assembly, seeds: assembly_seeds },
     Target { name: "aws_events", run: assembly::fuzz::aws_events, seeds: packed_seeds },
     Target { name: "chunked", run: assembly::fuzz::chunked, seeds: chunked_seeds },
     Target { name: "exchange", run: |input| exchange::fuzz::exchange(input, &VENDORS), seeds: exchange_seeds },
     Target { name: "forms", run: exchange::fuzz::forms, seeds: |_, _| Vec::new() },
     Target { name: "grpc", run: assembly::fuzz::grpc, seeds: |_, _| Vec::new() },
     Target { name: "head", run: assembly::fuzz::head, seeds: head_seeds },
-    Target { name: "http1", run: connection, seeds: |record, _| vec![script(record, H1)] },
+    Target { name: "http1", run: connection, seeds: |record, _| call_seeds(record, H1) },
     Target { name: "hpack", run: assembly::fuzz::hpack, seeds: |_, _| Vec::new() },
-    Target { name: "http2", run: connection, seeds: |record, _| vec![script(record, H2)] },
+    Target { name: "http2", run: connection, seeds: |record, _| call_seeds(record, H2) },
     Target { name: "inflate", run: assembly::fuzz::inflate, seeds: packed_seeds },
     Target { name: "json", run: exchange::fuzz::json, seeds: json_seeds },
     Target { name: "lines", run: sources::fuzz::lines, seeds: |_, _| Vec::new() },
@@ -49,6 +49,7 @@ pub const TARGETS: [Target; 18] = [
     Target { name: "record", run: sources::fuzz::record, seeds: |_, text| vec![text.to_vec()] },
     Target { name: "sse", run: assembly::fuzz::sse, seeds: body_seeds },
     Target { name: "unpack", run: sources::fuzz::unpack, seeds: |_, _| Vec::new() },
+    Target { name: "websocket", run: connection, seeds: session_seeds },
     Target { name: "vendors", run: vendors, seeds: |_, _| Vec::new() },
 ];
 
@@ -231,6 +232,18 @@ fn split(wire: &[u8]) -> (&[u8], &[u8]) {
 /// Bytes as an input of a target that takes cuts.
 fn cuts(option: u8, bytes: &[u8]) -> Vec<u8> {
     [&[option << 3 | 2, 1, 40], bytes].concat()
+}
+
+fn assembly_seeds(record: &Record, _: &[u8]) -> Vec<Vec<u8>> {
+    vec![script(record, H1), script(record, H2)]
+}
+
+fn call_seeds(record: &Record, options: Options) -> Vec<Vec<u8>> {
+    if matches!(record.answer, Answer::Http(_)) { vec![script(record, options)] } else { Vec::new() }
+}
+
+fn session_seeds(record: &Record, _: &[u8]) -> Vec<Vec<u8>> {
+    if matches!(record.answer, Answer::Session(_)) { vec![script(record, H1)] } else { Vec::new() }
 }
 
 fn head_seeds(record: &Record, _: &[u8]) -> Vec<Vec<u8>> {

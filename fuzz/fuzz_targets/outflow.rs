@@ -11,7 +11,7 @@ use outflow::{
     sources::replay::Record,
 };
 
-/// Longer seeds make the fuzzer slow and teach it nothing.
+/// Of a longer seed its start will do: a long one makes the fuzzer slow and teaches it nothing more.
 const SEED_BYTES: usize = 6 << 10;
 
 static TARGET: LazyLock<&Target> = LazyLock::new(|| {
@@ -35,15 +35,19 @@ fuzz_target!(
 );
 
 fn write_seeds(recordings: &Path, folder: &Path, step: usize) -> usize {
-    let mut paths: Vec<_> = fs::read_dir(recordings).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    paths.sort();
+    let files = |folder: &str| fs::read_dir(recordings.join(folder)).into_iter().flatten().flatten();
+    let mut calls: Vec<_> = files("data").map(|entry| entry.path()).collect();
+    calls.sort();
+    // Sessions are few.
+    let sessions: Vec<_> = files("realtime").map(|entry| entry.path()).collect();
     let mut count = 0;
-    for path in paths.iter().step_by(step.max(1)) {
+    for path in calls.iter().step_by(step.max(1)).chain(&sessions) {
         let Ok(text) = fs::read(path) else { continue };
         let Ok(record) = Record::parse(&text) else { continue };
         for seed in (TARGET.seeds)(&record, &text) {
             let name = format!("recorded-{count}");
-            if seed.len() <= SEED_BYTES && fs::write(folder.join(name), seed).is_ok() {
+            let start = seed.get(..SEED_BYTES).unwrap_or(&seed);
+            if fs::write(folder.join(name), start).is_ok() {
                 count += 1;
             }
         }

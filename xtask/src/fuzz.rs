@@ -167,8 +167,8 @@ fn run_all(fuzzer: &Path, names: &[String], seconds: u64, workers: usize) -> Res
 /// The recorded exchanges, if they are here.
 fn recordings() -> Result<Option<PathBuf>> {
     let default = sh::workspace().join("../shared/exchanges");
-    let folder = std::env::var_os("OUTFLOW_EXCHANGES").map_or(default, PathBuf::from).join("data");
-    if folder.is_dir() {
+    let folder = std::env::var_os("OUTFLOW_EXCHANGES").map_or(default, PathBuf::from);
+    if folder.join("data").is_dir() {
         return Ok(Some(folder));
     }
     if std::env::var_os("OUTFLOW_REQUIRE_EXCHANGES").is_some_and(|value| value == "1") {

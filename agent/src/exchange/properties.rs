@@ -52,16 +52,24 @@ struct Case {
     raw: String,
 }
 
+impl Case {
+    /// A session over a WebSocket: several exchanges, and never HTTP/2.
+    fn is_session(&self) -> bool {
+        matches!(self.record.answer, Answer::Session(_))
+    }
+}
+
 fn cases() -> Vec<Case> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/exchanges");
-    let folder = env::var_os("OUTFLOW_EXCHANGES").map_or(default, PathBuf::from).join("data");
-    let Ok(entries) = fs::read_dir(&folder) else {
+    let folder = env::var_os("OUTFLOW_EXCHANGES").map_or(default, PathBuf::from);
+    let (Ok(calls), Ok(sessions)) = (fs::read_dir(folder.join("data")), fs::read_dir(folder.join("realtime"))) else {
         let required = env::var_os("OUTFLOW_REQUIRE_EXCHANGES").is_some_and(|value| value == "1");
         assert!(!required, "no recorded exchanges in {}", folder.display());
         println!("skipped: no recorded exchanges in {} (set OUTFLOW_EXCHANGES)", folder.display());
         return Vec::new();
     };
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = calls.chain(sessions).map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
     let name = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
     let case = |path: &PathBuf| {
@@ -74,7 +82,7 @@ fn cases() -> Vec<Case> {
         Case { name: name(path), record, raw }
     };
     let cases: Vec<_> = paths.iter().map(case).collect();
-    assert!(cases.len() >= 400, "only {} records found", cases.len());
+    assert!(cases.len() >= 420, "only {} records found", cases.len());
     cases
 }
 
@@ -123,8 +131,9 @@ fn whole(case: &Case, wire: WireVersion, vendors: &Arc<VendorTable>) -> Exchange
 fn any_cut_gives_the_same_facts_and_text() {
     over_all("cuts", |case, vendors| {
         for wire in WIRES {
-            let whole = [whole(case, wire, vendors)];
-            check(&whole[0]);
+            let whole = run(&inputs(case, wire, None, None), Limits::default(), vendors).exchanges;
+            assert!(whole.len() == 1 || case.is_session(), "{}: {} exchanges", case.name, whole.len());
+            whole.iter().for_each(check);
             for seed in 0..SPLIT_SEEDS {
                 let cut = run(&inputs(case, wire, Some(seed), None), Limits::default(), vendors).exchanges;
                 assert_same(&whole, &cut);
@@ -135,10 +144,22 @@ fn any_cut_gives_the_same_facts_and_text() {
 }
 
 #[test]
+fn every_protocol_gives_the_same_facts_and_text() {
+    over_all("protocols", |case, vendors| {
+        // The bytes of the bodies are the same; that of chunks and frames are no part of them.
+        if !case.is_session() {
+            assert_same(&[whole(case, WireVersion::H1, vendors)], &[whole(case, WireVersion::H2, vendors)]);
+        }
+        Vec::new()
+    });
+}
+
+#[test]
 fn with_losses_no_fact_is_wrong() {
     over_all("losses", |case, vendors| {
         let mut wrong = Vec::new();
-        for wire in WIRES {
+        // Which turn of a session is which after a loss, the tests of sessions know.
+        for wire in WIRES.into_iter().filter(|_| !case.is_session()) {
             let whole = whole(case, wire, vendors);
             for seed in 0..DROP_SEEDS {
                 for split in [None, Some(seed), Some(seed + 1000)] {

@@ -10,6 +10,8 @@ pub(super) mod fuzz;
 mod half;
 mod hpack;
 mod huffman;
+#[cfg(test)]
+mod real;
 mod static_table;
 mod streams;
 #[cfg(test)]
