@@ -102,6 +102,12 @@ fn invalid(path: &Path, message: String) -> ReplayError {
     ReplayError::Invalid { path: path.to_owned(), message }
 }
 
+/// The records of a text, for the fuzzer.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn parse(text: &[u8]) -> Result<Vec<Record>, String> {
+    documents(text, "fuzz", Unknown::IsAnError)
+}
+
 /// The records of one file. One JSON document behind the other is JSON lines, whatever stands between them.
 fn documents(text: &[u8], name: &str, unknown: Unknown) -> Result<Vec<Record>, String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
