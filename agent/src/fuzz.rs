@@ -31,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "assembly", run: assembly, seeds: |record, _| vec![script(record, Options::default())] },
     Target { name: "chunked", run: assembly::fuzz::chunked, seeds: chunked_seeds },
     Target { name: "exchange", run: |input| exchange::fuzz::exchange(input, &VENDORS), seeds: exchange_seeds },
@@ -44,6 +44,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "sse", run: assembly::fuzz::sse, seeds: body_seeds },
     Target { name: "unpack", run: sources::fuzz::unpack, seeds: |_, _| Vec::new() },
     Target { name: "vendors", run: vendors, seeds: |_, _| Vec::new() },
+    Target { name: "websocket", run: assembly::fuzz::websocket, seeds: |_, _| Vec::new() },
 ];
 
 /// The target of a name.
