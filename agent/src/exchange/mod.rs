@@ -26,6 +26,7 @@ mod facts;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod grpc;
 mod headers;
 mod json;
 mod multipart;
