@@ -13,12 +13,15 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod attachment;
 mod bedrock_converse;
 mod bedrock_invoke;
+mod body;
 mod cohere_chat;
 mod correlate;
 pub mod cost;
 mod embeddings;
+mod extra;
 mod facts;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
@@ -26,12 +29,14 @@ pub(crate) mod fuzz;
 mod grpc;
 mod headers;
 mod json;
+mod multipart;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod path;
 #[cfg(test)]
 mod properties;
+mod query;
 mod read;
 mod request;
 #[cfg(test)]
@@ -280,8 +285,16 @@ pub struct Usage {
     pub reasoning_tokens: Option<u64>,
 }
 
-/// Text leaves of one body, laid end to end in one block so that one scan covers them all. Leaf i never overlaps leaf i + 1
+/// Text leaves of one message, laid end to end in one block so that one scan covers them all. Leaf i never overlaps leaf i + 1
 /// and a line feed stands between them.
+///
+/// Offsets count bytes of UTF-8 in the leaf, and the leaf is what was written, not how it travelled: content encoding, JSON
+/// escapes, percent-encoding and base64 are undone, the parts of a stream are joined. So a finding's path and offsets lead to
+/// the text in the member that the path names, once that is decoded. Two leaves hold more than their member: a short value
+/// whose key says what it is has `key: ` in front, and `$…` holds the rest past the bound.
+///
+/// Paths begin with `$` for the JSON body (or a body that is none), `$form` for the fields of a form, `$file` for the files in
+/// one, `$query` for the query of the URL, `$header` for headers. `~` behind a path is the name itself: of a member, of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaves {
     text: String,

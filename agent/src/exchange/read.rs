@@ -5,20 +5,17 @@ use serde_json::Value;
 
 use super::{
     Api, BodyFraming, Exchange, HeaderFacts, Leaves, View,
+    body::{self, FACT_BYTES},
+    extra,
     facts::{Facts, Seen},
     framing::{self, Framed},
-    grpc, headers,
-    json::{self, Ended},
-    openai_responses, request, shapes, stream,
+    grpc, headers, openai_responses, request, shapes, stream,
     text::Whole,
 };
 use crate::{
     assembly::{Body, Content, End, Head, Message},
     rules::{VendorTable, vendors::Vendor},
 };
-
-/// Longest string that a fact is read from.
-const FACT_BYTES: usize = 256;
 
 /// Builds the exchange.
 pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &VendorTable) -> Exchange {
@@ -32,7 +29,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let (asked, request_text) = document(&request.body);
+    let (asked, request_text) = extra::request(&request, target);
     let mut answered = answer.map(Answered::open);
     let api = vendors
         .api_of(vendor, &method, &path)
@@ -198,24 +195,7 @@ fn document(body: &Body) -> (Value, Leaves) {
         Content::Empty => return (Value::Null, Leaves::default()),
     };
     let mut whole = Whole::default();
-    let (doc, text_from) = if json::looks_like_json(bytes) {
-        let add = &mut |path: &str, key: &str, text: &str| whole.add(path, key, text);
-        let outline = json::read(bytes, "$", FACT_BYTES, add);
-        (outline.doc, if let Ended::Malformed(at) = outline.end { at } else { bytes.len() })
-    } else {
-        (Value::Null, 0)
-    };
-    // No JSON from here on: text all the same, and of what is binary the text in it. A character that is cut at the end does
-    // not make it so.
-    let rest = bytes.get(text_from..).unwrap_or_default();
-    match std::str::from_utf8(rest) {
-        Ok(text) => whole.add("$", "", text),
-        Err(error) if error.error_len().is_none() => {
-            let valid = rest.get(..error.valid_up_to()).unwrap_or_default();
-            whole.add("$", "", &String::from_utf8_lossy(valid));
-        }
-        Err(_) => whole.add_bytes("$", rest),
-    }
+    let doc = body::read(bytes, "$", &mut whole);
     (doc, whole.finish())
 }
 

@@ -31,6 +31,8 @@ struct Case {
     url: String,
     #[serde(default)]
     request: String,
+    #[serde(default)]
+    request_headers: BTreeMap<String, String>,
     #[serde(default = "ok")]
     status: u16,
     #[serde(default = "json_type")]
@@ -87,7 +89,7 @@ fn run(case: &Case) -> Exchange {
         json!({"status": case.status, "headers": headers, "body_base64": STANDARD.encode(frames)})
     };
     let record = json!({
-        "request": {"method": case.method, "url": case.url, "headers": {}, "body": case.request},
+        "request": {"method": case.method, "url": case.url, "headers": case.request_headers, "body": case.request},
         "response": response,
     });
     let record = Record::parse(record.to_string().as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", case.name));

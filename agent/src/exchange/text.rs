@@ -12,7 +12,7 @@ use base64::{
 use serde_json::Value;
 
 use super::{
-    Leaves,
+    Leaves, attachment,
     json::{self, Ended},
     path::Path,
 };
@@ -174,6 +174,9 @@ impl Whole {
     fn open(&mut self, path: &str, key: &str, text: &str, depth: usize) {
         if text.is_empty() {
             return;
+        }
+        if let Some(plain) = attachment::text(key, text) {
+            return self.open(path, "", &plain, depth + 1);
         }
         if is_media(key, text) {
             self.leaves.left_out_bytes += text.len() as u64;

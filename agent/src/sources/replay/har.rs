@@ -21,6 +21,7 @@ use crate::units::Timestamp;
 const BOUNDARY: &str = "----outflow-replay";
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `request` and `response`")]
 struct Entry {
     #[serde(default, rename = "startedDateTime")]
     started: Option<String>,
@@ -42,6 +43,7 @@ struct Entry {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `method`, `url` and `headers`")]
 struct Request {
     method: String,
     url: String,
@@ -83,6 +85,7 @@ struct Param {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `status` and `headers`")]
 struct Response {
     /// 0, or -1 in Playwright's: nothing came back.
     #[serde(default)]

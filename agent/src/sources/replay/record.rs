@@ -21,6 +21,7 @@ use crate::{sources::Origin, units::Timestamp};
 const REPLAY: &str = "replay";
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `method`, `url`, `headers` and `body`")]
 struct RawRequest {
     method: String,
     url: String,
@@ -31,6 +32,7 @@ struct RawRequest {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `status`, `headers` and `body`")]
 struct RawResponse {
     status: u16,
     #[serde(default)]
@@ -40,6 +42,7 @@ struct RawResponse {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `direction` and `data`")]
 struct RawMessage {
     direction: String,
     #[serde(default)]
@@ -49,6 +52,7 @@ struct RawMessage {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(expecting = "an object with times, `service` and the like")]
 struct Extra {
     started_at_ns: Option<u64>,
     first_byte_ns: Option<u64>,
