@@ -368,6 +368,11 @@ impl VendorTable {
         known.filter(|_| method == "POST").map(|(_, api)| *api)
     }
 
+    /// What a WebSocket is, by the path of its upgrade, which is always a GET.
+    pub fn api_of_upgrade(&self, vendor: &Vendor, path: &str) -> Option<Api> {
+        self.api_of(Some(vendor), "POST", path)
+    }
+
     /// Every host pattern of the table.
     pub fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
         self.vendors.iter().flat_map(|vendor| &vendor.hosts)
