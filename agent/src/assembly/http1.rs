@@ -10,6 +10,8 @@ use super::{
     chunked::{BadChunk, Chunked, Step},
     head::{self, Framing, NotHttp},
     http2,
+    upgrade::Upgrade,
+    websocket::WebSocket,
 };
 use crate::{
     sources::{Direction, Origin, StreamId},
@@ -28,6 +30,8 @@ pub(super) struct Shared {
     calls: u64,
     /// The connection left HTTP/1: nothing in either direction is read any more.
     pub(super) ignored: bool,
+    /// The connection became a WebSocket, in both directions.
+    upgrade: Option<Upgrade>,
     /// A message of HTTP/1 began on it.
     spoken: bool,
     /// What showed that it speaks HTTP/2; nothing was read since.
@@ -44,12 +48,13 @@ impl Shared {
             waiting: VecDeque::new(),
             calls: 0,
             ignored: false,
+            upgrade: None,
             spoken: false,
             http2: None,
         }
     }
 
-    fn anomaly(&self, kind: AnomalyKind, at: Timestamp, out: &mut Vec<Assembled>) {
+    pub(super) fn anomaly(&self, kind: AnomalyKind, at: Timestamp, out: &mut Vec<Assembled>) {
         out.push(Assembled::Anomaly(Anomaly { stream: self.stream, kind, at }));
     }
 
@@ -105,6 +110,8 @@ enum State {
     Body(Box<Open>),
     /// The end of the present message is unknown: waits for a piece that starts like one.
     Lost,
+    /// No HTTP any more.
+    WebSocket(Box<WebSocket>),
 }
 
 impl State {
@@ -171,6 +178,7 @@ impl Half {
             State::Head { bytes, .. } => bytes.len(),
             State::Body(open) => open.body.buffered(),
             State::Lost => 0,
+            State::WebSocket(websocket) => websocket.buffered(),
         }
     }
 
@@ -186,6 +194,7 @@ impl Half {
     ) -> usize {
         let known = usize::try_from(self.next.saturating_sub(offset)).unwrap_or(usize::MAX);
         let Some(fresh) = piece.get(known..).filter(|fresh| !fresh.is_empty()) else { return 0 };
+        self.follow_upgrade(at, shared, out);
         self.reach(offset, at, shared, out);
         self.next = self.next.saturating_add(fresh.len() as u64);
         if shared.ignored {
@@ -200,6 +209,10 @@ impl Half {
         while !rest.is_empty() && !shared.ignored && shared.http2.is_none() {
             match &mut self.state {
                 State::Lost => return 0,
+                State::WebSocket(websocket) => {
+                    websocket.push(rest, at, shared, out);
+                    return 0;
+                }
                 State::Head { .. } => self.in_head(&mut rest, at, shared, out),
                 State::Body(_) => self.in_body(&mut rest, at, shared, out),
             }
@@ -217,7 +230,7 @@ impl Half {
                 bytes.is_empty()
                     && !(self.direction == Direction::Received && http2::may_become_settings(fresh).is_some())
             }
-            State::Body(_) => false,
+            State::Body(_) | State::WebSocket(_) => false,
         };
         is_between && !shared.spoken && http2::looks_like_frames(fresh)
     }
@@ -261,6 +274,7 @@ impl Half {
                     return;
                 }
             },
+            State::WebSocket(websocket) => return websocket.lose(lost, at, shared, out),
             State::Head { .. } | State::Lost => {}
         }
         self.end_head(Stop::Hole, at, shared, out);
@@ -332,6 +346,7 @@ impl Half {
             }
         };
         self.after_loss = false;
+        let upgrade = Upgrade::read(&head, call);
         shared.spoken = true;
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
         let body = Incoming::new(head.headers(), length, &shared.limits);
@@ -345,7 +360,10 @@ impl Half {
         if framing == Framing::Empty {
             self.end(Stop::OwnEnd, at, shared, out);
         }
-        if leaves_http {
+        if upgrade.is_some() {
+            shared.upgrade = upgrade;
+            self.follow_upgrade(at, shared, out);
+        } else if leaves_http {
             shared.ignore(AnomalyKind::UnknownProtocol, at, out);
         } else if shared.waiting.len() > shared.limits.outstanding {
             // Nobody pipelines this far; from here on answers could be given to the wrong requests.
@@ -382,6 +400,15 @@ impl Half {
         }
     }
 
+    /// The answer to an upgrade changes both directions: this one at its next byte.
+    fn follow_upgrade(&mut self, at: Timestamp, shared: &Shared, out: &mut Vec<Assembled>) {
+        let Some(upgrade) = shared.upgrade.filter(|_| !matches!(self.state, State::WebSocket(_))) else { return };
+        let in_place = matches!(&self.state, State::Head { bytes, .. } if bytes.is_empty());
+        self.end(Stop::Unreadable, at, shared, out);
+        let websocket = WebSocket::new(self.direction, upgrade, shared.limits.inflate_ratio, in_place);
+        self.state = State::WebSocket(Box::new(websocket));
+    }
+
     fn lose_place(&mut self) {
         self.state = State::Lost;
         self.after_loss = true;
@@ -397,8 +424,12 @@ impl Half {
         shared: &mut Shared,
         out: &mut Vec<Assembled>,
     ) {
+        self.follow_upgrade(at, shared, out);
         if let Some(total) = total {
             self.reach(total, at, shared, out);
+        }
+        if let State::WebSocket(websocket) = &mut self.state {
+            return websocket.close(certain, at, shared, out);
         }
         let stop = match &self.state {
             State::Body(open) if certain && matches!(open.place, Place::UntilClose) => Stop::OwnEnd,

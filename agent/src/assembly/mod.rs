@@ -20,11 +20,17 @@ mod head;
 mod http1;
 mod http2;
 mod inflate;
+mod message_deflate;
 mod ndjson;
 mod protobuf;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod upgrade;
+mod websocket;
+mod websocket_message;
+#[cfg(test)]
+mod websocket_tests;
 mod zstd;
 
 pub use self::{
@@ -124,7 +130,8 @@ pub enum Protocol {
     Http2,
 }
 
-/// One message of a WebSocket (RFC 6455), unmasked, its fragments joined, decompressed.
+/// One message of a WebSocket (RFC 6455), unmasked, its fragments joined, decompressed. An empty one that ended as
+/// [`End::Gap`] or [`End::Cut`] stands for bytes among which there may have been messages.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// Connection it travelled on.
@@ -141,6 +148,8 @@ pub struct Frame {
     pub wire_bytes: u64,
     /// Bytes known to be missing.
     pub missing_bytes: u64,
+    /// Bytes that came and are not in the text: past a cap, behind a hole, not decodable, or no text.
+    pub unread_bytes: u64,
     /// When its first byte came.
     pub started_at: Timestamp,
     /// When its last byte came.
@@ -283,7 +292,7 @@ pub enum AnomalyKind {
     Gap,
     /// More connections or buffered bytes than the bound: the oldest was let go.
     Evicted,
-    /// A protocol this room does not read.
+    /// A protocol this room does not read, or bytes of one that it does and that are none of it.
     UnknownProtocol,
     /// Header fields of HTTP/2 that a peer abbreviated by something that we did not see: we came late, or bytes were lost.
     UnknownFields,

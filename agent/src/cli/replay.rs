@@ -2,6 +2,7 @@
 //! Leaves: with `--facts` one JSON line an exchange, else what `outflow tap` would have said of them.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -20,7 +21,7 @@ use crate::{
     rules::VendorTable,
     sources::{
         Input,
-        replay::{self, Options, Playing, WireVersion},
+        replay::{self, Answer, Options, Playing, Record, WireVersion},
     },
     store::WhenFull,
     units::{Severity, Timestamp},
@@ -97,6 +98,8 @@ fn facts_of_all(args: &Args) -> anyhow::Result<ExitCode> {
     let mut playing = playing(args)?;
     let mut rooms = Rooms::new(&vendors);
     let mut lines: Vec<(usize, String)> = Vec::new();
+    // The exchanges of one session are one line.
+    let mut sessions: BTreeMap<usize, Vec<Exchange>> = BTreeMap::new();
     let mut found = Vec::new();
     loop {
         let input = playing.next();
@@ -106,12 +109,18 @@ fn facts_of_all(args: &Args) -> anyhow::Result<ExitCode> {
         }
         for exchange in found.drain(..) {
             let record = playing.record_at(exchange.stream, exchange.started_at).unwrap_or(usize::MAX);
-            let id = playing.records().get(record).map_or("", |record| record.id.as_str());
-            lines.push((record, facts::line(id, &exchange)?));
+            match playing.records().get(record) {
+                Some(Record { answer: Answer::Session(_), .. }) => sessions.entry(record).or_default().push(exchange),
+                other => lines.push((record, facts::line(other.map_or("", |record| &record.id), &exchange)?)),
+            }
         }
         if input.is_none() {
             break;
         }
+    }
+    for (record, exchanges) in sessions {
+        let id = playing.records().get(record).map_or("", |record| record.id.as_str());
+        lines.push((record, facts::session_line(id, &exchanges)));
     }
     lines.sort_by_key(|(record, _)| *record);
     let mut out = io::stdout().lock();

@@ -28,6 +28,7 @@ mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod gemini;
+mod grpc;
 mod headers;
 mod json;
 mod mcp;
@@ -41,6 +42,7 @@ mod path;
 mod properties;
 mod query;
 mod read;
+mod realtime;
 #[cfg(test)]
 mod recorded;
 mod request;
@@ -57,6 +59,7 @@ mod tool_results;
 mod usage;
 
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
+pub use self::realtime::facts_of_session;
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
 #[derive(Clone, Debug)]
@@ -239,16 +242,31 @@ pub struct McpCall {
 }
 
 /// The part of a WebSocket session that an exchange stands for: what was said since the part before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RealtimeTurn {
+    /// Whose messages they are; `None` when none was understood.
+    pub shape: Option<RealtimeShape>,
     /// Messages of both directions in this part.
     pub frames: u64,
-    /// Answers of the model that ended in this part: one, or none in the last part of a session.
+    /// Messages that end an answer (`response.done`) in this part: one, or none in the last part of a session. Gemini has no
+    /// such message.
     pub responses: u64,
     /// Messages of this part that report usage.
     pub usage_reports: u64,
     /// Messages of this part that report an error.
     pub errors: u64,
+    /// The last report of usage as the vendor wrote it: `response.usage`, `usageMetadata`. What it means is in
+    /// [`Exchange::usage`].
+    pub reported: Option<serde_json::Value>,
+}
+
+/// How the messages of a realtime session look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RealtimeShape {
+    /// OpenAI's, and everything compatible with it.
+    Openai,
+    /// Gemini Live's.
+    Gemini,
 }
 
 /// One thing that detectors look at.

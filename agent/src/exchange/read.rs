@@ -9,7 +9,7 @@ use super::{
     extra,
     facts::{Facts, Seen},
     framing::{self, Framed},
-    headers, mcp, openai_responses, request, shapes, stream,
+    grpc, headers, mcp, openai_responses, request, shapes, stream,
     text::Whole,
     tool_results::{self, Digests},
 };
@@ -45,13 +45,15 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     };
     let answer_head = answer.map(|answer| &answer.head);
     let status = answer_head.and_then(|head| match head {
-        Head::Response { status, .. } => Some(*status),
+        // Zero: it came in a part that we did not see.
+        Head::Response { status, .. } => Some(*status).filter(|status| *status != 0),
         Head::Request { .. } => None,
     });
     if let (Some(answered), Some(answer)) = (&mut answered, answer) {
         answered.grow(answer, api);
     }
     let framing = answered.as_ref().map(Answered::framing).unwrap_or_default();
+    let streaming = answered.as_ref().is_some_and(Answered::is_stream);
     let received_headers = answer_head.map(Head::headers);
     let header_facts = headers::facts(sent_headers, target, received_headers);
     let conversation = request::conversation(&asked, sent_headers);
@@ -60,6 +62,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     if let Some(head) = answer_head {
         headers::models(head.headers(), api, &mut facts);
         headers::aws(head.headers(), api, &mut facts);
+        grpc::status(head.headers(), &mut facts);
     }
     if let Some(status) = status.filter(|status| *status >= 400) {
         facts.error.get_or_insert_with(|| format!("http_{status}"));
@@ -84,7 +87,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         status,
         response_model: facts.response_model,
         response_id: facts.response_id,
-        streaming: framing != BodyFraming::Json,
+        streaming,
         framing,
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
@@ -125,6 +128,10 @@ fn api(
     asked: &Value,
     answered: &Value,
 ) -> Option<Api> {
+    if path.is_empty() {
+        // Only the answer says for certain what the path would have said.
+        return shapes::of(&Value::Null, answered);
+    }
     let is_unknown = vendor.is_none_or(Vendor::is_custom);
     let by_path = vendors.api_of(vendor, method, path);
     let by_path = by_path.filter(|api| !is_unknown || shapes::agrees(*api, asked, answered));
@@ -191,8 +198,17 @@ impl<'a> Answered<'a> {
         self.framed.as_ref().map(|framed| framed.framing).unwrap_or_default()
     }
 
+    /// One message of gRPC is a whole answer.
+    fn is_stream(&self) -> bool {
+        let framed = self.framed.as_ref();
+        framed.is_some_and(|framed| framed.framing != BodyFraming::Grpc || framed.events.len() > 1)
+    }
+
     fn read(self, api: Api) -> (Facts, Leaves) {
         if let Some(framed) = self.framed {
+            if framed.framing == BodyFraming::Grpc {
+                return (Facts::default(), grpc::text(&framed.events));
+            }
             return stream::read(api, &framed.events, self.seen);
         }
         let (mut facts, mut text) = (Facts::default(), self.text);
@@ -204,9 +220,13 @@ impl<'a> Answered<'a> {
     }
 }
 
-/// Outline and text of a body that is no event stream.
+/// Outline and text of a body; of one that is a stream of events, the text alone.
 fn document(body: &Body) -> (Value, Leaves) {
-    let Content::Bytes(bytes) = &body.content else { return (Value::Null, Leaves::default()) };
+    let bytes = match &body.content {
+        Content::Bytes(bytes) => bytes,
+        Content::Events(_, events) => return (Value::Null, grpc::text(events)),
+        Content::Empty => return (Value::Null, Leaves::default()),
+    };
     let mut whole = Whole::default();
     let doc = body::read(bytes, "$", &mut whole);
     (doc, whole.finish())

@@ -412,6 +412,11 @@ impl VendorTable {
         self.unnamed.iter().find(is).map(|unnamed| &unnamed.id)
     }
 
+    /// What a WebSocket is, by the path of its upgrade, which is always a GET.
+    pub fn api_of_upgrade(&self, vendor: &Vendor, path: &str) -> Option<Api> {
+        self.api_of(Some(vendor), "POST", path)
+    }
+
     /// Every host pattern whose traffic is to be copied: all of the table but those of vendors without `tap`, and of these
     /// the ones that the user listed.
     pub fn hosts(&self) -> impl Iterator<Item = &HostPattern> {

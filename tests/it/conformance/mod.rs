@@ -75,7 +75,7 @@ fn replay(case: &Case, options: Options, vendors: &Arc<VendorTable>) -> Vec<Exch
 
 /// The protocols that a case can have come by.
 fn wires(_: &Case) -> &'static [WireVersion] {
-    &[WireVersion::H1]
+    &[WireVersion::H1, WireVersion::H2]
 }
 
 /// What became of some cases.

@@ -1,35 +1,7 @@
 //! Frames (RFC 9113, sections 4 and 6): their headers, and where one may begin. Enters: bytes. Leaves: [`FrameHeader`]. Never looks at
 //! what a frame carries, beyond what tells it from other bytes.
 
-/// What a client sends before anything else: RFC 9113, section 3.4.
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Length of a frame's header: RFC 9113, section 4.1.
-pub(super) const HEADER_BYTES: usize = 9;
-/// Longest payload before a peer says otherwise: RFC 9113, section 6.5.2.
-pub(super) const DEFAULT_PAYLOAD_BYTES: u32 = 16 << 10;
-
-/// Types of frames: RFC 9113, section 6.
-pub(super) mod kind {
-    pub(in super::super) const DATA: u8 = 0;
-    pub(in super::super) const HEADERS: u8 = 1;
-    pub(in super::super) const PRIORITY: u8 = 2;
-    pub(in super::super) const RST_STREAM: u8 = 3;
-    pub(in super::super) const SETTINGS: u8 = 4;
-    pub(in super::super) const PUSH_PROMISE: u8 = 5;
-    pub(in super::super) const PING: u8 = 6;
-    pub(in super::super) const GOAWAY: u8 = 7;
-    pub(in super::super) const WINDOW_UPDATE: u8 = 8;
-    pub(in super::super) const CONTINUATION: u8 = 9;
-}
-
-/// Flags of frames: RFC 9113, section 6. ACK is that of SETTINGS and PING.
-pub(super) mod flag {
-    pub(in super::super) const ACK: u8 = 0x1;
-    pub(in super::super) const END_STREAM: u8 = 0x1;
-    pub(in super::super) const END_HEADERS: u8 = 0x4;
-    pub(in super::super) const PADDED: u8 = 0x8;
-    pub(in super::super) const PRIORITY: u8 = 0x20;
-}
+pub(super) use crate::sources::http2::{DEFAULT_PAYLOAD_BYTES, HEADER_BYTES, PREFACE, flag, kind};
 
 /// Frames in a row that are looked at before a piece is taken for one that starts with a frame.
 const CHAIN: usize = 8;

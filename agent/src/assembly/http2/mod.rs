@@ -8,6 +8,8 @@ mod frame;
 mod half;
 mod hpack;
 mod huffman;
+#[cfg(test)]
+mod real;
 mod static_table;
 mod streams;
 #[cfg(test)]

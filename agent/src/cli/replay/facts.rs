@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::exchange::{Api, BodyFraming, Exchange};
+use crate::exchange::{Api, BodyFraming, Exchange, facts_of_session};
 
 /// Members in the order in which they are printed.
 #[derive(Debug, Serialize)]
@@ -98,6 +98,15 @@ pub(super) fn line(id: &str, exchange: &Exchange) -> serde_json::Result<String> 
         facts: Facts<'a>,
     }
     serde_json::to_string(&Line { id, facts: read(exchange) })
+}
+
+/// The line of a session whose record has this id.
+pub(super) fn session_line(id: &str, exchanges: &[Exchange]) -> String {
+    let mut facts = facts_of_session(exchanges);
+    if let Some(members) = facts.as_object_mut() {
+        members.insert("id".to_owned(), id.into());
+    }
+    facts.to_string()
 }
 
 fn read(exchange: &Exchange) -> Facts<'_> {

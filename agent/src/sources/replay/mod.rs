@@ -18,6 +18,7 @@ mod record;
 mod tests;
 mod wire_h1;
 mod wire_h2;
+pub mod wire_ws;
 
 /// What is wrong with what should be replayed.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Answer, Options, Record, Times, Wire, WireVersion, cut, cut::Random, wire_h1, wire_h2};
+use super::wire_ws::Peers;
+use super::{
+    Answer, Options, Record, SessionMessage, Times, Wire, WireVersion, cut, cut::Random, wire_h1, wire_h2, wire_ws,
+};
 use crate::{
     sources::{Direction, Input, Origin, StreamEvent, StreamId},
     units::Timestamp,
@@ -202,7 +205,7 @@ fn inputs(
     }
     let seed = |seed: u64| Random::new(seed, slot.record as u64);
     let (mut sizes, mut losses) = (options.split.map(seed), options.drop.map(seed));
-    for run in runs(record, slot.times, options.wire) {
+    for run in runs(record, slot.times, options) {
         let direction = run.direction;
         let position = if direction == Direction::Sent { &mut positions.sent } else { &mut positions.received };
         let (base, total) = (*position, run.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>());
@@ -233,12 +236,13 @@ struct Run {
     until: Timestamp,
 }
 
-fn runs(record: &Record, times: Times, version: WireVersion) -> Vec<Run> {
+fn runs(record: &Record, times: Times, options: Options) -> Vec<Run> {
     let response = match &record.answer {
         Answer::Http(response) => Some(response),
-        Answer::None | Answer::Session(_) => None,
+        Answer::None => None,
+        Answer::Session(messages) => return session(record, messages, times, options),
     };
-    let Wire { sent, received } = match version {
+    let Wire { sent, received } = match options.wire {
         WireVersion::H1 => wire_h1::wire(&record.request, response),
         WireVersion::H2 => wire_h2::wire(&record.request, response),
     };
@@ -250,6 +254,19 @@ fn runs(record: &Record, times: Times, version: WireVersion) -> Vec<Run> {
         Run { direction: Direction::Sent, pieces: sent, head_bytes: 0, from: started, until: asked },
         Run { direction: Direction::Received, pieces: received, head_bytes, from: first_byte, until: ended },
     ]
+}
+
+/// A WebSocket, which is HTTP/1.1 on either wire. Its peers are other ones with each seed; what they say is spread evenly over
+/// the time that it took.
+fn session(record: &Record, messages: &[SessionMessage], times: Times, options: Options) -> Vec<Run> {
+    let peers = options.split.map(Peers::of).unwrap_or_default();
+    let pieces = wire_ws::wire(&record.request, messages, peers);
+    let (count, all) = (pieces.len().max(1) as u64, times.ended.since_ns(times.started));
+    let run = |(number, (direction, piece)): (u64, (Direction, Vec<u8>))| {
+        let at = Timestamp(times.started.0.saturating_add(all / count * number));
+        Run { direction, pieces: vec![piece], head_bytes: 0, from: at, until: at }
+    };
+    (0..).zip(pieces).map(run).collect()
 }
 
 /// The pieces of one direction. An answer that takes time and has but one piece behind its head comes in two, so that its

@@ -4,22 +4,12 @@
 use loona_hpack::Encoder;
 
 use super::{Request, Response, Wire};
+use crate::sources::http2::{self, PREFACE, flag, kind};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Longest payload unless a peer says otherwise: RFC 9113, section 6.5.2.
-const PAYLOAD_BYTES: usize = 16 << 10;
+/// Longest payload.
+const PAYLOAD_BYTES: usize = http2::DEFAULT_PAYLOAD_BYTES as usize;
 /// The first stream of a client: RFC 9113, section 5.1.1.
 const STREAM: u32 = 1;
-
-/// Types of frames and flags: RFC 9113, section 6.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// One exchange on its wire. Without an answer the request stands alone.
 pub(super) fn wire(request: &Request, response: Option<&Response>) -> Wire {
@@ -40,10 +30,10 @@ fn sent(request: &Request) -> Vec<Vec<u8>> {
         fields.push(("content-length", &length));
     }
     // Streams may be as long as a connection allows: 2^31 - 1 bytes, of which 65,535 are given.
-    let window = frame(WINDOW_UPDATE, 0, 0, &(i32::MAX.unsigned_abs() - 65_535).to_be_bytes());
-    let mut opening = [PREFACE, &frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]), &window].concat();
+    let window = frame(kind::WINDOW_UPDATE, 0, 0, &(i32::MAX.unsigned_abs() - 65_535).to_be_bytes());
+    let mut opening = [PREFACE, &frame(kind::SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 0]), &window].concat();
     head(&mut opening, &fields, request.body.is_empty());
-    let mut pieces = vec![opening, frame(SETTINGS, ACK, 0, &[])];
+    let mut pieces = vec![opening, frame(kind::SETTINGS, flag::ACK, 0, &[])];
     data(&mut pieces, request.body.chunks(PAYLOAD_BYTES));
     pieces
 }
@@ -55,7 +45,8 @@ fn received(response: &Response) -> Vec<Vec<u8>> {
     if !response.is_streamed() && !matches!(response.status, 204 | 304) {
         fields.push(("content-length", &length));
     }
-    let mut opening = [frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]), frame(SETTINGS, ACK, 0, &[])].concat();
+    let mut opening =
+        [frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]), frame(kind::SETTINGS, flag::ACK, 0, &[])].concat();
     head(&mut opening, &fields, response.body.is_empty());
     let mut pieces = vec![opening];
     data(&mut pieces, response.parts().into_iter());
@@ -66,9 +57,9 @@ fn head(wire: &mut Vec<u8>, fields: &[(&str, &str)], ends: bool) {
     let block = Encoder::new().encode(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let last = block.len().div_ceil(PAYLOAD_BYTES).max(1) - 1;
     for (number, part) in block.chunks(PAYLOAD_BYTES).enumerate() {
-        let kind = if number == 0 { HEADERS } else { CONTINUATION };
-        let ends_stream = if number == 0 && ends { END_STREAM } else { 0 };
-        let ends_block = if number == last { END_HEADERS } else { 0 };
+        let kind = if number == 0 { kind::HEADERS } else { kind::CONTINUATION };
+        let ends_stream = if number == 0 && ends { flag::END_STREAM } else { 0 };
+        let ends_block = if number == last { flag::END_HEADERS } else { 0 };
         wire.extend(frame(kind, ends_stream | ends_block, STREAM, part));
     }
 }
@@ -76,8 +67,8 @@ fn head(wire: &mut Vec<u8>, fields: &[(&str, &str)], ends: bool) {
 fn data<'a>(pieces: &mut Vec<Vec<u8>>, parts: impl Iterator<Item = &'a [u8]>) {
     let mut parts = parts.peekable();
     while let Some(part) = parts.next() {
-        let flags = if parts.peek().is_none() { END_STREAM } else { 0 };
-        pieces.push(frame(DATA, flags, STREAM, part));
+        let flags = if parts.peek().is_none() { flag::END_STREAM } else { 0 };
+        pieces.push(frame(kind::DATA, flags, STREAM, part));
     }
 }
 
@@ -121,11 +112,17 @@ mod tests {
         let sent = sent.concat();
         let frames = frames(sent.strip_prefix(PREFACE).unwrap());
         let kinds: Vec<(u8, u8)> = frames.iter().map(|(kind, flags, _)| (*kind, *flags)).collect();
-        let head = [(SETTINGS, 0), (WINDOW_UPDATE, 0), (HEADERS, 0), (CONTINUATION, END_HEADERS), (SETTINGS, ACK)];
-        assert_eq!(kinds, [&head[..], &[(DATA, 0), (DATA, END_STREAM)]].concat());
+        let head = [
+            (kind::SETTINGS, 0),
+            (kind::WINDOW_UPDATE, 0),
+            (kind::HEADERS, 0),
+            (kind::CONTINUATION, flag::END_HEADERS),
+            (kind::SETTINGS, flag::ACK),
+        ];
+        assert_eq!(kinds, [&head[..], &[(kind::DATA, 0), (kind::DATA, flag::END_STREAM)]].concat());
         assert!(frames.iter().all(|(_, _, length)| *length <= PAYLOAD_BYTES));
         let fields = wire(&request("", 3), None).sent.concat();
-        assert_eq!(self::frames(fields.strip_prefix(PREFACE).unwrap())[2].1, END_HEADERS | END_STREAM);
+        assert_eq!(self::frames(fields.strip_prefix(PREFACE).unwrap())[2].1, flag::END_HEADERS | flag::END_STREAM);
     }
 
     #[test]
@@ -138,7 +135,7 @@ mod tests {
         let received = wire(&request("{}", 3), Some(&response)).received;
         assert_eq!(received.len(), 3);
         assert_eq!(&received[2][9..], b"data: b\n\n");
-        assert_eq!(received[2][4], END_STREAM);
-        assert_eq!(frames(&received[0])[2].1, END_HEADERS);
+        assert_eq!(received[2][4], flag::END_STREAM);
+        assert_eq!(frames(&received[0])[2].1, flag::END_HEADERS);
     }
 }
