@@ -78,8 +78,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         },
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
         request_model: request::model(&asked, &path, api),
-        // Of a request that was not all seen only "yes" is certain.
-        usage_requested: request::usage_requested(&asked, api).filter(|yes| *yes || request.end == End::Complete),
+        usage_requested: request::usage_requested(&asked, api),
         host,
         method,
         path,
