@@ -14,7 +14,7 @@ use crate::{
     rules::{RuleFile, RuleSource, VendorTable},
     sources::{
         self, Direction, Input, Origin, StreamEvent, StreamId,
-        replay::{Options, Record},
+        replay::{Options, Record, WireVersion},
     },
     units::Timestamp,
 };
@@ -31,12 +31,15 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "assembly", run: assembly, seeds: |record, _| vec![script(record, Options::default())] },
     Target { name: "chunked", run: assembly::fuzz::chunked, seeds: chunked_seeds },
     Target { name: "exchange", run: |input| exchange::fuzz::exchange(input, &VENDORS), seeds: exchange_seeds },
+    Target { name: "grpc", run: assembly::fuzz::grpc, seeds: |_, _| Vec::new() },
     Target { name: "head", run: assembly::fuzz::head, seeds: head_seeds },
+    Target { name: "hpack", run: assembly::fuzz::hpack, seeds: |_, _| Vec::new() },
     Target { name: "http1", run: connection, seeds: |record, _| vec![script(record, Options::default())] },
+    Target { name: "http2", run: connection, seeds: |record, _| vec![script(record, HTTP2)] },
     Target { name: "inflate", run: assembly::fuzz::inflate, seeds: |_, _| Vec::new() },
     Target { name: "json", run: exchange::fuzz::json, seeds: json_seeds },
     Target { name: "lines", run: sources::fuzz::lines, seeds: |_, _| Vec::new() },
@@ -45,6 +48,8 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "unpack", run: sources::fuzz::unpack, seeds: |_, _| Vec::new() },
     Target { name: "vendors", run: vendors, seeds: |_, _| Vec::new() },
 ];
+
+const HTTP2: Options = Options { split: None, drop: None, wire: WireVersion::H2 };
 
 /// The target of a name.
 pub fn target(name: &str) -> Option<&'static Target> {

@@ -2,10 +2,12 @@
 //! broke: a parser gives the same for the same bytes, however they are cut, and holds no more than it says.
 
 use super::{
-    Event, SseParser,
+    Event, Headers, Limits, SseParser,
     chunked::{Chunked, Step},
-    head,
+    grpc::GrpcParser,
+    head, http2,
     inflate::Decoder,
+    protobuf,
 };
 use crate::{
     sources::{Direction, fuzz::Cuts},
@@ -78,6 +80,30 @@ fn unchunk(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<usize>), Vec<u8>> {
         }
     }
     Ok((content, None))
+}
+
+/// Header blocks of HTTP/2, one a piece.
+pub(crate) fn hpack(input: &[u8]) {
+    if let Some(cuts) = Cuts::read(input) {
+        http2::fuzz_blocks(&cuts.pieces(), cuts.option & 1 == 0);
+    }
+}
+
+/// Messages of gRPC, and the text of those that are protocol buffers.
+pub(crate) fn grpc(input: &[u8]) {
+    let Some(cuts) = Cuts::read(input) else { return };
+    let read = |pieces: &[&[u8]]| {
+        let kind = if cuts.option & 1 == 0 { "application/grpc" } else { "application/connect+json" };
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = Headers(vec![field("content-type", kind), field("grpc-encoding", "gzip")]);
+        let mut parser = GrpcParser::announced(&headers, &Limits::default())?;
+        let mut events = Vec::new();
+        let _ = pieces.iter().try_for_each(|piece| parser.push(piece, Timestamp(1), &mut events).map(drop));
+        parser.finish(Timestamp(1), &mut events);
+        Some(events)
+    };
+    assert_eq!(read(&cuts.pieces()), read(&[cuts.bytes]), "events");
+    assert!(protobuf::strings(cuts.bytes).len() <= cuts.bytes.len(), "text that did not come in");
 }
 
 /// Server-sent events.

@@ -19,13 +19,11 @@ pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
     if let Some(name) = bedrock_model(path) {
         return Some(name);
     }
-    let named = text(asked, "model").or_else(|| after("/deployments/"));
-    if api == Api::Embeddings {
-        // Google's embeddings name it in the path, and in the body with a prefix.
-        return after("/models/")
-            .or_else(|| named.map(|name| name.strip_prefix("models/").unwrap_or(&name).to_owned()));
-    }
-    named
+    // Google names it with a prefix in the body, whether the path is known or not.
+    let named = text(asked, "model").map(|name| name.strip_prefix("models/").map(str::to_owned).unwrap_or(name));
+    let named = named.or_else(|| after("/deployments/"));
+    // Google's embeddings name it in the path, too.
+    if api == Api::Embeddings { after("/models/").or(named) } else { named }
 }
 
 /// Bedrock's `/model/{id}/converse` and the like. The id is percent-encoded, and may be an ARN whose own slash is not.

@@ -16,6 +16,8 @@ mod streams;
 mod tests;
 
 pub(super) use self::frame::may_become_settings;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) use self::hpack::fuzz_blocks;
 use self::{
     half::{Half, Start},
     streams::{Streams, Turn},
