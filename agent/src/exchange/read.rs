@@ -72,7 +72,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         vendor: vendor.map(|vendor| vendor.id.clone()),
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
         request_model: request::model(&asked, &path, api),
-        usage_requested: request::usage_requested(&asked, api),
+        usage_requested: request::usage_requested(&asked, api, request.end == End::Complete),
         host,
         method,
         path,
