@@ -31,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "assembly", run: assembly, seeds: assembly_seeds },
     Target { name: "aws_events", run: assembly::fuzz::aws_events, seeds: packed_seeds },
     Target { name: "chunked", run: assembly::fuzz::chunked, seeds: chunked_seeds },
@@ -51,6 +51,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "unpack", run: sources::fuzz::unpack, seeds: |_, _| Vec::new() },
     Target { name: "websocket", run: connection, seeds: session_seeds },
     Target { name: "vendors", run: vendors, seeds: |_, _| Vec::new() },
+    Target { name: "websocket_frames", run: assembly::fuzz::websocket, seeds: |_, _| Vec::new() },
 ];
 
 const H1: Options = Options { split: None, drop: None, wire: WireVersion::H1 };

@@ -1,17 +1,23 @@
 //! Fuzz targets of this room's parsers. Enters: an input of the fuzzer. Leaves: nothing, or a panic that says which property
 //! broke: a parser gives the same for the same bytes, however they are cut, and holds no more than it says.
 
+use std::sync::Arc;
+
 pub(crate) use super::http2::fuzz::hpack;
 use super::{
-    AwsEventParser, Event, Headers, Limits, NdjsonParser, SseParser,
+    Assembled, AwsEventParser, End, Event, Head, Headers, Limits, NdjsonParser, SseParser,
     chunked::{Chunked, Step},
     grpc::GrpcParser,
     head,
+    http1::Shared,
     inflate::Decoder,
+    message_deflate::STATE_BYTES,
     protobuf,
+    upgrade::Upgrade,
+    websocket::WebSocket,
 };
 use crate::{
-    sources::{Direction, fuzz::Cuts},
+    sources::{Direction, Origin, StreamId, fuzz::Cuts},
     units::Timestamp,
 };
 
@@ -236,4 +242,31 @@ fn decode(name: &str, pieces: &[&[u8]]) -> (Vec<u8>, bool, bool) {
         plain.len() < PLAIN_BYTES
     });
     (plain, true, is_whole)
+}
+
+/// One side of a WebSocket behind its upgrade.
+pub(crate) fn websocket(input: &[u8]) {
+    let Some(cuts) = Cuts::read(input) else { return };
+    assert_eq!(messages(cuts.option, &cuts.pieces()), messages(cuts.option, &[cuts.bytes]), "messages");
+}
+
+/// The whole messages up to the first one that is not: behind bytes that are no frame, what is read depends on the pieces.
+fn messages(option: usize, pieces: &[&[u8]]) -> Vec<String> {
+    const EXTENSIONS: [&str; 3] = ["", "permessage-deflate", "permessage-deflate; server_no_context_takeover"];
+    let extensions = EXTENSIONS.get((option >> 1) % EXTENSIONS.len()).copied().unwrap_or_default();
+    let fields = [("upgrade", "websocket"), ("sec-websocket-extensions", extensions)];
+    let headers = Headers(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+    let Some(upgrade) = Upgrade::read(&Head::Response { status: 101, headers }, None) else { return Vec::new() };
+    let direction = if option & 1 == 0 { Direction::Received } else { Direction::Sent };
+    let limits = Limits { body_bytes: 4 << 10, ..Limits::default() };
+    let shared = Shared::new(StreamId(1), Arc::new(Origin::default()), limits);
+    let (mut websocket, mut out) = (WebSocket::new(direction, upgrade, limits.inflate_ratio, true), Vec::new());
+    for piece in pieces {
+        websocket.push(piece, Timestamp(1), &shared, &mut out);
+        let held = websocket.buffered();
+        assert!(held <= limits.body_bytes + STATE_BYTES + 14, "{held} bytes held");
+    }
+    websocket.close(true, Timestamp(1), &shared, &mut out);
+    let frames = out.into_iter().filter_map(|one| if let Assembled::Frame(frame) = one { Some(frame) } else { None });
+    frames.take_while(|frame| frame.end == End::Complete).map(|frame| frame.data).collect()
 }
