@@ -158,10 +158,10 @@ fn parse_input(index: u64, joined: &mut Joined) {
     let mut path = place(index);
     path.key("input");
     let Some(input) = joined.take(path.as_str()) else { return };
-    let outline = json::read(input.as_bytes(), path.as_str(), 0, &mut |path: &str, key: &str, text: &str| {
+    let end = json::strings(input.as_bytes(), path.as_str(), &mut |path: &str, key: &str, text: &str| {
         joined.put(path, key, text, Mode::Set);
     });
-    if let Ended::Malformed(at) = outline.end {
+    if let Ended::Malformed(at) = end {
         joined.put(path.as_str(), "", input.get(at..).unwrap_or(&input), Mode::Set);
     }
 }

@@ -10,13 +10,26 @@ use super::{
     path::Path,
     shapes,
     text::{Joined, Mode},
+    tree::{Node, Tree},
 };
 use crate::{assembly::Event, rules::vendors::Api};
+
+/// Longer events are no bits of text.
+const DELTA_BYTES: usize = 4 << 10;
 
 /// Reads the events of one shape.
 pub(super) trait Stream {
     /// Takes an event that is JSON.
     fn event(&mut self, name: &str, doc: &Value, joined: &mut Joined);
+    /// Takes an event that adds a bit of text and says nothing else, which is what nearly all do. False: it may say more, and
+    /// nothing of it was taken. Asked only where [`Stream::has_deltas`].
+    fn delta(&mut self, _name: &str, _doc: Node<'_>, _joined: &mut Joined) -> bool {
+        false
+    }
+    /// Whether [`Stream::delta`] is worth asking.
+    fn has_deltas(&self) -> bool {
+        false
+    }
     /// The stream said that it is over (`[DONE]`).
     fn done(&mut self) {}
     /// All events were taken.
@@ -26,17 +39,25 @@ pub(super) trait Stream {
 /// Reads a whole stream.
 pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
     let mut stream = shapes::stream(api);
-    let mut joined = Joined::default();
+    let (mut joined, mut tree) = (Joined::default(), Tree::default());
+    let has_deltas = stream.has_deltas();
     for (index, event) in events.iter().enumerate() {
         if event.data == "[DONE]" {
             stream.done();
             continue;
         }
+        if has_deltas && event.data.len() <= DELTA_BYTES && event.data.starts_with('{') {
+            tree.clear();
+            let is_whole = json::tree(&event.data, &mut tree) == Ended::Whole;
+            if is_whole && tree.root().is_some_and(|doc| stream.delta(&event.name, doc, &mut joined)) {
+                continue;
+            }
+        }
         if !json::looks_like_json(event.data.as_bytes()) {
             joined.put(&format!("$.events[{index}]"), "", &event.data, Mode::Set);
             continue;
         }
-        let outline = json::read(event.data.as_bytes(), "$", usize::MAX, &mut |_: &str, _: &str, _: &str| {});
+        let outline = json::outline(event.data.as_bytes(), usize::MAX);
         match outline.end {
             Ended::Whole => stream.event(&event.name, &outline.doc, &mut joined),
             Ended::Cut | Ended::Malformed(_) => unreadable(index, &event.data, &mut joined),
@@ -49,10 +70,10 @@ pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
 /// Half an event says nothing certain, but its text was sent.
 fn unreadable(index: usize, data: &str, joined: &mut Joined) {
     let root = format!("$.events[{index}]");
-    let outline = json::read(data.as_bytes(), &root, 0, &mut |path: &str, key: &str, text: &str| {
+    let end = json::strings(data.as_bytes(), &root, &mut |path: &str, key: &str, text: &str| {
         joined.put(path, key, text, Mode::Set);
     });
-    if let Ended::Malformed(at) = outline.end {
+    if let Ended::Malformed(at) = end {
         joined.put(&root, "", data.get(at..).unwrap_or(data), Mode::Append);
     }
 }
