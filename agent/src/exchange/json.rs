@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use serde_json::{Number, Value};
+use smallvec::SmallVec;
 
 use super::{
     outline::{Build, Nothing, Outliner, Scalar},
@@ -20,7 +21,7 @@ use super::{
 
 /// Containers deeper than this are still searched for strings, but no longer told apart.
 const MAX_DEPTH: usize = 128;
-/// Room made at once for as many.
+/// So many are held without an allocation.
 const USUAL_DEPTH: usize = 8;
 /// What follows a quote is looked at so far before a search with wide registers is worth its start.
 const NEAR_BYTES: usize = 32;
@@ -125,9 +126,11 @@ struct Level<'a> {
     path: usize,
 }
 
-/// A string that was read: as it stands in the input, or decoded in `scratch`.
+/// A string that was read: as it stands in the input, or decoded in `decoded` or `scratch`.
+#[derive(Clone, Copy)]
 enum Found<'a> {
     Plain(&'a str),
+    Decoded,
     Scratch,
 }
 
@@ -139,9 +142,12 @@ struct Reader<'a, 's, B> {
     path: Path,
     /// Length of the path of the document.
     root_bytes: usize,
-    levels: Vec<Level<'a>>,
+    levels: SmallVec<[Level<'a>; USUAL_DEPTH]>,
     /// Levels whose `path` is right.
     located: usize,
+    /// The present string when it has escapes; it is UTF-8.
+    decoded: Vec<u8>,
+    /// The present string when something is wrong with it.
     scratch: String,
     strings: Option<&'s mut dyn Strings>,
     build: B,
@@ -156,16 +162,16 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
                 std::str::from_utf8(valid).unwrap_or_default()
             }
         };
-        let (levels, scratch) = (Vec::with_capacity(USUAL_DEPTH), String::new());
         Self {
             input,
             valid,
             at: 0,
             path: Path::new(root),
             root_bytes: root.len(),
-            levels,
+            levels: SmallVec::new(),
             located: 0,
-            scratch,
+            decoded: Vec::new(),
+            scratch: String::new(),
             strings,
             build,
         }
@@ -217,7 +223,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             match self.peek()? {
                 b'"' => {
                     let (found, end) = self.string();
-                    return self.found_string(&found, end);
+                    return self.found_string(found, end);
                 }
                 open @ (b'{' | b'[') => {
                     self.at += 1;
@@ -258,7 +264,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         let start = self.at;
         let key = match self.string() {
             (Found::Plain(key), Ok(true)) => Cow::Borrowed(key),
-            (Found::Scratch, Ok(true)) => Cow::Owned(self.scratch.clone()),
+            (found, Ok(true)) => Cow::Owned(self.text(found).to_owned()),
             (_, Ok(false)) => return Err(Stop::Cut),
             (_, Err(stop)) => {
                 self.at = start; // the whole key is in what is no JSON
@@ -346,31 +352,33 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     }
 
     /// Gives out what was read of a string, however it ended.
-    fn found_string(&mut self, found: &Found<'a>, end: Result<bool, Stop>) -> Result<(), Stop> {
-        self.give(found);
+    fn found_string(&mut self, found: Found<'a>, end: Result<bool, Stop>) -> Result<(), Stop> {
+        if self.strings.is_some() {
+            self.locate();
+        }
+        let text = match found {
+            Found::Plain(text) => text,
+            Found::Decoded => simdutf8::basic::from_utf8(&self.decoded).unwrap_or_default(),
+            Found::Scratch => self.scratch.as_str(),
+        };
+        let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
+        if let Some(strings) = &mut self.strings {
+            strings.string(self.path.as_str(), key, text);
+        }
         if !end? {
             return Err(Stop::Cut);
         }
-        let value = match found {
-            Found::Plain(text) => Scalar::Plain(text),
-            Found::Scratch => Scalar::Decoded(&self.scratch),
-        };
-        self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), value);
+        let value = if let Found::Plain(text) = found { Scalar::Plain(text) } else { Scalar::Decoded(text) };
+        self.build.scalar(key, value);
         Ok(())
     }
 
-    /// Gives out a string under the path and the key of the present value.
-    fn give(&mut self, found: &Found<'a>) {
-        if self.strings.is_none() {
-            return;
-        }
-        self.locate();
-        let Some(strings) = &mut self.strings else { return };
-        let text = match found {
+    fn text<'t>(&'t self, found: Found<'t>) -> &'t str {
+        match found {
             Found::Plain(text) => text,
+            Found::Decoded => simdutf8::basic::from_utf8(&self.decoded).unwrap_or_default(),
             Found::Scratch => self.scratch.as_str(),
-        };
-        strings.string(self.path.as_str(), self.levels.last().map_or("", |level| level.key.as_ref()), text);
+        }
     }
 
     /// Past the depth bound: every string, keys too, counts as text of the container that is too deep.
@@ -385,12 +393,9 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             match rest.get(skip) {
                 Some(b'"') => {
                     let (found, end) = self.string();
-                    if let Some(strings) = &mut self.strings {
-                        let text = match found {
-                            Found::Plain(text) => text,
-                            Found::Scratch => self.scratch.as_str(),
-                        };
-                        strings.string(self.path.as_str(), "", text);
+                    if let Some(strings) = self.strings.take() {
+                        strings.string(self.path.as_str(), "", self.text(found));
+                        self.strings = Some(strings);
                     }
                     if !end? {
                         return Err(Stop::Cut);
@@ -418,9 +423,56 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             self.at = start + length + 1;
             return (Found::Plain(text), Ok(true));
         }
+        if let Some(end) = self.decode_whole(start) {
+            self.at = end;
+            return (Found::Decoded, Ok(true));
+        }
         self.at = start;
         self.scratch.clear();
         (Found::Scratch, self.decode())
+    }
+
+    /// Decodes the string at `start` into `decoded` and gives the position behind it; `None` when anything is wrong with it.
+    /// Prompts are full of line feeds and quotes, so an escape must cost little more than any other letter: eight bytes are
+    /// copied at once, and what was too much is taken back.
+    fn decode_whole(&mut self, start: usize) -> Option<usize> {
+        let mut rest = self.valid.as_bytes().get(start..)?;
+        self.decoded.clear();
+        loop {
+            if let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+                self.decoded.extend_from_slice(eight);
+                let hits = quotes_and_backslashes(eight);
+                if hits == 0 {
+                    rest = behind;
+                    continue;
+                }
+                let length = (hits.trailing_zeros() / 8) as usize;
+                self.decoded.truncate(self.decoded.len() - (8 - length));
+                rest = rest.get(length..)?;
+            } else {
+                let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+                let (plain, behind) = rest.split_at(length);
+                self.decoded.extend_from_slice(plain);
+                rest = behind;
+            }
+            let (byte, behind) = match rest {
+                [b'"', behind @ ..] => return Some(self.valid.len() - behind.len()),
+                [b'\\', byte, behind @ ..] => (byte, behind),
+                _ => return None,
+            };
+            rest = behind;
+            if *byte == b'u' {
+                self.at = self.valid.len() - rest.len() - 1;
+                self.scratch.clear();
+                if !matches!(self.escape(), Ok(true)) {
+                    return None;
+                }
+                self.decoded.extend_from_slice(self.scratch.as_bytes());
+                rest = self.valid.as_bytes().get(self.at..)?;
+            } else {
+                self.decoded.push(plain_escape(*byte)?);
+            }
+        }
     }
 
     /// Decodes what is left of a string into `scratch`.
@@ -462,12 +514,6 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         let Some(byte) = self.input.get(self.at).copied() else { return Ok(false) };
         self.at += 1;
         let plain = match byte {
-            b'n' => '\n',
-            b't' => '\t',
-            b'r' => '\r',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'"' | b'\\' | b'/' => char::from(byte),
             b'u' => {
                 let Some(unit) = self.unit(self.at)? else { return Ok(false) };
                 self.at += 4;
@@ -482,7 +528,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
                 }
                 char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
             }
-            _ => return Err(Stop::Malformed),
+            _ => plain_escape(byte).map(char::from).ok_or(Stop::Malformed)?,
         };
         self.scratch.push(plain);
         Ok(true)
@@ -511,6 +557,19 @@ impl Level<'_> {
 /// The key of what has none.
 const NO_KEY: Cow<'static, str> = Cow::Borrowed("");
 
+/// What a backslash and this letter stand for.
+fn plain_escape(letter: u8) -> Option<u8> {
+    Some(match letter {
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'r' => b'\r',
+        b'b' => 8,
+        b'f' => 12,
+        b'"' | b'\\' | b'/' => letter,
+        _ => return None,
+    })
+}
+
 fn read_number(text: &str) -> Option<Number> {
     // Counts, which are nearly all numbers there are, need no parser.
     let is_count = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -520,19 +579,25 @@ fn read_number(text: &str) -> Option<Number> {
     text.parse().ok()
 }
 
-/// Where a string ends or an escape begins. Most strings are short: the first bytes are compared eight at a time ("Bit
-/// Twiddling Hacks", determine if a word has a zero byte), which is over before a search with wide registers has begun.
+/// The lowest bit that is set stands in the first quote or backslash ("Bit Twiddling Hacks", determine if a word has a zero
+/// byte).
 #[inline]
-fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+fn quotes_and_backslashes(eight: &[u8; 8]) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    // The lowest bit that is set belongs to the first byte that is zero.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let word = u64::from_le_bytes(*eight);
+    zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c))
+}
+
+/// Where a string ends or an escape begins. Most strings are short: the first bytes are compared eight at a time, which is
+/// over before a search with wide registers has begun.
+#[inline]
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     let mut near = bytes.get(..NEAR_BYTES).unwrap_or_default();
     let mut passed = 0;
     while let Some((eight, rest)) = near.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*eight);
-        let hits = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c));
+        let hits = quotes_and_backslashes(eight);
         if hits != 0 {
             return Some(passed + (hits.trailing_zeros() / 8) as usize);
         }

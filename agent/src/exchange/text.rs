@@ -367,15 +367,15 @@ impl Joined {
     }
 
     /// Takes all strings below a node, as [`Joined::walk`] does below a value.
-    pub(super) fn walk_node(&mut self, node: Node<'_>, path: &mut Path, mode: Mode) {
+    pub(super) fn walk_node(&mut self, node: Node<'_>, path: &mut Path, key: &str, mode: Mode) {
         let length = path.len();
         if let Some(text) = node.as_str() {
-            self.put(path.as_str(), node.key(), text, mode);
+            self.put(path.as_str(), key, text, mode);
         } else if node.is_array() {
             for (position, element) in node.below().enumerate() {
                 let own = element.get("index").and_then(Node::as_u64).filter(|_| mode == Mode::Append);
                 path.index(own.and_then(|index| usize::try_from(index).ok()).unwrap_or(position));
-                self.walk_node(element, path, mode);
+                self.walk_node(element, path, "", mode);
                 path.truncate(length);
             }
         } else if node.is_object() {
@@ -384,11 +384,11 @@ impl Joined {
                 if json::is_key_text(member.key()) {
                     self.put_name(path, member.key());
                 }
-                self.walk_node(member, path, mode);
+                self.walk_node(member, path, member.key(), mode);
                 path.truncate(length);
             }
         } else if let Some(number) = node.as_number() {
-            self.put_number(path, node.key(), number);
+            self.put_number(path, key, number);
         }
     }
 
