@@ -21,9 +21,40 @@ impl Random {
 }
 
 const WORDS: [&str; 34] = [
-    "the", "model", "request", "we", "can", "cache", "of", "user", "to", "service", "answer", "token", "is", "in",
-    "and", "order", "failed", "because", "a", "stream", "with", "retry", "function", "reset", "page", "for", "invoice",
-    "summary", "please", "explain", "it", "größer", "“quoted”", "résumé",
+    "the",
+    "model",
+    "request",
+    "we",
+    "can",
+    "cache",
+    "of",
+    "user",
+    "to",
+    "service",
+    "answer",
+    "token",
+    "is",
+    "in",
+    "and",
+    "order",
+    "failed",
+    "because",
+    "a",
+    "stream",
+    "with",
+    "retry",
+    "function",
+    "reset",
+    "page",
+    "for",
+    "invoice",
+    "summary",
+    "please",
+    "explain",
+    "it",
+    "größer",
+    "“quoted”",
+    "résumé",
 ];
 
 fn word(random: &mut Random) -> &'static str {
@@ -165,7 +196,12 @@ pub(crate) fn message_events(random: &mut Random, words: usize) -> Events {
     let blocks = [
         (json!({"type": "thinking", "thinking": "", "signature": ""}), "thinking_delta", "thinking", words / 3),
         (json!({"type": "text", "text": ""}), "text_delta", "text", words / 2),
-        (json!({"type": "tool_use", "id": "toolu_fake", "name": "edit", "input": {}}), "input_json_delta", "partial_json", words / 6),
+        (
+            json!({"type": "tool_use", "id": "toolu_fake", "name": "edit", "input": {}}),
+            "input_json_delta",
+            "partial_json",
+            words / 6,
+        ),
     ];
     for (index, (block, kind, member, words)) in blocks.into_iter().enumerate() {
         let start = json!({"type": "content_block_start", "index": index, "content_block": block});
@@ -217,8 +253,10 @@ pub(crate) fn response_events(random: &mut Random, words: usize) -> Events {
     let item = |status: &str, content: Value| json!({"id": "msg_fake", "type": "message", "status": status, "content": content, "role": "assistant"});
     let place = |mut rest: Value| {
         if let Some(rest) = rest.as_object_mut() {
-            rest.extend([("item_id", json!("msg_fake")), ("output_index", json!(0)), ("content_index", json!(0))]
-                .map(|(key, value)| (key.to_owned(), value)));
+            rest.extend(
+                [("item_id", json!("msg_fake")), ("output_index", json!(0)), ("content_index", json!(0))]
+                    .map(|(key, value)| (key.to_owned(), value)),
+            );
         }
         rest
     };
@@ -239,6 +277,9 @@ pub(crate) fn response_events(random: &mut Random, words: usize) -> Events {
     add("response.output_item.done", json!({"output_index": 0, "item": item("completed", json!([part]))}));
     let usage = json!({"input_tokens": 900, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 400,
         "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 1300});
-    add("response.completed", json!({"response": response("completed", json!([item("completed", json!([part]))]), usage)}));
+    add(
+        "response.completed",
+        json!({"response": response("completed", json!([item("completed", json!([part]))]), usage)}),
+    );
     events
 }

@@ -65,7 +65,9 @@ impl Chunked {
                 break;
             }
             // Nearly every line lies in one piece and is read where it is.
-            let ended = if self.line.is_empty() { self.take_line(line) } else {
+            let ended = if self.line.is_empty() {
+                self.take_line(line)
+            } else {
                 let line = std::mem::take(&mut self.line);
                 self.take_line(&line)
             };

@@ -185,7 +185,7 @@ fn parse_input(index: u64, joined: &mut Joined) {
     let mut path = place(index);
     path.key("input");
     let Some(input) = joined.take(path.as_str()) else { return };
-    let end = json::strings(input.as_bytes(), path.as_str(), &mut |path: &str, key: &str, text: &str| {
+    let end = json::strings(&input, path.as_str(), &mut |path: &str, key: &str, text: &str| {
         joined.put(path, key, text, Mode::Set);
     });
     if let Ended::Malformed(at) = end {

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use super::{
     outline::{Build, Nothing, Outliner, Scalar},
     path::Path,
+    quoted::{self, Cursor, Found, Stop},
     tree::Tree,
 };
 
@@ -23,8 +24,6 @@ use super::{
 const MAX_DEPTH: usize = 128;
 /// So many are held without an allocation.
 const USUAL_DEPTH: usize = 8;
-/// What follows a quote is looked at so far before a search with wide registers is worth its start.
-const NEAR_BYTES: usize = 32;
 
 /// Shortest key that is text whatever is in it, and fewest digits of an integer that is text.
 const KEY_MIN_CHARS: usize = 12;
@@ -90,29 +89,24 @@ pub(super) fn looks_like_json(input: &[u8]) -> bool {
 
 /// Reads `input`. `keep`: longest string that the outline holds.
 pub(super) fn read(input: &[u8], root: &str, keep: usize, strings: &mut dyn Strings) -> Outline {
-    let (end, outliner) = Reader::new(input, root, Some(strings), Outliner::new(keep)).run();
+    let (end, outliner) = Reader::new(input, quoted::valid(input), root, Some(strings), Outliner::new(keep)).run();
     Outline { doc: outliner.into_doc(), end }
 }
 
 /// Gives out the strings alone.
-pub(super) fn strings(input: &[u8], root: &str, strings: &mut dyn Strings) -> Ended {
-    Reader::new(input, root, Some(strings), Nothing).run().0
+pub(super) fn strings(input: &str, root: &str, strings: &mut dyn Strings) -> Ended {
+    Reader::new(input.as_bytes(), input, root, Some(strings), Nothing).run().0
 }
 
 /// Reads the outline alone.
-pub(super) fn outline(input: &[u8], keep: usize) -> Outline {
-    let (end, outliner) = Reader::new(input, "", None, Outliner::new(keep)).run();
+pub(super) fn outline(input: &str, keep: usize) -> Outline {
+    let (end, outliner) = Reader::new(input.as_bytes(), input, "", None, Outliner::new(keep)).run();
     Outline { doc: outliner.into_doc(), end }
 }
 
 /// Reads a document into a tree that borrows from it.
 pub(super) fn tree<'a>(input: &'a str, tree: &mut Tree<'a>) -> Ended {
-    Reader::new(input.as_bytes(), "", None, tree).run().0
-}
-
-enum Stop {
-    Cut,
-    Malformed,
+    Reader::new(input.as_bytes(), input, "", None, tree).run().0
 }
 
 /// An open container.
@@ -126,52 +120,26 @@ struct Level<'a> {
     path: usize,
 }
 
-/// A string that was read: as it stands in the input, or decoded in `decoded` or `scratch`.
-#[derive(Clone, Copy)]
-enum Found<'a> {
-    Plain(&'a str),
-    Decoded,
-    Scratch,
-}
-
 struct Reader<'a, 's, B> {
-    input: &'a [u8],
-    /// As much of the input as is UTF-8 from its start.
-    valid: &'a str,
-    at: usize,
+    cursor: Cursor<'a>,
     path: Path,
     /// Length of the path of the document.
     root_bytes: usize,
     levels: SmallVec<[Level<'a>; USUAL_DEPTH]>,
     /// Levels whose `path` is right.
     located: usize,
-    /// The present string when it has escapes; it is UTF-8.
-    decoded: Vec<u8>,
-    /// The present string when something is wrong with it.
-    scratch: String,
     strings: Option<&'s mut dyn Strings>,
     build: B,
 }
 
 impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
-    fn new(input: &'a [u8], root: &str, strings: Option<&'s mut dyn Strings>, build: B) -> Self {
-        let valid = match simdutf8::compat::from_utf8(input) {
-            Ok(text) => text,
-            Err(error) => {
-                let valid = input.get(..error.valid_up_to()).unwrap_or_default();
-                std::str::from_utf8(valid).unwrap_or_default()
-            }
-        };
+    fn new(input: &'a [u8], valid: &'a str, root: &str, strings: Option<&'s mut dyn Strings>, build: B) -> Self {
         Self {
-            input,
-            valid,
-            at: 0,
+            cursor: Cursor::new(input, valid),
             path: Path::new(root),
             root_bytes: root.len(),
             levels: SmallVec::new(),
             located: 0,
-            decoded: Vec::new(),
-            scratch: String::new(),
             strings,
             build,
         }
@@ -181,7 +149,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         let end = match self.document() {
             Ok(()) => Ended::Whole,
             Err(Stop::Cut) => Ended::Cut,
-            Err(Stop::Malformed) => Ended::Malformed(self.at),
+            Err(Stop::Malformed) => Ended::Malformed(self.cursor.at),
         };
         (end, self.build)
     }
@@ -192,11 +160,11 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             let is_object = level.is_object;
             match (self.peek()?, is_object) {
                 (b',', _) => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     self.member(is_object)?;
                 }
                 (b'}', true) | (b']', false) => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     self.leave();
                 }
                 _ => return Err(Stop::Malformed),
@@ -208,11 +176,11 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     /// The next byte that is no white space.
     #[inline]
     fn peek(&mut self) -> Result<u8, Stop> {
-        while let Some(byte) = self.input.get(self.at) {
+        while let Some(byte) = self.cursor.input.get(self.cursor.at) {
             if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
                 return Ok(*byte);
             }
-            self.at += 1;
+            self.cursor.at += 1;
         }
         Err(Stop::Cut)
     }
@@ -222,11 +190,11 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         loop {
             match self.peek()? {
                 b'"' => {
-                    let (found, end) = self.string();
+                    let (found, end) = self.cursor.string();
                     return self.found_string(found, end);
                 }
                 open @ (b'{' | b'[') => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     if self.levels.len() >= MAX_DEPTH {
                         return self.deep();
                     }
@@ -261,13 +229,13 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         if self.peek()? != b'"' {
             return Err(Stop::Malformed);
         }
-        let start = self.at;
-        let key = match self.string() {
+        let start = self.cursor.at;
+        let key = match self.cursor.string() {
             (Found::Plain(key), Ok(true)) => Cow::Borrowed(key),
-            (found, Ok(true)) => Cow::Owned(self.text(found).to_owned()),
+            (found, Ok(true)) => Cow::Owned(self.cursor.text(found).to_owned()),
             (_, Ok(false)) => return Err(Stop::Cut),
             (_, Err(stop)) => {
-                self.at = start; // the whole key is in what is no JSON
+                self.cursor.at = start; // the whole key is in what is no JSON
                 return Err(stop);
             }
         };
@@ -285,7 +253,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         if self.peek()? != b':' {
             return Err(Stop::Malformed);
         }
-        self.at += 1;
+        self.cursor.at += 1;
         Ok(())
     }
 
@@ -317,9 +285,9 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     }
 
     fn literal(&mut self, word: &[u8], value: Scalar<'a, '_>) -> Result<(), Stop> {
-        let rest = self.input.get(self.at..).unwrap_or_default();
+        let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
         if rest.starts_with(word) {
-            self.at += word.len();
+            self.cursor.at += word.len();
             self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), value);
             return Ok(());
         }
@@ -327,7 +295,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     }
 
     fn number(&mut self) -> Result<(), Stop> {
-        let rest = self.input.get(self.at..).unwrap_or_default();
+        let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let length = rest.iter().take_while(|byte| is_part(byte)).count();
         if length == rest.len() && !self.levels.is_empty() {
@@ -347,7 +315,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             let number = read_number(text).ok_or(Stop::Malformed)?;
             self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), Scalar::Number(number));
         }
-        self.at += length;
+        self.cursor.at += length;
         Ok(())
     }
 
@@ -356,11 +324,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         if self.strings.is_some() {
             self.locate();
         }
-        let text = match found {
-            Found::Plain(text) => text,
-            Found::Decoded => simdutf8::basic::from_utf8(&self.decoded).unwrap_or_default(),
-            Found::Scratch => self.scratch.as_str(),
-        };
+        let text = self.cursor.text(found);
         let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
         if let Some(strings) = &mut self.strings {
             strings.string(self.path.as_str(), key, text);
@@ -373,29 +337,20 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         Ok(())
     }
 
-    fn text<'t>(&'t self, found: Found<'t>) -> &'t str {
-        match found {
-            Found::Plain(text) => text,
-            Found::Decoded => simdutf8::basic::from_utf8(&self.decoded).unwrap_or_default(),
-            Found::Scratch => self.scratch.as_str(),
-        }
-    }
-
     /// Past the depth bound: every string, keys too, counts as text of the container that is too deep.
     fn deep(&mut self) -> Result<(), Stop> {
         self.locate();
         let mut depth = 1_usize;
         while depth > 0 {
-            let rest = self.input.get(self.at..).unwrap_or_default();
+            let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
             let skip =
                 rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']')).ok_or(Stop::Cut)?;
-            self.at += skip;
+            self.cursor.at += skip;
             match rest.get(skip) {
                 Some(b'"') => {
-                    let (found, end) = self.string();
-                    if let Some(strings) = self.strings.take() {
-                        strings.string(self.path.as_str(), "", self.text(found));
-                        self.strings = Some(strings);
+                    let (found, end) = self.cursor.string();
+                    if let Some(strings) = &mut self.strings {
+                        strings.string(self.path.as_str(), "", self.cursor.text(found));
                     }
                     if !end? {
                         return Err(Stop::Cut);
@@ -405,140 +360,10 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
                 Some(b'{' | b'[') => depth += 1,
                 _ => depth -= 1,
             }
-            self.at += 1;
+            self.cursor.at += 1;
         }
         self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), Scalar::Null);
         Ok(())
-    }
-
-    /// Reads the string at `at`. False: the input ends inside it. Malformed: `at` is the backslash that says nothing, and what
-    /// was found stands before it.
-    fn string(&mut self) -> (Found<'a>, Result<bool, Stop>) {
-        let start = self.at + 1;
-        let rest = self.input.get(start..).unwrap_or_default();
-        if let Some(length) = quote_or_backslash(rest)
-            && rest.get(length) == Some(&b'"')
-            && let Some(text) = self.valid.get(start..start + length)
-        {
-            self.at = start + length + 1;
-            return (Found::Plain(text), Ok(true));
-        }
-        if let Some(end) = self.decode_whole(start) {
-            self.at = end;
-            return (Found::Decoded, Ok(true));
-        }
-        self.at = start;
-        self.scratch.clear();
-        (Found::Scratch, self.decode())
-    }
-
-    /// Decodes the string at `start` into `decoded` and gives the position behind it; `None` when anything is wrong with it.
-    /// Prompts are full of line feeds and quotes, so an escape must cost little more than any other letter: eight bytes are
-    /// copied at once, and what was too much is taken back.
-    fn decode_whole(&mut self, start: usize) -> Option<usize> {
-        let mut rest = self.valid.as_bytes().get(start..)?;
-        self.decoded.clear();
-        loop {
-            if let Some((eight, behind)) = rest.split_first_chunk::<8>() {
-                self.decoded.extend_from_slice(eight);
-                let hits = quotes_and_backslashes(eight);
-                if hits == 0 {
-                    rest = behind;
-                    continue;
-                }
-                let length = (hits.trailing_zeros() / 8) as usize;
-                self.decoded.truncate(self.decoded.len() - (8 - length));
-                rest = rest.get(length..)?;
-            } else {
-                let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-                let (plain, behind) = rest.split_at(length);
-                self.decoded.extend_from_slice(plain);
-                rest = behind;
-            }
-            let (byte, behind) = match rest {
-                [b'"', behind @ ..] => return Some(self.valid.len() - behind.len()),
-                [b'\\', byte, behind @ ..] => (byte, behind),
-                _ => return None,
-            };
-            rest = behind;
-            if *byte == b'u' {
-                self.at = self.valid.len() - rest.len() - 1;
-                self.scratch.clear();
-                if !matches!(self.escape(), Ok(true)) {
-                    return None;
-                }
-                self.decoded.extend_from_slice(self.scratch.as_bytes());
-                rest = self.valid.as_bytes().get(self.at..)?;
-            } else {
-                self.decoded.push(plain_escape(*byte)?);
-            }
-        }
-    }
-
-    /// Decodes what is left of a string into `scratch`.
-    fn decode(&mut self) -> Result<bool, Stop> {
-        loop {
-            let rest = self.input.get(self.at..).unwrap_or_default();
-            let Some(length) = quote_or_backslash(rest) else {
-                self.at = self.input.len();
-                // A character that is cut at the very end is dropped, not replaced.
-                let text = String::from_utf8_lossy(rest);
-                self.scratch.push_str(text.trim_end_matches('\u{fffd}'));
-                return Ok(false);
-            };
-            match self.valid.get(self.at..self.at + length) {
-                Some(plain) => self.scratch.push_str(plain),
-                None => self.scratch.push_str(&String::from_utf8_lossy(rest.get(..length).unwrap_or_default())),
-            }
-            self.at += length + 1;
-            if rest.get(length) == Some(&b'"') {
-                return Ok(true);
-            }
-            let backslash = self.at - 1;
-            match self.escape() {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.at = self.input.len();
-                    return Ok(false);
-                }
-                Err(stop) => {
-                    self.at = backslash;
-                    return Err(stop);
-                }
-            }
-        }
-    }
-
-    /// Decodes what follows a backslash. False: the input ends inside it.
-    fn escape(&mut self) -> Result<bool, Stop> {
-        let Some(byte) = self.input.get(self.at).copied() else { return Ok(false) };
-        self.at += 1;
-        let plain = match byte {
-            b'u' => {
-                let Some(unit) = self.unit(self.at)? else { return Ok(false) };
-                self.at += 4;
-                if (0xd800..0xdc00).contains(&unit) && self.input.get(self.at..self.at + 2) == Some(b"\\u") {
-                    let Some(low) = self.unit(self.at + 2)? else { return Ok(false) };
-                    if (0xdc00..0xe000).contains(&low) {
-                        self.at += 6;
-                        let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                        self.scratch.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                        return Ok(true);
-                    }
-                }
-                char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
-            }
-            _ => plain_escape(byte).map(char::from).ok_or(Stop::Malformed)?,
-        };
-        self.scratch.push(plain);
-        Ok(true)
-    }
-
-    /// Four hexadecimal digits at `from`. `None`: the input ends inside them.
-    fn unit(&self, from: usize) -> Result<Option<u32>, Stop> {
-        let Some(digits) = self.input.get(from..from + 4) else { return Ok(None) };
-        let text = std::str::from_utf8(digits).map_err(|_| Stop::Malformed)?;
-        u32::from_str_radix(text, 16).map(Some).map_err(|_| Stop::Malformed)
     }
 }
 
@@ -557,19 +382,6 @@ impl Level<'_> {
 /// The key of what has none.
 const NO_KEY: Cow<'static, str> = Cow::Borrowed("");
 
-/// What a backslash and this letter stand for.
-fn plain_escape(letter: u8) -> Option<u8> {
-    Some(match letter {
-        b'n' => b'\n',
-        b't' => b'\t',
-        b'r' => b'\r',
-        b'b' => 8,
-        b'f' => 12,
-        b'"' | b'\\' | b'/' => letter,
-        _ => return None,
-    })
-}
-
 fn read_number(text: &str) -> Option<Number> {
     // Counts, which are nearly all numbers there are, need no parser.
     let is_count = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -577,34 +389,6 @@ fn read_number(text: &str) -> Option<Number> {
         return text.parse::<u64>().ok().map(Number::from);
     }
     text.parse().ok()
-}
-
-/// The lowest bit that is set stands in the first quote or backslash ("Bit Twiddling Hacks", determine if a word has a zero
-/// byte).
-#[inline]
-fn quotes_and_backslashes(eight: &[u8; 8]) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let word = u64::from_le_bytes(*eight);
-    zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c))
-}
-
-/// Where a string ends or an escape begins. Most strings are short: the first bytes are compared eight at a time, which is
-/// over before a search with wide registers has begun.
-#[inline]
-fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    let mut near = bytes.get(..NEAR_BYTES).unwrap_or_default();
-    let mut passed = 0;
-    while let Some((eight, rest)) = near.split_first_chunk::<8>() {
-        let hits = quotes_and_backslashes(eight);
-        if hits != 0 {
-            return Some(passed + (hits.trailing_zeros() / 8) as usize);
-        }
-        passed += 8;
-        near = rest;
-    }
-    memchr::memchr2(b'"', b'\\', bytes.get(passed..)?).map(|found| passed + found)
 }
 
 #[cfg(test)]
@@ -740,6 +524,17 @@ mod tests {
                 let is_last = index + 1 == part.len();
                 let is_prefix = want.1.starts_with(have.1.trim_end_matches('\u{fffd}'));
                 prop_assert!(have.1 == want.1 || (is_last && is_prefix), "a cut changed {:?}", want);
+            }
+        }
+
+        #[test]
+        fn long_strings_with_escapes_are_read(text in "(?s).{0,120}|[\"\\\\\n a-z\u{e9}]{0,200}") {
+            let plain = json!({"a": text}).to_string();
+            let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            for input in [plain, format!(r#"{{"a":"{units}"}}"#)] {
+                let (found, outline) = run(input.as_bytes());
+                prop_assert_eq!(outline.end, Ended::Whole);
+                prop_assert_eq!(&found, &[("$.a".to_owned(), text.clone())]);
             }
         }
 

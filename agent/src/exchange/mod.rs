@@ -23,6 +23,7 @@ mod openai_chat;
 mod openai_responses;
 mod outline;
 mod path;
+mod quoted;
 mod read;
 mod request;
 #[cfg(test)]

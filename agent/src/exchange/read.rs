@@ -151,7 +151,7 @@ impl<'a> Answered<'a> {
             None => document(&answer.body),
             Some(events) => {
                 let first = events.first().map_or("", |event| event.data.as_str());
-                (json::outline(first.as_bytes(), FACT_BYTES).doc, Leaves::default())
+                (json::outline(first, FACT_BYTES).doc, Leaves::default())
             }
         };
         Self { doc, text, events, seen }
@@ -173,7 +173,7 @@ impl<'a> Answered<'a> {
 /// Outline and text of a body that is no event stream.
 fn document(body: &Body) -> (Value, Leaves) {
     let Content::Bytes(bytes) = &body.content else { return (Value::Null, Leaves::default()) };
-    let mut whole = Whole::default();
+    let mut whole = Whole::with_room(bytes.len());
     let (doc, text_from) = if json::looks_like_json(bytes) {
         let add = &mut |path: &str, key: &str, text: &str| whole.add(path, key, text);
         let outline = json::read(bytes, "$", FACT_BYTES, add);

@@ -140,6 +140,11 @@ pub(super) struct Whole {
 }
 
 impl Whole {
+    /// With room for the text of a body of so many bytes.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        Self { leaves: Leaves { text: String::with_capacity(bytes), ..Leaves::default() }, rest: String::new() }
+    }
+
     /// Adds a string.
     pub(super) fn add(&mut self, path: &str, key: &str, text: &str) {
         self.open(path, key, text, 0);
@@ -213,7 +218,7 @@ impl Whole {
         root.push_str(path);
         root.push_str(".$");
         let mut found = false;
-        let end = json::strings(text.as_bytes(), &root, &mut |path: &str, key: &str, text: &str| {
+        let end = json::strings(text, &root, &mut |path: &str, key: &str, text: &str| {
             found = true;
             self.open(path, key, text, depth + 1);
         });
@@ -237,6 +242,10 @@ impl Whole {
     /// All of it.
     pub(super) fn finish(mut self) -> Leaves {
         self.leaves.push(REST_PATH, &self.rest);
+        // What was no text (vectors, media) is room that would be held for nothing.
+        if self.leaves.text.len() < self.leaves.text.capacity() / 2 {
+            self.leaves.text.shrink_to_fit();
+        }
         self.leaves
     }
 }

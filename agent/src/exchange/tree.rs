@@ -32,7 +32,7 @@ struct Held<'a> {
 #[derive(Debug)]
 enum Kind<'a> {
     Null,
-    Bool(bool),
+    Bool,
     Number(Number),
     Plain(&'a str),
     Decoded(Range<usize>),
@@ -83,7 +83,7 @@ impl<'a> Build<'a> for &mut Tree<'a> {
     fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>) {
         let kind = match value {
             Scalar::Null => Kind::Null,
-            Scalar::Bool(is) => Kind::Bool(is),
+            Scalar::Bool(_) => Kind::Bool,
             Scalar::Number(number) => Kind::Number(number),
             Scalar::Plain(text) => Kind::Plain(text),
             Scalar::Decoded(text) => {
