@@ -40,6 +40,10 @@ impl Strings for Asked<'_> {
         self.whole.add(path, key, text);
     }
 
+    fn wants_elements(&self) -> bool {
+        true
+    }
+
     fn element(&mut self, path: &str, number: &str) {
         self.digests.element(path, number);
     }
