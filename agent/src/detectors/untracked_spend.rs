@@ -74,7 +74,7 @@ impl UntrackedSpend {
         let billed = exchange.api.is_billed();
         let model = exchange.response_model.as_deref().or(exchange.request_model.as_deref())?;
         // Without a vendor there is nobody whose price could be known: a model served at home costs electricity.
-        exchange.vendor.as_ref()?;
+        exchange.paid_vendor()?;
         if !counted || !billed || self.prices.price(exchange).is_some() {
             return None;
         }

@@ -16,15 +16,22 @@ pub(super) fn answer(doc: &Value, facts: &mut Facts) {
     facts.envelope(doc);
     facts.finish_reasons.extend(text(doc, "stop_reason"));
     for block in elements(doc, "content").iter().take(MAX_LISTED) {
-        facts.tool_calls.extend(tool_name(block));
+        tool_call(block, facts);
     }
     usage::take(facts, doc.get("usage"), usage::messages);
     tier(facts, doc.get("usage"));
 }
 
-/// A tool that the client is to run. `server_tool_use` and `mcp_tool_use` are run by the vendor.
-fn tool_name(block: &Value) -> Option<String> {
-    (block.get("type")?.as_str()? == "tool_use").then(|| text(block, "name").unwrap_or_default())
+/// `tool_use` is for the client to run; `server_tool_use` and `mcp_tool_use` the vendor ran itself.
+fn tool_call(block: &Value, facts: &mut Facts) {
+    let calls = match block.get("type").and_then(Value::as_str) {
+        Some("tool_use") => &mut facts.tool_calls,
+        Some("server_tool_use" | "mcp_tool_use") => &mut facts.server_tool_calls,
+        _ => return,
+    };
+    if calls.len() < MAX_LISTED {
+        calls.push(text(block, "name").unwrap_or_default());
+    }
 }
 
 fn tier(facts: &mut Facts, usage: Option<&Value>) {
@@ -122,9 +129,7 @@ impl Events {
     fn block(&mut self, doc: &Value, joined: &mut Joined) {
         let index = self.index(doc);
         let Some(block) = doc.get("content_block") else { return };
-        if self.facts.tool_calls.len() < MAX_LISTED {
-            self.facts.tool_calls.extend(tool_name(block));
-        }
+        tool_call(block, &mut self.facts);
         joined.walk(block, &mut place(index), "", Mode::Set);
     }
 

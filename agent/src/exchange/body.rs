@@ -4,8 +4,9 @@
 use serde_json::Value;
 
 use super::{
-    json::{self, Ended},
+    json::{self, Ended, Strings},
     text::Whole,
+    tool_results::Digests,
 };
 
 /// Longest string that a fact is read from.
@@ -15,9 +16,43 @@ const MAX_LINES: usize = 65_536;
 
 /// Reads one document whose strings stand below `root`.
 pub(super) fn read(bytes: &[u8], root: &str, whole: &mut Whole) -> Value {
+    let add = &mut |whole: &mut Whole| {
+        json::read(bytes, root, FACT_BYTES, &mut |path: &str, key: &str, text: &str| whole.add(path, key, text))
+    };
+    read_with(bytes, root, whole, add)
+}
+
+/// As [`read`], and keeps of what the outline does not hold that which tells results of tools apart.
+pub(super) fn read_request(bytes: &[u8], root: &str, whole: &mut Whole, digests: &mut Digests) -> Value {
+    let add = &mut |whole: &mut Whole| json::read(bytes, root, FACT_BYTES, &mut Asked { whole, digests });
+    read_with(bytes, root, whole, add)
+}
+
+/// Where the strings of a request go.
+struct Asked<'a> {
+    whole: &'a mut Whole,
+    digests: &'a mut Digests,
+}
+
+impl Strings for Asked<'_> {
+    fn string(&mut self, path: &str, key: &str, text: &str) {
+        self.digests.string(path, text);
+        self.whole.add(path, key, text);
+    }
+
+    fn element(&mut self, path: &str, number: &str) {
+        self.digests.element(path, number);
+    }
+}
+
+fn read_with(
+    bytes: &[u8],
+    root: &str,
+    whole: &mut Whole,
+    outline: &mut dyn FnMut(&mut Whole) -> json::Outline,
+) -> Value {
     let (doc, text_from) = if json::looks_like_json(bytes) {
-        let add = &mut |path: &str, key: &str, text: &str| whole.add(path, key, text);
-        let outline = json::read(bytes, root, FACT_BYTES, add);
+        let outline = outline(whole);
         (outline.doc, if let Ended::Malformed(at) = outline.end { at } else { bytes.len() })
     } else {
         (Value::Null, 0)

@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::{Leaves, body, multipart, path::Path, query, text::Whole};
+use super::{Leaves, body, multipart, path::Path, query, text::Whole, tool_results::Digests};
 use crate::assembly::{Content, Headers, Message};
 
 /// Members that are read of one `baggage` header (W3C Baggage, section 3.3: at most 180).
@@ -61,10 +61,10 @@ const PLAIN_STARTS: [&str; 7] = ["content-", "if-", "sec-", "x-amz-", "amz-sdk-"
 /// Headers whose value is percent-encoded.
 const ENCODED: [&str; 4] = ["referer", "http-referer", "x-title", "x-openrouter-title"];
 
-/// Outline and text of a request.
-pub(super) fn request(message: &Message, target: &str) -> (Value, Leaves) {
+/// Outline and text of a request. `digests` gets what tells its results of tools apart.
+pub(super) fn request(message: &Message, target: &str, digests: &mut Digests) -> (Value, Leaves) {
     let headers = message.head.headers();
-    let (doc, mut leaves) = body_of(message, headers.find("content-type").unwrap_or_default());
+    let (doc, mut leaves) = body_of(message, headers.find("content-type").unwrap_or_default(), digests);
     let mut whole = Whole::default();
     query::read(query::of(target).as_bytes(), "$query", &mut whole);
     read_headers(headers, &mut whole);
@@ -75,7 +75,7 @@ pub(super) fn request(message: &Message, target: &str) -> (Value, Leaves) {
     (doc, leaves)
 }
 
-fn body_of(message: &Message, content_type: &str) -> (Value, Leaves) {
+fn body_of(message: &Message, content_type: &str, digests: &mut Digests) -> (Value, Leaves) {
     let Content::Bytes(bytes) = &message.body.content else { return (Value::Null, Leaves::default()) };
     if let Some(form) = multipart::boundary(content_type).and_then(|boundary| multipart::read(bytes, boundary)) {
         return form;
@@ -86,7 +86,7 @@ fn body_of(message: &Message, content_type: &str) -> (Value, Leaves) {
     {
         query::read(bytes, "$form", &mut whole)
     } else {
-        body::read(bytes, "$", &mut whole)
+        body::read_request(bytes, "$", &mut whole, digests)
     };
     (doc, whole.finish())
 }

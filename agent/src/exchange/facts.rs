@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) system_fingerprint: Option<String>,
     pub(super) error: Option<String>,
     pub(super) reported_cost: Option<NanoUsd>,
+    /// A tool of the Model Context Protocol said that it failed.
+    pub(super) tool_failed: bool,
 }
 
 impl Facts {

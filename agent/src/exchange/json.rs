@@ -37,6 +37,9 @@ pub(super) fn is_number_text(key: &str, number: &str) -> bool {
 pub(super) trait Strings {
     /// A string value. `path` is valid for this call only.
     fn string(&mut self, path: &str, key: &str, text: &str);
+
+    /// A number in an array, which the outline leaves out; `path` is the array's.
+    fn element(&mut self, _path: &str, _number: &str) {}
 }
 
 impl<F: FnMut(&str, &str, &str)> Strings for F {
@@ -297,7 +300,9 @@ impl Reader<'_> {
             self.strings.string(self.path.as_str(), key, text);
         }
         // Numbers in arrays (embeddings) are not kept: they are not worth reading either.
-        if !matches!(self.frames.last(), Some(Frame { into: Filling::Array(_), .. })) {
+        if let Some(Frame { into: Filling::Array(_), path, .. }) = self.frames.last() {
+            self.strings.element(self.path.as_str().get(..*path).unwrap_or_default(), text);
+        } else {
             let number: Number = text.parse().map_err(|_| Stop::Malformed)?;
             self.keep(Value::Number(number));
         }

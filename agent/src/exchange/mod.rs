@@ -18,6 +18,7 @@ mod bedrock_converse;
 mod bedrock_invoke;
 mod body;
 mod cohere_chat;
+mod completions;
 mod correlate;
 pub mod cost;
 mod embeddings;
@@ -26,9 +27,12 @@ mod facts;
 mod framing;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod gemini;
 mod grpc;
 mod headers;
 mod json;
+mod mcp;
+mod media;
 mod multipart;
 mod ollama;
 mod openai_chat;
@@ -39,6 +43,8 @@ mod properties;
 mod query;
 mod read;
 mod realtime;
+#[cfg(test)]
+mod recorded;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -49,6 +55,7 @@ mod tests;
 #[cfg(test)]
 mod tests_recorded;
 mod text;
+mod tool_results;
 mod usage;
 
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
@@ -61,7 +68,8 @@ pub struct Exchange {
     pub stream: StreamId,
     /// Who asked.
     pub origin: Arc<Origin>,
-    /// Vendor id of `rules/vendors`, `None` for a host that no file lists.
+    /// Vendor id of `rules/vendors`. On a host that no file lists it says at most what kind of server answered
+    /// (`openai_compatible_local`), else it is `None`.
     pub vendor: Option<Arc<str>>,
     /// The vendor's provider id in the price catalogue, when its file names one.
     pub priced_as: Option<Arc<str>>,
@@ -129,6 +137,13 @@ pub struct Exchange {
     pub response_text: Leaves,
     /// How complete our view was.
     pub view: View,
+}
+
+impl Exchange {
+    /// The vendor that is paid for the call; none for a server on this machine or in a private network.
+    pub fn paid_vendor(&self) -> Option<&str> {
+        self.vendor.as_deref().filter(|_| !crate::rules::vendors::is_local(&self.host))
+    }
 }
 
 /// How the body of an answer is framed. The names are those of the recorded exchanges' index.

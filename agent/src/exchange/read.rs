@@ -4,17 +4,21 @@
 use serde_json::Value;
 
 use super::{
-    Api, BodyFraming, Exchange, HeaderFacts, Leaves, View,
+    Api, BodyFraming, Exchange, Leaves, McpCall, View,
     body::{self, FACT_BYTES},
     extra,
     facts::{Facts, Seen},
     framing::{self, Framed},
-    grpc, headers, openai_responses, request, shapes, stream,
+    grpc, headers, mcp, openai_responses, request, shapes, stream,
     text::Whole,
+    tool_results::{self, Digests},
 };
 use crate::{
-    assembly::{Body, Content, End, Head, Message},
-    rules::{VendorTable, vendors::Vendor},
+    assembly::{Body, Content, End, Head, Headers, Message},
+    rules::{
+        VendorTable,
+        vendors::{Kind, Vendor},
+    },
 };
 
 /// Builds the exchange.
@@ -29,21 +33,16 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let (asked, request_text) = extra::request(&request, target);
+    let mut digests = Digests::default();
+    let (asked, request_text) = extra::request(&request, target, &mut digests);
     let mut answered = answer.map(Answered::open);
-    let api = vendors
-        .api_of(vendor, &method, &path)
-        .or_else(|| {
-            let is_unknown = method == "POST" && vendor.is_none_or(Vendor::is_custom);
-            let answer = answered.as_ref().map_or(&Value::Null, |answer| &answer.doc);
-            match (path.is_empty(), is_unknown) {
-                // Only the answer says for certain what the path would have said.
-                (true, _) => shapes::of(&Value::Null, answer),
-                (false, true) => shapes::of(&asked, answer),
-                (false, false) => None,
-            }
-        })
-        .unwrap_or(Api::Other);
+    let sent_headers = request.head.headers();
+    let api = {
+        let answer = answered.as_ref().map_or(&Value::Null, |answer| &answer.doc);
+        api(vendors, vendor, (&method, &path), &asked, answer)
+            .or_else(|| mcp::is_listening(&method, sent_headers).then_some(Api::McpStreamableHttp))
+            .unwrap_or(Api::Other)
+    };
     let answer_head = answer.map(|answer| &answer.head);
     let status = answer_head.and_then(|head| match head {
         // Zero: it came in a part that we did not see.
@@ -55,6 +54,10 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     }
     let framing = answered.as_ref().map(Answered::framing).unwrap_or_default();
     let streaming = answered.as_ref().is_some_and(Answered::is_stream);
+    let received_headers = answer_head.map(Head::headers);
+    let header_facts = headers::facts(sent_headers, target, received_headers);
+    let conversation = request::conversation(&asked, sent_headers);
+    let mcp_call = (api == Api::McpStreamableHttp).then(|| mcp::call(&asked, sent_headers, received_headers));
     let (mut facts, response_text) = answered.map(|answered| answered.read(api)).unwrap_or_default();
     if let Some(head) = answer_head {
         headers::models(head.headers(), api, &mut facts);
@@ -69,10 +72,13 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let view = view(&request, answer, [&request_text, &response_text]);
     Exchange {
         stream: request.stream,
-        vendor: vendor.map(|vendor| vendor.id.clone()),
+        vendor: match vendor {
+            Some(vendor) => Some(vendor.id.clone()),
+            None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
+        },
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
         request_model: request::model(&asked, &path, api),
-        usage_requested: request::usage_requested(&asked, api),
+        usage_requested: request::usage_requested(&asked, api, request.end == End::Complete),
         host,
         method,
         path,
@@ -86,15 +92,16 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         finish_reasons: facts.finish_reasons,
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
-        tool_results: Vec::new(),
+        // A call that is not understood has no tools, whatever its members are called.
+        tool_results: if api == Api::Other { Vec::new() } else { tool_results::of(&asked, digests) },
         service_tier: facts.service_tier,
         usage_tier: facts.usage_tier,
         system_fingerprint: facts.system_fingerprint,
         error: facts.error,
         reported_cost: facts.reported_cost,
-        conversation: None,
-        headers: HeaderFacts::default(),
-        mcp: None,
+        conversation,
+        headers: header_facts,
+        mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),
         realtime: None,
         started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),
@@ -104,6 +111,31 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         view,
         origin: request.origin,
     }
+}
+
+/// The host with its port as the request says it. A server name alone has no port, and that may decide what is there.
+fn authority<'a>(host: &str, headers: &'a Headers) -> Option<&'a str> {
+    let sent = headers.find("host")?;
+    sent.get(..host.len()).is_some_and(|name| name.eq_ignore_ascii_case(host)).then_some(sent)
+}
+
+/// What a call is: by its path; on hosts that no file lists, and on those of tools, by the shape of its bodies.
+fn api(
+    vendors: &VendorTable,
+    vendor: Option<&Vendor>,
+    (method, path): (&str, &str),
+    asked: &Value,
+    answered: &Value,
+) -> Option<Api> {
+    if path.is_empty() {
+        // Its head came before we did (HTTP/2): only the answer says for certain what the path would have said.
+        return shapes::of(&Value::Null, answered);
+    }
+    let is_unknown = vendor.is_none_or(Vendor::is_custom);
+    let by_path = vendors.api_of(vendor, method, path);
+    let by_path = by_path.filter(|api| !is_unknown || shapes::agrees(*api, asked, answered));
+    let is_open = is_unknown || vendor.is_some_and(|vendor| vendor.kind == Kind::Mcp);
+    by_path.or_else(|| if method == "POST" && is_open { shapes::of(asked, answered) } else { None })
 }
 
 fn view(request: &Message, answer: Option<&Message>, [sent, received]: [&Leaves; 2]) -> View {

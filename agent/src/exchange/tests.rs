@@ -153,6 +153,15 @@ fn facts(exchange: &Exchange) -> Value {
         "finish_reasons": exchange.finish_reasons,
         "tool_calls": exchange.tool_calls,
         "server_tool_calls": exchange.server_tool_calls,
+        "conversation": exchange.conversation,
+        "mcp": exchange.mcp.as_ref().map(|call| json!({
+            "method": call.method, "id": call.id, "tool": call.tool, "session": call.session, "version": call.version,
+            "failed": call.tool_failed,
+        }).as_object().unwrap().iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
+            .map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>()),
+        "tool_results": exchange.tool_results.iter()
+            .map(|result| result.call_id.clone().or(result.name.clone()).unwrap_or_default()).collect::<Vec<_>>(),
+        "request_id": exchange.headers.request_id,
         "service_tier": exchange.service_tier,
         "usage_tier": exchange.usage_tier,
         "system_fingerprint": exchange.system_fingerprint,

@@ -189,23 +189,6 @@ fn string(rest: &mut &[u8], cap: usize) -> Result<Text, Broken> {
     Ok(if coded { huffman::decode(text, cap) } else { (length <= cap).then(|| text.to_vec()) })
 }
 
-/// Decodes blocks, all of them whole or none, and checks what holds for all bytes.
-#[cfg(any(test, feature = "fuzz"))]
-pub(in crate::assembly) fn fuzz_blocks(blocks: &[&[u8]], are_whole: bool) {
-    const CAP: usize = 4 << 10;
-    let (mut one, mut other) = (Decoder::new(), Decoder::new());
-    for block in blocks {
-        let fields = one.decode(block, are_whole, CAP);
-        assert_eq!(other.decode(block, are_whole, CAP), fields, "the same bytes");
-        let held: usize = fields.known.iter().map(|(name, value)| name.len() + value.len()).sum();
-        assert!(held <= CAP && fields.known.len() <= MAX_FIELDS, "{held} bytes in {} fields", fields.known.len());
-        assert!(fields.known.len() + fields.unknown <= block.len() + 1, "more fields than bytes");
-        let table: usize = one.entries.iter().map(Entry::size_bytes).sum();
-        assert_eq!(table, one.buffered(), "what the table is said to hold");
-        assert!(table <= MAX_TABLE_BYTES, "a table of {table} bytes");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -5,6 +5,8 @@
 mod arriving;
 mod fields;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod half;
 mod hpack;
 mod huffman;
@@ -16,8 +18,6 @@ mod streams;
 mod tests;
 
 pub(super) use self::frame::may_become_settings;
-#[cfg(any(test, feature = "fuzz"))]
-pub(super) use self::hpack::fuzz_blocks;
 use self::{
     half::{Half, Start},
     streams::{Streams, Turn},

@@ -114,7 +114,7 @@ fn read(exchange: &Exchange) -> Facts<'_> {
     // Half an answer may have half of the calls: a count, a set or a "no" of these would be wrong.
     let whole = view.complete;
     Facts {
-        vendor: vendor(exchange),
+        vendor: exchange.vendor.as_deref(),
         api: exchange.api,
         request_model: exchange.request_model.as_deref(),
         azure_deployment: deployment(&exchange.path),
@@ -179,24 +179,6 @@ fn ours(exchange: &Exchange) -> Ours<'_> {
         complete: view.complete,
         missing_bytes: view.request_missing_bytes + view.response_missing_bytes,
         unread_bytes: view.request_unread_bytes + view.response_unread_bytes,
-    }
-}
-
-/// The index names what has no vendor by what it is: a tool server, or a server on the same host.
-fn vendor(exchange: &Exchange) -> Option<&str> {
-    if exchange.vendor.is_some() {
-        return exchange.vendor.as_deref();
-    }
-    let (name, port) = exchange.host.rsplit_once(':').unwrap_or((&exchange.host, ""));
-    let is_here = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
-    match exchange.api {
-        Api::McpStreamableHttp => Some("mcp"),
-        Api::OllamaChat | Api::OllamaGenerate => Some("ollama"),
-        Api::Other => None,
-        // Ollama's own port (docs.ollama.com/faq, "How do I configure Ollama server").
-        _ if is_here && port == "11434" => Some("ollama"),
-        _ if is_here => Some("openai_compatible_local"),
-        _ => None,
     }
 }
 
