@@ -232,7 +232,7 @@ mod tests {
     fn frames() {
         let a = event("a", "{}");
         let (length, mut wrong) = (a.len(), event("b", "{\"x\":1}"));
-        *wrong.iter_mut().nth(40).unwrap() ^= 1;
+        wrong[40] ^= 1;
         let mut lengths = event("b", "{}");
         lengths[7] ^= 1;
         let huge = [&u32::MAX.to_be_bytes()[..], &[0; 8]].concat();

@@ -15,7 +15,7 @@ pub struct BadFrame {
 
 /// An incremental parser of one framing.
 #[derive(Debug)]
-pub(super) enum EventParser {
+pub(crate) enum EventParser {
     Sse(SseParser),
     Ndjson(NdjsonParser),
     AwsEventStream(AwsEventParser),
@@ -44,7 +44,7 @@ impl EventParser {
     }
 
     /// What it reads.
-    pub(super) fn framing(&self) -> Framing {
+    pub(crate) fn framing(&self) -> Framing {
         match self {
             Self::Sse(_) => Framing::Sse,
             Self::Ndjson(_) => Framing::Ndjson,
@@ -64,7 +64,7 @@ impl EventParser {
     }
 
     /// Takes a piece; finished events are added to `events`. Returns the bytes that `events` grew by.
-    pub(super) fn push(&mut self, piece: &[u8], at: Timestamp, events: &mut Vec<Event>) -> Result<usize, BadFrame> {
+    pub(crate) fn push(&mut self, piece: &[u8], at: Timestamp, events: &mut Vec<Event>) -> Result<usize, BadFrame> {
         match self {
             Self::Sse(parser) => Ok(parser.push(piece, at, events)),
             Self::Ndjson(parser) => Ok(parser.push(piece, at, events)),
@@ -74,7 +74,7 @@ impl EventParser {
     }
 
     /// The body ended: gives out what is unfinished.
-    pub(super) fn finish(&mut self, at: Timestamp, events: &mut Vec<Event>) {
+    pub(crate) fn finish(&mut self, at: Timestamp, events: &mut Vec<Event>) {
         match self {
             Self::Sse(parser) => parser.finish(at, events),
             Self::Ndjson(parser) => parser.finish(at, events),

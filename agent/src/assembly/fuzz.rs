@@ -1,19 +1,30 @@
 //! Fuzz targets of this room's parsers. Enters: an input of the fuzzer. Leaves: nothing, or a panic that says which property
 //! broke: a parser gives the same for the same bytes, however they are cut, and holds no more than it says.
 
+use std::sync::Arc;
+
+pub(crate) use super::http2::fuzz::hpack;
 use super::{
-    Event, SseParser,
+    Assembled, AwsEventParser, End, Event, Head, Headers, Limits, NdjsonParser, SseParser,
     chunked::{Chunked, Step},
+    grpc::GrpcParser,
     head,
+    http1::Shared,
     inflate::Decoder,
+    message_deflate::STATE_BYTES,
+    protobuf,
+    upgrade::Upgrade,
+    websocket::WebSocket,
 };
 use crate::{
-    sources::{Direction, fuzz::Cuts},
+    sources::{Direction, Origin, StreamId, fuzz::Cuts},
     units::Timestamp,
 };
 
 /// Output that a decoder is asked for at most.
 const PLAIN_BYTES: usize = 4 << 20;
+/// What a decoder may hold back: a window of 8 MiB and a block, twice.
+const HELD_BYTES: usize = 20 << 20;
 
 /// A head, whole and cut.
 pub(crate) fn head(input: &[u8]) {
@@ -101,6 +112,97 @@ fn events(pieces: &[&[u8]]) -> Vec<Event> {
     events
 }
 
+/// One JSON document a line.
+pub(crate) fn ndjson(input: &[u8]) {
+    let Some(cuts) = Cuts::read(input) else { return };
+    let run = |pieces: &[&[u8]]| {
+        let (mut parser, mut events) = (NdjsonParser::default(), Vec::new());
+        for piece in pieces {
+            parser.push(piece, Timestamp(1), &mut events);
+            assert!(parser.buffered() <= cuts.bytes.len(), "{} bytes held", parser.buffered());
+        }
+        parser.finish(Timestamp(1), &mut events);
+        events
+    };
+    assert_eq!(run(&cuts.pieces()), run(&[cuts.bytes]), "events");
+}
+
+/// `application/vnd.amazon.eventstream`. An even option gives each frame of the input its checksums, so that the fuzzer comes
+/// past them.
+pub(crate) fn aws_events(input: &[u8]) {
+    let Some(cuts) = Cuts::read(input) else { return };
+    let mut bytes = cuts.bytes.to_vec();
+    if cuts.option & 1 == 0 {
+        sign_frames(&mut bytes);
+    }
+    let run = |pieces: &[&[u8]]| {
+        let (mut parser, mut events, mut taken) = (AwsEventParser::default(), Vec::new(), 0);
+        for piece in pieces {
+            if let Err(bad) = parser.push(piece, Timestamp(1), &mut events) {
+                assert!(bad.unread_bytes <= taken + piece.len(), "{} of {taken} bytes unread", bad.unread_bytes);
+                break;
+            }
+            taken += piece.len();
+            assert!(parser.buffered() <= taken, "{} of {taken} bytes held", parser.buffered());
+        }
+        parser.finish(Timestamp(1), &mut events);
+        events
+    };
+    assert_eq!(run(&cuts.cut(&bytes)), run(&[&bytes]), "events");
+}
+
+/// Writes both checksums of every frame whose lengths make sense.
+fn sign_frames(bytes: &mut [u8]) {
+    let mut rest = bytes;
+    while let Some(total) = rest.first_chunk::<4>().map(|length| u32::from_be_bytes(*length) as usize) {
+        let Some((frame, tail)) = rest.split_at_mut_checked(total) else { return };
+        let crc = |bytes: &[u8]| crc32fast::hash(bytes).to_be_bytes();
+        let Some((prelude, check)) = frame.split_at_mut_checked(8) else { return };
+        let sum = crc(prelude);
+        check.iter_mut().zip(sum).for_each(|(byte, sum)| *byte = sum);
+        let Some((body, check)) = frame.split_at_mut_checked(total.saturating_sub(4)) else { return };
+        let sum = crc(body);
+        check.iter_mut().zip(sum).for_each(|(byte, sum)| *byte = sum);
+        rest = tail;
+    }
+}
+
+/// gRPC and Connect messages; protocol buffers give no more text than they are long.
+pub(crate) fn grpc(input: &[u8]) {
+    /// Content type, and its coding.
+    const KINDS: [(&str, &str, &str); 5] = [
+        ("application/grpc", "grpc-encoding", ""),
+        ("application/grpc+json", "grpc-encoding", "gzip"),
+        ("application/grpc-web+proto", "grpc-encoding", "deflate"),
+        ("application/connect+json", "connect-content-encoding", "zstd"),
+        ("application/connect+proto", "connect-content-encoding", "br"),
+    ];
+    let Some(cuts) = Cuts::read(input) else { return };
+    let text = protobuf::strings(cuts.bytes);
+    assert!(text.len() <= cuts.bytes.len(), "{} bytes of text of {} bytes", text.len(), cuts.bytes.len());
+    let (kind, coding, value) = KINDS.get(cuts.option % KINDS.len()).copied().unwrap_or_default();
+    let fields = [("content-type", kind), (coding, value)];
+    let headers = Headers(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
+    let limits = Limits { body_bytes: PLAIN_BYTES, ..Limits::default() };
+    let run = |pieces: &[&[u8]]| {
+        let Some(mut parser) = GrpcParser::announced(&headers, &limits) else { return None };
+        let (mut events, mut taken) = (Vec::new(), 0);
+        for piece in pieces {
+            if let Err(bad) = parser.push(piece, Timestamp(1), &mut events) {
+                assert!(bad.unread_bytes <= taken + piece.len(), "{} of {taken} bytes unread", bad.unread_bytes);
+                break;
+            }
+            taken += piece.len();
+            assert!(parser.buffered() <= taken, "{} of {taken} bytes held", parser.buffered());
+        }
+        parser.finish(Timestamp(1), &mut events);
+        Some(events)
+    };
+    let whole = run(&[cuts.bytes]);
+    assert!(whole.is_some(), "{kind} is not read");
+    assert_eq!(run(&cuts.pieces()), whole, "events");
+}
+
 /// Every content coding.
 pub(crate) fn inflate(input: &[u8]) {
     /// Names as in `content-encoding`.
@@ -120,18 +222,51 @@ pub(crate) fn inflate(input: &[u8]) {
 
 /// Text, whether all went well, and whether the stream stands at its end.
 fn decode(name: &str, pieces: &[&[u8]]) -> (Vec<u8>, bool, bool) {
-    let Some(mut inflate) = Decoder::from_header(name, 200) else { return (pieces.concat(), true, true) };
+    let Some(mut decoder) = Decoder::from_header(name, 200) else { return (pieces.concat(), true, true) };
     let mut plain = Vec::new();
     for piece in pieces {
-        let result = inflate.push(piece, &mut |bytes| {
+        let result = decoder.push(piece, &mut |bytes| {
             plain.extend_from_slice(bytes);
             plain.len() < PLAIN_BYTES
         });
-        assert!(inflate.left_bytes() <= piece.len() + 1, "more is left than came");
+        assert!(decoder.left_bytes() <= piece.len() + 1, "more is left than came");
+        assert!(decoder.held_bytes() <= HELD_BYTES, "{} bytes held", decoder.held_bytes());
         if result.is_err() || plain.len() >= PLAIN_BYTES {
             assert!(plain.len() < PLAIN_BYTES + (1 << 20), "{} bytes came out past the cap", plain.len());
             return (plain, false, false);
         }
     }
-    (plain, true, inflate.is_whole())
+    let is_whole = decoder.is_whole();
+    decoder.finish(&mut |bytes| {
+        plain.extend_from_slice(bytes);
+        plain.len() < PLAIN_BYTES
+    });
+    (plain, true, is_whole)
+}
+
+/// One side of a WebSocket behind its upgrade.
+pub(crate) fn websocket(input: &[u8]) {
+    let Some(cuts) = Cuts::read(input) else { return };
+    assert_eq!(messages(cuts.option, &cuts.pieces()), messages(cuts.option, &[cuts.bytes]), "messages");
+}
+
+/// The whole messages up to the first one that is not: behind bytes that are no frame, what is read depends on the pieces.
+fn messages(option: usize, pieces: &[&[u8]]) -> Vec<String> {
+    const EXTENSIONS: [&str; 3] = ["", "permessage-deflate", "permessage-deflate; server_no_context_takeover"];
+    let extensions = EXTENSIONS.get((option >> 1) % EXTENSIONS.len()).copied().unwrap_or_default();
+    let fields = [("upgrade", "websocket"), ("sec-websocket-extensions", extensions)];
+    let headers = Headers(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec());
+    let Some(upgrade) = Upgrade::read(&Head::Response { status: 101, headers }, None) else { return Vec::new() };
+    let direction = if option & 1 == 0 { Direction::Received } else { Direction::Sent };
+    let limits = Limits { body_bytes: 4 << 10, ..Limits::default() };
+    let shared = Shared::new(StreamId(1), Arc::new(Origin::default()), limits);
+    let (mut websocket, mut out) = (WebSocket::new(direction, upgrade, limits.inflate_ratio, true), Vec::new());
+    for piece in pieces {
+        websocket.push(piece, Timestamp(1), &shared, &mut out);
+        let held = websocket.buffered();
+        assert!(held <= limits.body_bytes + STATE_BYTES + 14, "{held} bytes held");
+    }
+    websocket.close(true, Timestamp(1), &shared, &mut out);
+    let frames = out.into_iter().filter_map(|one| if let Assembled::Frame(frame) = one { Some(frame) } else { None });
+    frames.take_while(|frame| frame.end == End::Complete).map(|frame| frame.data).collect()
 }

@@ -24,7 +24,7 @@ enum Codec {
 
 /// An incremental parser.
 #[derive(Debug)]
-pub(super) struct GrpcParser {
+pub(crate) struct GrpcParser {
     codec: Codec,
     /// What compressed messages are compressed with.
     coding: String,

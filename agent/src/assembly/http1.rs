@@ -404,6 +404,9 @@ impl Half {
     fn follow_upgrade(&mut self, at: Timestamp, shared: &Shared, out: &mut Vec<Assembled>) {
         let Some(upgrade) = shared.upgrade.filter(|_| !matches!(self.state, State::WebSocket(_))) else { return };
         let in_place = matches!(&self.state, State::Head { bytes, .. } if bytes.is_empty());
+        if !in_place {
+            shared.anomaly(AnomalyKind::UnknownProtocol, at, out);
+        }
         self.end(Stop::Unreadable, at, shared, out);
         let websocket = WebSocket::new(self.direction, upgrade, shared.limits.inflate_ratio, in_place);
         self.state = State::WebSocket(Box::new(websocket));

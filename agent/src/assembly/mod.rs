@@ -33,6 +33,7 @@ mod websocket_message;
 mod websocket_tests;
 mod zstd;
 
+pub(crate) use self::events::EventParser;
 pub use self::{
     assembler::Assembler,
     aws_events::{AwsEventParser, UNVERIFIED},

@@ -295,6 +295,19 @@ fn conversation(lengths: &[(usize, usize, bool)]) -> (Vec<Step>, Vec<String>) {
     (steps, bodies)
 }
 
+/// Content type and body of a stream with these events.
+fn stream_of(kind: usize, payloads: &[String]) -> (&'static str, Vec<u8>) {
+    let body = |event: fn(&String) -> Vec<u8>| payloads.iter().flat_map(event).collect();
+    match kind {
+        0 => ("text/event-stream", body(|data| format!("data: {data}\n\n").into_bytes())),
+        1 => ("application/x-ndjson", body(|data| format!("{data}\n").into_bytes())),
+        _ => {
+            let frame = |data: &String| aws_events::frame(&[(":event-type", "e")], data.as_bytes());
+            ("application/vnd.amazon.eventstream", body(frame))
+        }
+    }
+}
+
 fn lengths() -> impl Strategy<Value = Vec<(usize, usize, bool)>> {
     prop::collection::vec((0usize..200, 0usize..200, any::<bool>()), 1..5)
 }
@@ -328,6 +341,37 @@ proptest! {
             prop_assert!(bodies.iter().any(|body| body.starts_with(text)), "{text:?} was never contiguous");
             if message.end == End::Complete {
                 prop_assert!(bodies.iter().any(|body| body == text), "{text:?} is not whole");
+            }
+        }
+    }
+
+    #[test]
+    fn events_of_a_stream_are_those_that_were_sent(
+        kind in 0usize..3,
+        payloads in prop::collection::vec("[a-z]{1,40}", 0..6),
+        sizes in prop::collection::vec(1usize..50, 1..20),
+        lost in prop::collection::vec(prop::bool::weighted(0.2), 1..40),
+    ) {
+        let (content_type, body) = stream_of(kind, &payloads);
+        let mut wire = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+        wire.extend_from_slice(&body);
+        let origin = Arc::new(Origin::default());
+        let event = StreamEvent::Bytes { direction: Direction::Received, offset: 0, bytes: Bytes::from(wire) };
+        let whole = [Input { stream: StreamId(1), origin, at: Timestamp(7), event }];
+        let mut sizes = sizes.iter().cycle();
+        let pieces = cut(&whole, || *sizes.next().unwrap());
+        let found = render(&assemble(&whole, Limits::default()));
+        prop_assert_eq!(render(&assemble(&pieces, Limits::default())), found);
+        let mut lost = lost.iter().cycle();
+        let kept: Vec<_> = pieces.into_iter().filter(|_| !*lost.next().unwrap()).collect();
+        for assembled in assemble(&kept, Limits::default()) {
+            let Assembled::Message(message) = assembled else { continue };
+            let Content::Events(_, events) = &message.body.content else { continue };
+            prop_assert!(events.len() <= payloads.len());
+            for (index, (event, sent)) in events.iter().zip(&payloads).enumerate() {
+                let is_last = index + 1 == events.len() && message.end != End::Complete;
+                prop_assert!(event.data == *sent || (is_last && sent.starts_with(&event.data)), "{event:?} of {sent}");
+                prop_assert!(event.name != UNVERIFIED || is_last, "{event:?}");
             }
         }
     }

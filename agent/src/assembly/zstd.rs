@@ -118,9 +118,9 @@ impl Zstd {
         {
             let pending = std::mem::take(&mut self.pending);
             if self.stage == Stage::Head {
-                self.open(&pending)?
+                self.open(&pending)?;
             } else {
-                self.decode_block(&pending)?
+                self.decode_block(&pending)?;
             }
             self.pending = pending;
             self.pending.clear();

@@ -113,32 +113,33 @@ impl Events {
     fn delta(&mut self, delta: &Map<String, Value>, index: u64, joined: &mut Joined) {
         for (key, value) in delta {
             let mut path = place(index);
-            match (key.as_str(), value.as_object()) {
-                ("reasoningContent", Some(parts)) => {
-                    path.key(key);
-                    let length = path.len();
-                    for (key, value) in parts {
-                        // The whole answer has text and signature one level down.
-                        if key == "text" || key == "signature" {
-                            path.key("reasoningText");
-                        }
-                        path.key(key);
-                        joined.walk(value, &mut path, key, Mode::Append);
-                        path.truncate(length);
-                    }
-                }
-                _ => {
-                    if key == "toolUse" && self.inputs.last() != Some(&index) && self.inputs.len() < MAX_LISTED {
-                        self.inputs.push(index);
-                    }
-                    path.key(key);
-                    if key == "toolResult" {
-                        path.key("content");
-                    }
-                    joined.walk(value, &mut path, key, Mode::Append);
-                }
+            path.key(key);
+            if key == "reasoningContent"
+                && let Some(parts) = value.as_object()
+            {
+                reasoning(parts, &path, joined);
+                continue;
             }
+            if key == "toolUse" && self.inputs.last() != Some(&index) && self.inputs.len() < MAX_LISTED {
+                self.inputs.push(index);
+            }
+            if key == "toolResult" {
+                path.key("content");
+            }
+            joined.walk(value, &mut path, key, Mode::Append);
         }
+    }
+}
+
+/// The whole answer has text and signature one level down.
+fn reasoning(parts: &Map<String, Value>, place: &Path, joined: &mut Joined) {
+    for (key, value) in parts {
+        let mut path = place.clone();
+        if key == "text" || key == "signature" {
+            path.key("reasoningText");
+        }
+        path.key(key);
+        joined.walk(value, &mut path, key, Mode::Append);
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Usage, anthropic_messages, bedrock_converse,
-    facts::{Facts, MAX_LISTED, Seen, count, elements, replace, text},
+    facts::{Facts, MAX_LISTED, Seen, count, elements, error_code, replace, text},
     json::{self, Ended},
     openai_chat,
     path::Path,
@@ -61,7 +61,7 @@ pub(super) fn answer(doc: &Value, facts: &mut Facts) {
             facts.finish_reasons.extend(stop_reasons(doc));
         }
         Maker::Other => {
-            facts.envelope(doc);
+            replace(&mut facts.error, error_code(doc));
             facts.finish_reasons.extend(reasons(doc));
             let calls = elements(doc, "tool_calls").iter().filter_map(|call| text(call, "name"));
             facts.tool_calls.extend(calls.take(MAX_LISTED));
@@ -197,7 +197,7 @@ struct Parts {
 
 impl Stream for Parts {
     fn event(&mut self, _: &str, doc: &Value, joined: &mut Joined) {
-        self.facts.envelope(doc);
+        replace(&mut self.facts.error, error_code(doc));
         self.count = self.count.and(doc);
         if self.facts.finish_reasons.len() < MAX_LISTED {
             self.facts.finish_reasons.extend(reasons(doc));

@@ -54,7 +54,6 @@ impl Stream for Events {
         let message = doc.get("delta").and_then(|delta| delta.get("message"));
         match (kind.as_deref().unwrap_or(name), message) {
             ("message-start", message) => {
-                replace(&mut self.facts.response_id, text(doc, "id"));
                 joined.walk(message.unwrap_or(&Value::Null), &mut Path::new("$.message"), "", Mode::Set);
             }
             (

@@ -99,6 +99,7 @@ impl Correlator {
     }
 
     /// Takes a message of a WebSocket; adds the turn that it completes to `out`.
+    #[expect(clippy::needless_pass_by_value, reason = "messages of every kind are given away to this room")]
     pub fn frame(&mut self, frame: Frame, out: &mut Vec<Exchange>) {
         self.sessions.frame(&frame, out);
     }

@@ -10,7 +10,7 @@ use super::{
     json::{self, Ended},
 };
 use crate::{
-    assembly::{AwsEventParser, BadFrame, Content, Event, Framing, Message, NdjsonParser, SseParser},
+    assembly::{AwsEventParser, Content, Event, EventParser, Framing, Message, NdjsonParser, SseParser},
     units::Timestamp,
 };
 
@@ -47,41 +47,19 @@ pub(super) fn open(answer: &Message) -> Option<Framed<'_>> {
         Content::Bytes(bytes) => (bytes.as_slice(), answer.ended_at),
         Content::Empty => return None,
     };
-    if bytes.starts_with(b"data:") || bytes.starts_with(b"event:") {
-        let mut parser = SseParser::default();
-        let events = collect(bytes, &mut |piece, events| match piece {
-            Some(piece) => Ok(parser.push(piece, at, events)),
-            None => {
-                parser.finish(at, events);
-                Ok(0)
-            }
-        });
-        return Some(Framed { framing: BodyFraming::Sse, events: events.into() });
-    }
-    if AwsEventParser::begins(bytes) {
-        let mut parser = AwsEventParser::default();
-        let events = collect(bytes, &mut |piece, events| match piece {
-            Some(piece) => parser.push(piece, at, events),
-            None => {
-                parser.finish(at, events);
-                Ok(0)
-            }
-        });
-        // A first frame that does not hold leaves the body what it is: bytes.
-        return (!events.is_empty()).then_some(Framed { framing: BodyFraming::AwsEventstream, events: events.into() });
-    }
-    if are_lines(bytes) {
-        let mut parser = NdjsonParser::default();
-        let events = collect(bytes, &mut |piece, events| match piece {
-            Some(piece) => Ok(parser.push(piece, at, events)),
-            None => {
-                parser.finish(at, events);
-                Ok(0)
-            }
-        });
-        return Some(Framed { framing: BodyFraming::Ndjson, events: events.into() });
-    }
-    None
+    let parser = if bytes.starts_with(b"data:") || bytes.starts_with(b"event:") {
+        EventParser::Sse(SseParser::default())
+    } else if AwsEventParser::begins(bytes) {
+        EventParser::AwsEventStream(AwsEventParser::default())
+    } else if are_lines(bytes) {
+        EventParser::Ndjson(NdjsonParser::default())
+    } else {
+        return None;
+    };
+    let framing = parser.framing().into();
+    let events = collect(parser, bytes, at);
+    // A first frame that does not hold leaves the body what it is: bytes.
+    (!events.is_empty()).then_some(Framed { framing, events: events.into() })
 }
 
 /// The elements of an answer that is one growing array. Only Google streams so, and its whole answers are objects.
@@ -91,19 +69,16 @@ pub(super) fn growing(answer: &Message, api: Api) -> Option<Framed<'static>> {
     Some(Framed { framing: BodyFraming::JsonArray, events: events.into() })
 }
 
-/// Feeds a parser within the bound; `None` is the end. What is past the bound is one event that is text.
-fn collect(
-    bytes: &[u8],
-    parse: &mut dyn FnMut(Option<&[u8]>, &mut Vec<Event>) -> Result<usize, BadFrame>,
-) -> Vec<Event> {
+/// Feeds a parser within the bound. What it cannot take is left out.
+fn collect(mut parser: EventParser, bytes: &[u8], at: Timestamp) -> Vec<Event> {
     let (mut events, mut grown) = (Vec::new(), 0_usize);
     for piece in bytes.chunks(STEP_BYTES) {
-        match parse(Some(piece), &mut events) {
+        match parser.push(piece, at, &mut events) {
             Ok(more) if grown.saturating_add(more) <= MAX_FOUND_BYTES => grown += more,
             _ => break,
         }
     }
-    let _ = parse(None, &mut events);
+    parser.finish(at, &mut events);
     events
 }
 
@@ -235,11 +210,7 @@ mod tests {
     #[test]
     fn events_that_nobody_announced_are_bounded() {
         let body = "data:\n\n".repeat(4 << 20);
-        let mut parser = SseParser::default();
-        let events = collect(body.as_bytes(), &mut |piece, events| match piece {
-            Some(piece) => Ok(parser.push(piece, Timestamp(1), events)),
-            None => Ok(0),
-        });
+        let events = collect(EventParser::Sse(SseParser::default()), body.as_bytes(), Timestamp(1));
         let size = events.len() * size_of::<Event>();
         assert!((MAX_FOUND_BYTES / 2..MAX_FOUND_BYTES + (2 << 20)).contains(&size), "{size}");
     }

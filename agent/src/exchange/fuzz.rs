@@ -5,6 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use super::{
     Correlator, Exchange, Leaves,
     json::{self, Ended},
+    multipart, query,
+    text::Whole,
 };
 use crate::{
     assembly::{Assembled, Assembler, Limits},
@@ -85,6 +87,23 @@ fn check_start(input: &[u8], strings: &[(String, String)]) {
         assert!(is_same, "string {index} of the half: `{path}` {text:?}, of the whole: {same:?}");
         index += 1;
     });
+}
+
+/// Forms: parts with a boundary (an even option), or pairs of a query.
+pub(crate) fn forms(input: &[u8]) {
+    let Some(cuts) = Cuts::read(input) else { return };
+    let leaves = if cuts.option & 1 == 0 {
+        let Some((_, leaves)) = multipart::read(cuts.bytes, "b") else { return };
+        leaves
+    } else {
+        let mut whole = Whole::default();
+        query::read(cuts.bytes, "$query", &mut whole);
+        whole.finish()
+    };
+    check_leaves(&leaves);
+    // A replaced byte becomes three; names stand in front of some values; base64 in base64 only shrinks.
+    let most = 4 * cuts.bytes.len() + 1024;
+    assert!(leaves.text().len() <= most, "{} bytes of text of {}", leaves.text().len(), cuts.bytes.len());
 }
 
 /// A call: request and answer with bodies that the input brings, to every shape.

@@ -1,23 +1,14 @@
 //! Calls whose messages are not read as a vendor's shape: gRPC, and requests that are streams. Enters: events, headers. Leaves: text,
 //! and the status that gRPC has behind the body. Never a fact out of a message whose schema is not known.
 
-use super::{Leaves, facts::Facts, json, json::Ended, text::Whole};
+use super::{Leaves, body, facts::Facts, text::Whole};
 use crate::assembly::{Event, Headers};
 
 /// The text of all events, each with its number.
 pub(super) fn text(events: &[Event]) -> Leaves {
     let mut whole = Whole::default();
     for (index, event) in events.iter().enumerate() {
-        let root = format!("$.events[{index}]");
-        let bytes = event.data.as_bytes();
-        if !json::looks_like_json(bytes) {
-            whole.add(&root, "", &event.data);
-            continue;
-        }
-        let outline = json::read(bytes, &root, 0, &mut |path: &str, key: &str, text: &str| whole.add(path, key, text));
-        if let Ended::Malformed(at) = outline.end {
-            whole.add(&root, "", event.data.get(at..).unwrap_or_default());
-        }
+        body::read(event.data.as_bytes(), &format!("$.events[{index}]"), &mut whole);
     }
     whole.finish()
 }

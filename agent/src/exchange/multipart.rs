@@ -38,7 +38,7 @@ fn parameter<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = value;
     while let Some((_, tail)) = rest.split_once(';') {
         let tail = tail.trim_start();
-        let Some((key, text)) = tail.split_once('=') else { return None };
+        let (key, text) = tail.split_once('=')?;
         let text = text.trim_start();
         let (found, after) = match text.strip_prefix('"') {
             // Browsers write a quote inside as %22 (HTML, "multipart/form-data"): the next one is the end.

@@ -78,7 +78,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         },
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
         request_model: request::model(&asked, &path, api),
-        usage_requested: request::usage_requested(&asked, api),
+        usage_requested: request::usage_requested(&asked, api, request.end == End::Complete),
         host,
         method,
         path,
@@ -128,7 +128,7 @@ fn api(
     answered: &Value,
 ) -> Option<Api> {
     if path.is_empty() {
-        // Only the answer says for certain what the path would have said.
+        // Its head came before we did (HTTP/2): only the answer says for certain what the path would have said.
         return shapes::of(&Value::Null, answered);
     }
     let is_unknown = vendor.is_none_or(Vendor::is_custom);

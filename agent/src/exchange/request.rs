@@ -37,11 +37,10 @@ pub(super) fn model(asked: &Value, path: &str, api: Api) -> Option<String> {
     if let Some(name) = bedrock_model(path) {
         return Some(name);
     }
-    let named = text(asked, "model").or_else(|| text(asked, "model_id")).or_else(|| after("/deployments/"));
-    if matches!(api, Api::Embeddings | Api::GenerateContent | Api::CountTokens) {
-        return named.map(|name| name.strip_prefix("models/").map_or(name.clone(), str::to_owned));
-    }
-    named
+    // Google's bodies have a prefix; a lost path must not change the name.
+    let bare = |name: String| name.strip_prefix("models/").map(str::to_owned).unwrap_or(name);
+    let named = text(asked, "model").or_else(|| text(asked, "model_id")).map(bare);
+    named.or_else(|| after("/deployments/"))
 }
 
 /// Bedrock's `/model/{id}/converse` and the like. The id is percent-encoded, and may be an ARN whose own slash is not.
@@ -52,11 +51,11 @@ fn bedrock_model(path: &str) -> Option<String> {
     is_known.then(|| percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
-/// Only chat completions have the switch, and only a request that was read can answer.
-pub(super) fn usage_requested(asked: &Value, api: Api) -> Option<bool> {
+/// Only chat completions have the switch. `is_whole`: the request was seen to its end, so what is not there was not sent.
+pub(super) fn usage_requested(asked: &Value, api: Api, is_whole: bool) -> Option<bool> {
     let request = asked.as_object().filter(|_| api == Api::ChatCompletions)?;
     let asked = request.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
-    Some(asked.unwrap_or(false))
+    asked.or_else(|| is_whole.then_some(false))
 }
 
 /// What the calls of one conversation have in common. `prompt_cache_key` and `user` are not taken: many conversations share them.

@@ -50,7 +50,10 @@ fn exchanges(record: &Record, options: Options, vendors: &Arc<VendorTable>) -> V
 fn facts(exchange: &Exchange) -> Value {
     let reasons: BTreeSet<_> = exchange.finish_reasons.iter().collect();
     json!({
+        "vendor": exchange.vendor.as_deref(),
         "api": exchange.api,
+        "response_id": exchange.response_id,
+        "system_fingerprint": exchange.system_fingerprint,
         "request_model": exchange.request_model,
         "response_model": exchange.response_model,
         "status": exchange.status,

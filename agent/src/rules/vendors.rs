@@ -401,6 +401,11 @@ impl VendorTable {
         own.iter().chain(common).find(|(pattern, _)| pattern.matches(method, path)).map(|(_, api)| *api)
     }
 
+    /// What a WebSocket is, by the path of its upgrade, which is always a GET.
+    pub fn api_of_upgrade(&self, vendor: &Vendor, path: &str) -> Option<Api> {
+        self.api_of(Some(vendor), "POST", path)
+    }
+
     /// What to call the server on a host that no file lists: a name for its kind, never for who runs it.
     pub fn unlisted_name(&self, host: &str, api: Api) -> Option<&Arc<str>> {
         let (_, port) = split_port(host);
@@ -410,11 +415,6 @@ impl VendorTable {
                 && unnamed.apis.contains(&api)
         };
         self.unnamed.iter().find(is).map(|unnamed| &unnamed.id)
-    }
-
-    /// What a WebSocket is, by the path of its upgrade, which is always a GET.
-    pub fn api_of_upgrade(&self, vendor: &Vendor, path: &str) -> Option<Api> {
-        self.api_of(Some(vendor), "POST", path)
     }
 
     /// Every host pattern whose traffic is to be copied: all of the table but those of vendors without `tap`, and of these

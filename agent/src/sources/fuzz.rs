@@ -4,9 +4,9 @@
 use std::io::Read as _;
 
 use super::{
-    StreamEvent, StreamId, files,
+    StreamEvent, files,
     log::{Cut, CutLimits, LineCutter, Position},
-    replay::{Options, Record},
+    replay::{self, Options, Playing},
 };
 use crate::units::Timestamp;
 
@@ -86,14 +86,14 @@ pub(crate) fn unpack(input: &[u8]) {
     assert!(given <= UNPACKED_BYTES + buffer.len() as u64 || given == input.len() as u64, "{given} bytes came out");
 }
 
-/// A recorded exchange: what is accepted becomes inputs whose pieces join to the same bytes at any seed.
+/// Exchange records, or a HAR file: what is accepted plays, in the order of time, with the same bytes at any cut.
 pub(crate) fn record(input: &[u8]) {
-    let Ok(record) = Record::parse(input) else { return };
+    let Ok(records) = replay::parse(input) else { return };
     let total = |options: Options| {
-        let (mut sent, mut last) = (0, 0);
-        for input in record.inputs(StreamId(1), Timestamp(u64::MAX - 3), options) {
-            assert!(input.at.0 >= last, "time runs backwards");
-            last = input.at.0;
+        let (mut sent, mut last) = (0, Timestamp(0));
+        for input in Playing::new(records.clone(), options) {
+            assert!(input.at >= last, "time runs backwards");
+            last = input.at;
             if let StreamEvent::Bytes { bytes, .. } = &input.event {
                 sent += bytes.len();
             }

@@ -17,7 +17,7 @@ pub(super) enum Arriving {
     /// Its coding is open, and these are its first bytes.
     Guessed { headers: Headers, held: Vec<u8>, at: Timestamp },
     /// It is what its head says.
-    Known(Incoming),
+    Known(Box<Incoming>),
 }
 
 impl Arriving {
@@ -25,7 +25,7 @@ impl Arriving {
     pub(super) fn new(headers: &Headers, is_whole: bool, limits: &Limits) -> Self {
         if is_whole || headers.find("content-encoding").is_some() {
             let length = headers.find("content-length").and_then(|length| length.parse().ok());
-            return Self::Known(Incoming::new(headers, length, limits));
+            return Self::Known(Box::new(Incoming::new(headers, length, limits)));
         }
         Self::Guessed { headers: headers.clone(), held: Vec::new(), at: Timestamp(0) }
     }
@@ -60,7 +60,7 @@ impl Arriving {
         }
         let mut body = decided(headers, held, limits);
         let anomaly = body.push(held, *first_at).or_else(|| body.push(rest, at));
-        *self = Self::Known(body);
+        *self = Self::Known(Box::new(body));
         anomaly
     }
 
@@ -82,7 +82,7 @@ impl Arriving {
         if let Self::Guessed { headers, held, at } = self {
             let mut body = decided(headers, held, limits);
             body.push(held, *at);
-            *self = Self::Known(body);
+            *self = Self::Known(Box::new(body));
         }
         if let Self::Known(body) = self { Some(body) } else { None }
     }
@@ -90,7 +90,7 @@ impl Arriving {
     /// Nothing more comes that could decide.
     pub(super) fn decide(self, limits: &Limits) -> Incoming {
         match self {
-            Self::Known(body) => body,
+            Self::Known(body) => *body,
             Self::Guessed { headers, held, at } => {
                 let mut body = decided(&headers, &held, limits);
                 body.push(&held, at);

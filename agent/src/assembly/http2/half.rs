@@ -286,7 +286,7 @@ impl Half {
                 let (header, is_over) = (payload.header, payload.left == 0);
                 match header.kind {
                     kind::DATA if tears_body => {
-                        streams.lose(self.direction, header.stream, u64::from(lost_content), turn)
+                        streams.lose(self.direction, header.stream, u64::from(lost_content), turn);
                     }
                     kind::HEADERS | kind::PUSH_PROMISE | kind::CONTINUATION => {
                         self.block.iter_mut().for_each(|block| block.torn = true);

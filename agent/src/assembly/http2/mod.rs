@@ -5,6 +5,8 @@
 mod arriving;
 mod fields;
 mod frame;
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) mod fuzz;
 mod half;
 mod hpack;
 mod huffman;

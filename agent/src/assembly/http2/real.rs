@@ -94,8 +94,8 @@ async fn serve(io: DuplexStream, table_bytes: u32) {
                 .body(())
                 .unwrap();
             let mut stream = respond.send_response(response, false).unwrap();
-            stream.send_data(body('z', number).into(), number % 2 == 0).unwrap();
-            if number % 2 == 1 {
+            stream.send_data(body('z', number).into(), number.is_multiple_of(2)).unwrap();
+            if !number.is_multiple_of(2) {
                 stream
                     .send_trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]))
                     .unwrap();

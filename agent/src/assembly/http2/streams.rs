@@ -130,7 +130,7 @@ impl Streams {
         turn: &mut Turn<'_>,
     ) -> bool {
         // Even streams are pushed ones; trailers of what was not seen belong to nothing.
-        if id % 2 == 0 || self.gone.contains(&id) || (is_whole && !is_head) {
+        if id.is_multiple_of(2) || self.gone.contains(&id) || (is_whole && !is_head) {
             return false;
         }
         match (direction, self.open.get(&id)) {

@@ -288,11 +288,9 @@ fn what_is_open_when_the_connection_closes_is_cut() {
     wire.check(&["0 POST /a Complete", "0 200 Cut missing 6 of 10: 1234"]);
     let mut wire = Wire::new();
     wire.request(1, 0, "/a").data(Sent, 1, END, "12345678");
-    wire.steps.last_mut().map(|step| {
-        if let Step::Seen(_, bytes) = step {
-            bytes.truncate(HEADER_BYTES + 3)
-        }
-    });
+    if let Some(Step::Seen(_, bytes)) = wire.steps.last_mut() {
+        bytes.truncate(HEADER_BYTES + 3);
+    }
     wire.check(&["0 POST /a Cut missing 5 of 8: 123"]);
 }
 

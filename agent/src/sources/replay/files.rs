@@ -102,13 +102,18 @@ fn invalid(path: &Path, message: String) -> ReplayError {
     ReplayError::Invalid { path: path.to_owned(), message }
 }
 
+/// The records of a text, for the fuzzer.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn parse(text: &[u8]) -> Result<Vec<Record>, String> {
+    documents(text, "fuzz", Unknown::IsAnError)
+}
+
 /// The records of one file. One JSON document behind the other is JSON lines, whatever stands between them.
 fn documents(text: &[u8], name: &str, unknown: Unknown) -> Result<Vec<Record>, String> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut records = Vec::new();
-    let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
     let mut number = 0_usize;
-    while let Some(doc) = stream.next() {
+    for doc in serde_json::Deserializer::from_slice(text).into_iter::<Value>() {
         let doc = match doc {
             Ok(doc) => doc,
             Err(_) if unknown == Unknown::IsPassedOver && records.is_empty() => return Ok(records),

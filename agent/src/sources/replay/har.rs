@@ -5,6 +5,8 @@
 //! The crates `har` and `har-v0-8` ask for every member that the specification asks for; files in the wild leave out
 //! `cookies`, `cache` and sizes, and have members of their own (`_webSocketMessages`). So only what is needed is read here.
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use form_urlencoded::Serializer;
 use serde::Deserialize;
@@ -215,13 +217,12 @@ fn posted(post: Post, headers: &mut Vec<(String, String)>) -> Result<RecordedBod
         }
         (None, Some(params)) if kind.starts_with("multipart/form-data") => {
             // The boundary is the file's, or else both the header and the body get ours.
-            let boundary = match kind.split_once("boundary=") {
-                Some((_, boundary)) => boundary.split(';').next().unwrap_or_default().trim_matches('"').to_owned(),
-                None => {
-                    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
-                    kind = format!("multipart/form-data; boundary={BOUNDARY}");
-                    BOUNDARY.to_owned()
-                }
+            let boundary = if let Some((_, boundary)) = kind.split_once("boundary=") {
+                boundary.split(';').next().unwrap_or_default().trim_matches('"').to_owned()
+            } else {
+                headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+                kind = format!("multipart/form-data; boundary={BOUNDARY}");
+                BOUNDARY.to_owned()
             };
             multipart(&params, &boundary)
         }
@@ -245,16 +246,16 @@ fn multipart(params: &[Param], boundary: &str) -> Vec<u8> {
     let quoted = |text: &str| text.replace(['\r', '\n', '"'], " ");
     let mut body = String::new();
     for param in params {
-        body.push_str(&format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{}\"", quoted(&param.name)));
+        let _ = write!(body, "--{boundary}\r\ncontent-disposition: form-data; name=\"{}\"", quoted(&param.name));
         if let Some(name) = &param.file_name {
-            body.push_str(&format!("; filename=\"{}\"", quoted(name)));
+            let _ = write!(body, "; filename=\"{}\"", quoted(name));
         }
         if let Some(kind) = &param.content_type {
-            body.push_str(&format!("\r\ncontent-type: {}", quoted(kind)));
+            let _ = write!(body, "\r\ncontent-type: {}", quoted(kind));
         }
-        body.push_str(&format!("\r\n\r\n{}\r\n", param.value.as_deref().unwrap_or_default()));
+        let _ = write!(body, "\r\n\r\n{}\r\n", param.value.as_deref().unwrap_or_default());
     }
-    body.push_str(&format!("--{boundary}--\r\n"));
+    let _ = write!(body, "--{boundary}--\r\n");
     body.into_bytes()
 }
 

@@ -1,6 +1,8 @@
 //! Recorded messages become what can be put on a wire. Enters: method, URL, headers, body as a recorder wrote them. Leaves:
 //! [`Request`] and [`Response`]. Never keeps a header that would make the wire lie about the body.
 
+use std::fmt::Write as _;
+
 use super::{Request, Response};
 
 /// Largest piece that a server writes at once: a TLS record (RFC 8446, section 5.1).
@@ -57,7 +59,7 @@ impl Url<'_> {
             } else {
                 let mut utf8 = [0; 4];
                 for byte in letter.encode_utf8(&mut utf8).bytes() {
-                    wire.push_str(&format!("%{byte:02X}"));
+                    let _ = write!(wire, "%{byte:02X}");
                 }
             }
         }
@@ -99,7 +101,8 @@ pub(super) fn response(
     headers: Vec<(String, String)>,
     body: RecordedBody,
 ) -> Result<Response, String> {
-    if !(200..=599).contains(&status) {
+    // Some sites answer bots with numbers that no RFC knows, such as 999.
+    if !(200..=999).contains(&status) {
         return Err(format!("status: {status} is no final status"));
     }
     // These never have a body (RFC 9112, section 6.3); browsers write the cached one into the entry of a 304.

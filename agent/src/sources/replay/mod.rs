@@ -4,6 +4,8 @@
 
 use std::{io, path::PathBuf};
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use self::files::parse;
 pub use self::{files::read, play::Playing};
 use super::{Input, Origin, StreamId};
 use crate::units::Timestamp;
