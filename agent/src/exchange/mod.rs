@@ -38,8 +38,6 @@ mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod path;
-#[cfg(test)]
-mod properties;
 mod query;
 mod read;
 mod realtime;
