@@ -134,8 +134,10 @@ fn api(
     answered: &Value,
 ) -> Option<Api> {
     if path.is_empty() {
-        // Its head came before we did (HTTP/2): only the answer says for certain what the path would have said.
-        return shapes::of(&Value::Null, answered);
+        // Its head came before we did (HTTP/2): only the answer says for certain what the path would have said. A vendor
+        // that no path of has this shape wraps another one's: which of its calls it was, nobody knows.
+        let serves = |api: &Api| vendor.is_none_or(|vendor| vendor.is_custom() || vendor.serves(*api));
+        return shapes::of(&Value::Null, answered).filter(serves);
     }
     let is_unknown = vendor.is_none_or(Vendor::is_custom);
     let by_path = vendors.api_of(vendor, method, path);
