@@ -6,7 +6,7 @@ use std::io::Read as _;
 use super::{
     StreamEvent, files,
     log::{Cut, CutLimits, LineCutter, Position},
-    replay::{self, Options, Playing},
+    replay::{self, Answer, Options, Playing},
 };
 use crate::units::Timestamp;
 
@@ -101,6 +101,10 @@ pub(crate) fn record(input: &[u8]) {
         sent
     };
     let whole = total(Options::default());
+    // A seed gives a session other peers, which frame the same messages in other ways.
+    if records.iter().any(|record| matches!(record.answer, Answer::Session(_))) {
+        return;
+    }
     assert_eq!(total(Options { split: Some(whole as u64), ..Options::default() }), whole, "bytes of a split record");
     assert!(total(Options { drop: Some(whole as u64), ..Options::default() }) <= whole, "bytes of a lossy record");
 }
