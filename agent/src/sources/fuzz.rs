@@ -39,7 +39,7 @@ impl<'a> Cuts<'a> {
     }
 
     /// Some bytes in pieces.
-    pub(crate) fn cut<'b>(self, bytes: &'b [u8]) -> Vec<&'b [u8]> {
+    pub(crate) fn cut(self, bytes: &[u8]) -> Vec<&[u8]> {
         let mut sizes = self.sizes.iter().map(|size| usize::from(*size).max(1)).cycle();
         let (mut rest, mut pieces) = (bytes, Vec::new());
         while !rest.is_empty() {
