@@ -12,7 +12,7 @@ use outflow::{
 };
 
 /// Of a longer seed its start will do: a long one makes the fuzzer slow and teaches it nothing more.
-const SEED_BYTES: usize = 6 << 10;
+const SEED_BYTES: usize = 4 << 10;
 
 static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     let name = env::var("OUTFLOW_FUZZ").unwrap_or_default();

@@ -185,7 +185,7 @@ pub(crate) fn grpc(input: &[u8]) {
     let headers = Headers(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect());
     let limits = Limits { body_bytes: PLAIN_BYTES, ..Limits::default() };
     let run = |pieces: &[&[u8]]| {
-        let Some(mut parser) = GrpcParser::announced(&headers, &limits) else { return None };
+        let mut parser = GrpcParser::announced(&headers, &limits)?;
         let (mut events, mut taken) = (Vec::new(), 0);
         for piece in pieces {
             if let Err(bad) = parser.push(piece, Timestamp(1), &mut events) {

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use super::{
     StreamEvent, files,
     log::{Cut, CutLimits, LineCutter, Position},
-    replay::{self, Options, Playing},
+    replay::{self, Answer, Options, Playing},
 };
 use crate::units::Timestamp;
 
@@ -39,7 +39,7 @@ impl<'a> Cuts<'a> {
     }
 
     /// Some bytes in pieces.
-    pub(crate) fn cut<'b>(self, bytes: &'b [u8]) -> Vec<&'b [u8]> {
+    pub(crate) fn cut(self, bytes: &[u8]) -> Vec<&[u8]> {
         let mut sizes = self.sizes.iter().map(|size| usize::from(*size).max(1)).cycle();
         let (mut rest, mut pieces) = (bytes, Vec::new());
         while !rest.is_empty() {
@@ -101,6 +101,10 @@ pub(crate) fn record(input: &[u8]) {
         sent
     };
     let whole = total(Options::default());
+    // A seed gives a session other peers, which frame the same messages in other ways.
+    if records.iter().any(|record| matches!(record.answer, Answer::Session(_))) {
+        return;
+    }
     assert_eq!(total(Options { split: Some(whole as u64), ..Options::default() }), whole, "bytes of a split record");
     assert!(total(Options { drop: Some(whole as u64), ..Options::default() }) <= whole, "bytes of a lossy record");
 }

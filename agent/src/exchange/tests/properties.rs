@@ -301,7 +301,7 @@ fn tampered_bytes_end_nothing_and_pass_no_bound() {
 /// The same inputs with bits turned, pieces shortened, repeated or swapped, and positions that jump.
 fn tampered(mut inputs: Vec<Input>, seed: u64) -> Vec<Input> {
     let mut random = Random(seed);
-    for _ in 0..1 + inputs.len() / 50 {
+    for _ in 0..=inputs.len() / 50 {
         let at = random.below(inputs.len());
         let other = random.below(inputs.len());
         let what = random.below(9);
