@@ -120,7 +120,13 @@ fn finding(key: &str) -> Finding {
     let at = Timestamp(1_795_392_000_000_000_000);
     let exchange = Exchange {
         stream: StreamId(1),
-        origin: Arc::new(Origin { pid: 7, process: "python3".into(), service: "shop".into(), container: None }),
+        origin: Arc::new(Origin {
+            pid: 7,
+            process: "python3".into(),
+            service: "shop".into(),
+            container: None,
+            feature: None,
+        }),
         vendor: Some("openai".into()),
         priced_as: None,
         host: "api.openai.com".into(),

@@ -15,6 +15,7 @@ mod permission;
 mod pod;
 mod privacy;
 mod probes;
+mod protocols;
 mod run;
 mod runtimes;
 mod rustls;

@@ -22,6 +22,10 @@ exec 9>"$venv.lock"
 flock 9
 
 if [ "$(cat "$venv/.stamp" 2>/dev/null || true)" != "$stamp" ]; then
+    if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
+        echo "$venv is there and is no Python environment: name a folder that may be replaced" >&2
+        exit 2
+    fi
     echo "making the Python environment in $venv" >&2
     rm -rf "$venv"
     "$python" -m venv "$venv" >&2

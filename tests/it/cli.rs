@@ -53,6 +53,8 @@ fn help_says_what_each_command_does() {
 fn mistakes_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("broken.json"), "{\"request\": 7}").unwrap();
+    fs::write(folder.path().join("broken.har"), "{\"log\": {\"entries\": [{}]}}").unwrap();
+    fs::create_dir(folder.path().join("empty")).unwrap();
     let mut all = String::new();
     for arguments in [
         &["tap"][..],
@@ -66,6 +68,9 @@ fn mistakes_say_what_to_do() {
         &["replay"],
         &["replay", "no-such-file.json"],
         &["replay", "broken.json"],
+        &["replay", "broken.har"],
+        &["replay", "empty"],
+        &["replay", "--wire", "h9", "broken.json"],
         &["rules", "check", "--rules", "no-such-folder"],
         &["serve"],
         &["findings", "list"],
@@ -138,6 +143,16 @@ const LEAKY: &str = r#"{
         "body": "{\"id\":\"chatcmpl-1\",\"model\":\"gpt-4o-2024-08-06\",\"choices\":[{\"message\":{\"content\":\"ok\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":1}}"}
 }"#;
 
+/// That call, once a minute.
+fn three_calls() -> String {
+    let call = |minute: u64| {
+        let started = 1_767_225_600_000_000_000 + minute * 60_000_000_000;
+        let times = format!("\"outflow\": {{\"started_at_ns\": {started}, \"ended_at_ns\": {}}}", started + 2_000_000);
+        format!("{}, {times}}}", LEAKY.strip_suffix('}').unwrap())
+    };
+    format!("[{}]", [0, 1, 2].map(call).join(","))
+}
+
 /// A folder with a state folder whose store holds the findings of one call that was made three times.
 fn with_store() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -145,10 +160,10 @@ fn with_store() -> tempfile::TempDir {
     // Ids depend on the key.
     fs::write(folder.path().join("state/fingerprint.key"), "07".repeat(32)).unwrap();
     fs::write(folder.path().join("call.json"), LEAKY).unwrap();
-    let replay = ["replay", "--store", "state/outflow.db", "--format", "jsonl", "call.json", "call.json", "call.json"];
-    let said = run(folder.path(), &replay);
+    fs::write(folder.path().join("calls.json"), three_calls()).unwrap();
+    let said = run(folder.path(), &["replay", "--store", "state/outflow.db", "--format", "jsonl", "calls.json"]);
     assert!(said.starts_with("exit 0\n") && said.ends_with("-- stderr\n"), "{said}");
-    let without = run(folder.path(), &["replay", "--format", "jsonl", "call.json", "call.json", "call.json"]);
+    let without = run(folder.path(), &["replay", "--format", "jsonl", "calls.json"]);
     assert_eq!(said, without, "a store changes nothing of what is printed");
     folder
 }

@@ -43,6 +43,7 @@ pub(crate) fn exchange(requested: &str, resolved: &str) -> Exchange {
             process: "python3".into(),
             service: "shop".into(),
             container: Some("c0ffee".into()),
+            feature: None,
         }),
         vendor: Some("openai".into()),
         priced_as: None,

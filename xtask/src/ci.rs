@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::{demo, setup, sh, suite, tidy};
+use crate::{demo, fuzz, setup, sh, suite, tidy};
 
 /// A check and its name.
 type Check = (&'static str, fn() -> Result<()>);
@@ -14,7 +14,7 @@ type Verdict = (&'static str, bool, f64);
 /// Runs all checks, then all tests.
 pub(crate) fn run() -> suite::Tally {
     // The cheap ones first: a slip shows before the compiler starts.
-    let checks: [Check; 8] = [
+    let checks: [Check; 9] = [
         ("format", || sh::run(sh::cargo("fmt").args(["--all", "--check"]))),
         ("tidy", tidy::run),
         ("spelling", || sh::run(&mut sh::command(setup::typos()))),
@@ -23,6 +23,7 @@ pub(crate) fn run() -> suite::Tally {
         ("clippy, no features", || clippy(&["--package", "outflow", "--no-default-features"])),
         ("rules", || sh::run(sh::cargo("run").args(["--quiet", "--package", "outflow", "--", "rules", "check"]))),
         ("demo", demo::run),
+        ("fuzz", || fuzz::run(None, fuzz::Length::Short)),
     ];
     let mut verdicts: Vec<Verdict> = checks.into_iter().map(|(name, check)| judge(name, check)).collect();
 

@@ -12,6 +12,7 @@ mod ci;
 mod demo;
 #[expect(dead_code, reason = "agent/build.rs uses the rest")]
 mod ebpf;
+mod fuzz;
 mod image;
 mod kernels;
 mod setup;
@@ -73,6 +74,17 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// Runs the fuzz targets of agent/src/fuzz.rs: all, or one
+    Fuzz {
+        /// Which, `http1`
+        target: Option<String>,
+        /// Seconds of each
+        #[arg(long, value_name = "N", conflicts_with = "long")]
+        seconds: Option<u64>,
+        /// Ten minutes each; of all targets the figures go to docs/FUZZING.md
+        #[arg(long)]
+        long: bool,
+    },
     /// Checks the house rules that no lint knows
     Tidy,
     /// Runs what CI runs
@@ -102,6 +114,10 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Image { dev, save } => image::run(dev, save.as_deref())?,
         Chore::Chart { write } => chart::run(write)?,
         Chore::Kernels { long, write } => return Ok(close(&kernels::run(long, write)?)),
+        Chore::Fuzz { target, seconds, long } => {
+            let short = seconds.map_or(fuzz::Length::Short, fuzz::Length::Seconds);
+            fuzz::run(target.as_deref(), if long { fuzz::Length::Long } else { short })?;
+        }
         Chore::Tidy => tidy::run()?,
         Chore::Ci => return Ok(close(&ci::run())),
     }

@@ -14,6 +14,7 @@ use crate::{ebpf, sh};
 
 const BPF_LINKER: &str = "0.13.0";
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_FUZZ: &str = "0.13.2";
 const TYPOS: &str = "1.52.0";
 
 /// Wheels of the Python index, one per machine we build on, so that what runs in CI is what was looked at.
@@ -86,6 +87,8 @@ enum How {
     BpfLinker,
     /// cargo-deny, from crates.io.
     CargoDeny,
+    /// cargo-fuzz, from crates.io.
+    CargoFuzz,
     /// The spelling checker, from the Python index.
     Typos,
 }
@@ -150,6 +153,10 @@ fn missing(scope: Scope) -> Vec<Step> {
             let why = "checks licences and sources of dependencies (crates.io, about 3 minutes)";
             steps.push(Step { what: format!("cargo-deny {CARGO_DENY}"), why, how: How::CargoDeny });
         }
+        if lacks_fuzzer() {
+            let why = "builds the fuzzer (crates.io, about 1 minute)";
+            steps.push(Step { what: format!("cargo-fuzz {CARGO_FUZZ}"), why, how: How::CargoFuzz });
+        }
         if version_below(Command::new(typos()).arg("--version"), TYPOS) {
             if sh::ask(sh::command("python3").args(["-m", "pip", "--version"])).is_none() {
                 let why = "fetches the spelling checker";
@@ -180,6 +187,7 @@ fn install(steps: &[Step]) -> Result<()> {
             How::Debian | How::Llvm => {}
             How::BpfLinker => install_bpf_linker()?,
             How::CargoDeny => sh::run(sh::cargo("install").args(["cargo-deny", "--version", CARGO_DENY, "--locked"]))?,
+            How::CargoFuzz => install_fuzzer()?,
             How::Typos => install_typos()?,
         }
     }
@@ -214,6 +222,19 @@ fn install_bpf_linker() -> Result<()> {
         .env("LLVM_PREFIX", &prefix)
         .env("RUSTFLAGS", format!("-L native={}", prefix.join("lib").display()));
     sh::run(&mut command)
+}
+
+/// Installs cargo-fuzz where it is missing: nothing else of the fuzzer comes from outside the lock file.
+pub(crate) fn fuzzer() -> Result<()> {
+    if lacks_fuzzer() { install_fuzzer() } else { Ok(()) }
+}
+
+fn lacks_fuzzer() -> bool {
+    version_below(sh::cargo("fuzz").arg("--version"), CARGO_FUZZ)
+}
+
+fn install_fuzzer() -> Result<()> {
+    sh::run(sh::cargo("install").args(["cargo-fuzz", "--version", CARGO_FUZZ, "--locked"]))
 }
 
 /// A wheel with one binary in it; a folder of its own keeps it off the system's Python.

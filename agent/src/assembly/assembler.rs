@@ -9,6 +9,7 @@ use std::{
 use super::{
     Anomaly, AnomalyKind, Assembled, Limits,
     http1::{Half, Shared},
+    http2::Http2,
 };
 use crate::{
     sources::{Direction, Input, StreamEvent, StreamId},
@@ -33,14 +34,44 @@ struct Connection {
     shared: Shared,
     sent: Half,
     received: Half,
+    /// Once it left HTTP/1 for HTTP/2.
+    http2: Option<Box<Http2>>,
     turn: u64,
     buffered: usize,
 }
 
 impl Connection {
+    fn push(&mut self, direction: Direction, offset: u64, bytes: &[u8], at: Timestamp, out: &mut Vec<Assembled>) {
+        let Self { shared, sent, received, http2, .. } = self;
+        if let Some(http2) = http2 {
+            return http2.push(direction, offset, bytes, at, shared, out);
+        }
+        let half = match direction {
+            Direction::Sent => &mut *sent,
+            Direction::Received => &mut *received,
+        };
+        let unread = half.push(offset, bytes, at, shared, out);
+        if let Some(found) = shared.http2.take() {
+            let left = [sent.leave(at, shared, out), received.leave(at, shared, out)];
+            let taken = http2.insert(Box::new(Http2::take_over(found, left, at, shared, out)));
+            let read = bytes.len() - unread;
+            let rest = bytes.get(read..).unwrap_or_default();
+            taken.push(direction, offset.saturating_add(read as u64), rest, at, shared, out);
+        }
+    }
+
+    fn buffered(&self) -> usize {
+        let http2 = self.http2.as_ref().map_or(0, |http2| http2.buffered());
+        self.sent.buffered() + self.received.buffered() + http2
+    }
+
     fn close(mut self, totals: (Option<u64>, Option<u64>), certain: bool, at: Timestamp, out: &mut Vec<Assembled>) {
-        self.sent.close(totals.0, certain, at, &mut self.shared, out);
-        self.received.close(totals.1, certain, at, &mut self.shared, out);
+        if let Some(mut http2) = self.http2 {
+            http2.close(totals, at, &mut self.shared, out);
+        } else {
+            self.sent.close(totals.0, certain, at, &mut self.shared, out);
+            self.received.close(totals.1, certain, at, &mut self.shared, out);
+        }
         out.push(Assembled::Closed(self.shared.stream));
     }
 }
@@ -66,6 +97,7 @@ impl Assembler {
             shared: Shared::new(input.stream, Arc::clone(&input.origin), limits),
             sent: Half::new(Direction::Sent),
             received: Half::new(Direction::Received),
+            http2: None,
             turn,
             buffered: 0,
         });
@@ -74,12 +106,8 @@ impl Assembler {
         match &input.event {
             StreamEvent::Opened { server_name } => connection.shared.server_name = Some(Arc::clone(server_name)),
             StreamEvent::Bytes { direction, offset, bytes } => {
-                let half = match direction {
-                    Direction::Sent => &mut connection.sent,
-                    Direction::Received => &mut connection.received,
-                };
-                half.push(*offset, bytes, input.at, &mut connection.shared, out);
-                let buffered = connection.sent.buffered() + connection.received.buffered();
+                connection.push(*direction, *offset, bytes, input.at, out);
+                let buffered = connection.buffered();
                 self.buffered = self.buffered - std::mem::replace(&mut connection.buffered, buffered) + buffered;
             }
             StreamEvent::Closed { .. } => {}

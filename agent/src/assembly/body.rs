@@ -2,8 +2,11 @@
 //! once, decoded, up to the cap; it is frozen at the first hole, so that nothing is ever joined across one.
 
 use super::{
-    Anomaly, AnomalyKind, Body, Content, Event, Framing, Headers, Limits, SseParser,
-    inflate::{Coding, Fault, Inflate},
+    Anomaly, AnomalyKind, Body, Content, Event, Headers, Limits,
+    events::EventParser,
+    grpc,
+    inflate::{Decoder, Fault},
+    protobuf,
 };
 use crate::{sources::StreamId, units::Timestamp};
 
@@ -24,7 +27,7 @@ pub(super) enum Frozen {
 /// A body that is coming in.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    decoder: Option<Inflate>,
+    decoder: Option<Decoder>,
     keep: Keep,
     cap: usize,
     frozen: Option<Frozen>,
@@ -43,26 +46,50 @@ struct Keep {
 
 #[derive(Debug)]
 enum Collect {
+    /// A stream is announced; the first byte says whether it is one.
+    Announced(EventParser),
     Bytes(Vec<u8>),
-    Events { parser: SseParser, events: Vec<Event> },
+    /// Protocol buffers: all of it, of which the text is given out.
+    Protobuf(Vec<u8>),
+    Events {
+        parser: EventParser,
+        events: Vec<Event>,
+    },
+}
+
+/// Bytes that were not kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    bytes: usize,
+    /// Why, when there are any.
+    why: Option<Stop>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// They would have passed the cap.
+    Cap,
+    /// The framing is broken.
+    Frame,
 }
 
 impl Incoming {
     /// What the headers announce. `length`: bytes on the wire, when known.
     pub(super) fn new(headers: &Headers, length: Option<u64>, limits: &Limits) -> Self {
-        let coding = headers.find("content-encoding").map_or(Coding::Identity, Coding::from_header);
-        let is_stream = headers.find("content-type").is_some_and(|kind| {
-            let essence = kind.split(';').next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case("text/event-stream")
-        });
-        let into = if is_stream {
-            Collect::Events { parser: SseParser::default(), events: Vec::new() }
-        } else {
-            let known = length.unwrap_or_default().min(FIRST_RESERVE_BYTES).min(limits.body_bytes as u64);
-            Collect::Bytes(Vec::with_capacity(known as usize))
-        };
+        let into = EventParser::announced(headers, limits).map_or_else(
+            || {
+                if grpc::is_protobuf(headers) {
+                    return Collect::Protobuf(Vec::new());
+                }
+                let known = length.unwrap_or_default().min(FIRST_RESERVE_BYTES).min(limits.body_bytes as u64);
+                Collect::Bytes(Vec::with_capacity(known as usize))
+            },
+            Collect::Announced,
+        );
         Self {
-            decoder: (coding != Coding::Identity).then(|| Inflate::new(coding, limits.inflate_ratio)),
+            decoder: headers
+                .find("content-encoding")
+                .and_then(|value| Decoder::from_header(value, limits.inflate_ratio)),
             keep: Keep { into, held: 0 },
             cap: limits.body_bytes,
             frozen: None,
@@ -85,35 +112,35 @@ impl Incoming {
             return None;
         }
         let (keep, cap) = (&mut self.keep, self.cap);
-        let (mut fits, unread);
+        let mut left = Left::default();
         let result = match &mut self.decoder {
             None => {
-                unread = keep.push(piece, at, cap);
-                fits = unread == 0;
+                left = keep.push(piece, at, cap);
                 Ok(())
             }
             Some(decoder) => {
-                fits = true;
                 let result = decoder.push(piece, &mut |plain| {
-                    fits = keep.push(plain, at, cap) == 0;
-                    fits
+                    left = keep.push(plain, at, cap);
+                    left.why.is_none()
                 });
-                unread = decoder.left_bytes();
+                // What decoded bytes were on the wire cannot be told: what the decoder did not take counts.
+                left.bytes = decoder.left_bytes();
                 result
             }
         };
-        if result.is_err() || !fits {
-            self.unread_bytes += unread as u64;
+        if result.is_err() || left.why.is_some() {
+            self.unread_bytes += left.bytes as u64;
         }
-        match result {
-            Err(Fault::Bomb) => self.freeze(Frozen::TooLarge, at, Some(AnomalyKind::Bomb)),
-            Err(Fault::Encoding) => self.freeze(Frozen::Unreadable, at, Some(AnomalyKind::BadEncoding)),
+        match (result, left.why) {
+            (Err(Fault::Bomb), _) => self.freeze(Frozen::TooLarge, at, Some(AnomalyKind::Bomb)),
+            (Err(Fault::Encoding), _) => self.freeze(Frozen::Unreadable, at, Some(AnomalyKind::BadEncoding)),
             // A body that was sent large is no bomb; one that was made large is.
-            Ok(()) if !fits => {
+            (Ok(()), Some(Stop::Cap)) => {
                 let kind = self.decoder.is_some().then_some(AnomalyKind::Bomb);
                 self.freeze(Frozen::TooLarge, at, kind)
             }
-            Ok(()) => None,
+            (Ok(()), Some(Stop::Frame)) => self.freeze(Frozen::Unreadable, at, Some(AnomalyKind::BadFrame)),
+            (Ok(()), None) => None,
         }
     }
 
@@ -133,7 +160,7 @@ impl Incoming {
     fn freeze(&mut self, why: Frozen, at: Timestamp, kind: Option<AnomalyKind>) -> Option<AnomalyKind> {
         if self.frozen.is_none() {
             self.frozen = Some(why);
-            self.decoder = None;
+            self.drain(at);
             self.keep.finish(at);
         } else if why == Frozen::Hole {
             self.frozen = Some(why); // of all reasons, loss is the one that must be seen
@@ -141,13 +168,34 @@ impl Incoming {
         kind
     }
 
+    /// Nothing will follow: what the decoder holds back is kept too.
+    fn drain(&mut self, at: Timestamp) {
+        let Some(decoder) = self.decoder.take() else { return };
+        let (keep, cap) = (&mut self.keep, self.cap);
+        let mut left = Left::default();
+        decoder.finish(&mut |plain| {
+            left = keep.push(plain, at, cap);
+            left.why.is_none()
+        });
+        self.frozen = self.frozen.or(left.why.map(|why| match why {
+            Stop::Cap => Frozen::TooLarge,
+            Stop::Frame => Frozen::Unreadable,
+        }));
+    }
+
     /// Bytes held now.
     pub(super) fn buffered(&self) -> usize {
         self.keep.held
+            + self.decoder.as_ref().map_or(0, Decoder::held_bytes)
             + match &self.keep.into {
-                Collect::Bytes(_) => 0,
+                Collect::Announced(_) | Collect::Bytes(_) | Collect::Protobuf(_) => 0,
                 Collect::Events { parser, .. } => parser.buffered(),
             }
+    }
+
+    /// Bytes on the wire so far, the lost ones included.
+    pub(super) fn wire_bytes(&self) -> u64 {
+        self.wire_bytes
     }
 
     /// When the first byte came.
@@ -170,11 +218,15 @@ impl Incoming {
                 at,
             });
         }
+        self.drain(at);
         self.keep.finish(at);
         let content = match self.keep.into {
             Collect::Bytes(bytes) if bytes.is_empty() => Content::Empty,
             Collect::Bytes(bytes) => Content::Bytes(bytes),
-            Collect::Events { events, .. } => Content::Events(Framing::Sse, events),
+            Collect::Protobuf(bytes) => Content::Bytes(protobuf::strings(&bytes).into_bytes()),
+            // A stream that said nothing is a stream all the same.
+            Collect::Announced(parser) => Content::Events(parser.framing(), Vec::new()),
+            Collect::Events { parser, events } => Content::Events(parser.framing(), events),
         };
         let Self { wire_bytes, missing_bytes, unread_bytes, .. } = self;
         (Body { content, wire_bytes, missing_bytes, unread_bytes }, self.frozen, anomaly)
@@ -182,21 +234,38 @@ impl Incoming {
 }
 
 impl Keep {
-    /// Gives the number of bytes that were not kept, because they would have passed the cap.
-    fn push(&mut self, piece: &[u8], at: Timestamp, cap: usize) -> usize {
+    fn push(&mut self, piece: &[u8], at: Timestamp, cap: usize) -> Left {
+        let Some(first) = piece.first() else { return Left::default() };
+        self.into = match std::mem::replace(&mut self.into, Collect::Bytes(Vec::new())) {
+            Collect::Announced(parser) if parser.may_begin_with(*first) => {
+                Collect::Events { parser, events: Vec::new() }
+            }
+            Collect::Announced(_) => Collect::Bytes(Vec::new()),
+            begun => begun,
+        };
         match &mut self.into {
-            Collect::Bytes(bytes) => {
+            Collect::Announced(_) => Left::default(), // was decided above
+            Collect::Bytes(bytes) | Collect::Protobuf(bytes) => {
                 let room = cap.saturating_sub(bytes.len());
                 let kept = piece.get(..room.min(piece.len())).unwrap_or_default();
                 bytes.extend_from_slice(kept);
                 self.held = bytes.len();
-                piece.len() - kept.len()
+                Left::past_cap(piece.len() - kept.len())
             }
             Collect::Events { parser, events } => {
                 let room = cap.saturating_sub(self.held + parser.buffered());
                 let kept = piece.get(..room.min(piece.len())).unwrap_or_default();
-                self.held += parser.push(kept, at, events);
-                piece.len() - kept.len()
+                let cut = piece.len() - kept.len();
+                match parser.push(kept, at, events) {
+                    Ok(grown) => {
+                        self.held += grown;
+                        Left::past_cap(cut)
+                    }
+                    Err(bad) => {
+                        self.held += bad.grown_bytes;
+                        Left { bytes: bad.unread_bytes + cut, why: Some(Stop::Frame) }
+                    }
+                }
             }
         }
     }
@@ -205,5 +274,11 @@ impl Keep {
         if let Collect::Events { parser, events } = &mut self.into {
             parser.finish(at, events);
         }
+    }
+}
+
+impl Left {
+    fn past_cap(bytes: usize) -> Self {
+        Self { bytes, why: (bytes > 0).then_some(Stop::Cap) }
     }
 }

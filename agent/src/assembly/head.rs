@@ -68,6 +68,10 @@ pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Reads a whole head, its empty line included.
 pub(super) fn parse(direction: Direction, bytes: &[u8]) -> Result<Head, NotHttp> {
+    // What is refused when it comes in pieces is refused as a whole.
+    if !may_become_head(direction, bytes) {
+        return Err(NotHttp);
+    }
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match direction {
         Direction::Sent => {

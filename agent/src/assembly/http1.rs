@@ -9,6 +9,9 @@ use super::{
     body::{Frozen, Incoming},
     chunked::{BadChunk, Chunked, Step},
     head::{self, Framing, NotHttp},
+    http2,
+    upgrade::Upgrade,
+    websocket::WebSocket,
 };
 use crate::{
     sources::{Direction, Origin, StreamId},
@@ -27,14 +30,31 @@ pub(super) struct Shared {
     calls: u64,
     /// The connection left HTTP/1: nothing in either direction is read any more.
     pub(super) ignored: bool,
+    /// The connection became a WebSocket, in both directions.
+    upgrade: Option<Upgrade>,
+    /// A message of HTTP/1 began on it.
+    spoken: bool,
+    /// What showed that it speaks HTTP/2; nothing was read since.
+    pub(super) http2: Option<http2::Found>,
 }
 
 impl Shared {
     pub(super) fn new(stream: StreamId, origin: Arc<Origin>, limits: Limits) -> Self {
-        Self { stream, origin, server_name: None, limits, waiting: VecDeque::new(), calls: 0, ignored: false }
+        Self {
+            stream,
+            origin,
+            server_name: None,
+            limits,
+            waiting: VecDeque::new(),
+            calls: 0,
+            ignored: false,
+            upgrade: None,
+            spoken: false,
+            http2: None,
+        }
     }
 
-    fn anomaly(&self, kind: AnomalyKind, at: Timestamp, out: &mut Vec<Assembled>) {
+    pub(super) fn anomaly(&self, kind: AnomalyKind, at: Timestamp, out: &mut Vec<Assembled>) {
         out.push(Assembled::Anomaly(Anomaly { stream: self.stream, kind, at }));
     }
 
@@ -45,9 +65,15 @@ impl Shared {
         }
     }
 
-    fn begin_call(&mut self, method: &str) -> u64 {
+    /// The number of a call that begins.
+    pub(super) fn next_call(&mut self) -> u64 {
         let call = self.calls;
         self.calls += 1;
+        call
+    }
+
+    fn begin_call(&mut self, method: &str) -> u64 {
+        let call = self.next_call();
         // Only HEAD and CONNECT matter to an answer; a longer name is not worth holding.
         self.waiting.push_back((call, if method.len() <= 7 { method.to_owned() } else { String::new() }));
         call
@@ -84,6 +110,8 @@ enum State {
     Body(Box<Open>),
     /// The end of the present message is unknown: waits for a piece that starts like one.
     Lost,
+    /// No HTTP any more.
+    WebSocket(Box<WebSocket>),
 }
 
 impl State {
@@ -109,11 +137,34 @@ enum Place {
 
 /// What a message ran into.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     OwnEnd,
     Hole,
     Closed,
     Unreadable,
+}
+
+impl Stop {
+    /// How a message that ran into it ended. `frozen`: what its body ran into before.
+    pub(super) fn end(self, frozen: Option<Frozen>) -> End {
+        match (self, frozen) {
+            (Self::Hole, _) | (_, Some(Frozen::Hole)) => End::Gap,
+            (Self::Closed, _) => End::Cut,
+            (_, Some(Frozen::TooLarge)) => End::TooLarge,
+            (Self::Unreadable, _) | (_, Some(Frozen::Unreadable)) => End::Unreadable,
+            (Self::OwnEnd, None) => End::Complete,
+        }
+    }
+}
+
+/// What is left of a direction that HTTP/2 takes over.
+pub(super) struct Left {
+    /// Position of the first byte that was not read.
+    pub(super) from: u64,
+    /// Bytes from there on that were held.
+    pub(super) held: Vec<u8>,
+    /// `from` is where a message may begin.
+    pub(super) is_certain: bool,
 }
 
 impl Half {
@@ -127,10 +178,12 @@ impl Half {
             State::Head { bytes, .. } => bytes.len(),
             State::Body(open) => open.body.buffered(),
             State::Lost => 0,
+            State::WebSocket(websocket) => websocket.buffered(),
         }
     }
 
-    /// Takes a piece. Bytes that were seen before are ignored; a jump is a hole.
+    /// Takes a piece. Bytes that were seen before are ignored; a jump is a hole. Returns the bytes at its end that were not read
+    /// because they are HTTP/2 (`shared.http2`).
     pub(super) fn push(
         &mut self,
         offset: u64,
@@ -138,25 +191,56 @@ impl Half {
         at: Timestamp,
         shared: &mut Shared,
         out: &mut Vec<Assembled>,
-    ) {
+    ) -> usize {
         let known = usize::try_from(self.next.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let Some(fresh) = piece.get(known..).filter(|fresh| !fresh.is_empty()) else { return };
+        let Some(fresh) = piece.get(known..).filter(|fresh| !fresh.is_empty()) else { return 0 };
+        self.follow_upgrade(at, shared, out);
         self.reach(offset, at, shared, out);
         self.next = self.next.saturating_add(fresh.len() as u64);
         if shared.ignored {
-            return;
+            return 0;
         }
-        if matches!(self.state, State::Lost) && head::looks_like_start(self.direction, fresh) {
+        if self.looks_like_http2(fresh, shared) {
+            shared.http2 = Some(http2::Found::Frames);
+        } else if matches!(self.state, State::Lost) && head::looks_like_start(self.direction, fresh) {
             self.state = State::IDLE;
         }
         let mut rest = fresh;
-        while !rest.is_empty() && !shared.ignored {
+        while !rest.is_empty() && !shared.ignored && shared.http2.is_none() {
             match &mut self.state {
-                State::Lost => return,
+                State::Lost => return 0,
+                State::WebSocket(websocket) => {
+                    websocket.push(rest, at, shared, out);
+                    return 0;
+                }
                 State::Head { .. } => self.in_head(&mut rest, at, shared, out),
                 State::Body(_) => self.in_body(&mut rest, at, shared, out),
             }
         }
+        self.next -= if shared.http2.is_some() { rest.len() as u64 } else { 0 };
+        rest.len()
+    }
+
+    /// Whether a piece shows that we came late to a connection that speaks HTTP/2. Bytes that could still become the SETTINGS of
+    /// its start show that we did not.
+    fn looks_like_http2(&self, fresh: &[u8], shared: &Shared) -> bool {
+        let is_between = match &self.state {
+            State::Lost => true,
+            State::Head { bytes, .. } => {
+                bytes.is_empty()
+                    && !(self.direction == Direction::Received && http2::may_become_settings(fresh).is_some())
+            }
+            State::Body(_) | State::WebSocket(_) => false,
+        };
+        is_between && !shared.spoken && http2::looks_like_frames(fresh)
+    }
+
+    /// HTTP/2 takes over.
+    pub(super) fn leave(&mut self, at: Timestamp, shared: &mut Shared, out: &mut Vec<Assembled>) -> Left {
+        let held = if let State::Head { bytes, .. } = &mut self.state { std::mem::take(bytes) } else { Vec::new() };
+        let is_certain = matches!(self.state, State::Head { .. });
+        self.end(Stop::Closed, at, shared, out);
+        Left { from: self.next.saturating_sub(held.len() as u64), held, is_certain }
     }
 
     /// The next byte will be at `offset`: what lies between is lost.
@@ -190,6 +274,7 @@ impl Half {
                     return;
                 }
             },
+            State::WebSocket(websocket) => return websocket.lose(lost, at, shared, out),
             State::Head { .. } | State::Lost => {}
         }
         self.end_head(Stop::Hole, at, shared, out);
@@ -205,6 +290,14 @@ impl Half {
             *rest = rest.get(blank..).unwrap_or_default();
             if rest.is_empty() {
                 return;
+            }
+        }
+        if self.direction == Direction::Received && bytes.first().or(rest.first()) == Some(&0) {
+            let start: Vec<u8> = bytes.iter().chain(*rest).take(http2::SETTINGS_START_BYTES).copied().collect();
+            match http2::may_become_settings(&start) {
+                Some(true) => return shared.http2 = Some(http2::Found::Settings),
+                Some(false) => return bytes.extend_from_slice(std::mem::take(rest)),
+                None => {}
             }
         }
         let started_at = *since.get_or_insert(at);
@@ -245,7 +338,7 @@ impl Half {
         self.state = State::IDLE;
         let (head, call, framing, leaves_http) = match begun {
             Ok(Begun::Interim) => return,
-            Ok(Begun::Http2) => return shared.ignore(AnomalyKind::UnknownProtocol, at, out),
+            Ok(Begun::Http2) => return shared.http2 = Some(http2::Found::Preface),
             Ok(Begun::Message { head, call, framing, leaves_http }) => (head, call, framing, leaves_http),
             Err(NotHttp) => {
                 shared.anomaly(AnomalyKind::NotHttp, at, out);
@@ -253,6 +346,8 @@ impl Half {
             }
         };
         self.after_loss = false;
+        let upgrade = Upgrade::read(&head, call);
+        shared.spoken = true;
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
         let body = Incoming::new(head.headers(), length, &shared.limits);
         let place = match framing {
@@ -265,7 +360,10 @@ impl Half {
         if framing == Framing::Empty {
             self.end(Stop::OwnEnd, at, shared, out);
         }
-        if leaves_http {
+        if upgrade.is_some() {
+            shared.upgrade = upgrade;
+            self.follow_upgrade(at, shared, out);
+        } else if leaves_http {
             shared.ignore(AnomalyKind::UnknownProtocol, at, out);
         } else if shared.waiting.len() > shared.limits.outstanding {
             // Nobody pipelines this far; from here on answers could be given to the wrong requests.
@@ -302,6 +400,18 @@ impl Half {
         }
     }
 
+    /// The answer to an upgrade changes both directions: this one at its next byte.
+    fn follow_upgrade(&mut self, at: Timestamp, shared: &Shared, out: &mut Vec<Assembled>) {
+        let Some(upgrade) = shared.upgrade.filter(|_| !matches!(self.state, State::WebSocket(_))) else { return };
+        let in_place = matches!(&self.state, State::Head { bytes, .. } if bytes.is_empty());
+        if !in_place {
+            shared.anomaly(AnomalyKind::UnknownProtocol, at, out);
+        }
+        self.end(Stop::Unreadable, at, shared, out);
+        let websocket = WebSocket::new(self.direction, upgrade, shared.limits.inflate_ratio, in_place);
+        self.state = State::WebSocket(Box::new(websocket));
+    }
+
     fn lose_place(&mut self) {
         self.state = State::Lost;
         self.after_loss = true;
@@ -317,8 +427,12 @@ impl Half {
         shared: &mut Shared,
         out: &mut Vec<Assembled>,
     ) {
+        self.follow_upgrade(at, shared, out);
         if let Some(total) = total {
             self.reach(total, at, shared, out);
+        }
+        if let State::WebSocket(websocket) = &mut self.state {
+            return websocket.close(certain, at, shared, out);
         }
         let stop = match &self.state {
             State::Body(open) if certain && matches!(open.place, Place::UntilClose) => Stop::OwnEnd,
@@ -360,13 +474,7 @@ impl Half {
         let body_at = body.first_at();
         let (body, frozen, anomaly) = body.finish(stop == Stop::OwnEnd, shared.stream, at);
         out.extend(anomaly.map(Assembled::Anomaly));
-        let end = match (stop, frozen) {
-            (Stop::Hole, _) | (_, Some(Frozen::Hole)) => End::Gap,
-            (Stop::Closed, _) => End::Cut,
-            (_, Some(Frozen::TooLarge)) => End::TooLarge,
-            (Stop::Unreadable, _) | (_, Some(Frozen::Unreadable)) => End::Unreadable,
-            (Stop::OwnEnd, None) => End::Complete,
-        };
+        let end = stop.end(frozen);
         out.push(Assembled::Message(Box::new(Message {
             stream: shared.stream,
             origin: Arc::clone(&shared.origin),

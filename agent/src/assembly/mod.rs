@@ -9,16 +9,38 @@ use crate::{
 };
 
 mod assembler;
+pub(crate) mod aws_events;
 mod body;
 mod chunked;
+mod events;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+mod grpc;
 mod head;
 mod http1;
+mod http2;
 mod inflate;
+mod message_deflate;
+mod ndjson;
+mod protobuf;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod upgrade;
+mod websocket;
+mod websocket_message;
+#[cfg(test)]
+mod websocket_tests;
+mod zstd;
 
-pub use self::{assembler::Assembler, sse::SseParser};
+pub(crate) use self::events::EventParser;
+pub use self::{
+    assembler::Assembler,
+    aws_events::{AwsEventParser, UNVERIFIED},
+    events::BadFrame,
+    ndjson::NdjsonParser,
+    sse::SseParser,
+};
 
 /// What leaves this room.
 #[derive(Clone, Debug)]
@@ -109,7 +131,8 @@ pub enum Protocol {
     Http2,
 }
 
-/// One message of a WebSocket (RFC 6455), unmasked, its fragments joined, decompressed.
+/// One message of a WebSocket (RFC 6455), unmasked, its fragments joined, decompressed. An empty one that ended as
+/// [`End::Gap`] or [`End::Cut`] stands for bytes among which there may have been messages.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// Connection it travelled on.
@@ -126,6 +149,8 @@ pub struct Frame {
     pub wire_bytes: u64,
     /// Bytes known to be missing.
     pub missing_bytes: u64,
+    /// Bytes that came and are not in the text: past a cap, behind a hole, not decodable, or no text.
+    pub unread_bytes: u64,
     /// When its first byte came.
     pub started_at: Timestamp,
     /// When its last byte came.
@@ -139,16 +164,16 @@ pub struct Frame {
 pub enum Head {
     /// `POST /v1/messages`
     Request {
-        /// Method as sent.
+        /// Method as sent; empty when it is not known (HTTP/2, seen in part).
         method: String,
-        /// Path and query as sent.
+        /// Path and query as sent; empty when it is not known.
         target: String,
         /// Headers, names in lower case.
         headers: Headers,
     },
     /// `200`
     Response {
-        /// Status code.
+        /// Status code; zero when it is not known (HTTP/2, seen in part).
         status: u16,
         /// Headers, names in lower case.
         headers: Headers,
@@ -216,7 +241,8 @@ pub enum Framing {
 /// One event of a streamed body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// SSE: the `event:` field. AWS: `:event-type`, or for an exception `:exception-type` with `!` in front. Empty when absent.
+    /// SSE: the `event:` field. AWS: `:event-type`, or for an exception `:exception-type` with `!` in front;
+    /// [`UNVERIFIED`] when its checksum did not come. Empty when absent.
     pub name: String,
     /// SSE: the `data:` lines joined by a line feed. Others: the payload; of a binary one the strings in it, one a line.
     pub data: String,
@@ -259,12 +285,16 @@ pub enum AnomalyKind {
     BadChunk,
     /// A compressed body that does not decode.
     BadEncoding,
+    /// A frame of a streamed body that is not what its checksum or its framing says.
+    BadFrame,
     /// A decompressed body past its size or ratio cap.
     Bomb,
     /// Bytes lost before they reached us.
     Gap,
     /// More connections or buffered bytes than the bound: the oldest was let go.
     Evicted,
-    /// A protocol this room does not read yet (HTTP/2, WebSocket).
+    /// A protocol this room does not read, or bytes of one that it does and that are none of it.
     UnknownProtocol,
+    /// Header fields of HTTP/2 that a peer abbreviated by something that we did not see: we came late, or bytes were lost.
+    UnknownFields,
 }

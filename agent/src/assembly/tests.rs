@@ -5,6 +5,7 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde::Deserialize;
 
 use super::*;
@@ -37,6 +38,10 @@ enum Step {
     Received(String),
     /// Bytes, gzip-compressed; the case writes `{gzip}` in a head for their length.
     ReceivedGzip(String),
+    /// Bytes, zstd-compressed, but for so many at the end.
+    ReceivedZstd(String, usize),
+    /// A frame of an AWS event stream: event and payload; with `!` in front of the event its checksum is wrong.
+    ReceivedFrame(String, String),
     /// Bytes that existed and were not handed over.
     SentLost(u64),
     ReceivedLost(u64),
@@ -71,6 +76,17 @@ fn inputs(steps: &[Step]) -> Vec<Input> {
                 bytes(Direction::Received, &mut received, text.replace("{gzip}", &length.to_string()).into());
             }
             Step::ReceivedGzip(text) => bytes(Direction::Received, &mut received, gzip(text)),
+            Step::ReceivedZstd(text, cut) => {
+                let mut wire = compress_to_vec(text.as_bytes(), CompressionLevel::Fastest);
+                wire.truncate(wire.len() - cut);
+                bytes(Direction::Received, &mut received, wire);
+            }
+            Step::ReceivedFrame(event, payload) => {
+                let name = event.strip_prefix('!').unwrap_or(event);
+                let mut frame = aws_events::frame(&[(":event-type", name)], payload.as_bytes());
+                *frame.last_mut().unwrap() ^= u8::from(name != event);
+                bytes(Direction::Received, &mut received, frame);
+            }
             Step::ReceivedAgain(back, text) => {
                 received -= back;
                 bytes(Direction::Received, &mut received, text.clone().into());
@@ -88,7 +104,7 @@ fn inputs(steps: &[Step]) -> Vec<Input> {
 }
 
 /// Cuts every piece into pieces of at most `size` bytes.
-fn cut(inputs: &[Input], mut size: impl FnMut() -> usize) -> Vec<Input> {
+pub(super) fn cut(inputs: &[Input], mut size: impl FnMut() -> usize) -> Vec<Input> {
     let mut pieces = Vec::new();
     for input in inputs {
         let StreamEvent::Bytes { direction, offset, bytes } = &input.event else {
@@ -110,7 +126,7 @@ fn cut(inputs: &[Input], mut size: impl FnMut() -> usize) -> Vec<Input> {
     pieces
 }
 
-fn assemble(inputs: &[Input], limits: Limits) -> Vec<Assembled> {
+pub(super) fn assemble(inputs: &[Input], limits: Limits) -> Vec<Assembled> {
     let (mut assembler, mut out) = (Assembler::new(limits), Vec::new());
     for input in inputs {
         assembler.push(input, &mut out);
@@ -120,7 +136,7 @@ fn assemble(inputs: &[Input], limits: Limits) -> Vec<Assembled> {
     out
 }
 
-fn render(assembled: &[Assembled]) -> Vec<String> {
+pub(super) fn render(assembled: &[Assembled]) -> Vec<String> {
     let line = |assembled: &Assembled| match assembled {
         Assembled::Anomaly(anomaly) => format!("! {:?}", anomaly.kind),
         Assembled::Closed(_) => "closed".to_owned(),
@@ -279,6 +295,19 @@ fn conversation(lengths: &[(usize, usize, bool)]) -> (Vec<Step>, Vec<String>) {
     (steps, bodies)
 }
 
+/// Content type and body of a stream with these events.
+fn stream_of(kind: usize, payloads: &[String]) -> (&'static str, Vec<u8>) {
+    let body = |event: fn(&String) -> Vec<u8>| payloads.iter().flat_map(event).collect();
+    match kind {
+        0 => ("text/event-stream", body(|data| format!("data: {data}\n\n").into_bytes())),
+        1 => ("application/x-ndjson", body(|data| format!("{data}\n").into_bytes())),
+        _ => {
+            let frame = |data: &String| aws_events::frame(&[(":event-type", "e")], data.as_bytes());
+            ("application/vnd.amazon.eventstream", body(frame))
+        }
+    }
+}
+
 fn lengths() -> impl Strategy<Value = Vec<(usize, usize, bool)>> {
     prop::collection::vec((0usize..200, 0usize..200, any::<bool>()), 1..5)
 }
@@ -317,8 +346,39 @@ proptest! {
     }
 
     #[test]
+    fn events_of_a_stream_are_those_that_were_sent(
+        kind in 0usize..3,
+        payloads in prop::collection::vec("[a-z]{1,40}", 0..6),
+        sizes in prop::collection::vec(1usize..50, 1..20),
+        lost in prop::collection::vec(prop::bool::weighted(0.2), 1..40),
+    ) {
+        let (content_type, body) = stream_of(kind, &payloads);
+        let mut wire = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+        wire.extend_from_slice(&body);
+        let origin = Arc::new(Origin::default());
+        let event = StreamEvent::Bytes { direction: Direction::Received, offset: 0, bytes: Bytes::from(wire) };
+        let whole = [Input { stream: StreamId(1), origin, at: Timestamp(7), event }];
+        let mut sizes = sizes.iter().cycle();
+        let pieces = cut(&whole, || *sizes.next().unwrap());
+        let found = render(&assemble(&whole, Limits::default()));
+        prop_assert_eq!(render(&assemble(&pieces, Limits::default())), found);
+        let mut lost = lost.iter().cycle();
+        let kept: Vec<_> = pieces.into_iter().filter(|_| !*lost.next().unwrap()).collect();
+        for assembled in assemble(&kept, Limits::default()) {
+            let Assembled::Message(message) = assembled else { continue };
+            let Content::Events(_, events) = &message.body.content else { continue };
+            prop_assert!(events.len() <= payloads.len());
+            for (index, (event, sent)) in events.iter().zip(&payloads).enumerate() {
+                let is_last = index + 1 == events.len() && message.end != End::Complete;
+                prop_assert!(event.data == *sent || (is_last && sent.starts_with(&event.data)), "{event:?} of {sent}");
+                prop_assert!(event.name != UNVERIFIED || is_last, "{event:?}");
+            }
+        }
+    }
+
+    #[test]
     fn garbage_never_panics(pieces in prop::collection::vec(
-        (any::<bool>(), 0u64..400, "(POST / HTTP/1.1\r\n|HTTP/1.1 200 OK\r\n|content-length: [0-9]{1,3}\r\n|transfer-encoding: chunked\r\n|content-encoding: (gzip|deflate|br)\r\n|content-type: text/event-stream\r\n|\r\n|[0-9a-f]{1,2}\r\n|data: x\n\n|\u{0}|.){0,12}"),
+        (any::<bool>(), 0u64..400, "(POST / HTTP/1.1\r\n|HTTP/1.1 200 OK\r\n|content-length: [0-9]{1,3}\r\n|transfer-encoding: chunked\r\n|content-encoding: (gzip|deflate|br|zstd)\r\n|content-type: (text/event-stream|application/x-ndjson|application/vnd.amazon.eventstream)\r\n|\r\n|[0-9a-f]{1,2}\r\n|data: x\n\n|\u{0}|.){0,12}"),
         0..20,
     )) {
         let inputs: Vec<_> = pieces.into_iter().map(|(sent, offset, text)| Input {

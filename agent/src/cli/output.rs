@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Format;
 use crate::{
     exchange::{Cost, Exchange},
-    findings::{Activity, ExchangeRecord, Finding},
+    findings::{Activity, ExchangeRecord, Finding, Fingerprint},
 };
 
 mod summary;
@@ -38,14 +38,19 @@ impl<W: Write> Printer<W> {
     }
 
     /// Prints one call. Its findings follow.
-    pub fn exchange(&mut self, exchange: &Exchange, cost: Option<&Cost>) -> io::Result<()> {
+    pub fn exchange(
+        &mut self,
+        exchange: &Exchange,
+        cost: Option<&Cost>,
+        caller: Option<&Fingerprint>,
+    ) -> io::Result<()> {
         self.tally.exchange(exchange, cost);
         match self.format {
             Format::Text => {
                 let lines = self.text.exchange(exchange, cost);
                 self.write(&lines)
             }
-            Format::Jsonl => self.json(&ExchangeRecord::new(exchange, cost)),
+            Format::Jsonl => self.json(&ExchangeRecord::new(exchange, cost).by(caller)),
         }
     }
 

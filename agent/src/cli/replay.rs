@@ -1,7 +1,8 @@
-//! `outflow replay`: recorded exchanges go through the same rooms as live traffic. Enters: record files. Leaves: with
-//! `--facts` one JSON line an exchange, else what `outflow tap` would have said of them.
+//! `outflow replay`: recorded exchanges go through the same rooms as live traffic. Enters: HAR files and exchange records.
+//! Leaves: with `--facts` one JSON line an exchange, else what `outflow tap` would have said of them.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -9,7 +10,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+
+pub use self::facts::facts;
 
 use super::{Format, RuleArgs, exit, output::Account, shown::Shown, stored::StoreArgs};
 use crate::{
@@ -18,25 +20,25 @@ use crate::{
     exchange::{Correlator, Exchange},
     rules::VendorTable,
     sources::{
-        Input, StreamId,
-        replay::{Options, Record, ReplayError},
+        Input,
+        replay::{self, Answer, Options, Playing, Record, WireVersion},
     },
     store::WhenFull,
     units::{Severity, Timestamp},
 };
 
-/// Records carry no times: all are played from here on, 2026-01-01T00:00:00Z, one after the other.
-const EPOCH: Timestamp = Timestamp(1_767_225_600_000_000_000);
-/// Time between the starts of two records.
-const RECORD_NS: u64 = 60_000_000_000;
+mod facts;
 
 /// Replays recorded exchanges through the same rooms as live traffic
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Exchange records (JSON with `request` and `response`)
+    /// HAR files; exchange records (JSON with `request` and `response`), alone, in an array or one a line; folders of these
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Cut the bytes into random pieces
+    /// Protocol that the exchanges are written in
+    #[arg(long, value_enum, default_value_t = WireVersion::H1, value_name = "PROTOCOL")]
+    wire: WireVersion,
+    /// Cut the bytes into random pieces of 1 byte to 64 KiB
     #[arg(long, value_name = "SEED")]
     split: Option<u64>,
     /// Drop random pieces, as a tap that lost them
@@ -69,10 +71,8 @@ fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let stored = args.store.open()?;
     let session = Arc::new(stored.session(&rules, &shown, WhenFull::Wait)?);
     let mut shard = Shard::new(&LiveRules::new(rules), Arc::clone(&session))?;
-    for inputs in inputs(args) {
-        for input in inputs? {
-            shard.push(&input);
-        }
+    for input in playing(args)? {
+        shard.push(&input);
     }
     shard.finish();
     let outcome = match session.finish() {
@@ -87,24 +87,47 @@ fn look(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if found { ExitCode::from(exit::FINDINGS) } else { ExitCode::SUCCESS })
 }
 
-/// The inputs of each file, in order; each file is a connection of its own.
-pub fn inputs(args: &Args) -> impl Iterator<Item = Result<Vec<Input>, ReplayError>> {
-    let options = Options { split: args.split, drop: args.drop };
-    (0_u64..).zip(&args.files).map(move |(number, path)| {
-        let from = Timestamp(EPOCH.0.saturating_add(RECORD_NS.saturating_mul(number)));
-        Ok(Record::read(path)?.inputs(StreamId(number), from, options))
-    })
+fn playing(args: &Args) -> anyhow::Result<Playing> {
+    let options = Options { split: args.split, drop: args.drop, wire: args.wire };
+    Ok(Playing::new(replay::read(&args.files)?, options))
 }
 
+/// Lines stand in the order of the records, whichever ended first.
 fn facts_of_all(args: &Args) -> anyhow::Result<ExitCode> {
     let vendors = Arc::new(VendorTable::load(&args.rules.source())?);
-    let mut out = io::stdout().lock();
-    for inputs in inputs(args) {
-        for exchange in exchanges(&inputs?, &vendors) {
-            match writeln!(out, "{}", facts(&exchange)) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-                result => result.context("cannot write to standard output")?,
+    let mut playing = playing(args)?;
+    let mut rooms = Rooms::new(&vendors);
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    // The exchanges of one session are one line.
+    let mut sessions: BTreeMap<usize, Vec<Exchange>> = BTreeMap::new();
+    let mut found = Vec::new();
+    loop {
+        let input = playing.next();
+        match &input {
+            Some(input) => rooms.push(input, &mut found),
+            None => rooms.finish(&mut found),
+        }
+        for exchange in found.drain(..) {
+            let record = playing.record_at(exchange.stream, exchange.started_at).unwrap_or(usize::MAX);
+            match playing.records().get(record) {
+                Some(Record { answer: Answer::Session(_), .. }) => sessions.entry(record).or_default().push(exchange),
+                other => lines.push((record, facts::line(other.map_or("", |record| &record.id), &exchange)?)),
             }
+        }
+        if input.is_none() {
+            break;
+        }
+    }
+    for (record, exchanges) in sessions {
+        let id = playing.records().get(record).map_or("", |record| record.id.as_str());
+        lines.push((record, facts::session_line(id, &exchanges)));
+    }
+    lines.sort_by_key(|(record, _)| *record);
+    let mut out = io::stdout().lock();
+    for (_, line) in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            result => result.context("cannot write to standard output")?,
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -112,56 +135,54 @@ fn facts_of_all(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// All exchanges of some inputs.
 pub fn exchanges(inputs: &[Input], vendors: &Arc<VendorTable>) -> Vec<Exchange> {
-    let mut assembler = Assembler::new(Limits::default());
-    let mut correlator = Correlator::new(Arc::clone(vendors));
-    let (mut events, mut exchanges) = (Vec::new(), Vec::new());
+    let mut rooms = Rooms::new(vendors);
+    let mut exchanges = Vec::new();
     for input in inputs {
-        assembler.push(input, &mut events);
+        rooms.push(input, &mut exchanges);
     }
-    assembler.finish(inputs.last().map_or(EPOCH, |input| input.at), &mut events);
-    for event in events {
-        match event {
-            Assembled::Message(message) => correlator.push(*message, &mut exchanges),
-            Assembled::Closed(stream) => correlator.closed(stream, &mut exchanges),
-            Assembled::CallOver { stream, call } => correlator.call_over(stream, call, &mut exchanges),
-            Assembled::Frame(frame) => correlator.frame(*frame, &mut exchanges),
-            Assembled::Anomaly(_) => {}
-        }
-    }
-    correlator.finish(&mut exchanges);
+    rooms.finish(&mut exchanges);
     exchanges
 }
 
-/// What is known of an exchange, under the names that the index of recorded exchanges uses. `null`: the wire did not say.
-pub fn facts(exchange: &Exchange) -> Value {
-    let usage = &exchange.usage;
-    let cost_usd = exchange.reported_cost.map(|cost| cost.0 as f64 / 1e9);
-    // Half an answer may have half of the calls: a count of these would be a wrong number.
-    let tool_calls = exchange.view.complete.then_some(exchange.tool_calls.len());
-    json!({
-        "vendor": exchange.vendor.as_deref(),
-        "api": exchange.api,
-        "host": exchange.host,
-        "path": exchange.path,
-        "request_model": exchange.request_model,
-        "response_model": exchange.response_model,
-        "status": exchange.status,
-        "streaming": exchange.streaming,
-        "response_id": exchange.response_id,
-        "input_tokens_total": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cached_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-        "tool_calls": tool_calls,
-        "finish_reasons": exchange.finish_reasons,
-        "system_fingerprint": exchange.system_fingerprint,
-        "service_tier": exchange.service_tier,
-        "usage_tier": exchange.usage_tier,
-        "error": exchange.error.is_some(),
-        "error_code": exchange.error,
-        "vendor_reported_cost_usd": cost_usd,
-        "complete": exchange.view.complete,
-        "missing_bytes": exchange.view.request_missing_bytes + exchange.view.response_missing_bytes,
-    })
+/// Rooms 2 and 3, one behind the other.
+struct Rooms {
+    assembler: Assembler,
+    correlator: Correlator,
+    events: Vec<Assembled>,
+    now: Timestamp,
+}
+
+impl Rooms {
+    fn new(vendors: &Arc<VendorTable>) -> Self {
+        Self {
+            assembler: Assembler::new(Limits::default()),
+            correlator: Correlator::new(Arc::clone(vendors)),
+            events: Vec::new(),
+            now: Timestamp::default(),
+        }
+    }
+
+    fn push(&mut self, input: &Input, out: &mut Vec<Exchange>) {
+        self.now = input.at;
+        self.assembler.push(input, &mut self.events);
+        self.correlate(out);
+    }
+
+    fn finish(&mut self, out: &mut Vec<Exchange>) {
+        self.assembler.finish(self.now, &mut self.events);
+        self.correlate(out);
+        self.correlator.finish(out);
+    }
+
+    fn correlate(&mut self, out: &mut Vec<Exchange>) {
+        for event in self.events.drain(..) {
+            match event {
+                Assembled::Message(message) => self.correlator.push(*message, out),
+                Assembled::Closed(stream) => self.correlator.closed(stream, out),
+                Assembled::CallOver { stream, call } => self.correlator.call_over(stream, call, out),
+                Assembled::Frame(frame) => self.correlator.frame(*frame, out),
+                Assembled::Anomaly(_) => {}
+            }
+        }
+    }
 }

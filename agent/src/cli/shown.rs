@@ -83,7 +83,7 @@ impl Screen {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
         // Of a log there is nothing to say but what was found in it.
         if let Subject::Exchange(exchange) = told.subject {
-            self.printer.exchange(exchange, told.cost)?;
+            self.printer.exchange(exchange, told.cost, told.caller)?;
         }
         let news = self.findings.count(told.findings, told.subject.at());
         news.iter().try_for_each(|finding| self.printer.finding(finding))
@@ -115,9 +115,11 @@ pub(super) fn anomaly(kind: AnomalyKind) -> &'static str {
         AnomalyKind::NotHttp => "bytes that are no HTTP/1.1",
         AnomalyKind::BadChunk => "chunked body that cannot be read",
         AnomalyKind::BadEncoding => "compressed body that does not decode",
+        AnomalyKind::BadFrame => "frame of a stream that is damaged",
         AnomalyKind::Bomb => "compressed body past its cap",
         AnomalyKind::Gap => "hole in a message",
         AnomalyKind::Evicted => "connection let go at the bound",
-        AnomalyKind::UnknownProtocol => "protocol that is not read yet",
+        AnomalyKind::UnknownProtocol => "protocol that is not read",
+        AnomalyKind::UnknownFields => "header fields that were named before the tap came",
     }
 }

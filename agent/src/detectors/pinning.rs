@@ -30,7 +30,7 @@ impl Pinning {
 
 impl Detector for Pinning {
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
-        let (Some(vendor), Some(model)) = (exchange.vendor.as_deref(), exchange.request_model.as_deref()) else {
+        let (Some(vendor), Some(model)) = (exchange.paid_vendor(), exchange.request_model.as_deref()) else {
             return;
         };
         let class = self.rules.classify(vendor, model, exchange.started_at);

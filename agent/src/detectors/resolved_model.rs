@@ -182,7 +182,7 @@ impl Track {
 /// A deployment, a router or a pointer to the newest promises no model, so none can be put in its place. So does a host that
 /// no file lists: it may be a gateway with names of its own.
 fn promises_a_model(exchange: &Exchange, asked: &Identity) -> bool {
-    exchange.vendor.as_deref().is_some_and(|vendor| !vendor.starts_with("azure")) && asked.names_a_model()
+    exchange.paid_vendor().is_some_and(|vendor| !vendor.starts_with("azure")) && asked.names_a_model()
 }
 
 fn substituted<'a>(exchange: &'a Exchange, requested: &str, resolved: &str) -> Behaviour<'a> {

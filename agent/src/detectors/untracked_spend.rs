@@ -71,10 +71,10 @@ fn no_usage(exchange: &Exchange) -> Behaviour<'_> {
 impl UntrackedSpend {
     fn no_price<'a>(&self, exchange: &'a Exchange) -> Option<Behaviour<'a>> {
         let counted = exchange.usage.input_tokens.is_some() || exchange.usage.output_tokens.is_some();
-        let billed = !matches!(exchange.api, Api::CountTokens | Api::Other);
+        let billed = exchange.api.is_billed();
         let model = exchange.response_model.as_deref().or(exchange.request_model.as_deref())?;
         // Without a vendor there is nobody whose price could be known: a model served at home costs electricity.
-        exchange.vendor.as_ref()?;
+        exchange.paid_vendor()?;
         if !counted || !billed || self.prices.price(exchange).is_some() {
             return None;
         }

@@ -180,7 +180,7 @@ mod tests {
         for minute in minutes {
             let call = call(minute);
             let (subject, findings) = (Subject::Exchange(&call), found(&call));
-            sink.told(Told { subject, cost: Some(&cost), findings, states: Vec::new() })?;
+            sink.told(Told { subject, cost: Some(&cost), caller: None, findings, states: Vec::new() })?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
         Detector, Hit, StateChange, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
     },
     exchange::{Catalogue, Cost, Exchange, Prices as _, Subject},
-    findings::{Finding, FingerprintKey, Maker},
+    findings::{Finding, Fingerprint, FingerprintKey, Maker},
     rules::VendorTable,
     sources::coverage::Unseen,
     units::Severity,
@@ -36,6 +36,8 @@ pub struct Told<'a> {
     pub subject: Subject<'a>,
     /// What it cost, when somebody knows.
     pub cost: Option<&'a Cost>,
+    /// Keyed hash of the key that the caller paid with.
+    pub caller: Option<&'a Fingerprint>,
     /// What was found in it, an occurrence each: nothing is counted yet.
     pub findings: Vec<Finding>,
     /// What detectors learned from it.
@@ -119,6 +121,7 @@ impl Session {
     /// Takes in one exchange and the leaks found in it. False when the output cannot be written any more.
     pub fn record(&self, exchange: &Exchange, leaks: &[Hit<'_>]) -> bool {
         let cost = self.prices.price(exchange);
+        let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
         let occurrence = |hit: &Hit<'_>| self.maker.occurrence(hit, exchange.ended_at, cost.as_ref());
         // Masking is the work here, and needs no lock.
         let mut findings: Vec<Finding> = leaks.iter().map(occurrence).collect();
@@ -138,7 +141,7 @@ impl Session {
         }
         outcome.worst = findings.iter().map(|finding| Some(finding.severity)).fold(outcome.worst, Option::max);
         let subject = Subject::Exchange(exchange);
-        *failed = sink.told(Told { subject, cost: cost.as_ref(), findings, states }).err();
+        *failed = sink.told(Told { subject, cost: cost.as_ref(), caller: caller.as_ref(), findings, states }).err();
         failed.is_none()
     }
 
@@ -152,7 +155,8 @@ impl Session {
             return failed.is_none();
         }
         outcome.worst = outcome.worst.max(Some(finding.severity));
-        let told = Told { subject: Subject::Unseen(unseen), cost: None, findings: vec![finding], states: Vec::new() };
+        let subject = Subject::Unseen(unseen);
+        let told = Told { subject, cost: None, caller: None, findings: vec![finding], states: Vec::new() };
         *failed = sink.told(told).err();
         failed.is_none()
     }

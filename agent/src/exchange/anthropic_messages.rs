@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{
     facts::{Facts, MAX_LISTED, Seen, elements, error_code, replace, text},
-    json::{self, Ended},
     path::Path,
-    stream::Stream,
+    stream::{Stream, parse_pieces},
     text::{Joined, Mode},
     tree::Node,
     usage,
@@ -18,15 +17,22 @@ pub(super) fn answer(doc: &Value, facts: &mut Facts) {
     facts.envelope(doc);
     facts.finish_reasons.extend(text(doc, "stop_reason"));
     for block in elements(doc, "content").iter().take(MAX_LISTED) {
-        facts.tool_calls.extend(tool_name(block));
+        tool_call(block, facts);
     }
     usage::take(facts, doc.get("usage"), usage::messages);
     tier(facts, doc.get("usage"));
 }
 
-/// A tool that the client is to run. `server_tool_use` and `mcp_tool_use` are run by the vendor.
-fn tool_name(block: &Value) -> Option<String> {
-    (block.get("type")?.as_str()? == "tool_use").then(|| text(block, "name").unwrap_or_default())
+/// `tool_use` is for the client to run; `server_tool_use` and `mcp_tool_use` the vendor ran itself.
+fn tool_call(block: &Value, facts: &mut Facts) {
+    let calls = match block.get("type").and_then(Value::as_str) {
+        Some("tool_use") => &mut facts.tool_calls,
+        Some("server_tool_use" | "mcp_tool_use") => &mut facts.server_tool_calls,
+        _ => return,
+    };
+    if calls.len() < MAX_LISTED {
+        calls.push(text(block, "name").unwrap_or_default());
+    }
 }
 
 fn tier(facts: &mut Facts, usage: Option<&Value>) {
@@ -94,7 +100,9 @@ impl Stream for Events {
 
     fn finish(mut self: Box<Self>, seen: Seen, joined: &mut Joined) -> Facts {
         for index in &self.inputs {
-            parse_input(*index, joined);
+            let mut path = place(*index);
+            path.key("input");
+            parse_pieces(path.as_str(), joined);
         }
         let total = Value::Object(std::mem::take(&mut self.usage));
         let final_usage = self.counted && (self.stopped || seen == Seen::Whole);
@@ -144,9 +152,7 @@ impl Events {
     fn block(&mut self, doc: &Value, joined: &mut Joined) {
         let index = self.index(doc.get("index").and_then(Value::as_u64));
         let Some(block) = doc.get("content_block") else { return };
-        if self.facts.tool_calls.len() < MAX_LISTED {
-            self.facts.tool_calls.extend(tool_name(block));
-        }
+        tool_call(block, &mut self.facts);
         joined.walk(block, &mut place(index), "", Mode::Set);
     }
 
@@ -178,17 +184,4 @@ fn place(index: u64) -> Path {
     let mut path = Path::new("$.content");
     path.index(usize::try_from(index).unwrap_or(usize::MAX));
     path
-}
-
-/// Pieces of JSON text become the members that the whole answer would have.
-fn parse_input(index: u64, joined: &mut Joined) {
-    let mut path = place(index);
-    path.key("input");
-    let Some(input) = joined.take(path.as_str()) else { return };
-    let end = json::strings(&input, path.as_str(), &mut |path: &str, key: &str, text: &str| {
-        joined.put(path, key, text, Mode::Set);
-    });
-    if let Ended::Malformed(at) = end {
-        joined.put(path.as_str(), "", input.get(at..).unwrap_or(&input), Mode::Set);
-    }
 }

@@ -6,9 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{Exchange, read};
+use super::{
+    Exchange, read,
+    realtime::{self, Opened, Sessions},
+};
 use crate::{
-    assembly::{Content, Frame, Message, Protocol},
+    assembly::{Body, Content, End, Frame, Head, Headers, Message, Protocol},
     rules::VendorTable,
     sources::{Direction, StreamId},
 };
@@ -39,6 +42,7 @@ pub struct Correlator {
     turn: u64,
     bytes: usize,
     unpaired: Unpaired,
+    sessions: Sessions,
 }
 
 #[derive(Debug)]
@@ -58,12 +62,16 @@ impl Correlator {
             turn: 0,
             bytes: 0,
             unpaired: Unpaired::default(),
+            sessions: Sessions::default(),
         }
     }
 
     /// Takes a message; adds the exchange that it completes to `out`.
     pub fn push(&mut self, message: Message, out: &mut Vec<Exchange>) {
         let Some(call) = message.call else {
+            if realtime::is_upgrade(&message) {
+                return self.pair(unseen_request(&message), &message, out);
+            }
             self.unpaired.answers += 1;
             return;
         };
@@ -76,10 +84,10 @@ impl Correlator {
             None => self.wait(key, Box::new(message), out),
             Some(other) => match (other.direction, message.direction) {
                 (Direction::Sent, Direction::Received) => {
-                    out.push(read::exchange(*other, Some(&message), &self.vendors));
+                    self.pair(*other, &message, out);
                 }
                 (Direction::Received, Direction::Sent) => {
-                    out.push(read::exchange(message, Some(&other), &self.vendors));
+                    self.pair(message, &other, out);
                 }
                 // Two of a kind: a source that numbers its streams twice. The older one stands alone.
                 _ => {
@@ -91,18 +99,23 @@ impl Correlator {
     }
 
     /// Takes a message of a WebSocket; adds the turn that it completes to `out`.
-    pub fn frame(&mut self, _frame: Frame, _out: &mut Vec<Exchange>) {}
+    #[expect(clippy::needless_pass_by_value, reason = "messages of every kind are given away to this room")]
+    pub fn frame(&mut self, frame: Frame, out: &mut Vec<Exchange>) {
+        self.sessions.frame(&frame, out);
+    }
 
     /// No message of this call will follow: its request was not answered.
     pub fn call_over(&mut self, stream: StreamId, call: u64, out: &mut Vec<Exchange>) {
         if let Some(message) = self.take((stream, call)) {
             self.alone(*message, out);
         }
+        self.sessions.call_over(stream, call, out);
     }
 
     /// No message of this connection will follow: requests that wait were not answered.
     pub fn closed(&mut self, stream: StreamId, out: &mut Vec<Exchange>) {
         self.give_up(stream, None, out);
+        self.sessions.closed(stream, out);
     }
 
     /// Nothing will follow at all.
@@ -112,11 +125,24 @@ impl Correlator {
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             self.alone(*waiting.message, out);
         }
+        self.sessions.finish(out);
     }
 
     /// What did not become an exchange, since the start.
     pub fn unpaired(&self) -> Unpaired {
-        self.unpaired
+        Unpaired { evicted: self.unpaired.evicted + self.sessions.evicted(), ..self.unpaired }
+    }
+
+    /// A request and its answer are an exchange, or the start of a session.
+    fn pair(&mut self, request: Message, answer: &Message, out: &mut Vec<Exchange>) {
+        if !realtime::is_upgrade(answer) {
+            return out.push(read::exchange(request, Some(answer), &self.vendors));
+        }
+        let target = if let Head::Request { target, .. } = &request.head { target.clone() } else { String::new() };
+        let upgrade = read::exchange(request, Some(answer), &self.vendors);
+        let vendor = self.vendors.vendor_of(&upgrade.host);
+        let api = vendor.and_then(|vendor| self.vendors.api_of_upgrade(vendor, &upgrade.path));
+        self.sessions.open(answer.call, Opened { upgrade, api, target }, out);
     }
 
     fn wait(&mut self, key: (StreamId, u64), message: Box<Message>, out: &mut Vec<Exchange>) {
@@ -164,6 +190,12 @@ impl Correlator {
             Direction::Received => self.unpaired.answers += 1,
         }
     }
+}
+
+/// What stands for a request that was not seen, but whose answer says that it was one for an upgrade.
+fn unseen_request(answer: &Message) -> Message {
+    let head = Head::Request { method: String::new(), target: String::new(), headers: Headers::default() };
+    Message { direction: Direction::Sent, head, body: Body::default(), body_at: None, end: End::Gap, ..answer.clone() }
 }
 
 fn size(message: &Message) -> usize {

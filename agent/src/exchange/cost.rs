@@ -54,8 +54,9 @@ impl CostSource {
 pub fn is_unpriced(exchange: &Exchange, cost: Option<&Cost>) -> bool {
     let answered = exchange.status.is_some_and(|status| status < 400);
     let counted = exchange.usage.input_tokens.is_some() || exchange.usage.output_tokens.is_some();
-    // Counting tokens is free; a call without a model (a list of files) has no token price.
-    let billed = exchange.api != Api::CountTokens && (counted || exchange.request_model.is_some());
+    // A call without a model (a list of files) has no token price.
+    let billed =
+        (exchange.api == Api::Other || exchange.api.is_billed()) && (counted || exchange.request_model.is_some());
     cost.is_none() && answered && billed
 }
 
@@ -113,11 +114,11 @@ impl Prices for Catalogue {
         }
         // Counting tokens costs nothing and reports a count that would be priced as input.
         // Source: platform.claude.com/docs/en/build-with-claude/token-counting, "Pricing and rate limits".
-        if exchange.api == Api::CountTokens {
+        if exchange.api != Api::Other && !exchange.api.is_billed() {
             return None;
         }
         let usage = catalogue_usage(&exchange.usage)?;
-        let whole = exchange.api == Api::Embeddings || exchange.usage.output_tokens.is_some();
+        let whole = matches!(exchange.api, Api::Embeddings | Api::Rerank) || exchange.usage.output_tokens.is_some();
         let usd = self.usd(exchange, &usage)?;
         Some(Cost {
             nano_usd: NanoUsd::from_usd(usd),

@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) system_fingerprint: Option<String>,
     pub(super) error: Option<String>,
     pub(super) reported_cost: Option<NanoUsd>,
+    /// A tool of the Model Context Protocol said that it failed.
+    pub(super) tool_failed: bool,
 }
 
 impl Facts {
@@ -107,6 +109,11 @@ pub(super) fn error_code(doc: &Value) -> Option<String> {
         _ => None,
     });
     Some(code.unwrap_or_else(|| "error".to_owned()))
+}
+
+/// A code that has a place of its own; words that are none are not repeated.
+pub(super) fn named_code(text: &str) -> String {
+    if is_code(text) { text.to_owned() } else { "error".to_owned() }
 }
 
 fn is_code(text: &str) -> bool {

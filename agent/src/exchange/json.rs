@@ -53,6 +53,9 @@ pub(super) fn is_number_text(key: &str, number: &str) -> bool {
 pub(super) trait Strings {
     /// A string value. `path` is valid for this call only.
     fn string(&mut self, path: &str, key: &str, text: &str);
+
+    /// A number in an array, which the outline leaves out; `path` is the array's.
+    fn element(&mut self, _path: &str, _number: &str) {}
 }
 
 impl<F: FnMut(&str, &str, &str)> Strings for F {
@@ -270,6 +273,15 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
 
     /// Makes `path` that of the present value. Only what changed since the last time is put together again.
     fn locate(&mut self) {
+        self.locate_container();
+        match self.levels.last() {
+            Some(level) => level.extend(&mut self.path),
+            None => self.path.truncate(self.root_bytes),
+        }
+    }
+
+    /// Makes `path` begin with that of the innermost open container, which is as long as the container says.
+    fn locate_container(&mut self) {
         for depth in self.located.max(1)..self.levels.len() {
             let (above, level) = self.levels.split_at_mut(depth);
             if let (Some(above), Some(level)) = (above.last(), level.first_mut()) {
@@ -278,10 +290,6 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             }
         }
         self.located = self.levels.len();
-        match self.levels.last() {
-            Some(level) => level.extend(&mut self.path),
-            None => self.path.truncate(self.root_bytes),
-        }
     }
 
     fn literal(&mut self, word: &[u8], value: Scalar<'a, '_>) -> Result<(), Stop> {
@@ -311,7 +319,12 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             }
         }
         // Numbers in arrays (embeddings) are not kept: they are not worth reading either.
-        if self.levels.last().is_none_or(|level| level.is_object) {
+        if self.levels.last().is_some_and(|level| !level.is_object) {
+            self.locate_container();
+            if let (Some(strings), Some(level)) = (&mut self.strings, self.levels.last()) {
+                strings.element(self.path.as_str().get(..level.path).unwrap_or_default(), text);
+            }
+        } else {
             let number = read_number(text).ok_or(Stop::Malformed)?;
             self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), Scalar::Number(number));
         }

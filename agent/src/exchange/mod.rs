@@ -13,18 +13,40 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod attachment;
+mod bedrock_converse;
+mod bedrock_invoke;
+mod body;
+mod cohere_chat;
+mod completions;
 mod correlate;
 pub mod cost;
 mod embeddings;
+mod extra;
 mod facts;
+mod framing;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+mod gemini;
+mod grpc;
 mod headers;
 mod json;
+mod mcp;
+mod media;
+mod multipart;
+mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod outline;
 mod path;
+#[cfg(test)]
+mod properties;
+mod query;
 mod quoted;
 mod read;
+mod realtime;
+#[cfg(test)]
+mod recorded;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -32,11 +54,15 @@ mod shapes;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_recorded;
 mod text;
+mod tool_results;
 mod tree;
 mod usage;
 
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
+pub use self::realtime::facts_of_session;
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
 #[derive(Clone, Debug)]
@@ -45,7 +71,8 @@ pub struct Exchange {
     pub stream: StreamId,
     /// Who asked.
     pub origin: Arc<Origin>,
-    /// Vendor id of `rules/vendors`, `None` for a host that no file lists.
+    /// Vendor id of `rules/vendors`. On a host that no file lists it says at most what kind of server answered
+    /// (`openai_compatible_local`), else it is `None`.
     pub vendor: Option<Arc<str>>,
     /// The vendor's provider id in the price catalogue, when its file names one.
     pub priced_as: Option<Arc<str>>,
@@ -113,6 +140,13 @@ pub struct Exchange {
     pub response_text: Leaves,
     /// How complete our view was.
     pub view: View,
+}
+
+impl Exchange {
+    /// The vendor that is paid for the call; none for a server on this machine or in a private network.
+    pub fn paid_vendor(&self) -> Option<&str> {
+        self.vendor.as_deref().filter(|_| !crate::rules::vendors::is_local(&self.host))
+    }
 }
 
 /// How the body of an answer is framed. The names are those of the recorded exchanges' index.
@@ -211,16 +245,31 @@ pub struct McpCall {
 }
 
 /// The part of a WebSocket session that an exchange stands for: what was said since the part before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RealtimeTurn {
+    /// Whose messages they are; `None` when none was understood.
+    pub shape: Option<RealtimeShape>,
     /// Messages of both directions in this part.
     pub frames: u64,
-    /// Answers of the model that ended in this part: one, or none in the last part of a session.
+    /// Messages that end an answer (`response.done`) in this part: one, or none in the last part of a session. Gemini has no
+    /// such message.
     pub responses: u64,
     /// Messages of this part that report usage.
     pub usage_reports: u64,
     /// Messages of this part that report an error.
     pub errors: u64,
+    /// The last report of usage as the vendor wrote it: `response.usage`, `usageMetadata`. What it means is in
+    /// [`Exchange::usage`].
+    pub reported: Option<serde_json::Value>,
+}
+
+/// How the messages of a realtime session look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RealtimeShape {
+    /// OpenAI's, and everything compatible with it.
+    Openai,
+    /// Gemini Live's.
+    Gemini,
 }
 
 /// One thing that detectors look at.
@@ -271,9 +320,18 @@ pub struct Usage {
     pub reasoning_tokens: Option<u64>,
 }
 
-/// Text leaves of one body, laid end to end in one block so that one scan covers them all. Leaf i never overlaps leaf i + 1
-/// and a line feed stands between them. Their paths lie in a block of their own: a body of ten thousand leaves makes no ten
-/// thousand allocations.
+/// Text leaves of one message, laid end to end in one block so that one scan covers them all. Leaf i never overlaps leaf i + 1
+/// and a line feed stands between them.
+///
+/// Offsets count bytes of UTF-8 in the leaf, and the leaf is what was written, not how it travelled: content encoding, JSON
+/// escapes, percent-encoding and base64 are undone, the parts of a stream are joined. So a finding's path and offsets lead to
+/// the text in the member that the path names, once that is decoded. Two leaves hold more than their member: a short value
+/// whose key says what it is has `key: ` in front, and `$…` holds the rest past the bound.
+///
+/// Paths begin with `$` for the JSON body (or a body that is none), `$form` for the fields of a form, `$file` for the files in
+/// one, `$query` for the query of the URL, `$header` for headers. `~` behind a path is the name itself: of a member, of a file.
+///
+/// The paths lie in a block of their own: a body of ten thousand leaves makes no ten thousand allocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leaves {
     text: String,

@@ -24,8 +24,10 @@ pub(super) fn answer(doc: &Value, facts: &mut Facts) {
         for call in elements(message, "tool_calls").iter().take(MAX_LISTED - facts.tool_calls.len().min(MAX_LISTED)) {
             facts.tool_calls.push(tool_name(call).unwrap_or_default());
         }
-        // The legacy form; some servers send it empty beside the new one.
-        facts.tool_calls.extend(message.get("function_call").and_then(|call| text(call, "name")));
+        // The legacy form. Snowflake sends it beside the new one, without a name: a call all the same.
+        if let Some(call) = message.get("function_call").filter(|call| call.is_object()) {
+            facts.tool_calls.push(text(call, "name").unwrap_or_default());
+        }
     }
 }
 
@@ -176,8 +178,8 @@ impl Chunks {
             let index = call.get("index").and_then(Value::as_u64).unwrap_or(position as u64);
             self.call(choice, index, tool_name(call));
         }
-        if let Some(name) = delta.get("function_call").and_then(|call| text(call, "name")) {
-            self.call(choice, u64::MAX, Some(name));
+        if let Some(call) = delta.get("function_call").filter(|call| call.is_object()) {
+            self.call(choice, u64::MAX, text(call, "name"));
         }
     }
 

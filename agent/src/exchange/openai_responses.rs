@@ -31,7 +31,9 @@ pub(super) fn is_echo(path: &str) -> bool {
 pub(super) fn answer(doc: &Value, facts: &mut Facts) {
     envelope(doc, facts);
     facts.finish_reasons.extend(text(doc, "status"));
-    facts.tool_calls.extend(elements(doc, "output").iter().filter_map(tool_name).take(MAX_LISTED));
+    let mut calls = BTreeMap::new();
+    list(elements(doc, "output"), &mut calls);
+    give(calls, facts);
     usage::take(facts, doc.get("usage"), usage::responses);
 }
 
@@ -42,16 +44,46 @@ fn envelope(doc: &Value, facts: &mut Facts) {
     }
 }
 
-fn tool_name(item: &Value) -> Option<String> {
+/// Reads the answer of a compaction: a list of items that stands for a conversation. Its calls were made before.
+pub(super) fn compaction(doc: &Value, facts: &mut Facts) {
+    facts.envelope(doc);
+    usage::take(facts, doc.get("usage"), usage::responses);
+}
+
+/// Who runs a call, and its name.
+#[derive(Debug)]
+enum Call {
+    Client(String),
+    Server(String),
+}
+
+fn call(item: &Value) -> Option<Call> {
     let kind = item.get("type")?.as_str()?;
-    CLIENT_CALLS.contains(&kind).then(|| text(item, "name").unwrap_or_else(|| kind.to_owned()))
+    let name = || text(item, "name").unwrap_or_else(|| kind.to_owned());
+    if CLIENT_CALLS.contains(&kind) {
+        return Some(Call::Client(name()));
+    }
+    kind.ends_with("_call").then(|| Call::Server(name()))
+}
+
+fn list(output: &[Value], calls: &mut BTreeMap<u64, Call>) {
+    *calls = output.iter().filter_map(call).take(MAX_LISTED).zip(0..).map(|(call, index)| (index, call)).collect();
+}
+
+fn give(calls: BTreeMap<u64, Call>, facts: &mut Facts) {
+    for call in calls.into_values() {
+        match call {
+            Call::Client(name) => facts.tool_calls.push(name),
+            Call::Server(name) => facts.server_tool_calls.push(name),
+        }
+    }
 }
 
 /// A streamed answer. State: one entry a tool call, at most [`MAX_LISTED`].
 #[derive(Debug, Default)]
 pub(super) struct Events {
     facts: Facts,
-    calls: BTreeMap<u64, String>,
+    calls: BTreeMap<u64, Call>,
     /// Items of the present response came one by one.
     items: bool,
     /// Items of earlier responses in the same stream.
@@ -105,7 +137,7 @@ impl Stream for Events {
     }
 
     fn finish(mut self: Box<Self>, _: Seen, _: &mut Joined) -> Facts {
-        self.facts.tool_calls = self.calls.into_values().collect();
+        give(self.calls, &mut self.facts);
         self.facts
     }
 }
@@ -121,10 +153,10 @@ impl Events {
         let Some(item) = doc.get("item") else { return };
         self.items = true;
         let index = self.index(doc.get("output_index").and_then(Value::as_u64));
-        if let Some(name) = tool_name(item)
+        if let Some(call) = call(item)
             && self.calls.len() < MAX_LISTED
         {
-            self.calls.insert(index, name);
+            self.calls.insert(index, call);
         }
         joined.walk(item, &mut place(index), "", Mode::Set);
     }
@@ -137,8 +169,7 @@ impl Events {
         self.facts.finish_reasons = text(response, "status").into_iter().collect();
         usage::take(&mut self.facts, response.get("usage"), usage::responses);
         if !self.items {
-            let calls = elements(response, "output").iter().filter_map(tool_name).take(MAX_LISTED);
-            self.calls = calls.enumerate().map(|(index, name)| (index as u64, name)).collect();
+            list(elements(response, "output"), &mut self.calls);
         }
         let Some(map) = response.as_object() else { return };
         let is_news = |key: &str| !ECHOES.contains(&key) && (!self.items || key != "output");

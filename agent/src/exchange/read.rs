@@ -4,20 +4,22 @@
 use serde_json::Value;
 
 use super::{
-    Api, BodyFraming, Exchange, HeaderFacts, Leaves, View,
+    Api, BodyFraming, Exchange, Leaves, McpCall, View,
+    body::{self, FACT_BYTES},
+    extra,
     facts::{Facts, Seen},
-    headers,
-    json::{self, Ended},
-    openai_responses, request, shapes, stream,
+    framing::{self, Framed},
+    grpc, headers, mcp, openai_responses, request, shapes, stream,
     text::Whole,
+    tool_results::{self, Digests},
 };
 use crate::{
-    assembly::{Body, Content, End, Event, Head, Message, SseParser},
-    rules::{VendorTable, vendors::Vendor},
+    assembly::{Body, Content, End, Head, Headers, Message},
+    rules::{
+        VendorTable,
+        vendors::{Kind, Vendor},
+    },
 };
-
-/// Longest string that a fact is read from.
-const FACT_BYTES: usize = 256;
 
 /// Builds the exchange.
 pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &VendorTable) -> Exchange {
@@ -31,25 +33,36 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let (asked, request_text) = document(&request.body);
-    let answered = answer.map(Answered::open);
-    let api = vendors
-        .api_of(vendor, &method, &path)
-        .or_else(|| {
-            let is_unknown = method == "POST" && vendor.is_none_or(Vendor::is_custom);
-            let answer = answered.as_ref().map_or(&Value::Null, |answer| &answer.doc);
-            if is_unknown { shapes::of(&asked, answer) } else { None }
-        })
-        .unwrap_or(Api::Other);
+    let mut digests = Digests::default();
+    let (asked, request_text) = extra::request(&request, target, &mut digests);
+    let mut answered = answer.map(Answered::open);
+    let sent_headers = request.head.headers();
+    let api = {
+        let answer = answered.as_ref().map_or(&Value::Null, |answer| &answer.doc);
+        api(vendors, vendor, (&method, &path), &asked, answer)
+            .or_else(|| mcp::is_listening(&method, sent_headers).then_some(Api::McpStreamableHttp))
+            .unwrap_or(Api::Other)
+    };
     let answer_head = answer.map(|answer| &answer.head);
     let status = answer_head.and_then(|head| match head {
-        Head::Response { status, .. } => Some(*status),
+        // Zero: it came in a part that we did not see.
+        Head::Response { status, .. } => Some(*status).filter(|status| *status != 0),
         Head::Request { .. } => None,
     });
-    let streaming = answered.as_ref().is_some_and(|answered| answered.events.is_some());
+    if let (Some(answered), Some(answer)) = (&mut answered, answer) {
+        answered.grow(answer, api);
+    }
+    let framing = answered.as_ref().map(Answered::framing).unwrap_or_default();
+    let streaming = answered.as_ref().is_some_and(Answered::is_stream);
+    let received_headers = answer_head.map(Head::headers);
+    let header_facts = headers::facts(sent_headers, target, received_headers);
+    let conversation = request::conversation(&asked, sent_headers);
+    let mcp_call = (api == Api::McpStreamableHttp).then(|| mcp::call(&asked, sent_headers, received_headers));
     let (mut facts, response_text) = answered.map(|answered| answered.read(api)).unwrap_or_default();
     if let Some(head) = answer_head {
         headers::models(head.headers(), api, &mut facts);
+        headers::aws(head.headers(), api, &mut facts);
+        grpc::status(head.headers(), &mut facts);
     }
     if let Some(status) = status.filter(|status| *status >= 400) {
         facts.error.get_or_insert_with(|| format!("http_{status}"));
@@ -59,10 +72,13 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let view = view(&request, answer, [&request_text, &response_text]);
     Exchange {
         stream: request.stream,
-        vendor: vendor.map(|vendor| vendor.id.clone()),
+        vendor: match vendor {
+            Some(vendor) => Some(vendor.id.clone()),
+            None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
+        },
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
         request_model: request::model(&asked, &path, api),
-        usage_requested: request::usage_requested(&asked, api),
+        usage_requested: request::usage_requested(&asked, api, request.end == End::Complete),
         host,
         method,
         path,
@@ -71,20 +87,21 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         response_model: facts.response_model,
         response_id: facts.response_id,
         streaming,
-        framing: BodyFraming::default(),
+        framing,
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
-        tool_results: Vec::new(),
+        // A call that is not understood has no tools, whatever its members are called.
+        tool_results: if api == Api::Other { Vec::new() } else { tool_results::of(&asked, digests) },
         service_tier: facts.service_tier,
         usage_tier: facts.usage_tier,
         system_fingerprint: facts.system_fingerprint,
         error: facts.error,
         reported_cost: facts.reported_cost,
-        conversation: None,
-        headers: HeaderFacts::default(),
-        mcp: None,
+        conversation,
+        headers: header_facts,
+        mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),
         realtime: None,
         started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),
@@ -94,6 +111,31 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         view,
         origin: request.origin,
     }
+}
+
+/// The host with its port as the request says it. A server name alone has no port, and that may decide what is there.
+fn authority<'a>(host: &str, headers: &'a Headers) -> Option<&'a str> {
+    let sent = headers.find("host")?;
+    sent.get(..host.len()).is_some_and(|name| name.eq_ignore_ascii_case(host)).then_some(sent)
+}
+
+/// What a call is: by its path; on hosts that no file lists, and on those of tools, by the shape of its bodies.
+fn api(
+    vendors: &VendorTable,
+    vendor: Option<&Vendor>,
+    (method, path): (&str, &str),
+    asked: &Value,
+    answered: &Value,
+) -> Option<Api> {
+    if path.is_empty() {
+        // Its head came before we did (HTTP/2): only the answer says for certain what the path would have said.
+        return shapes::of(&Value::Null, answered);
+    }
+    let is_unknown = vendor.is_none_or(Vendor::is_custom);
+    let by_path = vendors.api_of(vendor, method, path);
+    let by_path = by_path.filter(|api| !is_unknown || shapes::agrees(*api, asked, answered));
+    let is_open = is_unknown || vendor.is_some_and(|vendor| vendor.kind == Kind::Mcp);
+    by_path.or_else(|| if method == "POST" && is_open { shapes::of(asked, answered) } else { None })
 }
 
 fn view(request: &Message, answer: Option<&Message>, [sent, received]: [&Leaves; 2]) -> View {
@@ -129,37 +171,44 @@ fn unread(body: &Body, text: &Leaves) -> u64 {
 struct Answered<'a> {
     doc: Value,
     text: Leaves,
-    events: Option<std::borrow::Cow<'a, [Event]>>,
+    framed: Option<Framed<'a>>,
     seen: Seen,
 }
 
 impl<'a> Answered<'a> {
     fn open(answer: &'a Message) -> Self {
         let seen = Seen::from(answer.end);
-        let events: Option<std::borrow::Cow<'a, [Event]>> = match &answer.body.content {
-            Content::Events(_, events) => Some(events.as_slice().into()),
-            // Some servers stream without saying so.
-            Content::Bytes(bytes) if bytes.starts_with(b"data:") || bytes.starts_with(b"event:") => {
-                let (mut parser, mut events) = (SseParser::default(), Vec::new());
-                parser.push(bytes, answer.ended_at, &mut events);
-                parser.finish(answer.ended_at, &mut events);
-                Some(events.into())
-            }
-            Content::Bytes(_) | Content::Empty => None,
-        };
-        let (doc, text) = match &events {
+        let framed = framing::open(answer);
+        let (doc, text) = match &framed {
             None => document(&answer.body),
-            Some(events) => {
-                let first = events.first().map_or("", |event| event.data.as_str());
-                (json::outline(first, FACT_BYTES).doc, Leaves::default())
-            }
+            Some(framed) => (framing::first_document(&framed.events, FACT_BYTES), Leaves::default()),
         };
-        Self { doc, text, events, seen }
+        Self { doc, text, framed, seen }
+    }
+
+    /// Now that the kind of call is known: an array may be a stream.
+    fn grow(&mut self, answer: &Message, api: Api) {
+        if self.framed.is_none() && self.doc.is_array() {
+            self.framed = framing::growing(answer, api);
+        }
+    }
+
+    fn framing(&self) -> BodyFraming {
+        self.framed.as_ref().map(|framed| framed.framing).unwrap_or_default()
+    }
+
+    /// One message of gRPC is a whole answer.
+    fn is_stream(&self) -> bool {
+        let framed = self.framed.as_ref();
+        framed.is_some_and(|framed| framed.framing != BodyFraming::Grpc || framed.events.len() > 1)
     }
 
     fn read(self, api: Api) -> (Facts, Leaves) {
-        if let Some(events) = self.events {
-            return stream::read(api, &events, self.seen);
+        if let Some(framed) = self.framed {
+            if framed.framing == BodyFraming::Grpc {
+                return (Facts::default(), grpc::text(&framed.events));
+            }
+            return stream::read(api, &framed.events, self.seen);
         }
         let (mut facts, mut text) = (Facts::default(), self.text);
         shapes::answer(api, &self.doc, &mut facts);
@@ -170,28 +219,15 @@ impl<'a> Answered<'a> {
     }
 }
 
-/// Outline and text of a body that is no event stream.
+/// Outline and text of a body; of one that is a stream of events, the text alone.
 fn document(body: &Body) -> (Value, Leaves) {
-    let Content::Bytes(bytes) = &body.content else { return (Value::Null, Leaves::default()) };
-    let mut whole = Whole::with_room(bytes.len());
-    let (doc, text_from) = if json::looks_like_json(bytes) {
-        let add = &mut |path: &str, key: &str, text: &str| whole.add(path, key, text);
-        let outline = json::read(bytes, "$", FACT_BYTES, add);
-        (outline.doc, if let Ended::Malformed(at) = outline.end { at } else { bytes.len() })
-    } else {
-        (Value::Null, 0)
+    let bytes = match &body.content {
+        Content::Bytes(bytes) => bytes,
+        Content::Events(_, events) => return (Value::Null, grpc::text(events)),
+        Content::Empty => return (Value::Null, Leaves::default()),
     };
-    // No JSON from here on: text all the same, and of what is binary the text in it. A character that is cut at the end does
-    // not make it so.
-    let rest = bytes.get(text_from..).unwrap_or_default();
-    match std::str::from_utf8(rest) {
-        Ok(text) => whole.add("$", "", text),
-        Err(error) if error.error_len().is_none() => {
-            let valid = rest.get(..error.valid_up_to()).unwrap_or_default();
-            whole.add("$", "", &String::from_utf8_lossy(valid));
-        }
-        Err(_) => whole.add_bytes("$", rest),
-    }
+    let mut whole = Whole::default();
+    let doc = body::read(bytes, "$", &mut whole);
     (doc, whole.finish())
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn exchange(vendor: &str, model: &str) -> Exchange {
             process: "python3.11".into(),
             service: "checkout".into(),
             container: None,
+            feature: None,
         }),
         vendor: Some(vendor.into()),
         priced_as: Some(vendor.into()),

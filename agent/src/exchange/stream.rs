@@ -5,14 +5,17 @@ use serde_json::Value;
 
 use super::{
     Leaves,
-    facts::{Facts, Seen},
+    facts::{Facts, Seen, named_code, replace},
     json::{self, Ended},
     path::Path,
     shapes,
     text::{Joined, Mode},
     tree::{Node, Tree},
 };
-use crate::{assembly::Event, rules::vendors::Api};
+use crate::{
+    assembly::{Event, UNVERIFIED},
+    rules::vendors::Api,
+};
 
 /// Longer events are no bits of text.
 const DELTA_BYTES: usize = 4 << 10;
@@ -45,7 +48,18 @@ pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
 
 fn read_with(mut stream: Box<dyn Stream>, has_deltas: bool, events: &[Event], seen: Seen) -> (Facts, Leaves) {
     let (mut joined, mut tree) = (Joined::default(), Tree::default());
+    let mut failed = None;
     for (index, event) in events.iter().enumerate() {
+        if event.name == UNVERIFIED {
+            unreadable(index, &event.data, &mut joined);
+            continue;
+        }
+        // An exception of an AWS event stream: the same in every shape, and none of its events.
+        if let Some(what) = event.name.strip_prefix('!') {
+            failed = Some(named_code(what));
+            unreadable(index, &event.data, &mut joined);
+            continue;
+        }
         if event.data == "[DONE]" {
             stream.done();
             continue;
@@ -67,7 +81,8 @@ fn read_with(mut stream: Box<dyn Stream>, has_deltas: bool, events: &[Event], se
             Ended::Cut | Ended::Malformed(_) => unreadable(index, &event.data, &mut joined),
         }
     }
-    let facts = stream.finish(seen, &mut joined);
+    let mut facts = stream.finish(seen, &mut joined);
+    replace(&mut facts.error, failed);
     (facts, joined.finish())
 }
 
@@ -79,6 +94,17 @@ fn unreadable(index: usize, data: &str, joined: &mut Joined) {
     });
     if let Ended::Malformed(at) = end {
         joined.put(&root, "", data.get(at..).unwrap_or(data), Mode::Append);
+    }
+}
+
+/// Pieces of JSON text, joined at a path, become the members that the whole answer would have.
+pub(super) fn parse_pieces(path: &str, joined: &mut Joined) {
+    let Some(pieces) = joined.take(path) else { return };
+    let end = json::strings(&pieces, path, &mut |path: &str, key: &str, text: &str| {
+        joined.put(path, key, text, Mode::Set);
+    });
+    if let Ended::Malformed(at) = end {
+        joined.put(path, "", pieces.get(at..).unwrap_or(&pieces), Mode::Set);
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    assembly::{Assembled, Assembler, Body, Content, End, Head, Headers, Limits, Message, Protocol},
+    assembly::{Assembled, Assembler, Body, Content, End, Head, Headers, Limits, Message, Protocol, aws_events},
     rules::{RuleSource, VendorTable},
     sources::{
         Direction, StreamEvent,
@@ -30,6 +31,8 @@ struct Case {
     url: String,
     #[serde(default)]
     request: String,
+    #[serde(default)]
+    request_headers: BTreeMap<String, String>,
     #[serde(default = "ok")]
     status: u16,
     #[serde(default = "json_type")]
@@ -38,6 +41,12 @@ struct Case {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     response: String,
+    /// The answer is an AWS event stream: event (for an exception with `!` in front) and payload of each frame.
+    #[serde(default)]
+    frames: Vec<(String, String)>,
+    /// The answer is an AWS event stream of chunks: each is the model maker's own event.
+    #[serde(default)]
+    chunks: Vec<String>,
     /// The connection closes when the answer has come up to this text.
     cut_before: Option<String>,
     /// The bytes from here on to the end are lost.
@@ -64,12 +73,24 @@ fn vendors() -> Arc<VendorTable> {
     Arc::new(VendorTable::load(&RuleSource::Embedded).unwrap())
 }
 
+fn frame((event, payload): (String, String)) -> Vec<u8> {
+    let kind = if event.starts_with('!') { ":exception-type" } else { ":event-type" };
+    aws_events::frame(&[(kind, event.trim_start_matches('!'))], payload.as_bytes())
+}
+
 fn run(case: &Case) -> Exchange {
     let mut headers = case.headers.clone();
     headers.insert("content-type".to_owned(), case.content_type.clone());
+    let chunk = |event: &String| ("chunk".to_owned(), json!({"bytes": STANDARD.encode(event), "p": "abc"}).to_string());
+    let frames: Vec<u8> = case.frames.iter().cloned().chain(case.chunks.iter().map(chunk)).flat_map(frame).collect();
+    let response = if frames.is_empty() {
+        json!({"status": case.status, "headers": headers, "body": case.response})
+    } else {
+        json!({"status": case.status, "headers": headers, "body_base64": STANDARD.encode(frames)})
+    };
     let record = json!({
-        "request": {"method": case.method, "url": case.url, "headers": {}, "body": case.request},
-        "response": {"status": case.status, "headers": headers, "body": case.response},
+        "request": {"method": case.method, "url": case.url, "headers": case.request_headers, "body": case.request},
+        "response": response,
     });
     let record = Record::parse(record.to_string().as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", case.name));
     let mut inputs = record.inputs(StreamId(1), Timestamp(1), Options::default());
@@ -123,6 +144,7 @@ fn facts(exchange: &Exchange) -> Value {
         "response_model": exchange.response_model,
         "response_id": exchange.response_id,
         "streaming": exchange.streaming,
+        "framing": exchange.framing,
         "input": exchange.usage.input_tokens,
         "output": exchange.usage.output_tokens,
         "cache_read": exchange.usage.cache_read_tokens,
@@ -130,7 +152,18 @@ fn facts(exchange: &Exchange) -> Value {
         "reasoning": exchange.usage.reasoning_tokens,
         "finish_reasons": exchange.finish_reasons,
         "tool_calls": exchange.tool_calls,
+        "server_tool_calls": exchange.server_tool_calls,
+        "conversation": exchange.conversation,
+        "mcp": exchange.mcp.as_ref().map(|call| json!({
+            "method": call.method, "id": call.id, "tool": call.tool, "session": call.session, "version": call.version,
+            "failed": call.tool_failed,
+        }).as_object().unwrap().iter().filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
+            .map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>()),
+        "tool_results": exchange.tool_results.iter()
+            .map(|result| result.call_id.clone().or(result.name.clone()).unwrap_or_default()).collect::<Vec<_>>(),
+        "request_id": exchange.headers.request_id,
         "service_tier": exchange.service_tier,
+        "usage_tier": exchange.usage_tier,
         "system_fingerprint": exchange.system_fingerprint,
         "error": exchange.error,
         "cost_nano_usd": exchange.reported_cost,
@@ -159,7 +192,12 @@ fn cases() {
             count += 1;
             let exchange = run(&case);
             let name = format!("{}: {}", path.display(), case.name);
-            assert_eq!(facts(&exchange), serde_json::to_value(&case.facts).unwrap(), "{name}");
+            let expected = serde_json::to_value(&case.facts).unwrap();
+            let mut found = facts(&exchange);
+            if expected.get("framing").is_none() {
+                found.as_object_mut().unwrap().remove("framing");
+            }
+            assert_eq!(found, expected, "{name}");
             for (expected, text) in
                 [(case.request_text, &exchange.request_text), (case.response_text, &exchange.response_text)]
             {

@@ -12,7 +12,7 @@ use base64::{
 use serde_json::{Number, Value};
 
 use super::{
-    Leaves,
+    Leaves, attachment,
     json::{self, Ended},
     path::Path,
     tree::Node,
@@ -25,7 +25,7 @@ const REST_PATH: &str = "$…";
 /// Strings shorter than this are text, whatever they look like.
 const MEDIA_MIN_BYTES: usize = 256;
 /// Object keys that hold base64 media, ciphertext or vectors in the shapes that are read here (OpenAI, Anthropic, Gemini).
-const MEDIA_KEYS: [&str; 15] = [
+const MEDIA_KEYS: [&str; 16] = [
     "data",
     "b64_json",
     "file_data",
@@ -41,6 +41,7 @@ const MEDIA_KEYS: [&str; 15] = [
     "thoughtSignature",
     "thought_signature",
     "redacted_thinking",
+    "redactedContent",
 ];
 
 /// Most bytes of the head of a data URL.
@@ -101,6 +102,11 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=')
 }
 
+/// What a base64 text stands for, under a cap.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    if text.len() <= MAX_DECODED_BYTES { BASE64.decode(text).ok() } else { None }
+}
+
 /// Bytes of base64 at the start of a text, wrapped or not.
 fn base64_run(text: &[u8]) -> usize {
     let run = |from: usize| text.get(from..).unwrap_or_default().iter().take_while(|byte| is_base64(**byte)).count();
@@ -140,9 +146,9 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// With room for the text of a body of so many bytes.
-    pub(super) fn with_room(bytes: usize) -> Self {
-        Self { leaves: Leaves { text: String::with_capacity(bytes), ..Leaves::default() }, rest: String::new() }
+    /// Makes room for the text of a document of so many bytes, so that it need not be moved as it grows.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.leaves.text.reserve(bytes);
     }
 
     /// Adds a string.
@@ -175,6 +181,9 @@ impl Whole {
     fn open(&mut self, path: &str, key: &str, text: &str, depth: usize) {
         if text.is_empty() {
             return;
+        }
+        if let Some(plain) = attachment::text(key, text) {
+            return self.open(path, "", &plain, depth + 1);
         }
         if is_media(key, text) {
             self.leaves.left_out_bytes += text.len() as u64;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     Usage,
-    facts::{Facts, count, replace},
+    facts::{Facts, count, elements, replace},
 };
 use crate::units::NanoUsd;
 
@@ -62,6 +62,56 @@ pub(super) fn messages(usage: &Value) -> Usage {
         cache_write_tokens,
         cache_write_1h_tokens: count(usage, &["cache_creation", "ephemeral_1h_input_tokens"]),
         reasoning_tokens: count(usage, &["output_tokens_details", "thinking_tokens"]),
+    }
+}
+
+/// Bedrock's Converse. `inputTokens` is what was neither read from a cache nor written to one (docs.aws.amazon.com, Bedrock API
+/// reference, TokenUsage); Nova's own body has other names for the cache.
+pub(super) fn converse(usage: &Value) -> Usage {
+    let either = |name: &str, other: &str| count(usage, &[name]).or_else(|| count(usage, &[other]));
+    let cache_read_tokens = either("cacheReadInputTokens", "cacheReadInputTokenCount");
+    let cache_write_tokens = either("cacheWriteInputTokens", "cacheWriteInputTokenCount");
+    let hour =
+        elements(usage, "cacheDetails").iter().filter(|written| written.get("ttl").is_some_and(|ttl| ttl == "1h"));
+    let hours: Vec<u64> = hour.filter_map(|written| count(written, &["inputTokens"])).collect();
+    Usage {
+        input_tokens: with_cache(count(usage, &["inputTokens"]), cache_read_tokens, cache_write_tokens),
+        output_tokens: count(usage, &["outputTokens"]),
+        cache_read_tokens,
+        cache_write_tokens,
+        cache_write_1h_tokens: (!hours.is_empty()).then(|| hours.iter().fold(0, |sum: u64, n| sum.saturating_add(*n))),
+        reasoning_tokens: None,
+    }
+}
+
+/// All input, where the vendor counts only what has nothing to do with a cache.
+pub(super) fn with_cache(plain: Option<u64>, read: Option<u64>, written: Option<u64>) -> Option<u64> {
+    plain.map(|plain| plain.saturating_add(read.unwrap_or(0)).saturating_add(written.unwrap_or(0)))
+}
+
+/// Cohere's `usage` (v2) or `meta` (v1). `tokens` is what the model read and wrote, `billed_units` what is paid for: without the
+/// preamble that Cohere adds. Numbers may be written as `12.0`.
+pub(super) fn cohere(usage: &Value) -> Usage {
+    let whole = |value: &Value| {
+        let is_count = |number: &f64| (0.0..=9e15).contains(number) && number.fract() == 0.0;
+        #[expect(clippy::cast_sign_loss, reason = "not negative, see above")]
+        value.as_u64().or_else(|| value.as_f64().filter(is_count).map(|number| number as u64))
+    };
+    let of = |name: &str| ["tokens", "billed_units"].iter().find_map(|kind| whole(usage.get(kind)?.get(name)?));
+    Usage {
+        input_tokens: of("input_tokens"),
+        output_tokens: of("output_tokens"),
+        cache_read_tokens: usage.get("cached_tokens").and_then(whole),
+        ..Usage::default()
+    }
+}
+
+/// Ollama counts beside the answer. A prompt that it had in its cache has no count.
+pub(super) fn ollama(doc: &Value) -> Usage {
+    Usage {
+        input_tokens: count(doc, &["prompt_eval_count"]),
+        output_tokens: count(doc, &["eval_count"]),
+        ..Usage::default()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     detectors::{Behaviour, Hit, Leak},
-    exchange::{Cost, Subject},
+    exchange::{CallerKey, Cost, Subject},
     units::{Severity, Timestamp},
 };
 
@@ -40,6 +40,11 @@ impl Maker {
         finding.cost_nano_usd = cost.map(|cost| cost.nano_usd);
         finding.cost_source = cost.map(|cost| cost.source);
         finding
+    }
+
+    /// What stands for a caller's key outside of this host.
+    pub fn caller(&self, key: &CallerKey) -> Fingerprint {
+        self.key.fingerprint("API_KEY", key.expose().as_bytes())
     }
 
     fn leak(&self, leak: &Leak<'_>) -> Finding {

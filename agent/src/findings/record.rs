@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::{
-    Coverage, Destination, Model, Process,
+    Coverage, Destination, Fingerprint, Model, Process,
     parties::{coverage, destination, model, process},
     shown::{identifier, url_path},
 };
@@ -49,6 +49,27 @@ pub struct ExchangeRecord {
     pub finish_reasons: Vec<String>,
     /// Tools the model asked to run; at most 32.
     pub tools: Vec<String>,
+    /// Tools the vendor ran itself; at most 32.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub server_tools: Vec<String>,
+    /// The method of a Model Context Protocol call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp_method: Option<String>,
+    /// The tool that it calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp_tool: Option<String>,
+    /// The vendor's id of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Which try it is, as the client library counts; 0 is the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_count: Option<u32>,
+    /// How long the vendor asks to wait, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ns: Option<u64>,
+    /// Keyed hash of the API key that the caller used: equal keys have equal ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Fingerprint>,
     /// Service tier that the answer reports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<String>,
@@ -94,6 +115,13 @@ impl ExchangeRecord {
             response_id: name(&exchange.response_id),
             finish_reasons: exchange.finish_reasons.iter().take(MAX_TOOLS).map(|reason| identifier(reason)).collect(),
             tools: exchange.tool_calls.iter().take(MAX_TOOLS).map(|tool| identifier(tool)).collect(),
+            server_tools: exchange.server_tool_calls.iter().take(MAX_TOOLS).map(|tool| identifier(tool)).collect(),
+            mcp_method: exchange.mcp.as_ref().and_then(|mcp| name(&mcp.method)),
+            mcp_tool: exchange.mcp.as_ref().and_then(|mcp| name(&mcp.tool)),
+            request_id: name(&exchange.headers.request_id),
+            retry_count: exchange.headers.retry_count,
+            retry_after_ns: exchange.headers.retry_after_ns,
+            caller: None,
             service_tier: name(exchange.usage_tier.as_ref().map_or(&exchange.service_tier, |_| &exchange.usage_tier)),
             system_fingerprint: name(&exchange.system_fingerprint),
             usage: exchange.usage,
@@ -105,5 +133,12 @@ impl ExchangeRecord {
             coverage: coverage(&exchange.view),
             complete: exchange.view.complete,
         }
+    }
+
+    /// With the caller's fingerprint, which only the holder of the key can make.
+    #[must_use]
+    pub fn by(mut self, caller: Option<&Fingerprint>) -> Self {
+        self.caller = caller.cloned();
+        self
     }
 }

@@ -126,7 +126,13 @@ mod tests {
         Unseen {
             at: Timestamp(2_000_000_000),
             look: Look {
-                origin: Origin { pid: 7, process: "java".into(), service: "cart".into(), container: None },
+                origin: Origin {
+                    pid: 7,
+                    process: "java".into(),
+                    service: "cart".into(),
+                    container: None,
+                    feature: None,
+                },
                 executable: "/opt/jdk/bin/java".into(),
                 inode: (1, 2),
                 files: files.into_iter().map(file).collect(),

@@ -1,7 +1,7 @@
 //! The vendor table: which hosts are LLM vendors and how their paths are read. Enters: `rules/vendors/*.toml`. Leaves:
 //! [`VendorTable`]. Holds no vendor of its own; what a host serves at a path is data too.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -66,6 +66,21 @@ pub enum Api {
 }
 
 impl Api {
+    /// Whether a call is billed by the tokens that its answer counts. Counting tokens is free; batches are billed when they are
+    /// done; tools and vector stores have prices of their own.
+    pub fn is_billed(self) -> bool {
+        !matches!(
+            self,
+            Self::CountTokens
+                | Self::Moderations
+                | Self::Batches
+                | Self::McpStreamableHttp
+                | Self::VectorUpsert
+                | Self::VectorQuery
+                | Self::Other
+        )
+    }
+
     /// The word that every output uses.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -149,6 +164,8 @@ pub struct Vendor {
     pub references: Vec<String>,
     hosts: Vec<HostPattern>,
     paths: Vec<(PathPattern, Api)>,
+    /// Whether its hosts are copied by their name alone.
+    tap: bool,
 }
 
 impl Vendor {
@@ -163,31 +180,76 @@ impl Vendor {
     }
 }
 
-/// `/v1/messages`; `*` stands for what a segment begins with or is, and a leading `**` for any number of segments.
+/// Whether a host (with or without a port) is this machine's or a private network's: an address that is not routed, or a name
+/// that no public name server answers for (RFC 6761, RFC 6762, ICANN's `internal`, names without a dot as container networks
+/// give them).
+pub fn is_local(host: &str) -> bool {
+    let (host, _) = split_port(host);
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return match address {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
+            IpAddr::V6(v6) => {
+                v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified()
+            }
+        };
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let top = name.rsplit('.').next().unwrap_or_default();
+    !name.is_empty()
+        && (!name.contains('.') || ["localhost", "local", "internal"].iter().any(|word| top.eq_ignore_ascii_case(word)))
+}
+
+/// `api.openai.com:443`, `[::1]:8080` and `::1`, parted.
+fn split_port(host: &str) -> (&str, Option<u16>) {
+    if let Some((address, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (address, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
+    }
+    match host.split_once(':') {
+        Some((name, port)) if !port.contains(':') => (name, port.parse().ok()),
+        _ => (host, None),
+    }
+}
+
+/// `/v1/messages`, or `PUT /collections/*/points`; one `*` in a segment stands for one character or more, and a leading `**`
+/// for any number of segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PathPattern {
+    method: &'static str,
     anywhere: bool,
     segments: Vec<String>,
 }
 
 impl PathPattern {
     fn parse(text: &str) -> Option<Self> {
+        let (method, text) = text.strip_prefix("PUT ").map_or(("POST", text), |rest| ("PUT", rest));
         let (anywhere, rest) = text.strip_prefix("**").map_or((false, text), |rest| (true, rest));
         let segments: Vec<_> = rest.strip_prefix('/')?.split('/').map(str::to_owned).collect();
-        let is_segment = |segment: &String| !segment.is_empty() && !segment.get(1..).unwrap_or_default().contains('*');
-        segments.iter().all(is_segment).then_some(Self { anywhere, segments })
+        let is_segment = |segment: &String| !segment.is_empty() && segment.matches('*').count() <= 1;
+        segments.iter().all(is_segment).then_some(Self { method, anywhere, segments })
     }
 
-    fn matches(&self, path: &str) -> bool {
+    fn matches(&self, method: &str, path: &str) -> bool {
+        if method != self.method {
+            return false;
+        }
         let path = path.strip_suffix('/').unwrap_or(path);
         let count = path.split('/').count().saturating_sub(1);
         let Some(skip) = count.checked_sub(self.segments.len()).filter(|skip| self.anywhere || *skip == 0) else {
             return false;
         };
-        path.split('/').skip(1 + skip).zip(&self.segments).all(|(have, want)| match want.strip_prefix('*') {
-            Some(end) => have.len() > end.len() && have.ends_with(end),
+        path.split('/').skip(1 + skip).zip(&self.segments).all(|(have, want)| match want.split_once('*') {
+            Some((start, end)) => {
+                have.len() > start.len() + end.len() && have.starts_with(start) && have.ends_with(end)
+            }
             None => have == want,
         })
+    }
+
+    /// Those that say more come first: from the root, then the longer ones, then those with more letters.
+    fn rank(&self) -> impl Ord + use<> {
+        let letters: usize = self.segments.iter().map(|segment| segment.replace('*', "").len()).sum();
+        let count = self.segments.len();
+        (self.anywhere, std::cmp::Reverse((count, letters)), self.segments.clone())
     }
 }
 
@@ -197,8 +259,28 @@ pub struct VendorTable {
     vendors: Vec<Vendor>,
     exact: HashMap<String, usize>,
     suffix: HashMap<String, usize>,
-    /// What paths mean on hosts that no file lists.
+    /// What paths mean on hosts that no file lists, and on listed ones at paths that their vendor does not.
     unlisted: Vec<(PathPattern, Api)>,
+    /// Names for what answers on hosts that no file lists.
+    unnamed: Vec<Unnamed>,
+    /// Hosts of vendors without `tap` that the user listed.
+    wanted: Vec<HostPattern>,
+}
+
+/// What a server on a host that no file lists is called: the first whose conditions hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unnamed {
+    #[serde(deserialize_with = "shared")]
+    id: Arc<str>,
+    /// Only hosts of this machine and of private networks.
+    #[serde(default)]
+    local: bool,
+    /// Only these ports; empty: any.
+    #[serde(default)]
+    ports: Vec<u16>,
+    /// Only these kinds of call.
+    apis: Vec<Api>,
 }
 
 #[derive(Deserialize)]
@@ -215,16 +297,28 @@ struct Entry {
     id: Spanned<String>,
     name: String,
     kind: Kind,
+    #[serde(default = "yes")]
+    tap: bool,
     hosts: Vec<Spanned<String>>,
     prices: Option<String>,
     paths: HashMap<String, Spanned<Api>>,
     references: Vec<String>,
 }
 
+fn shared<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Into::into)
+}
+
+fn yes() -> bool {
+    true
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unlisted {
     paths: HashMap<String, Spanned<Api>>,
+    #[serde(default)]
+    vendor: Vec<Unnamed>,
 }
 
 impl VendorTable {
@@ -233,7 +327,8 @@ impl VendorTable {
         Self::read(&source.files("vendors")?)
     }
 
-    fn read(files: &[RuleFile]) -> Result<Self, RuleError> {
+    /// Reads files that were read.
+    pub(crate) fn read(files: &[RuleFile]) -> Result<Self, RuleError> {
         let mut table = Self::default();
         for file in files {
             let parsed: File = toml::from_str(&file.text).map_err(|error| {
@@ -245,6 +340,7 @@ impl VendorTable {
             }
             if let Some(unlisted) = parsed.unlisted {
                 table.unlisted.extend(paths(file, unlisted.paths)?);
+                table.unnamed.extend(unlisted.vendor);
             }
         }
         Ok(table)
@@ -287,6 +383,7 @@ impl VendorTable {
             prices: entry.prices,
             references: entry.references,
             hosts,
+            tap: entry.tap,
         };
         self.insert(vendor);
         Ok(())
@@ -312,12 +409,16 @@ impl VendorTable {
     }
 
     /// Adds hosts of the user's own (gateways, private endpoints) under the vendor id [`CUSTOM`]. Hosts that a file lists
-    /// keep their vendor. `Err`: the first one that is no host pattern.
+    /// keep their vendor; where that has no `tap`, this lists them to be copied. `Err`: the first one that is no host pattern.
     pub fn with_hosts<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut added = Vec::new();
         for host in hosts {
             let pattern = HostPattern::parse(host).ok_or_else(|| host.to_owned())?;
-            if self.index(&pattern).is_none() && !added.contains(&pattern) {
+            let (HostPattern::Exact(name) | HostPattern::Suffix(name)) = &pattern;
+            let below = if matches!(pattern, HostPattern::Suffix(_)) { format!("*.{name}") } else { name.clone() };
+            if self.vendor_of(&below).is_some_and(|vendor| !vendor.tap) {
+                self.wanted.push(pattern);
+            } else if self.index(&pattern).is_none() && !added.contains(&pattern) {
                 added.push(pattern);
             }
         }
@@ -331,6 +432,7 @@ impl VendorTable {
                 references: Vec::new(),
                 hosts: added,
                 paths,
+                tap: true,
             });
         }
         Ok(self)
@@ -338,23 +440,42 @@ impl VendorTable {
 
     /// The vendor of a host. Port, case and a trailing dot do not matter; the longest pattern wins.
     pub fn vendor_of(&self, host: &str) -> Option<&Vendor> {
-        let host = host.split_once(':').map_or(host, |(name, _)| name);
+        let (host, _) = split_port(host);
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let mut suffixes = host.match_indices('.').filter_map(|(dot, _)| host.get(dot + 1..));
         let index = self.exact.get(&host).or_else(|| suffixes.find_map(|suffix| self.suffix.get(suffix)))?;
         self.vendors.get(*index)
     }
 
-    /// What a call is, by its method and path (without query). Only POST is a call: the rest lists, fetches and deletes.
+    /// What a call is, by its method and path (without query). Only POST is a call, and PUT where a file says so: the rest
+    /// lists, fetches and deletes. A path that the vendor's file does not have means what it means anywhere.
     pub fn api_of(&self, vendor: Option<&Vendor>, method: &str, path: &str) -> Option<Api> {
-        let paths = vendor.map_or(&self.unlisted, |vendor| &vendor.paths);
-        let known = paths.iter().find(|(pattern, _)| pattern.matches(path));
-        known.filter(|_| method == "POST").map(|(_, api)| *api)
+        let own = vendor.map_or(&[][..], |vendor| &vendor.paths);
+        let common = if vendor.is_none_or(|vendor| vendor.kind == Kind::Llm) { &self.unlisted[..] } else { &[] };
+        own.iter().chain(common).find(|(pattern, _)| pattern.matches(method, path)).map(|(_, api)| *api)
     }
 
-    /// Every host pattern of the table.
+    /// What a WebSocket is, by the path of its upgrade, which is always a GET.
+    pub fn api_of_upgrade(&self, vendor: &Vendor, path: &str) -> Option<Api> {
+        self.api_of(Some(vendor), "POST", path)
+    }
+
+    /// What to call the server on a host that no file lists: a name for its kind, never for who runs it.
+    pub fn unlisted_name(&self, host: &str, api: Api) -> Option<&Arc<str>> {
+        let (_, port) = split_port(host);
+        let is = |unnamed: &&Unnamed| {
+            (!unnamed.local || is_local(host))
+                && (unnamed.ports.is_empty() || port.is_some_and(|port| unnamed.ports.contains(&port)))
+                && unnamed.apis.contains(&api)
+        };
+        self.unnamed.iter().find(is).map(|unnamed| &unnamed.id)
+    }
+
+    /// Every host pattern whose traffic is to be copied: all of the table but those of vendors without `tap`, and of these
+    /// the ones that the user listed.
     pub fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
-        self.vendors.iter().flat_map(|vendor| &vendor.hosts)
+        let vendors = self.vendors.iter().filter(|vendor| vendor.tap);
+        vendors.flat_map(|vendor| &vendor.hosts).chain(&self.wanted)
     }
 
     /// Every vendor.
@@ -363,20 +484,18 @@ impl VendorTable {
     }
 }
 
-/// Path patterns, longest first, so that the order in the file does not matter.
+/// Path patterns, those that say most first, so that the order in the file does not matter.
 fn paths(file: &RuleFile, entries: HashMap<String, Spanned<Api>>) -> Result<Vec<(PathPattern, Api)>, RuleError> {
     let mut paths = Vec::new();
     for (text, api) in entries {
         let pattern = PathPattern::parse(&text).ok_or_else(|| {
             let message =
-                format!("paths: `{text}` must be `/segments`, where a segment may begin with `*`, or `**/segments`");
+                format!("paths: `{text}` must be `/segments` with at most one `*` in each, or `**/segments`, and may begin with `PUT `");
             invalid(file, api.span(), message)
         })?;
         paths.push((pattern, api.into_inner()));
     }
-    let rank =
-        |pattern: &PathPattern| (pattern.anywhere, std::cmp::Reverse(pattern.segments.len()), pattern.segments.clone());
-    paths.sort_by_key(|(pattern, _)| rank(pattern));
+    paths.sort_by_key(|(pattern, _)| pattern.rank());
     Ok(paths)
 }
 
@@ -428,13 +547,56 @@ mod tests {
             ("api.openai.com", "POST", "/v1/files", None),
             ("api.anthropic.com", "POST", "/v1/messages", Some(Api::Messages)),
             ("api.anthropic.com", "POST", "/v1/messages/count_tokens", Some(Api::CountTokens)),
-            ("api.anthropic.com", "POST", "/v1/messages/batches", None),
+            ("api.anthropic.com", "POST", "/v1/messages/batches", Some(Api::Batches)),
+            ("api.anthropic.com", "POST", "/v1/files", None),
+            ("api.openai.com", "POST", "/v1/responses/compact", Some(Api::ResponsesCompact)),
+            ("x.openai.azure.com", "POST", "/openai/deployments/mine/completions", Some(Api::Completions)),
+            (
+                "bedrock-runtime.us-east-1.amazonaws.com",
+                "POST",
+                "/model/a.b-v1%3A0/converse-stream",
+                Some(Api::Converse),
+            ),
             ("x.openai.azure.com", "POST", "/openai/deployments/mine/chat/completions", Some(Api::ChatCompletions)),
             ("x.openai.azure.com", "POST", "/openai/v1/responses", Some(Api::Responses)),
             ("api.groq.com", "POST", "/openai/v1/chat/completions", Some(Api::ChatCompletions)),
             ("api.deepseek.com", "POST", "/anthropic/v1/messages", Some(Api::Messages)),
             ("generativelanguage.googleapis.com", "POST", "/v1beta/models/m:embedContent", Some(Api::Embeddings)),
-            ("generativelanguage.googleapis.com", "POST", "/v1beta/models/m:generateContent", None),
+            (
+                "generativelanguage.googleapis.com",
+                "POST",
+                "/v1beta/models/m:generateContent",
+                Some(Api::GenerateContent),
+            ),
+            (
+                "aiplatform.googleapis.com",
+                "POST",
+                "/v1/projects/p/locations/l/publishers/google/models/imagen-4:predict",
+                Some(Api::Images),
+            ),
+            (
+                "aiplatform.googleapis.com",
+                "POST",
+                "/v1/projects/p/locations/l/publishers/google/models/text-embedding-5:predict",
+                Some(Api::Embeddings),
+            ),
+            (
+                "aiplatform.googleapis.com",
+                "POST",
+                "/v1/projects/p/locations/l/publishers/google/models/veo-3:predict",
+                None,
+            ),
+            (
+                "aiplatform.googleapis.com",
+                "POST",
+                "/v1/projects/p/locations/l/publishers/anthropic/models/c@1:streamRawPredict",
+                Some(Api::Messages),
+            ),
+            ("a.cloud.qdrant.io", "PUT", "/collections/c/points", Some(Api::VectorUpsert)),
+            ("a.cloud.qdrant.io", "POST", "/collections/c/points", None),
+            ("a.cloud.qdrant.io", "POST", "/v1/embeddings", None),
+            ("mcp.deepwiki.com", "POST", "/mcp", Some(Api::McpStreamableHttp)),
+            ("api.some.example", "POST", "/v1beta/models/m:streamGenerateContent", Some(Api::GenerateContent)),
             ("localhost:8000", "POST", "/v1/embeddings", Some(Api::Embeddings)),
             ("localhost:8000", "POST", "/proxy/v1/messages", Some(Api::Messages)),
         ] {
@@ -454,7 +616,41 @@ mod tests {
                 vendor.id
             );
         }
-        assert_eq!(table.hosts().count(), table.vendors().iter().map(|vendor| vendor.hosts.len()).sum::<usize>());
+        let copied = table.vendors().iter().filter(|vendor| vendor.tap).map(|vendor| vendor.hosts.len());
+        assert_eq!(table.hosts().count(), copied.sum::<usize>());
+    }
+
+    #[test]
+    fn a_vendor_without_tap_is_copied_only_where_the_user_lists_it() {
+        let mine = HostPattern::Exact("acme.snowflakecomputing.com".to_owned());
+        assert!(!table().hosts().any(|host| matches!(host, HostPattern::Suffix(name) if name.contains("snowflake"))));
+        let table = table().with_hosts(["acme.snowflakecomputing.com", "*.eu.snowflakecomputing.com"]).unwrap();
+        assert!(table.hosts().any(|host| *host == mine));
+        assert!(table.hosts().any(|host| *host == HostPattern::Suffix("eu.snowflakecomputing.com".to_owned())));
+        for host in ["acme.snowflakecomputing.com", "other.snowflakecomputing.com"] {
+            assert_eq!(table.vendor_of(host).map(|vendor| &*vendor.id), Some("snowflake"), "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_no_file_lists_are_named_by_what_answers() {
+        let table = table();
+        for (host, api, name) in [
+            ("localhost:8787", Api::ChatCompletions, Some("openai_compatible_local")),
+            ("localhost:11434", Api::ChatCompletions, Some("ollama")),
+            ("[::1]:11434", Api::OllamaChat, Some("ollama")),
+            ("10.1.2.3:8000", Api::OllamaGenerate, Some("ollama")),
+            ("192.168.0.7", Api::Embeddings, Some("openai_compatible_local")),
+            ("vllm:8000", Api::Responses, Some("openai_compatible_local")),
+            ("llm.corp.internal", Api::Completions, Some("openai_compatible_local")),
+            ("localhost:8787", Api::Messages, None),
+            ("8.8.8.8:11434", Api::ChatCompletions, None),
+            ("llm.corp.example", Api::ChatCompletions, None),
+            ("tools.corp.example", Api::McpStreamableHttp, Some("mcp")),
+            ("", Api::ChatCompletions, None),
+        ] {
+            assert_eq!(table.unlisted_name(host, api).map(|name| &**name), name, "{host}");
+        }
     }
 
     #[test]

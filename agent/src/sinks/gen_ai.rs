@@ -19,7 +19,11 @@ pub(super) fn provider_name(vendor: &str) -> &str {
 /// The well-known name of a kind of call (`Destination::api`). The conventions have none for counting tokens, and allow one of our own.
 pub(super) fn operation_name(api: &str) -> Option<&'static str> {
     match api {
-        "chat_completions" | "responses" | "messages" => Some("chat"),
+        "chat_completions" | "responses" | "responses_compact" | "messages" | "converse" | "invoke_model"
+        | "cohere_chat" | "ollama_chat" | "realtime" => Some("chat"),
+        "generate_content" => Some("generate_content"),
+        "completions" | "ollama_generate" => Some("text_completion"),
+        "vector_query" => Some("retrieval"),
         "embeddings" => Some("embeddings"),
         "count_tokens" => Some("count_tokens"),
         _ => None,

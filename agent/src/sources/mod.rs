@@ -9,6 +9,9 @@ use crate::units::Timestamp;
 
 pub mod coverage;
 pub mod files;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
+pub(crate) mod http2;
 pub mod log;
 pub mod privileges;
 pub mod refusal;
@@ -50,6 +53,9 @@ pub struct Origin {
     pub service: String,
     /// Container id, when the control group names one.
     pub container: Option<String>,
+    /// Part of the service that asks, when something says so (`outflow.feature` of an exchange record).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
 }
 
 /// What happened on a connection, in the order the kernel saw it.

@@ -204,7 +204,13 @@ fn unseen() -> Vec<Sample> {
         How::Refused { stack: "BoringSSL".into(), why: "two places match".into() },
     ];
     let look = |how| Look {
-        origin: Origin { pid: 4242, process: "java".into(), service: "cart".into(), container: Some("3f".repeat(6)) },
+        origin: Origin {
+            pid: 4242,
+            process: "java".into(),
+            service: "cart".into(),
+            container: Some("3f".repeat(6)),
+            feature: None,
+        },
         executable: "/usr/lib/jvm/java-17/bin/java".into(),
         inode: (1, 2),
         files: vec![TlsFile { file: "/usr/lib/jvm/java-17/lib/server/libjvm.so".into(), how }],

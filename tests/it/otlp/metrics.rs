@@ -35,6 +35,7 @@ fn exchange(model: &str) -> Exchange {
             process: "python3.11".into(),
             service: "checkout".into(),
             container: None,
+            feature: None,
         }),
         vendor: Some("mistral".into()),
         priced_as: None,

@@ -5,7 +5,7 @@
 //! clock (so that equal requests get equal answers) and never holds a key that anybody trusts outside its own CA file.
 //!
 //! ```text
-//! accept ─► tls (throw-away CA) ─► journal (byte exact) ─► server (HTTP/1.1) ─► ask + control ─► answers/* ─► reply
+//! accept ─► tls (throw-away CA) ─► journal (byte exact) ─► server (HTTP/1.1, HTTP/2, WebSocket) ─► ask + control ─► answers/* ─► reply
 //! ```
 
 mod answers;
@@ -14,6 +14,7 @@ mod control;
 mod journal;
 mod models;
 mod postgres;
+mod realtime;
 mod reply;
 pub mod sandbox;
 pub mod server;

@@ -44,6 +44,9 @@ struct Serve {
     /// File to write one JSON line to when listening; it appears whole or not at all
     #[arg(long)]
     ready_file: Option<PathBuf>,
+    /// Speak HTTP/2 to clients that can
+    #[arg(long)]
+    http2: bool,
     /// End when standard input is closed
     #[arg(long)]
     until_stdin_closes: bool,
@@ -74,6 +77,9 @@ struct Sandbox {
     /// Folder for the CA and hosts files, made if missing and not removed; default: a temporary one
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Speak HTTP/2 to clients that can
+    #[arg(long)]
+    http2: bool,
     /// NAME=VALUE for the command alone; may be repeated
     #[arg(long = "env", value_parser = variable)]
     env: Vec<(OsString, OsString)>,
@@ -100,8 +106,8 @@ fn main() -> anyhow::Result<ExitCode> {
             again.extend(std::env::args_os().skip(2));
             Err(sandbox::enter(&again).into())
         }
-        Some(Mode::Sandbox(Sandbox { names, journal, dir, env, outside: Some(outside), command })) => {
-            let plan = sandbox::Plan { names, journal, dir, env, command };
+        Some(Mode::Sandbox(Sandbox { names, journal, dir, http2, env, outside: Some(outside), command })) => {
+            let plan = sandbox::Plan { names, journal, dir, http2, env, command };
             let status = Runtime::new()?.block_on(sandbox::run(plan, &outside))?;
             Ok(sandbox::exit_code(status).into())
         }
@@ -110,7 +116,13 @@ fn main() -> anyhow::Result<ExitCode> {
 
 async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let options = Options { listen: args.listen, names: args.names, ca_out: args.ca_out, journal: args.journal };
+    let options = Options {
+        listen: args.listen,
+        names: args.names,
+        ca_out: args.ca_out,
+        journal: args.journal,
+        http2: args.http2,
+    };
     let running = Server::start(options).await?;
     let ready = json!({"port": running.addr.port(), "ca": running.ca_path, "pid": std::process::id()}).to_string();
     if let Some(path) = &args.ready_file {

@@ -73,6 +73,8 @@ pub struct Plan {
     pub journal: Option<PathBuf>,
     /// Where the CA file and the hosts file go; a temporary folder when absent.
     pub dir: Option<PathBuf>,
+    /// Whether the server speaks HTTP/2 to clients that can.
+    pub http2: bool,
     /// Environment of the command alone, not of the helpers.
     pub env: Vec<(OsString, OsString)>,
     /// The command and its arguments; never empty.
@@ -118,6 +120,7 @@ pub async fn run(plan: Plan, outside: &str) -> Result<ExitStatus, Error> {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 443)),
         names: plan.names.clone(),
         ca_out: dir.join("ca.pem"),
+        http2: plan.http2,
         journal: plan.journal.clone(),
     })
     .await?;

@@ -1,5 +1,5 @@
-//! Enters: options. Leaves: a listening server, ready when [`Server::start`] returns. It serves HTTP/1.1, and Postgres to a client
-//! that begins so; bounds connections and bodies, and stops when told; a peer's mistakes end that peer's connection and nothing else.
+//! Enters: options. Leaves: a listening server, ready when [`Server::start`] returns. It serves HTTP/1.1 with
+//! WebSockets, HTTP/2 when told to, and Postgres to a client that begins so; bounds connections and bodies, and stops when told; a peer's mistakes end that peer's connection and nothing else.
 
 use std::{
     convert::Infallible,
@@ -14,8 +14,13 @@ use std::{
 };
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{Request, Response, StatusCode, body, header::HOST, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    Request, Response, StatusCode, body,
+    header::HOST,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,7 +33,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use crate::{
     answers::{self, Incoming},
     journal::{Journal, Recorded},
-    postgres,
+    postgres, realtime,
     reply::{Paced, Reply},
     tls,
 };
@@ -77,6 +82,8 @@ pub struct Options {
     pub ca_out: PathBuf,
     /// The folder for the plain bytes of every connection, if they are wanted.
     pub journal: Option<PathBuf>,
+    /// Whether to speak HTTP/2 to clients that can.
+    pub http2: bool,
 }
 
 /// A server that is listening. Dropping it stops it at once; [`Running::stop`] lets open answers end.
@@ -117,7 +124,7 @@ impl Server {
             let path = path.to_owned();
             move |source| Error::Write { path, source }
         };
-        let identity = tls::identity(&options.names)?;
+        let identity = tls::identity(&options.names, options.http2)?;
         std::fs::write(&options.ca_out, &identity.ca_pem).map_err(write_error(&options.ca_out))?;
         let journal = match &options.journal {
             Some(dir) => Some(Journal::create(dir).map_err(write_error(dir))?),
@@ -182,6 +189,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stopped: watch::Recei
         .map_err(|_| "a handshake took too long".to_owned())?
         .map_err(|error| format!("a handshake failed: {error}"))?;
     let server_name = stream.get_ref().1.server_name().map(str::to_ascii_lowercase);
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
     let recorded = Recorded::new(stream, shared.journal.as_ref(), server_name.as_deref())
         .map_err(|error| format!("cannot write the journal: {error}"))?;
     if is_postgres {
@@ -190,8 +198,28 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stopped: watch::Recei
             () = told(&mut stopped) => Ok(()),
         };
     }
-    let service = service_fn(|request| respond(&shared, server_name.as_deref(), request));
-    let mut connection = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(recorded), service));
+    let server_name: Option<Arc<str>> = server_name.map(Into::into);
+    let service = service_fn(move |request| {
+        // Over HTTP/2 requests live apart from the connection that brought them.
+        let (shared, server_name) = (Arc::clone(&shared), server_name.clone());
+        async move { respond(&shared, server_name.as_deref(), request).await }
+    });
+    let recorded = TokioIo::new(recorded);
+    if is_http2 {
+        let mut connection =
+            std::pin::pin!(http2::Builder::new(TokioExecutor::new()).serve_connection(recorded, service));
+        // A peer that hangs up in the middle is no error of ours.
+        let _served = tokio::select! {
+            served = &mut connection => served,
+            () = told(&mut stopped) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        return Ok(());
+    }
+    let connection = http1::Builder::new().serve_connection(recorded, service).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,
         () = told(&mut stopped) => {
@@ -227,9 +255,12 @@ async fn handshake(mut stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<
 async fn respond(
     shared: &Shared,
     server_name: Option<&str>,
-    request: Request<body::Incoming>,
+    mut request: Request<body::Incoming>,
 ) -> Result<Response<Paced>, Infallible> {
     let serial = shared.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    if let Some(response) = realtime::upgrade(&mut request) {
+        return Ok(response);
+    }
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
@@ -240,7 +271,8 @@ async fn respond(
             return Ok(reply.into_response(false));
         }
     };
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 names the host in the URL (`:authority`).
+    let host = head.uri.host().or_else(|| head.headers.get(HOST).and_then(|host| host.to_str().ok()));
     let host = host.map(|host| host.rsplit_once(':').map_or(host, |(host, _)| host)).or(server_name);
     let incoming = Incoming {
         host: host.unwrap_or_default().to_ascii_lowercase(),

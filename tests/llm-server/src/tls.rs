@@ -14,6 +14,9 @@ use tokio_rustls::rustls::{
 
 use crate::postgres;
 
+/// What a client that speaks HTTP/2 offers in its handshake (RFC 9113, section 3.2).
+pub(crate) const HTTP2: &[u8] = b"h2";
+
 /// Why no certificate could be made: a name that cannot stand in one, or a refused configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -31,8 +34,8 @@ pub(crate) struct Identity {
     pub(crate) config: Arc<ServerConfig>,
 }
 
-/// Makes a fresh CA and one leaf for `names`.
-pub(crate) fn identity(names: &[String]) -> Result<Identity, TlsError> {
+/// Makes a fresh CA and one leaf for `names`. HTTP/2 is offered when asked for, and then preferred.
+pub(crate) fn identity(names: &[String], http2: bool) -> Result<Identity, TlsError> {
     let mut ca = CertificateParams::new(Vec::<String>::new())?;
     ca.distinguished_name.push(DnType::CommonName, "Outflow throw-away test CA");
     // Python 3.13 turns on VERIFY_X509_STRICT, which wants critical constraints, key usages and both key identifiers.
@@ -54,6 +57,7 @@ pub(crate) fn identity(names: &[String]) -> Result<Identity, TlsError> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![leaf_certificate.der().clone(), ca_certificate.der().clone()], private)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec(), postgres::ALPN.to_vec()];
+    let http2 = http2.then(|| HTTP2.to_vec());
+    config.alpn_protocols = http2.into_iter().chain([b"http/1.1".to_vec(), postgres::ALPN.to_vec()]).collect();
     Ok(Identity { ca_pem: ca_certificate.pem(), config: Arc::new(config) })
 }

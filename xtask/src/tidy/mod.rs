@@ -14,7 +14,7 @@ mod rooms;
 mod source;
 
 /// Folders with our own Rust.
-const RUST: [&str; 5] = ["agent", "agent-ebpf", "xtask", "tests", "benches"];
+const RUST: [&str; 6] = ["agent", "agent-ebpf", "xtask", "tests", "benches", "fuzz"];
 
 /// Further files and folders whose text is ours.
 const TEXT: [&str; 10] = [

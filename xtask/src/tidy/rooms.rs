@@ -92,7 +92,7 @@ fn may_use(own: &str, other: &str) -> bool {
     let position = |name: &str| RIVER.iter().position(|room| *room == name);
     let earlier = position(own).zip(position(other)).is_some_and(|(own, other)| other < own);
     match own {
-        "lib" | "main" | "cli" => other != "*",
+        "lib" | "main" | "cli" | "fuzz" => other != "*",
         "engine" => !matches!(other, "cli" | "*"),
         "config" => !matches!(other, "cli" | "engine" | "*"),
         "units" | "lru" => false,

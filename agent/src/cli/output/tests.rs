@@ -37,7 +37,7 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
     alias.response_model = Some("gpt-4o-mini-2024-07-18".into());
     alias.tool_calls = vec!["search".into()];
     let price = cost(210_000, CostSource::Catalogue);
-    printer.exchange(&alias, Some(&price))?;
+    printer.exchange(&alias, Some(&price), None)?;
     let text = "export OPENAI_API_KEY=sk-proj-FAKEfakeFAKEfakeFAKEfake # for jane@example.com";
     let address = 61..77;
     let leak = Hit::Leak(Leak {
@@ -71,7 +71,7 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
     partial.view.complete = false;
     partial.usage = Usage { input_tokens: Some(123_456), ..Usage::default() };
     partial.ended_at = Timestamp(partial.started_at.0 + 83_000_000_000);
-    printer.exchange(&partial, Some(&cost(370_368_000, CostSource::Estimated)))?;
+    printer.exchange(&partial, Some(&cost(370_368_000, CostSource::Estimated)), None)?;
 
     let mut hostile =
         sample::exchange("openai", "\u{1b}[2Ja-very-long-model-name-that-somebody-made-up-to-break-the-table");
@@ -83,10 +83,10 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
     hostile.status = Some(200);
     hostile.error = Some("overloaded".into());
     hostile.usage = Usage::default();
-    printer.exchange(&hostile, None)?;
+    printer.exchange(&hostile, None, None)?;
 
     let lost = Exchange { status: None, request_model: None, response_model: None, usage: Usage::default(), ..partial };
-    printer.exchange(&lost, None)?;
+    printer.exchange(&lost, None, None)?;
 
     for finding in findings.finish() {
         printer.finding(&finding)?;

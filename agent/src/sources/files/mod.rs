@@ -17,6 +17,12 @@ mod unpack;
 mod walk;
 mod zstd;
 
+/// A reader of what a file with these bytes holds, for the fuzzer.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn unpacked(bytes: Vec<u8>, caps: Caps) -> std::io::Result<impl std::io::Read> {
+    unpack::Unpacked::new(std::io::Cursor::new(bytes), caps)
+}
+
 /// Where bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

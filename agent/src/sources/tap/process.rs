@@ -15,7 +15,7 @@ const SERVICE_MAX_BYTES: usize = 256;
 
 /// A process about which nothing can be known any more.
 pub(super) fn gone(pid: u32) -> Origin {
-    Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), container: None }
+    Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), container: None, feature: None }
 }
 
 /// What `/proc` says about a process; a process that is gone has only its id.
@@ -34,7 +34,7 @@ pub(super) fn origin(pid: u32) -> Origin {
         .unwrap_or_else(|| service_of(&name, &process.cmdline().unwrap_or_default()));
     service.truncate(service.floor_char_boundary(SERVICE_MAX_BYTES));
     let container = process.cgroups().ok().and_then(|groups| groups.0.iter().find_map(|g| container_of(&g.pathname)));
-    Origin { pid, process: name, service, container }
+    Origin { pid, process: name, service, container, feature: None }
 }
 
 /// A process and everything below it in the process tree, as it is now.

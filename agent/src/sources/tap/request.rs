@@ -1,16 +1,11 @@
 //! What the head of a request says about where it goes. Enters: the first bytes that a client sends on a connection whose server is not
 //! named, HTTP/1.1 or HTTP/2. Leaves: host, method and path. Keeps nothing, and reads no body.
 
-/// Before everything else on an HTTP/2 connection: RFC 9113, section 3.4.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Length of a frame's header: RFC 9113, section 4.1.
-const FRAME_HEADER_BYTES: usize = 9;
-/// Frame types and flags: RFC 9113, sections 6.2 and 6.10.
-const HEADERS: u8 = 1;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-const PRIORITY: u8 = 0x20;
+use crate::sources::http2::{
+    HEADER_BYTES, PREFACE,
+    flag::{END_HEADERS, PADDED, PRIORITY},
+    kind::{CONTINUATION, HEADERS},
+};
 
 /// Where a request goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +60,7 @@ fn lines_say(head: &[u8]) -> HeadSays {
 /// The first request's block of headers, which a client may cut into several frames.
 fn frames_say(mut frames: &[u8]) -> HeadSays {
     let mut block = Vec::new();
-    while let Some((header, rest)) = frames.split_first_chunk::<FRAME_HEADER_BYTES>() {
+    while let Some((header, rest)) = frames.split_first_chunk::<HEADER_BYTES>() {
         let [high, middle, low, kind, flags, ..] = *header;
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
         let whole = rest.get(..length);

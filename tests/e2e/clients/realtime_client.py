@@ -1,0 +1,36 @@
+"""The vendor's realtime client: one session over a WebSocket, some turns of text.
+
+Usage: realtime_client.py [--turns N] [--text TEXT]     TEXT is what the first turn says. Prints one JSON line.
+"""
+
+import argparse
+
+import openai
+
+import common
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--turns", type=int, default=2)
+    arguments.add_argument("--text", default="Where is my order?")
+    arguments = arguments.parse_args()
+
+    client = openai.OpenAI(api_key=common.API_KEY, max_retries=0)
+    tokens = []
+    with client.realtime.connect(model="gpt-realtime") as connection:
+        connection.session.update(session={"type": "realtime", "output_modalities": ["text"], "instructions": "You help."})
+        for turn in range(arguments.turns):
+            text = arguments.text if turn == 0 else f"And then? ({turn})"
+            content = [{"type": "input_text", "text": text}]
+            connection.conversation.item.create(item={"type": "message", "role": "user", "content": content})
+            connection.response.create()
+            for event in connection:
+                common.check(event.type != "error", f"the server said {event}")
+                if event.type == "response.done":
+                    tokens.append([event.response.usage.input_tokens, event.response.usage.output_tokens])
+                    break
+    common.report("realtime", tokens=tokens)
+
+
+main()
