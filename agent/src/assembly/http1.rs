@@ -201,6 +201,9 @@ impl Half {
             return 0;
         }
         if self.looks_like_http2(fresh, shared) {
+            if !matches!(self.state, State::Lost) {
+                shared.anomaly(AnomalyKind::NotHttp, at, out); // something began before we came
+            }
             shared.http2 = Some(http2::Found::Frames);
         } else if matches!(self.state, State::Lost) && head::looks_like_start(self.direction, fresh) {
             self.state = State::IDLE;

@@ -21,3 +21,27 @@ pub(super) fn status(headers: &Headers, facts: &mut Facts) {
         facts.error.get_or_insert_with(|| format!("grpc_{code}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_has_its_text() {
+        let event = |data: &str| Event { data: data.to_owned(), ..Event::default() };
+        let leaves = text(&[event("projects/p\nhello there"), event(""), event(r#"{"model":"of a tool","b":["x"]}"#)]);
+        let all: Vec<_> = leaves.iter().map(|(path, range)| (path, &leaves.text()[range])).collect();
+        let expect =
+            [("$.events[0]", "projects/p\nhello there"), ("$.events[2].model", "of a tool"), ("$.events[2].b[0]", "x")];
+        assert_eq!(all, expect);
+    }
+
+    #[test]
+    fn a_status_behind_the_body_is_an_error() {
+        for (status, error) in [("0", None), ("13", Some("grpc_13")), ("x", None)] {
+            let mut facts = Facts::default();
+            super::status(&Headers(vec![("grpc-status".to_owned(), status.to_owned())]), &mut facts);
+            assert_eq!(facts.error.as_deref(), error, "{status}");
+        }
+    }
+}

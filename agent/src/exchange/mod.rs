@@ -39,8 +39,6 @@ mod openai_chat;
 mod openai_responses;
 mod outline;
 mod path;
-#[cfg(test)]
-mod properties;
 mod query;
 mod quoted;
 mod read;

@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+mod properties;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cases {

@@ -285,7 +285,8 @@ mod tests {
                 vec![(Some("c1"), None, false), (Some("c2"), None, true)],
             ),
             (
-                json!({"messages":[{"role":"user","content":[{"toolResult":{"toolUseId":"t1","status":"error","content":[{"text":"sunny"}]}}]}]}),
+                json!({"messages":[{"role":"user","content":[
+                    {"toolResult":{"toolUseId":"t1","status":"error","content":[{"text":"sunny"}]}}]}]}),
                 vec![(Some("t1"), None, true)],
             ),
             (json!({"input":"a text","messages":"b","contents":[1]}), vec![]),

@@ -9,6 +9,7 @@ use std::{
 
 use include_dir::{Dir, include_dir};
 
+mod hosts;
 pub mod models;
 pub mod scan;
 pub mod tls;

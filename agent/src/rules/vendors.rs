@@ -1,12 +1,13 @@
 //! The vendor table: which hosts are LLM vendors and how their paths are read. Enters: `rules/vendors/*.toml`. Leaves:
 //! [`VendorTable`]. Holds no vendor of its own; what a host serves at a path is data too.
 
-use std::{collections::HashMap, net::IpAddr, ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{RuleError, RuleFile, RuleSource, line_of};
+pub use super::hosts::{HostPattern, is_local};
+use super::{RuleError, RuleFile, RuleSource, hosts::split_port, line_of};
 
 /// Id of the vendor that stands for hosts that the user added.
 pub const CUSTOM: &str = "custom";
@@ -124,31 +125,6 @@ pub enum Kind {
     VectorStore,
 }
 
-/// A host name pattern of the table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum HostPattern {
-    /// `api.openai.com`
-    Exact(String),
-    /// `openai.azure.com` for `*.openai.azure.com`: at least one label stands before it.
-    Suffix(String),
-}
-
-impl HostPattern {
-    /// Reads `api.openai.com` or `*.openai.azure.com`. `None`: neither.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let (name, is_suffix) = text.strip_prefix("*.").map_or((text.as_str(), false), |name| (name, true));
-        let is_label = |label: &str| {
-            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            !label.is_empty() && label.len() <= 63 && label.bytes().all(is_part)
-        };
-        // A suffix of one label would be a whole top-level domain.
-        let is_name = name.len() <= 253 && name.split('.').all(is_label) && (!is_suffix || name.contains('.'));
-        let name = name.to_owned();
-        is_name.then_some(if is_suffix { Self::Suffix(name) } else { Self::Exact(name) })
-    }
-}
-
 /// One vendor.
 #[derive(Clone, Debug)]
 pub struct Vendor {
@@ -177,36 +153,6 @@ impl Vendor {
     /// A host that the user added: nothing is known of its paths but what is common.
     pub fn is_custom(&self) -> bool {
         &*self.id == CUSTOM
-    }
-}
-
-/// Whether a host (with or without a port) is this machine's or a private network's: an address that is not routed, or a name
-/// that no public name server answers for (RFC 6761, RFC 6762, ICANN's `internal`, names without a dot as container networks
-/// give them).
-pub fn is_local(host: &str) -> bool {
-    let (host, _) = split_port(host);
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return match address {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
-            IpAddr::V6(v6) => {
-                v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_unspecified()
-            }
-        };
-    }
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let top = name.rsplit('.').next().unwrap_or_default();
-    !name.is_empty()
-        && (!name.contains('.') || ["localhost", "local", "internal"].iter().any(|word| top.eq_ignore_ascii_case(word)))
-}
-
-/// `api.openai.com:443`, `[::1]:8080` and `::1`, parted.
-fn split_port(host: &str) -> (&str, Option<u16>) {
-    if let Some((address, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return (address, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
-    }
-    match host.split_once(':') {
-        Some((name, port)) if !port.contains(':') => (name, port.parse().ok()),
-        _ => (host, None),
     }
 }
 

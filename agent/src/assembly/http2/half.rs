@@ -128,6 +128,9 @@ impl Half {
         self.next = self.next.saturating_add(rest.len() as u64);
         // Whoever does not begin with the preface began before we came.
         let is_late = matches!(self.state, State::Preface(0)) && rest.first() != PREFACE.first();
+        if is_late {
+            turn.anomaly(AnomalyKind::NotHttp);
+        }
         if (is_late || matches!(self.state, State::Lost)) && frame::looks_like_start(rest, self.longest_bytes) {
             self.state = State::IDLE;
         } else if is_late {

@@ -370,6 +370,7 @@ fn who_comes_late_reads_what_is_certain() {
     wire.headers(Received, 9, ALL | END, &[(":status", "429"), ("x-new", "1")]);
     wire.check_whole(&[
         "! NotHttp",
+        "! NotHttp",
         "! UnknownFields",
         "0 POST  Complete: question",
         "! UnknownFields",
@@ -402,6 +403,22 @@ fn an_unknown_coding_is_seen_in_the_body() {
     let answer = messages(&out)[1];
     assert_eq!(answer.body.content, Content::Bytes(b"plain text".to_vec()));
     assert_eq!(answer.head.headers().find("content-encoding"), None, "the head says what the wire said");
+}
+
+#[test]
+fn messages_of_grpc_are_events() {
+    let mut wire = Wire::new();
+    wire.headers(
+        Sent,
+        1,
+        ALL,
+        &[(":method", "POST"), (":path", "/llm.Service/Ask"), ("content-type", "application/grpc")],
+    );
+    wire.data(Sent, 1, 0, "\0\0\0\0\u{7}\n").data(Sent, 1, END, "\u{5}hello");
+    wire.answer(1, 0, "200", "application/grpc+proto");
+    wire.data(Received, 1, 0, "\0\0\0\0\u{5}\n\u{3}one\0\0").data(Received, 1, 0, "\0\0\u{5}\u{12}\u{3}two");
+    wire.headers(Received, 1, ALL | END, &[("grpc-status", "0")]);
+    wire.check(&["0 POST /llm.Service/Ask Complete [=hello]", "0 200 Complete [=one | =two]"]);
 }
 
 #[test]

@@ -11,12 +11,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{
-    Exchange, Leaves,
-    fuzz::{assert_same, check, run},
-};
 use crate::{
     assembly::Limits,
+    exchange::{
+        Exchange, Leaves,
+        fuzz::{assert_same, check, run},
+    },
     rules::{RuleSource, VendorTable},
     sources::{
         Direction, Input, StreamEvent, StreamId,
@@ -130,10 +130,10 @@ fn whole(case: &Case, wire: WireVersion, vendors: &Arc<VendorTable>) -> Exchange
 #[test]
 fn any_cut_gives_the_same_facts_and_text() {
     over_all("cuts", |case, vendors| {
-        for wire in WIRES {
-            let whole = run(&inputs(case, wire, None, None), Limits::default(), vendors).exchanges;
-            assert!(whole.len() == 1 || case.is_session(), "{}: {} exchanges", case.name, whole.len());
-            whole.iter().for_each(check);
+        // A seed gives sessions other peers too, with other frames: the tests of sessions know what may differ.
+        for wire in WIRES.into_iter().filter(|_| !case.is_session()) {
+            let whole = [whole(case, wire, vendors)];
+            check(&whole[0]);
             for seed in 0..SPLIT_SEEDS {
                 let cut = run(&inputs(case, wire, Some(seed), None), Limits::default(), vendors).exchanges;
                 assert_same(&whole, &cut);
