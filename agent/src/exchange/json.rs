@@ -278,6 +278,15 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
 
     /// Makes `path` that of the present value. Only what changed since the last time is put together again.
     fn locate(&mut self) {
+        self.locate_container();
+        match self.levels.last() {
+            Some(level) => level.extend(&mut self.path),
+            None => self.path.truncate(self.root_bytes),
+        }
+    }
+
+    /// Makes `path` begin with that of the innermost open container, which is as long as the container says.
+    fn locate_container(&mut self) {
         for depth in self.located.max(1)..self.levels.len() {
             let (above, level) = self.levels.split_at_mut(depth);
             if let (Some(above), Some(level)) = (above.last(), level.first_mut()) {
@@ -286,19 +295,14 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             }
         }
         self.located = self.levels.len();
-        match self.levels.last() {
-            Some(level) => level.extend(&mut self.path),
-            None => self.path.truncate(self.root_bytes),
-        }
     }
 
     /// A number in an array: not kept, and hardly ever worth a path.
     fn element(&mut self, number: &str) {
         if self.strings.as_ref().is_some_and(|strings| strings.wants_elements()) {
-            self.locate();
-            let array = self.levels.last().map_or(0, |level| level.path);
-            if let Some(strings) = &mut self.strings {
-                strings.element(self.path.as_str().get(..array).unwrap_or_default(), number);
+            self.locate_container();
+            if let (Some(strings), Some(level)) = (&mut self.strings, self.levels.last()) {
+                strings.element(self.path.as_str().get(..level.path).unwrap_or_default(), number);
             }
         }
     }

@@ -146,9 +146,9 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// With room for the text of a body of so many bytes.
-    pub(super) fn with_room(bytes: usize) -> Self {
-        Self { leaves: Leaves { text: String::with_capacity(bytes), ..Leaves::default() }, rest: String::new() }
+    /// Makes room for the text of a document of so many bytes, so that it need not be moved as it grows.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.leaves.text.reserve(bytes);
     }
 
     /// Adds a string.
