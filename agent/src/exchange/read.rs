@@ -234,7 +234,7 @@ fn document(body: &Body) -> (Value, Leaves) {
         Content::Events(_, events) => return (Value::Null, grpc::text(events)),
         Content::Empty => return (Value::Null, Leaves::default()),
     };
-    let mut whole = Whole::with_room(bytes.len());
+    let mut whole = Whole::default();
     let doc = body::read(bytes, "$", &mut whole);
     (doc, whole.finish())
 }
