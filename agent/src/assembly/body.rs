@@ -11,7 +11,7 @@ use super::{
 use crate::{sources::StreamId, units::Timestamp};
 
 /// Room made at once for a body of known length.
-const FIRST_RESERVE_BYTES: u64 = 64 << 10;
+const FIRST_RESERVE_BYTES: u64 = 1 << 20;
 
 /// Why no more content is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,21 +52,28 @@ impl Chunked {
                 self.state = if left == 0 { State::AfterData } else { State::Data(left) };
                 return Ok(Step::Data(data));
             }
-            if !self.take_line(rest)? {
+            let (line, tail) = rest.split_at(memchr::memchr(b'\n', rest).unwrap_or(rest.len()));
+            if self.line.len() + line.len() > LINE_BYTES {
+                return Err(BadChunk);
+            }
+            let is_whole = !tail.is_empty();
+            *rest = tail.get(1..).unwrap_or_default();
+            if !is_whole || !self.line.is_empty() {
+                self.line.extend_from_slice(line);
+            }
+            if !is_whole {
                 break;
             }
-            let line = std::mem::take(&mut self.line);
-            let text = line.strip_suffix(b"\r").unwrap_or(&line);
-            self.state = match self.state {
-                State::Size => match size(text)? {
-                    0 => State::Trailer(0),
-                    size => State::Data(size),
-                },
-                State::AfterData if text.is_empty() => State::Size,
-                State::Trailer(_) if text.is_empty() => return Ok(Step::End),
-                State::Trailer(lines) if lines < TRAILER_LINES => State::Trailer(lines + 1),
-                _ => return Err(BadChunk),
+            // Nearly every line lies in one piece and is read where it is.
+            let ended = if self.line.is_empty() {
+                self.take_line(line)
+            } else {
+                let line = std::mem::take(&mut self.line);
+                self.take_line(&line)
             };
+            if ended? {
+                return Ok(Step::End);
+            }
         }
         Ok(Step::More)
     }
@@ -88,16 +95,20 @@ impl Chunked {
         if let State::Data(left) = self.state { left } else { 0 }
     }
 
-    /// Moves one line without its line feed into `self.line`. False: it has not ended yet.
-    fn take_line(&mut self, rest: &mut &[u8]) -> Result<bool, BadChunk> {
-        let end = memchr::memchr(b'\n', rest);
-        let (line, tail) = rest.split_at(end.unwrap_or(rest.len()));
-        if self.line.len() + line.len() > LINE_BYTES {
-            return Err(BadChunk);
-        }
-        self.line.extend_from_slice(line);
-        *rest = tail.get(1..).unwrap_or_default();
-        Ok(end.is_some())
+    /// Takes one line without its line feed. True: it ends the body.
+    fn take_line(&mut self, line: &[u8]) -> Result<bool, BadChunk> {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        self.state = match self.state {
+            State::Size => match size(text)? {
+                0 => State::Trailer(0),
+                size => State::Data(size),
+            },
+            State::AfterData if text.is_empty() => State::Size,
+            State::Trailer(_) if text.is_empty() => return Ok(true),
+            State::Trailer(lines) if lines < TRAILER_LINES => State::Trailer(lines + 1),
+            _ => return Err(BadChunk),
+        };
+        Ok(false)
     }
 }
 

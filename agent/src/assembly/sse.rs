@@ -91,7 +91,11 @@ impl SseParser {
                     self.data.push('\n');
                 }
                 self.has_data = true;
-                self.data.push_str(&String::from_utf8_lossy(value));
+                // What replaces bad bytes looks at each byte; nearly all payloads have none.
+                match simdutf8::basic::from_utf8(value) {
+                    Ok(text) => self.data.push_str(text),
+                    Err(_) => self.data.push_str(&String::from_utf8_lossy(value)),
+                }
             }
             b"event" => self.event = String::from_utf8_lossy(value).into_owned(),
             _ => {} // comments have an empty field name; `id`, `retry` and the rest say nothing that is needed here

@@ -8,6 +8,7 @@ use super::{
     path::Path,
     stream::{Stream, parse_pieces},
     text::{Joined, Mode},
+    tree::Node,
     usage,
 };
 
@@ -75,6 +76,28 @@ impl Stream for Events {
         }
     }
 
+    fn has_deltas(&self) -> bool {
+        true
+    }
+
+    fn delta(&mut self, _: &str, doc: Node<'_>, joined: &mut Joined) -> bool {
+        if doc.get("type").and_then(Node::as_str) != Some("content_block_delta") {
+            return false;
+        }
+        let Some(delta) = doc.get("delta").filter(|delta| delta.is_object()) else { return false };
+        let index = self.index(doc.get("index").and_then(Node::as_u64));
+        let mut path = joined.path("$.content");
+        path.index(usize::try_from(index).unwrap_or(usize::MAX));
+        let length = path.len();
+        for member in delta.below().filter(|member| member.key() != "type") {
+            path.key(self.member(index, member.key()));
+            joined.walk_node(member, &mut path, member.key(), Mode::Append);
+            path.truncate(length);
+        }
+        joined.give_back(path);
+        true
+    }
+
     fn finish(mut self: Box<Self>, seen: Seen, joined: &mut Joined) -> Facts {
         for index in &self.inputs {
             let mut path = place(*index);
@@ -120,36 +143,40 @@ impl Events {
         }
     }
 
-    fn index(&mut self, doc: &Value) -> u64 {
-        let index = doc.get("index").and_then(Value::as_u64).unwrap_or(0).saturating_add(self.base);
+    fn index(&mut self, index: Option<u64>) -> u64 {
+        let index = index.unwrap_or(0).saturating_add(self.base);
         self.next = self.next.max(index.saturating_add(1));
         index
     }
 
     fn block(&mut self, doc: &Value, joined: &mut Joined) {
-        let index = self.index(doc);
+        let index = self.index(doc.get("index").and_then(Value::as_u64));
         let Some(block) = doc.get("content_block") else { return };
         tool_call(block, &mut self.facts);
         joined.walk(block, &mut place(index), "", Mode::Set);
     }
 
     fn delta(&mut self, doc: &Value, joined: &mut Joined) {
-        let index = self.index(doc);
+        let index = self.index(doc.get("index").and_then(Value::as_u64));
         let Some(delta) = doc.get("delta").and_then(Value::as_object) else { return };
         let mut path = place(index);
         let length = path.len();
         for (key, value) in delta.iter().filter(|(key, _)| *key != "type") {
-            if key == "partial_json" {
-                path.key("input");
-                if self.inputs.last() != Some(&index) && self.inputs.len() < MAX_LISTED {
-                    self.inputs.push(index);
-                }
-            } else {
-                path.key(key);
-            }
+            path.key(self.member(index, key));
             joined.walk(value, &mut path, key, Mode::Append);
             path.truncate(length);
         }
+    }
+
+    /// The member of a block that a member of a delta goes on with.
+    fn member<'k>(&mut self, index: u64, key: &'k str) -> &'k str {
+        if key != "partial_json" {
+            return key;
+        }
+        if self.inputs.last() != Some(&index) && self.inputs.len() < MAX_LISTED {
+            self.inputs.push(index);
+        }
+        "input"
     }
 }
 

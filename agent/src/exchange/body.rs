@@ -40,6 +40,10 @@ impl Strings for Asked<'_> {
         self.whole.add(path, key, text);
     }
 
+    fn wants_elements(&self) -> bool {
+        true
+    }
+
     fn element(&mut self, path: &str, number: &str) {
         self.digests.element(path, number);
     }
@@ -52,6 +56,7 @@ fn read_with(
     outline: &mut dyn FnMut(&mut Whole) -> json::Outline,
 ) -> Value {
     let (doc, text_from) = if json::looks_like_json(bytes) {
+        whole.reserve(bytes.len());
         let outline = outline(whole);
         (outline.doc, if let Ended::Malformed(at) = outline.end { at } else { bytes.len() })
     } else {

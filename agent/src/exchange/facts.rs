@@ -34,10 +34,10 @@ pub(super) struct Facts {
 impl Facts {
     /// Members that OpenAI, Anthropic and all that are compatible with either put at the top of an answer.
     pub(super) fn envelope(&mut self, doc: &Value) {
-        replace(&mut self.response_model, text(doc, "model"));
-        replace(&mut self.response_id, text(doc, "id"));
-        replace(&mut self.service_tier, text(doc, "service_tier"));
-        replace(&mut self.system_fingerprint, text(doc, "system_fingerprint"));
+        renew(&mut self.response_model, doc, "model");
+        renew(&mut self.response_id, doc, "id");
+        renew(&mut self.service_tier, doc, "service_tier");
+        renew(&mut self.system_fingerprint, doc, "system_fingerprint");
         replace(&mut self.error, error_code(doc));
     }
 }
@@ -67,6 +67,13 @@ impl From<End> for Seen {
 pub(super) fn replace<T>(slot: &mut Option<T>, newer: Option<T>) {
     if newer.is_some() {
         *slot = newer;
+    }
+}
+
+/// Puts a string member in the place of an older one. Streams repeat theirs in each event: what is the same is not copied.
+fn renew(slot: &mut Option<String>, doc: &Value, key: &str) {
+    if doc.get(key).and_then(Value::as_str) != slot.as_deref() {
+        replace(slot, text(doc, key));
     }
 }
 

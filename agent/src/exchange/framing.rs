@@ -14,6 +14,8 @@ use crate::{
     units::Timestamp,
 };
 
+/// Lines of comments and empty ones in front of the first event of a stream that nobody announced.
+const MAX_COMMENTS: usize = 64;
 /// Bytes that the events of a body may grow to when its framing was not announced: a body of empty events is smaller than they are.
 const MAX_FOUND_BYTES: usize = 64 << 20;
 /// A body is given to a parser in pieces of this size, so that the bound is not passed by more than one of them.
@@ -47,7 +49,7 @@ pub(super) fn open(answer: &Message) -> Option<Framed<'_>> {
         Content::Bytes(bytes) => (bytes.as_slice(), answer.ended_at),
         Content::Empty => return None,
     };
-    let parser = if bytes.starts_with(b"data:") || bytes.starts_with(b"event:") {
+    let parser = if begins_with_events(bytes) {
         EventParser::Sse(SseParser::default())
     } else if AwsEventParser::begins(bytes) {
         EventParser::AwsEventStream(AwsEventParser::default())
@@ -120,6 +122,14 @@ fn elements(bytes: &[u8], at: Timestamp) -> Option<Vec<Event>> {
     (!events.is_empty()).then_some(events)
 }
 
+/// An event stream: it begins with a field, or, as OpenRouter's do, with comments that keep the connection open.
+fn begins_with_events(bytes: &[u8]) -> bool {
+    let is_field = |line: &[u8]| line.starts_with(b"data:") || line.starts_with(b"event:");
+    let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).take(MAX_COMMENTS);
+    let is_comment = |line: &&[u8]| line.is_empty() || line.starts_with(b":");
+    is_field(bytes) || (bytes.starts_with(b":") && lines.find(|line| !is_comment(line)).is_some_and(is_field))
+}
+
 /// Length of the object that stands at the start; all there is when it is cut.
 fn object_length(bytes: &[u8]) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
@@ -157,7 +167,7 @@ fn string_length(bytes: &[u8]) -> usize {
 /// The first event that is JSON, as a document: enough to tell the shape of a stream.
 pub(super) fn first_document(events: &[Event], keep: usize) -> Value {
     let first = events.first().map_or("", |event| event.data.as_str());
-    json::read(first.as_bytes(), "$", keep, &mut |_: &str, _: &str, _: &str| {}).doc
+    json::outline(first, keep).doc
 }
 
 #[cfg(test)]
@@ -205,6 +215,22 @@ mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_event_stream_may_begin_with_comments() {
+        for (text, is_stream) in [
+            ("data: {}\n\n", true),
+            (": PROCESSING\n\n: PROCESSING\r\n\r\ndata: {}\n\n", true),
+            (":\nevent: a\ndata: {}\n\n", true),
+            (": a poem\nby nobody", false),
+            (":", false),
+            ("\ndata: {}", false),
+            ("", false),
+        ] {
+            assert_eq!(begins_with_events(text.as_bytes()), is_stream, "{text:?}");
+        }
+        assert!(!begins_with_events(&[b":\n".repeat(MAX_COMMENTS), b"data: {}".to_vec()].concat()));
     }
 
     #[test]

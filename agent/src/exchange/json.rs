@@ -1,18 +1,29 @@
 //! A tolerant JSON reader (RFC 8259). Enters: the bytes of a body, whole or cut. Leaves: every string with its JSON path, in
-//! order, and an outline of the document for reading facts. One pass, no recursion; what is cut or malformed gives what was
-//! readable up to there. Never reports a number, a key or a container that was cut: only strings may be partial, because a
-//! leak in half a string is still a leak. What a key or a number may hide (a mail address, a card) is given as a string too.
+//! order, and, for reading facts, what a [`Build`] makes of the rest: an outline of the document, a [`Tree`], or nothing. One
+//! pass, no recursion; what is cut or malformed gives what was readable up to there. Never reports a number, a key or a
+//! container that was cut: only strings may be partial, because a leak in half a string is still a leak. What a key or a
+//! number may hide (a mail address, a card) is given as a string too.
+//!
+//! It is the inner loop of the agent. A string without escapes is never copied, a path is put together only for a string that
+//! is given out, and UTF-8 is checked once for the whole input. `serde_json` and `jiter` stop at the first thing that is
+//! wrong and know no paths, so neither can stand in for it.
 
-use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 
-use super::path::Path;
+use serde_json::{Number, Value};
+use smallvec::SmallVec;
+
+use super::{
+    outline::{Build, Nothing, Outliner, Scalar},
+    path::Path,
+    quoted::{self, Cursor, Found, Stop},
+    tree::Tree,
+};
 
 /// Containers deeper than this are still searched for strings, but no longer told apart.
 const MAX_DEPTH: usize = 128;
-/// Values kept in the outline below an array, and those that are not. Usage stands below no array, so that a body full of
-/// bulk (log probabilities, embeddings) cannot push it out.
-const MAX_BULK_VALUES: usize = 100_000;
-const MAX_OTHER_VALUES: usize = 10_000;
+/// So many are held without an allocation.
+const USUAL_DEPTH: usize = 8;
 
 /// Shortest key that is text whatever is in it, and fewest digits of an integer that is text.
 const KEY_MIN_CHARS: usize = 12;
@@ -22,8 +33,13 @@ const TIMES: [&str; 5] = ["created", "created_at", "completed_at", "expires_at",
 
 /// Whether a key may be more than a name of a schema. Those are short, or lower-case words.
 pub(super) fn is_key_text(key: &str) -> bool {
-    key.bytes().any(|byte| byte.is_ascii_digit() || byte == b'@')
-        || (key.len() >= KEY_MIN_CHARS && !key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    // Without early exits: keys are short, and a loop without branches is faster on them.
+    let (mut is_odd, mut is_words) = (false, true);
+    for byte in key.bytes() {
+        is_odd |= byte.is_ascii_digit() | (byte == b'@');
+        is_words &= byte.is_ascii_lowercase() | (byte == b'_');
+    }
+    is_odd || (key.len() >= KEY_MIN_CHARS && !is_words)
 }
 
 /// Whether a number may be more than a quantity: it is an integer, as long as identifiers are.
@@ -37,6 +53,11 @@ pub(super) fn is_number_text(key: &str, number: &str) -> bool {
 pub(super) trait Strings {
     /// A string value. `path` is valid for this call only.
     fn string(&mut self, path: &str, key: &str, text: &str);
+
+    /// Whether numbers in arrays are wanted: whole vectors pass by otherwise, and nobody makes their paths.
+    fn wants_elements(&self) -> bool {
+        false
+    }
 
     /// A number in an array, which the outline leaves out; `path` is the array's.
     fn element(&mut self, _path: &str, _number: &str) {}
@@ -76,74 +97,83 @@ pub(super) fn looks_like_json(input: &[u8]) -> bool {
 
 /// Reads `input`. `keep`: longest string that the outline holds.
 pub(super) fn read(input: &[u8], root: &str, keep: usize, strings: &mut dyn Strings) -> Outline {
-    let mut reader = Reader {
-        input,
-        at: 0,
-        path: Path::new(root),
-        frames: Vec::new(),
-        root: Value::Null,
-        keep,
-        bulk: 0,
-        other: 0,
-        arrays: 0,
-        scratch: String::new(),
-        strings,
-    };
-    let end = match reader.document() {
-        Ok(()) => Ended::Whole,
-        Err(Stop::Cut) => Ended::Cut,
-        Err(Stop::Malformed) => Ended::Malformed(reader.at),
-    };
-    Outline { doc: reader.into_doc(), end }
+    let (end, outliner) = Reader::new(input, quoted::valid(input), root, Some(strings), Outliner::new(keep)).run();
+    Outline { doc: outliner.into_doc(), end }
 }
 
-enum Stop {
-    Cut,
-    Malformed,
+/// Gives out the strings alone.
+pub(super) fn strings(input: &str, root: &str, strings: &mut dyn Strings) -> Ended {
+    Reader::new(input.as_bytes(), input, root, Some(strings), Nothing).run().0
 }
 
-struct Frame {
-    into: Filling,
-    /// Length of the path up to this container.
-    path: usize,
+/// Reads the outline alone.
+pub(super) fn outline(input: &str, keep: usize) -> Outline {
+    let (end, outliner) = Reader::new(input.as_bytes(), input, "", None, Outliner::new(keep)).run();
+    Outline { doc: outliner.into_doc(), end }
+}
+
+/// Reads a document into a tree that borrows from it.
+pub(super) fn tree<'a>(input: &'a str, tree: &mut Tree<'a>) -> Ended {
+    Reader::new(input.as_bytes(), input, "", None, tree).run().0
+}
+
+/// An open container.
+struct Level<'a> {
+    is_object: bool,
     /// Key of the present member; elements have none.
-    key: String,
+    key: Cow<'a, str>,
     /// Index of the present element.
     index: usize,
+    /// Length of the path up to this container, once it was needed.
+    path: usize,
 }
 
-enum Filling {
-    Object(Map<String, Value>),
-    Array(Vec<Value>),
-}
-
-struct Reader<'a> {
-    input: &'a [u8],
-    at: usize,
+struct Reader<'a, 's, B> {
+    cursor: Cursor<'a>,
     path: Path,
-    frames: Vec<Frame>,
-    root: Value,
-    keep: usize,
-    bulk: usize,
-    other: usize,
-    arrays: usize,
-    scratch: String,
-    strings: &'a mut dyn Strings,
+    /// Length of the path of the document.
+    root_bytes: usize,
+    levels: SmallVec<[Level<'a>; USUAL_DEPTH]>,
+    /// Levels whose `path` is right.
+    located: usize,
+    strings: Option<&'s mut dyn Strings>,
+    build: B,
 }
 
-impl Reader<'_> {
+impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
+    fn new(input: &'a [u8], valid: &'a str, root: &str, strings: Option<&'s mut dyn Strings>, build: B) -> Self {
+        Self {
+            cursor: Cursor::new(input, valid),
+            path: Path::new(root),
+            root_bytes: root.len(),
+            levels: SmallVec::new(),
+            located: 0,
+            strings,
+            build,
+        }
+    }
+
+    fn run(mut self) -> (Ended, B) {
+        let end = match self.document() {
+            Ok(()) => Ended::Whole,
+            Err(Stop::Cut) => Ended::Cut,
+            Err(Stop::Malformed) => Ended::Malformed(self.cursor.at),
+        };
+        (end, self.build)
+    }
+
     fn document(&mut self) -> Result<(), Stop> {
         self.value()?;
-        while let Some(frame) = self.frames.last() {
-            let is_object = matches!(frame.into, Filling::Object(_));
+        while let Some(level) = self.levels.last() {
+            let is_object = level.is_object;
             match (self.peek()?, is_object) {
-                (b'}', true) | (b']', false) => {
-                    self.at += 1;
-                    self.leave();
-                }
                 (b',', _) => {
-                    self.at += 1;
+                    self.cursor.at += 1;
                     self.member(is_object)?;
+                }
+                (b'}', true) | (b']', false) => {
+                    self.cursor.at += 1;
+                    self.leave();
                 }
                 _ => return Err(Stop::Malformed),
             }
@@ -152,24 +182,28 @@ impl Reader<'_> {
     }
 
     /// The next byte that is no white space.
+    #[inline]
     fn peek(&mut self) -> Result<u8, Stop> {
-        let rest = self.input.get(self.at..).unwrap_or_default();
-        let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
-        self.at += blank;
-        rest.get(blank).copied().ok_or(Stop::Cut)
+        while let Some(byte) = self.cursor.input.get(self.cursor.at) {
+            if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                return Ok(*byte);
+            }
+            self.cursor.at += 1;
+        }
+        Err(Stop::Cut)
     }
 
-    /// A value; a container is entered, with its first member, and left open on `frames`.
+    /// A value; a container is entered, with its first member, and left open on `levels`.
     fn value(&mut self) -> Result<(), Stop> {
         loop {
             match self.peek()? {
                 b'"' => {
-                    let end = self.string();
-                    return self.found_string(end);
+                    let (found, end) = self.cursor.string();
+                    return self.found_string(found, end);
                 }
                 open @ (b'{' | b'[') => {
-                    self.at += 1;
-                    if self.frames.len() >= MAX_DEPTH {
+                    self.cursor.at += 1;
+                    if self.levels.len() >= MAX_DEPTH {
                         return self.deep();
                     }
                     self.enter(open == b'{');
@@ -181,9 +215,9 @@ impl Reader<'_> {
                         self.key()?;
                     }
                 }
-                b't' => return self.literal(b"true", Value::Bool(true)),
-                b'f' => return self.literal(b"false", Value::Bool(false)),
-                b'n' => return self.literal(b"null", Value::Null),
+                b't' => return self.literal(b"true", Scalar::Bool(true)),
+                b'f' => return self.literal(b"false", Scalar::Bool(false)),
+                b'n' => return self.literal(b"null", Scalar::Null),
                 b'-' | b'0'..=b'9' => return self.number(),
                 _ => return Err(Stop::Malformed),
             }
@@ -193,8 +227,8 @@ impl Reader<'_> {
     fn member(&mut self, is_object: bool) -> Result<(), Stop> {
         if is_object {
             self.key()?;
-        } else if let Some(frame) = self.frames.last_mut() {
-            frame.index += 1;
+        } else if let Some(level) = self.levels.last_mut() {
+            level.index += 1;
         }
         self.value()
     }
@@ -203,124 +237,128 @@ impl Reader<'_> {
         if self.peek()? != b'"' {
             return Err(Stop::Malformed);
         }
-        let start = self.at;
-        match self.string() {
-            Ok(true) => {}
-            Ok(false) => return Err(Stop::Cut),
-            Err(stop) => {
-                self.at = start; // the whole key is in what is no JSON
+        let start = self.cursor.at;
+        let key = match self.cursor.string() {
+            (Found::Plain(key), Ok(true)) => Cow::Borrowed(key),
+            (found, Ok(true)) => Cow::Owned(self.cursor.text(found).to_owned()),
+            (_, Ok(false)) => return Err(Stop::Cut),
+            (_, Err(stop)) => {
+                self.cursor.at = start; // the whole key is in what is no JSON
                 return Err(stop);
             }
+        };
+        let is_text = self.strings.is_some() && is_key_text(&key);
+        if let Some(level) = self.levels.last_mut() {
+            level.key = key;
         }
-        if let Some(frame) = self.frames.last_mut() {
-            frame.key.clear();
-            frame.key.push_str(&self.scratch);
-        }
-        if is_key_text(&self.scratch) {
+        if is_text {
             self.locate();
             self.path.name();
-            self.strings.string(self.path.as_str(), "", &self.scratch);
+            if let (Some(strings), Some(level)) = (&mut self.strings, self.levels.last()) {
+                strings.string(self.path.as_str(), "", &level.key);
+            }
         }
         if self.peek()? != b':' {
             return Err(Stop::Malformed);
         }
-        self.at += 1;
+        self.cursor.at += 1;
         Ok(())
     }
 
     fn enter(&mut self, is_object: bool) {
-        self.locate();
-        if !is_object {
-            self.arrays += 1;
-        }
-        let into = if is_object { Filling::Object(Map::new()) } else { Filling::Array(Vec::new()) };
-        self.frames.push(Frame { into, path: self.path.len(), key: String::new(), index: 0 });
+        self.build.enter(self.levels.last().map_or(&NO_KEY, |level| &level.key), is_object);
+        self.levels.push(Level { is_object, key: NO_KEY, index: 0, path: self.root_bytes });
     }
 
     fn leave(&mut self) {
-        let Some(frame) = self.frames.pop() else { return };
-        let value = match frame.into {
-            Filling::Object(map) => Value::Object(map),
-            Filling::Array(values) => {
-                self.arrays -= 1;
-                Value::Array(values)
-            }
-        };
-        self.keep(value);
+        self.levels.pop();
+        self.located = self.located.min(self.levels.len());
+        self.build.leave();
     }
 
-    /// Makes `path` that of the present value.
+    /// Makes `path` that of the present value. Only what changed since the last time is put together again.
     fn locate(&mut self) {
-        let Some(frame) = self.frames.last() else { return };
-        self.path.truncate(frame.path);
-        match frame.into {
-            Filling::Object(_) => self.path.key(&frame.key),
-            Filling::Array(_) => self.path.index(frame.index),
+        self.locate_container();
+        match self.levels.last() {
+            Some(level) => level.extend(&mut self.path),
+            None => self.path.truncate(self.root_bytes),
         }
     }
 
-    fn keep(&mut self, value: Value) {
-        let (count, most) =
-            if self.arrays > 0 { (&mut self.bulk, MAX_BULK_VALUES) } else { (&mut self.other, MAX_OTHER_VALUES) };
-        if *count >= most {
-            return;
-        }
-        *count += 1;
-        match self.frames.last_mut() {
-            None => self.root = value,
-            Some(Frame { into: Filling::Object(map), key, .. }) => {
-                map.insert(key.clone(), value);
+    /// Makes `path` begin with that of the innermost open container, which is as long as the container says.
+    fn locate_container(&mut self) {
+        for depth in self.located.max(1)..self.levels.len() {
+            let (above, level) = self.levels.split_at_mut(depth);
+            if let (Some(above), Some(level)) = (above.last(), level.first_mut()) {
+                above.extend(&mut self.path);
+                level.path = self.path.len();
             }
-            Some(Frame { into: Filling::Array(_), .. }) if value.is_number() => {}
-            Some(Frame { into: Filling::Array(values), .. }) => values.push(value),
+        }
+        self.located = self.levels.len();
+    }
+
+    /// A number in an array: not kept, and hardly ever worth a path.
+    fn element(&mut self, number: &str) {
+        if self.strings.as_ref().is_some_and(|strings| strings.wants_elements()) {
+            self.locate_container();
+            if let (Some(strings), Some(level)) = (&mut self.strings, self.levels.last()) {
+                strings.element(self.path.as_str().get(..level.path).unwrap_or_default(), number);
+            }
         }
     }
 
-    fn literal(&mut self, word: &[u8], value: Value) -> Result<(), Stop> {
-        let rest = self.input.get(self.at..).unwrap_or_default();
+    fn literal(&mut self, word: &[u8], value: Scalar<'a, '_>) -> Result<(), Stop> {
+        let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
         if rest.starts_with(word) {
-            self.at += word.len();
-            self.keep(value);
+            self.cursor.at += word.len();
+            self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), value);
             return Ok(());
         }
         Err(if word.starts_with(rest) { Stop::Cut } else { Stop::Malformed })
     }
 
     fn number(&mut self) -> Result<(), Stop> {
-        let rest = self.input.get(self.at..).unwrap_or_default();
+        let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let length = rest.iter().take_while(|byte| is_part(byte)).count();
-        if length == rest.len() && !self.frames.is_empty() {
+        if length == rest.len() && !self.levels.is_empty() {
             return Err(Stop::Cut); // more digits may have followed
         }
         let text = std::str::from_utf8(rest.get(..length).unwrap_or_default()).unwrap_or_default();
-        self.locate();
-        let key = if let Some(Frame { into: Filling::Object(_), key, .. }) = self.frames.last() { key } else { "" };
-        if is_number_text(key, text) {
-            self.strings.string(self.path.as_str(), key, text);
+        let key = self.levels.last().map_or("", |level| level.key.as_ref());
+        if self.strings.is_some() && is_number_text(key, text) {
+            self.locate();
+            if let Some(strings) = &mut self.strings {
+                let key = self.levels.last().map_or("", |level| level.key.as_ref());
+                strings.string(self.path.as_str(), key, text);
+            }
         }
         // Numbers in arrays (embeddings) are not kept: they are not worth reading either.
-        if let Some(Frame { into: Filling::Array(_), path, .. }) = self.frames.last() {
-            self.strings.element(self.path.as_str().get(..*path).unwrap_or_default(), text);
+        if self.levels.last().is_some_and(|level| !level.is_object) {
+            self.element(text);
         } else {
-            let number: Number = text.parse().map_err(|_| Stop::Malformed)?;
-            self.keep(Value::Number(number));
+            let number = read_number(text).ok_or(Stop::Malformed)?;
+            self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), Scalar::Number(number));
         }
-        self.at += length;
+        self.cursor.at += length;
         Ok(())
     }
 
     /// Gives out what was read of a string, however it ended.
-    fn found_string(&mut self, end: Result<bool, Stop>) -> Result<(), Stop> {
-        self.locate();
-        let key = if let Some(Frame { into: Filling::Object(_), key, .. }) = self.frames.last() { key } else { "" };
-        self.strings.string(self.path.as_str(), key, &self.scratch);
+    fn found_string(&mut self, found: Found<'a>, end: Result<bool, Stop>) -> Result<(), Stop> {
+        if self.strings.is_some() {
+            self.locate();
+        }
+        let text = self.cursor.text(found);
+        let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
+        if let Some(strings) = &mut self.strings {
+            strings.string(self.path.as_str(), key, text);
+        }
         if !end? {
             return Err(Stop::Cut);
         }
-        let kept = self.scratch.len() <= self.keep;
-        let value = if kept { Value::String(self.scratch.clone()) } else { Value::Null };
-        self.keep(value);
+        let value = if let Found::Plain(text) = found { Scalar::Plain(text) } else { Scalar::Decoded(text) };
+        self.build.scalar(key, value);
         Ok(())
     }
 
@@ -329,14 +367,16 @@ impl Reader<'_> {
         self.locate();
         let mut depth = 1_usize;
         while depth > 0 {
-            let rest = self.input.get(self.at..).unwrap_or_default();
+            let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
             let skip =
                 rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']')).ok_or(Stop::Cut)?;
-            self.at += skip;
+            self.cursor.at += skip;
             match rest.get(skip) {
                 Some(b'"') => {
-                    let end = self.string();
-                    self.strings.string(self.path.as_str(), "", &self.scratch);
+                    let (found, end) = self.cursor.string();
+                    if let Some(strings) = &mut self.strings {
+                        strings.string(self.path.as_str(), "", self.cursor.text(found));
+                    }
                     if !end? {
                         return Err(Stop::Cut);
                     }
@@ -345,95 +385,35 @@ impl Reader<'_> {
                 Some(b'{' | b'[') => depth += 1,
                 _ => depth -= 1,
             }
-            self.at += 1;
+            self.cursor.at += 1;
         }
-        self.keep(Value::Null);
+        self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), Scalar::Null);
         Ok(())
     }
+}
 
-    /// Decodes the string at `at` into `scratch`. False: the input ends inside it. Malformed: `at` is the backslash that says
-    /// nothing, and `scratch` holds what stands before it.
-    fn string(&mut self) -> Result<bool, Stop> {
-        self.at += 1;
-        self.scratch.clear();
-        loop {
-            let rest = self.input.get(self.at..).unwrap_or_default();
-            let Some(end) = memchr::memchr2(b'"', b'\\', rest) else {
-                self.at = self.input.len();
-                // A character that is cut at the very end is dropped, not replaced.
-                let text = String::from_utf8_lossy(rest);
-                self.scratch.push_str(text.trim_end_matches('\u{fffd}'));
-                return Ok(false);
-            };
-            let (plain, tail) = rest.split_at(end);
-            self.scratch.push_str(&String::from_utf8_lossy(plain));
-            self.at += end + 1;
-            if tail.first() == Some(&b'"') {
-                return Ok(true);
-            }
-            let backslash = self.at - 1;
-            match self.escape() {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.at = self.input.len();
-                    return Ok(false);
-                }
-                Err(stop) => {
-                    self.at = backslash;
-                    return Err(stop);
-                }
-            }
+impl Level<'_> {
+    /// Makes a path that of the present member or element.
+    fn extend(&self, path: &mut Path) {
+        path.truncate(self.path);
+        if self.is_object {
+            path.key(&self.key);
+        } else {
+            path.index(self.index);
         }
     }
+}
 
-    /// Decodes what follows a backslash. False: the input ends inside it.
-    fn escape(&mut self) -> Result<bool, Stop> {
-        let Some(byte) = self.input.get(self.at).copied() else { return Ok(false) };
-        self.at += 1;
-        let plain = match byte {
-            b'n' => '\n',
-            b't' => '\t',
-            b'r' => '\r',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'"' | b'\\' | b'/' => char::from(byte),
-            b'u' => {
-                let Some(unit) = self.unit(self.at)? else { return Ok(false) };
-                self.at += 4;
-                if (0xd800..0xdc00).contains(&unit) && self.input.get(self.at..self.at + 2) == Some(b"\\u") {
-                    let Some(low) = self.unit(self.at + 2)? else { return Ok(false) };
-                    if (0xdc00..0xe000).contains(&low) {
-                        self.at += 6;
-                        let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                        self.scratch.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                        return Ok(true);
-                    }
-                }
-                char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
-            }
-            _ => return Err(Stop::Malformed),
-        };
-        self.scratch.push(plain);
-        Ok(true)
-    }
+/// The key of what has none.
+const NO_KEY: Cow<'static, str> = Cow::Borrowed("");
 
-    /// Four hexadecimal digits at `from`. `None`: the input ends inside them.
-    fn unit(&self, from: usize) -> Result<Option<u32>, Stop> {
-        let Some(digits) = self.input.get(from..from + 4) else { return Ok(None) };
-        let text = std::str::from_utf8(digits).map_err(|_| Stop::Malformed)?;
-        u32::from_str_radix(text, 16).map(Some).map_err(|_| Stop::Malformed)
+fn read_number(text: &str) -> Option<Number> {
+    // Counts, which are nearly all numbers there are, need no parser.
+    let is_count = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_count && (text.len() == 1 || !text.starts_with('0')) {
+        return text.parse::<u64>().ok().map(Number::from);
     }
-
-    /// The outline. When reading stopped early, whole members of the outermost container are kept; those that were open are
-    /// not, because half a container says things (a sum, a count) that the whole one did not.
-    fn into_doc(mut self) -> Value {
-        self.frames.truncate(1);
-        match self.frames.pop() {
-            None => self.root,
-            Some(Frame { into: Filling::Object(map), .. }) => Value::Object(map),
-            Some(Frame { into: Filling::Array(values), .. }) => Value::Array(values),
-        }
-    }
+    text.parse().ok()
 }
 
 #[cfg(test)]
@@ -517,7 +497,7 @@ mod tests {
         let (found, outline) = run(bulk.as_bytes());
         assert_eq!(found, [("$.a[200000]".to_owned(), "last".to_owned())]);
         assert_eq!(outline.doc["usage"], json!({"in":1}), "bulk does not push out what stands beside it");
-        assert!(outline.doc["a"].as_array().unwrap().len() <= MAX_BULK_VALUES);
+        assert!(outline.doc["a"].as_array().unwrap().len() <= crate::exchange::outline::MAX_BULK_VALUES);
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -569,6 +549,17 @@ mod tests {
                 let is_last = index + 1 == part.len();
                 let is_prefix = want.1.starts_with(have.1.trim_end_matches('\u{fffd}'));
                 prop_assert!(have.1 == want.1 || (is_last && is_prefix), "a cut changed {:?}", want);
+            }
+        }
+
+        #[test]
+        fn long_strings_with_escapes_are_read(text in "(?s).{0,120}|[\"\\\\\n a-z\u{e9}]{0,200}") {
+            let plain = json!({"a": text}).to_string();
+            let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            for input in [plain, format!(r#"{{"a":"{units}"}}"#)] {
+                let (found, outline) = run(input.as_bytes());
+                prop_assert_eq!(outline.end, Ended::Whole);
+                prop_assert_eq!(&found, &[("$.a".to_owned(), text.clone())]);
             }
         }
 

@@ -10,6 +10,7 @@ use super::{
     path::Path,
     stream::Stream,
     text::{Joined, Mode},
+    tree::Node,
     usage,
 };
 
@@ -63,6 +64,30 @@ impl Stream for Chunks {
         }
     }
 
+    fn has_deltas(&self) -> bool {
+        true
+    }
+
+    fn delta(&mut self, _: &str, doc: Node<'_>, joined: &mut Joined) -> bool {
+        let Some(choices) = self.deltas(doc) else { return false };
+        for choice in choices.below() {
+            let index = choice.get("index").and_then(Node::as_u64).unwrap_or(0);
+            let Some(delta) = choice.get("delta") else { continue };
+            let mut path = joined.path("$.choices");
+            path.index(usize::try_from(index).unwrap_or(usize::MAX));
+            path.key("message");
+            joined.walk_node(delta, &mut path, "", Mode::Append);
+            joined.give_back(path);
+        }
+        for member in doc.below().filter(|member| !matches!(member.key(), "choices" | "id" | "model")) {
+            let mut path = joined.path("$");
+            path.key(member.key());
+            joined.walk_node(member, &mut path, member.key(), Mode::Set);
+            joined.give_back(path);
+        }
+        true
+    }
+
     fn done(&mut self) {
         self.done = true;
     }
@@ -79,6 +104,51 @@ impl Stream for Chunks {
 }
 
 impl Chunks {
+    /// The choices of an event from which no new fact comes: it has the envelope of the events before it, and each of its
+    /// choices goes on with a text or with a tool call that has its name.
+    fn deltas<'t>(&self, doc: Node<'t>) -> Option<Node<'t>> {
+        let mut choices = None;
+        for member in doc.below() {
+            let is_known = |fact: &Option<String>| member.is_null() || member.as_str() == fact.as_deref();
+            let is_plain = match member.key() {
+                "choices" => {
+                    choices = Some(member);
+                    member.is_array()
+                }
+                "id" => is_known(&self.facts.response_id),
+                "model" => is_known(&self.facts.response_model),
+                "service_tier" => is_known(&self.facts.service_tier),
+                "system_fingerprint" => is_known(&self.facts.system_fingerprint),
+                "usage" | "x_groq" | "error" => member.is_null(),
+                _ => true,
+            };
+            if !is_plain {
+                return None;
+            }
+        }
+        choices.filter(|choices| choices.below().all(|choice| self.is_delta(choice)))
+    }
+
+    fn is_delta(&self, choice: Node<'_>) -> bool {
+        let index = choice.get("index").and_then(Node::as_u64).unwrap_or(0);
+        let is_named = |call: Node<'_>| {
+            ["function", "custom"].iter().any(|kind| call.get(kind).and_then(|call| call.get("name")).is_some())
+        };
+        let goes_on = |call: Node<'_>| {
+            let call_index = call.get("index").and_then(Node::as_u64);
+            call_index.is_some_and(|call_index| self.calls.contains_key(&(index, call_index))) && !is_named(call)
+        };
+        choice.get("finish_reason").is_none_or(Node::is_null)
+            && choice.get("delta").is_some_and(|delta| {
+                delta.is_object()
+                    && delta.below().all(|member| match member.key() {
+                        "tool_calls" => member.is_null() || (member.is_array() && member.below().all(goes_on)),
+                        "function_call" => false,
+                        _ => true,
+                    })
+            })
+    }
+
     fn choice(&mut self, choice: &Value, joined: &mut Joined) {
         let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
         if let Some(reason) = text(choice, "finish_reason")

@@ -10,6 +10,7 @@ use super::{
     path::Path,
     stream::Stream,
     text::{Joined, Mode},
+    tree::Node,
     usage,
 };
 
@@ -111,10 +112,28 @@ impl Stream for Events {
                 joined.walk(doc, &mut Path::new("$.error"), "", Mode::Set);
             }
             _ => {
-                let index = self.index(doc);
+                let index = self.index(doc.get("output_index").and_then(Value::as_u64));
                 part(kind, doc, index, joined);
             }
         }
+    }
+
+    fn has_deltas(&self) -> bool {
+        true
+    }
+
+    fn delta(&mut self, _: &str, doc: Node<'_>, joined: &mut Joined) -> bool {
+        let kind = doc.get("type").and_then(Node::as_str).unwrap_or_default();
+        let what = kind.strip_prefix("response.").and_then(|kind| kind.strip_suffix(".delta"));
+        let (Some(what), Some(delta)) = (what, doc.get("delta")) else { return false };
+        let number = |key: &str| doc.get(key).and_then(Node::as_u64);
+        let item = self.index(number("output_index"));
+        let mut path = joined.path("$.output");
+        path.index(usize::try_from(item).unwrap_or(usize::MAX));
+        let key = continued(what, &number, &mut path);
+        joined.walk_node(delta, &mut path, key, Mode::Append);
+        joined.give_back(path);
+        true
     }
 
     fn finish(mut self: Box<Self>, _: Seen, _: &mut Joined) -> Facts {
@@ -124,8 +143,8 @@ impl Stream for Events {
 }
 
 impl Events {
-    fn index(&mut self, doc: &Value) -> u64 {
-        let index = doc.get("output_index").and_then(Value::as_u64).unwrap_or(0).saturating_add(self.base);
+    fn index(&mut self, index: Option<u64>) -> u64 {
+        let index = index.unwrap_or(0).saturating_add(self.base);
         self.next = self.next.max(index.saturating_add(1));
         index
     }
@@ -133,7 +152,7 @@ impl Events {
     fn item(&mut self, doc: &Value, joined: &mut Joined) {
         let Some(item) = doc.get("item") else { return };
         self.items = true;
-        let index = self.index(doc);
+        let index = self.index(doc.get("output_index").and_then(Value::as_u64));
         if let Some(call) = call(item)
             && self.calls.len() < MAX_LISTED
         {
@@ -171,17 +190,24 @@ fn place(index: u64) -> Path {
 /// A part of an item: `response.<what>.delta` continues a text, and everything else repeats what `output_item.done` says
 /// once more, except what is cut before that: so it is set where the delta would have put it.
 fn part(kind: &str, doc: &Value, item: u64, joined: &mut Joined) {
-    let number = |key: &str| doc.get(key).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
+    let number = |key: &str| doc.get(key).and_then(Value::as_u64);
     let Some(what) = kind.strip_prefix("response.").and_then(|kind| kind.rsplit_once('.')) else {
         return joined.walk(doc, &mut Path::new("$.event"), "", Mode::Append);
     };
     let ("delta", Some(delta)) = (what.1, doc.get("delta")) else { return };
     let mut path = place(item);
+    let key = continued(what.0, &number, &mut path);
+    joined.walk(delta, &mut path, key, Mode::Append);
+}
+
+/// Goes from an item to the text that a `response.<what>.delta` continues; gives its key.
+fn continued<'k>(what: &'k str, number: &dyn Fn(&str) -> Option<u64>, path: &mut Path) -> &'k str {
+    let number = |key: &str| number(key).and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
     let mut inner = |list: &str, index: &str| {
         path.key(list);
-        path.index(number(index).unwrap_or(0));
+        path.index(number(index));
     };
-    let key = match what.0 {
+    let key = match what {
         "output_text" | "reasoning_text" => {
             inner("content", "content_index");
             "text"
@@ -200,7 +226,7 @@ fn part(kind: &str, doc: &Value, item: u64, joined: &mut Joined) {
         "shell_call_command" => {
             path.key("action");
             path.key("commands");
-            path.index(number("command_index").unwrap_or(0));
+            path.index(number("command_index"));
             ""
         }
         other => other,
@@ -208,5 +234,5 @@ fn part(kind: &str, doc: &Value, item: u64, joined: &mut Joined) {
     if !key.is_empty() {
         path.key(key);
     }
-    joined.walk(delta, &mut path, key, Mode::Append);
+    key
 }

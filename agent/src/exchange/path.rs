@@ -1,10 +1,10 @@
 //! JSON paths as they are shown (`$.messages[0].content`). Enters: keys and indexes. Leaves: text, at most
 //! [`MAX_PATH_BYTES`] of it, whatever the keys of a hostile body are.
 
-use std::fmt::Write as _;
-
 /// Longest path; what lies deeper shares the path that was reached.
 const MAX_PATH_BYTES: usize = 512;
+/// Room made at once behind the root.
+const USUAL_BYTES: usize = 64;
 /// Longest key that is shown.
 const MAX_KEY_CHARS: usize = 64;
 
@@ -15,7 +15,20 @@ pub(super) struct Path(String);
 impl Path {
     /// A path that starts as `root`.
     pub(super) fn new(root: &str) -> Self {
-        Self(root.to_owned())
+        let room = if root.is_empty() { String::new() } else { String::with_capacity(root.len() + USUAL_BYTES) };
+        Self::within(room, root)
+    }
+
+    /// A path that starts as `root` and grows in `room`, whatever that held.
+    pub(super) fn within(mut room: String, root: &str) -> Self {
+        room.clear();
+        room.push_str(root);
+        Self(room)
+    }
+
+    /// The room, to be used again.
+    pub(super) fn into_room(self) -> String {
+        self.0
     }
 
     /// The path as text.
@@ -35,9 +48,20 @@ impl Path {
 
     /// Into an element.
     pub(super) fn index(&mut self, index: usize) {
-        if self.0.len() < MAX_PATH_BYTES {
-            let _ = write!(self.0, "[{index}]");
+        if self.0.len() >= MAX_PATH_BYTES {
+            return;
         }
+        self.0.push('[');
+        // Nearly all indexes are short; what formats numbers of any kind takes longer than all else here.
+        let mut scale = 1;
+        while index / scale >= 10 {
+            scale *= 10;
+        }
+        while scale > 0 {
+            self.0.push(char::from(b'0' + (index / scale % 10) as u8));
+            scale /= 10;
+        }
+        self.0.push(']');
     }
 
     /// From a member to its name.
@@ -50,10 +74,11 @@ impl Path {
         if self.0.len() >= MAX_PATH_BYTES {
             return;
         }
-        let is_plain = |(index, byte): (usize, u8)| {
-            byte.is_ascii_alphabetic() || byte == b'_' || (index > 0 && (byte.is_ascii_digit() || byte == b'-'))
-        };
-        if !key.is_empty() && key.len() <= MAX_KEY_CHARS && key.bytes().enumerate().all(is_plain) {
+        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+        let is_plain = key.len() <= MAX_KEY_CHARS
+            && key.bytes().next().is_some_and(is_letter)
+            && key.bytes().fold(true, |is, byte| is & (is_letter(byte) | byte.is_ascii_digit() | (byte == b'-')));
+        if is_plain {
             self.0.push('.');
             self.0.push_str(key);
             return;

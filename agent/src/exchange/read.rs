@@ -37,9 +37,11 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let (asked, request_text) = extra::request(&request, target, &mut digests);
     let mut answered = answer.map(Answered::open);
     let sent_headers = request.head.headers();
+    let answer_headers = answer.map(|answer| answer.head.headers());
     let api = {
         let answer = answered.as_ref().map_or(&Value::Null, |answer| &answer.doc);
         api(vendors, vendor, (&method, &path), &asked, answer)
+            .filter(|api| *api == Api::Converse || !(path.is_empty() && is_amazons(answer_headers)))
             .or_else(|| mcp::is_listening(&method, sent_headers).then_some(Api::McpStreamableHttp))
             .unwrap_or(Api::Other)
     };
@@ -54,10 +56,9 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     }
     let framing = answered.as_ref().map(Answered::framing).unwrap_or_default();
     let streaming = answered.as_ref().is_some_and(Answered::is_stream);
-    let received_headers = answer_head.map(Head::headers);
-    let header_facts = headers::facts(sent_headers, target, received_headers);
+    let header_facts = headers::facts(sent_headers, target, answer_headers);
     let conversation = request::conversation(&asked, sent_headers);
-    let mcp_call = (api == Api::McpStreamableHttp).then(|| mcp::call(&asked, sent_headers, received_headers));
+    let mcp_call = (api == Api::McpStreamableHttp).then(|| mcp::call(&asked, sent_headers, answer_headers));
     let (mut facts, response_text) = answered.map(|answered| answered.read(api)).unwrap_or_default();
     if let Some(head) = answer_head {
         headers::models(head.headers(), api, &mut facts);
@@ -119,6 +120,11 @@ fn authority<'a>(host: &str, headers: &'a Headers) -> Option<&'a str> {
     sent.get(..host.len()).is_some_and(|name| name.eq_ignore_ascii_case(host)).then_some(sent)
 }
 
+/// Bedrock hands out bodies in the shapes of their makers: without the path they say whose model it is, not which call.
+fn is_amazons(answered: Option<&Headers>) -> bool {
+    answered.is_some_and(|headers| headers.0.iter().any(|(name, _)| name.starts_with("x-amzn-")))
+}
+
 /// What a call is: by its path; on hosts that no file lists, and on those of tools, by the shape of its bodies.
 fn api(
     vendors: &VendorTable,
@@ -128,8 +134,10 @@ fn api(
     answered: &Value,
 ) -> Option<Api> {
     if path.is_empty() {
-        // Its head came before we did (HTTP/2): only the answer says for certain what the path would have said.
-        return shapes::of(&Value::Null, answered);
+        // Its head came before we did (HTTP/2): only the answer says for certain what the path would have said. A vendor
+        // that no path of has this shape wraps another one's: which of its calls it was, nobody knows.
+        let serves = |api: &Api| vendor.is_none_or(|vendor| vendor.is_custom() || vendor.serves(*api));
+        return shapes::of(&Value::Null, answered).filter(serves);
     }
     let is_unknown = vendor.is_none_or(Vendor::is_custom);
     let by_path = vendors.api_of(vendor, method, path);

@@ -10,16 +10,29 @@ use super::{
     path::Path,
     shapes,
     text::{Joined, Mode},
+    tree::{Node, Tree},
 };
 use crate::{
     assembly::{Event, UNVERIFIED},
     rules::vendors::Api,
 };
 
+/// Longer events are no bits of text.
+const DELTA_BYTES: usize = 4 << 10;
+
 /// Reads the events of one shape.
 pub(super) trait Stream {
     /// Takes an event that is JSON.
     fn event(&mut self, name: &str, doc: &Value, joined: &mut Joined);
+    /// Takes an event that adds a bit of text and says nothing else, which is what nearly all do. False: it may say more, and
+    /// nothing of it was taken. Asked only where [`Stream::has_deltas`].
+    fn delta(&mut self, _name: &str, _doc: Node<'_>, _joined: &mut Joined) -> bool {
+        false
+    }
+    /// Whether [`Stream::delta`] is worth asking.
+    fn has_deltas(&self) -> bool {
+        false
+    }
     /// The stream said that it is over (`[DONE]`).
     fn done(&mut self) {}
     /// All events were taken.
@@ -28,8 +41,13 @@ pub(super) trait Stream {
 
 /// Reads a whole stream.
 pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
-    let mut stream = shapes::stream(api);
-    let mut joined = Joined::default();
+    let stream = shapes::stream(api);
+    let has_deltas = stream.has_deltas();
+    read_with(stream, has_deltas, events, seen)
+}
+
+fn read_with(mut stream: Box<dyn Stream>, has_deltas: bool, events: &[Event], seen: Seen) -> (Facts, Leaves) {
+    let (mut joined, mut tree) = (Joined::default(), Tree::default());
     let mut failed = None;
     for (index, event) in events.iter().enumerate() {
         if event.name == UNVERIFIED {
@@ -46,11 +64,18 @@ pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
             stream.done();
             continue;
         }
+        if has_deltas && event.data.len() <= DELTA_BYTES && event.data.starts_with('{') {
+            tree.clear();
+            let is_whole = json::tree(&event.data, &mut tree) == Ended::Whole;
+            if is_whole && tree.root().is_some_and(|doc| stream.delta(&event.name, doc, &mut joined)) {
+                continue;
+            }
+        }
         if !json::looks_like_json(event.data.as_bytes()) {
             joined.put(&format!("$.events[{index}]"), "", &event.data, Mode::Set);
             continue;
         }
-        let outline = json::read(event.data.as_bytes(), "$", usize::MAX, &mut |_: &str, _: &str, _: &str| {});
+        let outline = json::outline(&event.data, usize::MAX);
         match outline.end {
             Ended::Whole => stream.event(&event.name, &outline.doc, &mut joined),
             Ended::Cut | Ended::Malformed(_) => unreadable(index, &event.data, &mut joined),
@@ -64,10 +89,10 @@ pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
 /// Half an event says nothing certain, but its text was sent.
 fn unreadable(index: usize, data: &str, joined: &mut Joined) {
     let root = format!("$.events[{index}]");
-    let outline = json::read(data.as_bytes(), &root, 0, &mut |path: &str, key: &str, text: &str| {
+    let end = json::strings(data, &root, &mut |path: &str, key: &str, text: &str| {
         joined.put(path, key, text, Mode::Set);
     });
-    if let Ended::Malformed(at) = outline.end {
+    if let Ended::Malformed(at) = end {
         joined.put(&root, "", data.get(at..).unwrap_or(data), Mode::Append);
     }
 }
@@ -75,10 +100,10 @@ fn unreadable(index: usize, data: &str, joined: &mut Joined) {
 /// Pieces of JSON text, joined at a path, become the members that the whole answer would have.
 pub(super) fn parse_pieces(path: &str, joined: &mut Joined) {
     let Some(pieces) = joined.take(path) else { return };
-    let outline = json::read(pieces.as_bytes(), path, 0, &mut |path: &str, key: &str, text: &str| {
+    let end = json::strings(&pieces, path, &mut |path: &str, key: &str, text: &str| {
         joined.put(path, key, text, Mode::Set);
     });
-    if let Ended::Malformed(at) = outline.end {
+    if let Ended::Malformed(at) = end {
         joined.put(path, "", pieces.get(at..).unwrap_or(&pieces), Mode::Set);
     }
 }
@@ -98,5 +123,101 @@ impl Stream for Plain {
 
     fn finish(self: Box<Self>, _: Seen, _: &mut Joined) -> Facts {
         self.facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::units::Timestamp;
+
+    /// Events of all kinds that a delta may be taken for, and of those that it may not.
+    fn pool(api: Api) -> Vec<Value> {
+        let chunk = |id: &str, choices: Value, usage: Value| {
+            json!({"id": id, "object": "chat.completion.chunk", "created": 1_795_392_000, "model": "m-1", "choices": choices,
+                "usage": usage, "obfuscation": "xyz", "account": 123_456_789_012_u64})
+        };
+        let delta = |delta: Value| json!([{"index": 0, "delta": delta, "finish_reason": null}]);
+        let call = |call: Value| delta(json!({"tool_calls": [call]}));
+        let part = |kind: &str, index: u64, text: &str| json!({"type": format!("response.{kind}"), "output_index": index, "content_index": index % 2, "delta": text});
+        let block = |index: u64, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+        match api {
+            Api::ChatCompletions => vec![
+                chunk("a", delta(json!({"role": "assistant", "content": ""})), Value::Null),
+                chunk("a", delta(json!({"content": "he said \"no\"\n"})), Value::Null),
+                chunk("a", delta(json!({"reasoning_content": "hm", "jane@fake.example": "x"})), Value::Null),
+                chunk("b", delta(json!({"content": "another id"})), Value::Null),
+                chunk(
+                    "a",
+                    json!([{"delta": {"content": "no index"}, "finish_reason": "stop"}]),
+                    json!({"prompt_tokens": 3}),
+                ),
+                chunk("a", json!([{"index": 1, "delta": {"content": "two"}}, {"index": 0, "delta": {}}]), Value::Null),
+                chunk("a", json!([{"index": 0, "message": {"content": "whole"}}]), Value::Null),
+                chunk(
+                    "a",
+                    call(json!({"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}})),
+                    Value::Null,
+                ),
+                chunk("a", call(json!({"index": 0, "function": {"arguments": "{\"q\":"}})), Value::Null),
+                chunk("a", call(json!({"index": 7, "function": {"arguments": "1}"}})), Value::Null),
+                chunk("a", call(json!({"function": {"arguments": "no index"}})), Value::Null),
+                chunk("a", delta(json!({"function_call": {"name": "old", "arguments": "{}"}})), Value::Null),
+                json!({"error": {"code": "overloaded", "message": "m"}}),
+                json!({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}),
+                json!([1, "two"]),
+            ],
+            Api::Messages => vec![
+                json!({"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 4}}}),
+                json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+                json!({"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "name": "t"}}),
+                block(0, json!({"type": "text_delta", "text": "half a \u{1f600} word"})),
+                block(0, json!({"type": "thinking_delta", "thinking": "hm"})),
+                block(0, json!({"type": "citations_delta", "citation": {"url": "u", "index": 3}})),
+                block(1, json!({"type": "input_json_delta", "partial_json": "{\"a\":"})),
+                block(1, json!({"type": "input_json_delta", "partial_json": "\"b\"}"})),
+                json!({"type": "content_block_delta", "delta": {"text": "no index"}}),
+                json!({"type": "content_block_delta", "index": 0, "delta": "no object"}),
+                json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}}),
+                json!({"type": "message_stop"}),
+            ],
+            _ => vec![
+                json!({"type": "response.created", "response": {"id": "r", "model": "m"}}),
+                json!({"type": "response.output_item.added", "output_index": 0, "item": {"type": "message"}}),
+                json!({"type": "response.output_item.done", "output_index": 1, "item": {"type": "function_call", "name": "f"}}),
+                part("output_text.delta", 0, "a word"),
+                part("output_text.delta", 1, "\\ another"),
+                part("function_call_arguments.delta", 1, "{}"),
+                part("shell_call_command.delta", 2, "ls"),
+                part("reasoning_summary_text.delta", 0, "hm"),
+                part("output_text.done", 0, "a word"),
+                part("something.new.delta", 3, "text"),
+                json!({"type": "response.audio.delta", "delta": {"deep": ["x", 123_456_789]}}),
+                json!({"type": "response.completed", "response": {"id": "r", "status": "completed", "output": []}}),
+                json!({"type": "other.delta", "delta": "x"}),
+                json!({"delta": "no type"}),
+            ],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_delta_says_what_the_event_says(
+            api in prop::sample::select(vec![Api::ChatCompletions, Api::Messages, Api::Responses]),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let pool = pool(api);
+            let event = |pick: &prop::sample::Index| {
+                let data = pick.get(&pool).to_string();
+                Event { name: String::new(), data, at: Timestamp(1) }
+            };
+            let events: Vec<Event> = picks.iter().map(event).collect();
+            let quick = read(api, &events, Seen::Whole);
+            let thorough = read_with(shapes::stream(api), false, &events, Seen::Whole);
+            prop_assert_eq!(quick, thorough);
+        }
     }
 }

@@ -9,12 +9,13 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::{
     Leaves, attachment,
     json::{self, Ended},
     path::Path,
+    tree::Node,
 };
 
 /// Most leaves with a path of their own.
@@ -53,32 +54,23 @@ const MAX_DECODED_BYTES: usize = 8 << 20;
 const MAX_NESTING: usize = 3;
 /// Shortest run of printable characters that is text in a binary body.
 const RUN_MIN_CHARS: usize = 6;
+/// Longest key that is looked at for a name.
+const NAME_MAX_BYTES: usize = 64;
 /// Longest value that gets its name in front.
 const NAMED_MAX_BYTES: usize = 256;
-/// Parts of keys, in lower case and without `_` and `-`, that say to rules what their value is.
-const NAMES: [&str; 21] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "credential",
-    "authorization",
-    "ssn",
-    "socialsecurity",
-    "iban",
-    "card",
-    "cvv",
-    "cvc",
-    "routing",
-    "passport",
-    "taxid",
-    "phone",
-];
+/// Parts of keys, in lower case and without `_` and `-`, that say to rules what their value is; by their first letter.
+fn names(first: u8) -> &'static [&'static str] {
+    match first {
+        b'a' => &["apikey", "accesskey", "authorization"],
+        b'c' => &["credential", "card", "cvv", "cvc"],
+        b'i' => &["iban"],
+        b'p' => &["password", "passwd", "passphrase", "pwd", "privatekey", "passport", "phone"],
+        b'r' => &["routing"],
+        b's' => &["secret", "ssn", "socialsecurity"],
+        b't' => &["token", "taxid"],
+        _ => &[],
+    }
+}
 /// Some encoders leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -89,11 +81,21 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Whether rules that go by the name in front of a value know this one.
 fn is_name(key: &str) -> bool {
-    if key.is_empty() || key.len() > 64 {
+    let mut letters = [0; NAME_MAX_BYTES];
+    if key.is_empty() || key.len() > letters.len() {
         return false;
     }
-    let key: String = key.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect();
-    key.ends_with("key") || NAMES.iter().any(|name| key.contains(name))
+    let mut length = 0;
+    for (letter, byte) in letters.iter_mut().zip(key.bytes().filter(|byte| !matches!(byte, b'_' | b'-'))) {
+        *letter = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    let key = letters.get(..length).unwrap_or_default();
+    key.ends_with(b"key")
+        || key.iter().enumerate().any(|(at, first)| {
+            let rest = key.get(at..).unwrap_or_default();
+            names(*first).iter().any(|name| rest.starts_with(name.as_bytes()))
+        })
 }
 
 fn is_base64(byte: u8) -> bool {
@@ -144,6 +146,11 @@ pub(super) struct Whole {
 }
 
 impl Whole {
+    /// Makes room for the text of a document of so many bytes, so that it need not be moved as it grows.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.leaves.text.reserve(bytes);
+    }
+
     /// Adds a string.
     pub(super) fn add(&mut self, path: &str, key: &str, text: &str) {
         self.open(path, key, text, 0);
@@ -186,9 +193,9 @@ impl Whole {
             return;
         }
         if text.len() <= NAMED_MAX_BYTES && is_name(key) {
-            self.put(path, &format!("{key}: {text}"));
+            self.put(path, &[key, ": ", text]);
         } else {
-            self.put(path, text);
+            self.put(path, &[text]);
         }
     }
 
@@ -209,29 +216,34 @@ impl Whole {
         true
     }
 
-    /// Reads a string that is JSON itself (arguments and results of tools), so that its escapes hide nothing.
+    /// Reads a string that is JSON itself (arguments and results of tools), so that its escapes hide nothing. What was added
+    /// is taken back when it turns out to be none.
     fn open_json(&mut self, path: &str, text: &str, depth: usize) -> bool {
         if !text.trim_start().starts_with(['{', '[']) {
             return false;
         }
-        let mut inner = Vec::new();
-        let outline = json::read(text.as_bytes(), &format!("{path}.$"), 0, &mut |path: &str, key: &str, text: &str| {
-            inner.push((path.to_owned(), key.to_owned(), text.to_owned()));
+        let (mark, rest) = (self.leaves.mark(), self.rest.len());
+        let mut root = String::with_capacity(path.len() + 2);
+        root.push_str(path);
+        root.push_str(".$");
+        let mut found = false;
+        let end = json::strings(text, &root, &mut |path: &str, key: &str, text: &str| {
+            found = true;
+            self.open(path, key, text, depth + 1);
         });
-        if outline.end != Ended::Whole || inner.is_empty() {
+        if end != Ended::Whole || !found {
+            self.leaves.go_back(mark);
+            self.rest.truncate(rest);
             return false;
-        }
-        for (path, key, text) in inner {
-            self.open(&path, &key, &text, depth + 1);
         }
         true
     }
 
-    fn put(&mut self, path: &str, text: &str) {
+    fn put(&mut self, path: &str, parts: &[&str]) {
         if self.leaves.len() < MAX_LEAVES {
-            self.leaves.push(path, text);
+            self.leaves.push_parts(path, parts);
         } else {
-            self.rest.push_str(text);
+            self.rest.extend(parts.iter().copied());
             self.rest.push('\n');
         }
     }
@@ -239,6 +251,10 @@ impl Whole {
     /// All of it.
     pub(super) fn finish(mut self) -> Leaves {
         self.leaves.push(REST_PATH, &self.rest);
+        // What was no text (vectors, media) is room that would be held for nothing.
+        if self.leaves.text.len() < self.leaves.text.capacity() / 2 {
+            self.leaves.text.shrink_to_fit();
+        }
         self.leaves
     }
 }
@@ -268,6 +284,8 @@ const WHOLE_KEYS: [&str; 12] = [
     "service_tier",
 ];
 
+/// Numbers below this have fewer digits than [`json::is_number_text`] asks for.
+const SHORT_NUMBERS: u64 = 100_000_000;
 /// Longest such string that may be replaced without a trace.
 const WORD_BYTES: usize = 64;
 
@@ -276,7 +294,11 @@ const WORD_BYTES: usize = 64;
 pub(super) struct Joined {
     parts: Vec<Part>,
     by_path: HashMap<String, usize>,
+    /// The part that was put last.
+    last: usize,
     rest: String,
+    /// Room for a path, kept from one event to the next.
+    room: String,
 }
 
 #[derive(Debug)]
@@ -284,9 +306,41 @@ struct Part {
     path: String,
     key: String,
     text: String,
+    is_word: bool,
+    /// The part that came after this one the last time. Events of a stream are alike, so it is nearly always the next one
+    /// again, and comparing its path is all that it takes to find it.
+    then: usize,
 }
 
 impl Joined {
+    /// A path to walk with, which is best given back with [`Joined::give_back`].
+    pub(super) fn path(&mut self, root: &str) -> Path {
+        Path::within(std::mem::take(&mut self.room), root)
+    }
+
+    /// The room of a path that is not needed any more.
+    pub(super) fn give_back(&mut self, path: Path) {
+        self.room = path.into_room();
+    }
+
+    fn find(&mut self, path: &str) -> Option<usize> {
+        let then = self.parts.get(self.last).map_or(0, |last| last.then);
+        if self.parts.get(then).is_some_and(|part| part.path == path) {
+            self.last = then;
+            return Some(then);
+        }
+        let index = *self.by_path.get(path)?;
+        self.went_to(index);
+        Some(index)
+    }
+
+    fn went_to(&mut self, index: usize) {
+        if let Some(last) = self.parts.get_mut(self.last) {
+            last.then = index;
+        }
+        self.last = index;
+    }
+
     /// Takes a string at a path.
     pub(super) fn put(&mut self, path: &str, key: &str, text: &str, mode: Mode) {
         if text.is_empty() {
@@ -295,28 +349,81 @@ impl Joined {
         if key == "obfuscation" {
             return; // padding against traffic analysis: random, never the same
         }
-        let is_word = WHOLE_KEYS.contains(&key);
-        let mode = if is_word { Mode::Set } else { mode };
-        let known = self.by_path.get(path).copied();
         let is_room = self.parts.len() < MAX_LEAVES;
-        match known.and_then(|index| self.parts.get_mut(index)) {
-            Some(part) if mode == Mode::Append => part.text.push_str(text),
+        match self.find(path).and_then(|index| self.parts.get_mut(index)) {
             Some(part) => {
-                // What is replaced was sent all the same: unless the new text repeats it, it is scanned too.
-                if !text.starts_with(&part.text) && (!is_word || part.text.len() > WORD_BYTES) {
-                    self.rest.push_str(&part.text);
-                    self.rest.push('\n');
+                // The same path may have another key: an answer to a path that could not be told apart any more.
+                let is_word = if part.key == key { part.is_word } else { WHOLE_KEYS.contains(&key) };
+                if mode == Mode::Append && !is_word {
+                    part.text.push_str(text);
+                } else if part.text != text {
+                    // What is replaced was sent all the same: unless the new text repeats it, it is scanned too.
+                    if !text.starts_with(&part.text) && (!is_word || part.text.len() > WORD_BYTES) {
+                        self.rest.push_str(&part.text);
+                        self.rest.push('\n');
+                    }
+                    text.clone_into(&mut part.text);
                 }
-                text.clone_into(&mut part.text);
             }
             None if is_room => {
-                self.by_path.insert(path.to_owned(), self.parts.len());
-                self.parts.push(Part { path: path.to_owned(), key: key.to_owned(), text: text.to_owned() });
+                let index = self.parts.len();
+                self.by_path.insert(path.to_owned(), index);
+                self.parts.push(Part {
+                    path: path.to_owned(),
+                    key: key.to_owned(),
+                    text: text.to_owned(),
+                    is_word: WHOLE_KEYS.contains(&key),
+                    then: index + 1,
+                });
+                self.went_to(index);
             }
             None => {
                 self.rest.push_str(text);
                 self.rest.push('\n');
             }
+        }
+    }
+
+    /// Takes all strings below a node, as [`Joined::walk`] does below a value.
+    pub(super) fn walk_node(&mut self, node: Node<'_>, path: &mut Path, key: &str, mode: Mode) {
+        let length = path.len();
+        if let Some(text) = node.as_str() {
+            self.put(path.as_str(), key, text, mode);
+        } else if node.is_array() {
+            for (position, element) in node.below().enumerate() {
+                let own = element.get("index").and_then(Node::as_u64).filter(|_| mode == Mode::Append);
+                path.index(own.and_then(|index| usize::try_from(index).ok()).unwrap_or(position));
+                self.walk_node(element, path, "", mode);
+                path.truncate(length);
+            }
+        } else if node.is_object() {
+            for member in node.below() {
+                path.key(member.key());
+                if json::is_key_text(member.key()) {
+                    self.put_name(path, member.key());
+                }
+                self.walk_node(member, path, member.key(), mode);
+                path.truncate(length);
+            }
+        } else if let Some(number) = node.as_number() {
+            self.put_number(path, key, number);
+        }
+    }
+
+    fn put_name(&mut self, path: &mut Path, key: &str) {
+        let length = path.len();
+        path.name();
+        self.put(path.as_str(), "", key, Mode::Set);
+        path.truncate(length);
+    }
+
+    fn put_number(&mut self, path: &Path, key: &str, number: &Number) {
+        if number.as_u64().is_some_and(|number| number < SHORT_NUMBERS) {
+            return; // too short to be an identifier
+        }
+        let number = number.to_string();
+        if json::is_number_text(key, &number) {
+            self.put(path.as_str(), key, &number, Mode::Set);
         }
     }
 
@@ -337,18 +444,13 @@ impl Joined {
                 for (key, value) in map {
                     path.key(key);
                     if json::is_key_text(key) {
-                        self.put(&format!("{}~", path.as_str()), "", key, Mode::Set);
+                        self.put_name(path, key);
                     }
                     self.walk(value, path, key, mode);
                     path.truncate(length);
                 }
             }
-            Value::Number(number) => {
-                let number = number.to_string();
-                if json::is_number_text(key, &number) {
-                    self.put(path.as_str(), key, &number, Mode::Set);
-                }
-            }
+            Value::Number(number) => self.put_number(path, key, number),
             _ => {}
         }
     }

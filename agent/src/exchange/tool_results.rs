@@ -250,6 +250,10 @@ mod tests {
             Digests::string(self, path, text);
         }
 
+        fn wants_elements(&self) -> bool {
+            true
+        }
+
         fn element(&mut self, path: &str, number: &str) {
             Digests::element(self, path, number);
         }

@@ -150,6 +150,11 @@ impl Vendor {
         &self.hosts
     }
 
+    /// One of its paths is this kind of call.
+    pub fn serves(&self, api: Api) -> bool {
+        self.paths.iter().any(|(_, served)| *served == api)
+    }
+
     /// A host that the user added: nothing is known of its paths but what is common.
     pub fn is_custom(&self) -> bool {
         &*self.id == CUSTOM

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Case;
 
 /// Every fact that both the index and `--facts` have.
-pub const FACTS: [&str; 23] = [
+pub(super) const FACTS: [&str; 23] = [
     "vendor",
     "api",
     "request_model",
@@ -36,7 +36,7 @@ pub const FACTS: [&str; 23] = [
 const OF_THE_REQUEST: [&str; 5] = ["request_model", "azure_deployment", "mcp_method", "mcp_id", "mcp_tool"];
 
 /// What a fact must be; `None` when this recording cannot tell.
-pub fn expected(case: &Case, name: &str) -> Option<Value> {
+pub(super) fn expected(case: &Case, name: &str) -> Option<Value> {
     let index = &case.index;
     if is_response_only(case) && OF_THE_REQUEST.contains(&name) {
         return None;
@@ -68,7 +68,7 @@ pub fn expected(case: &Case, name: &str) -> Option<Value> {
 }
 
 /// The recorder kept the answer alone: the request is sent with an empty body.
-pub fn is_response_only(case: &Case) -> bool {
+pub(super) fn is_response_only(case: &Case) -> bool {
     case.index["fidelity"].as_str().unwrap().starts_with("response-only")
 }
 
@@ -81,7 +81,7 @@ fn answer(case: &Case) -> Value {
 }
 
 /// Dollars of the index against our nano-dollars: equal to the last of ours.
-pub fn same_cost(facts: &Value, index: &Value) -> bool {
+pub(super) fn same_cost(facts: &Value, index: &Value) -> bool {
     let cost = |value: &Value| value["vendor_reported_cost_usd"].as_f64();
     match (cost(facts), cost(index)) {
         (Some(ours), Some(theirs)) => (ours - theirs).abs() <= 0.6e-9,

@@ -32,7 +32,7 @@ const SPLIT_SEEDS: u64 = 20;
 /// Ways to lose parts of each recording.
 const DROP_SEEDS: u64 = 10;
 
-pub struct Case {
+struct Case {
     id: String,
     index: Value,
     raw: Value,
