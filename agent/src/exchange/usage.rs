@@ -91,6 +91,7 @@ pub(super) fn converse(usage: &Value) -> Usage {
         cache_write_tokens,
         cache_write_1h_tokens: (!hours.is_empty()).then(|| hours.iter().fold(0, |sum: u64, n| sum.saturating_add(*n))),
         reasoning_tokens: None,
+        ..Usage::default()
     }
 }
 
