@@ -72,6 +72,7 @@ fn from_facts(facts: &Value) -> Exchange {
             cache_write_tokens: number("cache_write_tokens"),
             cache_write_1h_tokens: None,
             reasoning_tokens: number("reasoning_tokens"),
+            ..Usage::default()
         },
         reported_cost: facts["vendor_reported_cost_usd"].as_f64().map(NanoUsd::from_usd),
         ..exchange("", "")

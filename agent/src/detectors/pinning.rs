@@ -98,7 +98,7 @@ fn ending<'a>(exchange: &'a Exchange, model: &str, end: &End<'_>) -> Behaviour<'
             format!("`{model}` will be shut down on {date}, in {days} {unit}"),
         )
     };
-    let answered = exchange.status == Some(200) && exchange.error.is_none();
+    let answered = exchange.succeeded();
     let mut facts = vec![
         ("model.requested", json!(model)),
         ("model.shutdown_date", json!(date)),

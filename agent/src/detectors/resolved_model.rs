@@ -89,7 +89,7 @@ impl Detector for ResolvedModel {
 
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
         // An error names no model that worked, and a view with holes may name half of one.
-        if exchange.status != Some(200) || exchange.error.is_some() || !exchange.view.complete {
+        if !exchange.succeeded() || !exchange.view.complete {
             return;
         }
         let (Some(requested), Some(resolved)) = (exchange.request_model.as_deref(), exchange.response_model.as_deref())

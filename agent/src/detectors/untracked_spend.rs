@@ -32,7 +32,7 @@ impl std::fmt::Debug for UntrackedSpend {
 
 impl Detector for UntrackedSpend {
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
-        if exchange.status != Some(200) || exchange.error.is_some() || !exchange.view.complete {
+        if !exchange.succeeded() || !exchange.view.complete {
             return;
         }
         if stream_without_usage(exchange) {

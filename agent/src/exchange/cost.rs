@@ -119,7 +119,8 @@ impl Prices for Catalogue {
         }
         let usage = catalogue_usage(&exchange.usage)?;
         let whole = matches!(exchange.api, Api::Embeddings | Api::Rerank) || exchange.usage.output_tokens.is_some();
-        let usd = self.usd(exchange, &usage)?;
+        // A voice that is billed by the minute has no price by the token, which is not a price of zero.
+        let usd = self.usd(exchange, &usage).filter(|usd| *usd > 0.0 || exchange.api != Api::Realtime)?;
         Some(Cost {
             nano_usd: NanoUsd::from_usd(usd),
             source: if whole { CostSource::Catalogue } else { CostSource::Estimated },
@@ -143,6 +144,9 @@ fn catalogue_usage(usage: &Usage) -> Option<genai_prices::Usage> {
         (UsageKey::CACHE_WRITE_TOKENS, usage.cache_write_tokens),
         (UsageKey::CACHE_WRITE_1H_TOKENS, usage.cache_write_1h_tokens),
         (UsageKey::OUTPUT_REASONING_TOKENS, reasoning),
+        (UsageKey::INPUT_AUDIO_TOKENS, usage.input_audio_tokens),
+        (UsageKey::CACHE_AUDIO_READ_TOKENS, usage.cache_read_audio_tokens),
+        (UsageKey::OUTPUT_AUDIO_TOKENS, usage.output_audio_tokens),
     ];
     Some(parts.into_iter().filter_map(|(key, tokens)| tokens.map(|tokens| (key, tokens as f64))).collect())
 }
@@ -160,6 +164,7 @@ mod tests {
             cache_write_tokens: write,
             cache_write_1h_tokens: write_1h,
             reasoning_tokens: None,
+            ..Usage::default()
         }
     }
 

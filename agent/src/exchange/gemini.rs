@@ -40,7 +40,18 @@ fn usage(usage: &Value) -> Usage {
         cache_write_tokens: None,
         cache_write_1h_tokens: None,
         reasoning_tokens,
+        input_audio_tokens: audio(usage, ["promptTokensDetails"]),
+        cache_read_audio_tokens: audio(usage, ["cacheTokensDetails"]),
+        output_audio_tokens: audio(usage, ["candidatesTokensDetails", "responseTokensDetails"]),
     }
+}
+
+/// Tokens of audio among those that one of these members counts by modality.
+pub(super) fn audio<const N: usize>(usage: &Value, names: [&str; N]) -> Option<u64> {
+    let parts = names.iter().map(|name| elements(usage, name)).find(|parts| !parts.is_empty())?;
+    let is_audio = |part: &&Value| part.get("modality").and_then(Value::as_str) == Some("AUDIO");
+    let tokens = |part: &Value| count(part, &["tokenCount"]).or_else(|| count(part, &["token_count"])).unwrap_or(0);
+    Some(parts.iter().filter(is_audio).map(tokens).fold(0, u64::saturating_add)).filter(|tokens| *tokens > 0)
 }
 
 fn take_usage(facts: &mut Facts, counted: &Value) {

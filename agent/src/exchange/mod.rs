@@ -145,6 +145,12 @@ impl Exchange {
     pub fn paid_vendor(&self) -> Option<&str> {
         self.vendor.as_deref().filter(|_| !crate::rules::vendors::is_local(&self.host))
     }
+
+    /// The vendor answered, and with no error. A turn of a WebSocket session has the status of the session's upgrade.
+    pub fn succeeded(&self) -> bool {
+        let good = if self.realtime.is_some() { 101 } else { 200 };
+        self.status == Some(good) && self.error.is_none()
+    }
 }
 
 /// How the body of an answer is framed. The names are those of the recorded exchanges' index.
@@ -316,6 +322,15 @@ pub struct Usage {
     pub cache_write_1h_tokens: Option<u64>,
     /// Reasoning tokens; part of `output_tokens`.
     pub reasoning_tokens: Option<u64>,
+    /// Input tokens that are audio; part of `input_tokens`, at a price of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_audio_tokens: Option<u64>,
+    /// Input tokens that are audio and were read from a cache; part of both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_read_audio_tokens: Option<u64>,
+    /// Output tokens that are audio; part of `output_tokens`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_audio_tokens: Option<u64>,
 }
 
 /// Text leaves of one message, laid end to end in one block so that one scan covers them all. Leaf i never overlaps leaf i + 1

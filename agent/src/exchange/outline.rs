@@ -23,6 +23,7 @@ pub(super) enum Scalar<'a, 't> {
 }
 
 /// Gets the document, value by value. Numbers in arrays are left out. A key is empty when there is none.
+#[expect(clippy::ptr_arg, reason = "a key that is borrowed may be kept for as long as the input")]
 pub(super) trait Build<'a> {
     /// A container begins.
     fn enter(&mut self, key: &Cow<'a, str>, is_object: bool);
@@ -127,11 +128,10 @@ impl<'a> Build<'a> for Outliner {
             return;
         }
         let value = match value {
-            Scalar::Null => Value::Null,
             Scalar::Bool(is) => Value::Bool(is),
             Scalar::Number(number) => Value::Number(number),
             Scalar::Plain(text) | Scalar::Decoded(text) if text.len() <= self.keep => Value::String(text.to_owned()),
-            Scalar::Plain(_) | Scalar::Decoded(_) => Value::Null,
+            Scalar::Null | Scalar::Plain(_) | Scalar::Decoded(_) => Value::Null,
         };
         self.put(|| key.as_ref().to_owned(), value);
     }

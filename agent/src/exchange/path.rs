@@ -15,15 +15,15 @@ pub(super) struct Path(String);
 impl Path {
     /// A path that starts as `root`.
     pub(super) fn new(root: &str) -> Self {
-        let room = if root.is_empty() { String::new() } else { String::with_capacity(root.len() + USUAL_BYTES) };
-        Self::within(room, root)
+        let usual = if root.is_empty() { 0 } else { root.len() + USUAL_BYTES };
+        Self::within(String::with_capacity(usual), root)
     }
 
-    /// A path that starts as `root` and grows in `room`, whatever that held.
-    pub(super) fn within(mut room: String, root: &str) -> Self {
-        room.clear();
-        room.push_str(root);
-        Self(room)
+    /// A path that starts as `root` and grows in `space`, whatever that held.
+    pub(super) fn within(mut space: String, root: &str) -> Self {
+        space.clear();
+        space.push_str(root);
+        Self(space)
     }
 
     /// The room, to be used again.
@@ -77,7 +77,7 @@ impl Path {
         let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
         let is_plain = key.len() <= MAX_KEY_CHARS
             && key.bytes().next().is_some_and(is_letter)
-            && key.bytes().fold(true, |is, byte| is & (is_letter(byte) | byte.is_ascii_digit() | (byte == b'-')));
+            && key.bytes().fold(true, |is, byte| is & (is_letter(byte) || byte.is_ascii_digit() || byte == b'-'));
         if is_plain {
             self.0.push('.');
             self.0.push_str(key);

@@ -87,7 +87,7 @@ impl<'a> Cursor<'a> {
             let out = self.decoded.get_mut(length..)?;
             let plain = if let Some((eight, _)) = rest.split_first_chunk::<8>() {
                 out.first_chunk_mut::<8>()?.copy_from_slice(eight);
-                (quotes_and_backslashes(eight).trailing_zeros() / 8) as usize
+                (quotes_and_backslashes(*eight).trailing_zeros() / 8) as usize
             } else {
                 let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
                 out.get_mut(..plain)?.copy_from_slice(rest.get(..plain)?);
@@ -220,11 +220,11 @@ fn plain_escape(letter: u8) -> Option<u8> {
 /// The lowest bit that is set stands in the first quote or backslash ("Bit Twiddling Hacks", determine if a word has a zero
 /// byte).
 #[inline]
-fn quotes_and_backslashes(eight: &[u8; 8]) -> u64 {
+fn quotes_and_backslashes(eight: [u8; 8]) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let word = u64::from_le_bytes(*eight);
+    let word = u64::from_le_bytes(eight);
     zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c))
 }
 
@@ -235,7 +235,7 @@ fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
     let mut near = bytes.get(..NEAR_BYTES).unwrap_or_default();
     let mut passed = 0;
     while let Some((eight, rest)) = near.split_first_chunk::<8>() {
-        let hits = quotes_and_backslashes(eight);
+        let hits = quotes_and_backslashes(*eight);
         if hits != 0 {
             return Some(passed + (hits.trailing_zeros() / 8) as usize);
         }

@@ -55,6 +55,7 @@ impl<'a> Tree<'a> {
         Some(Node { tree: self, held, at: 0 })
     }
 
+    #[expect(clippy::ptr_arg, reason = "a key that is borrowed may be kept for as long as the input")]
     fn add(&mut self, key: &Cow<'a, str>, kind: Kind<'a>) {
         match key {
             Cow::Borrowed(key) if self.nodes.len() < MAX_NODES => {

@@ -34,7 +34,15 @@ pub(super) fn chat(usage: &Value) -> Usage {
         cache_write_tokens: count(usage, &["prompt_tokens_details", "cache_write_tokens"]),
         cache_write_1h_tokens: None,
         reasoning_tokens: reasoning,
+        input_audio_tokens: audio(usage, &["prompt_tokens_details", "audio_tokens"]),
+        cache_read_audio_tokens: None,
+        output_audio_tokens: audio(usage, &["completion_tokens_details", "audio_tokens"]),
     }
+}
+
+/// Tokens of audio; none are said to be so in every answer that is text.
+pub(super) fn audio(usage: &Value, path: &[&str]) -> Option<u64> {
+    count(usage, path).filter(|tokens| *tokens > 0)
 }
 
 /// OpenAI responses: everything is included, at xAI too.
@@ -46,6 +54,7 @@ pub(super) fn responses(usage: &Value) -> Usage {
         cache_write_tokens: count(usage, &["input_tokens_details", "cache_write_tokens"]),
         cache_write_1h_tokens: None,
         reasoning_tokens: count(usage, &["output_tokens_details", "reasoning_tokens"]),
+        ..Usage::default()
     }
 }
 
@@ -62,6 +71,7 @@ pub(super) fn messages(usage: &Value) -> Usage {
         cache_write_tokens,
         cache_write_1h_tokens: count(usage, &["cache_creation", "ephemeral_1h_input_tokens"]),
         reasoning_tokens: count(usage, &["output_tokens_details", "thinking_tokens"]),
+        ..Usage::default()
     }
 }
 
@@ -81,6 +91,7 @@ pub(super) fn converse(usage: &Value) -> Usage {
         cache_write_tokens,
         cache_write_1h_tokens: (!hours.is_empty()).then(|| hours.iter().fold(0, |sum: u64, n| sum.saturating_add(*n))),
         reasoning_tokens: None,
+        ..Usage::default()
     }
 }
 

@@ -206,10 +206,11 @@ pub struct Process {
 pub struct Destination {
     /// Host name.
     pub host: String,
-    /// Vendor id; absent for a host that no file lists.
+    /// Vendor id, or the kind of a server at home (`ollama`); absent for a host that nothing is known of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
-    /// Kind of call: `chat_completions`, `responses`, `messages`, `count_tokens`, `embeddings`, `other`.
+    /// Kind of call: `chat_completions`, `responses`, `messages`, `generate_content`, `converse`, `embeddings`, `realtime`,
+    /// `mcp_streamable_http` and so on; `other` when it was not understood.
     pub api: String,
 }
 

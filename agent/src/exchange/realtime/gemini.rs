@@ -16,6 +16,7 @@ use crate::{
     exchange::{
         Usage,
         facts::{count, elements, error_code, replace, text},
+        gemini::audio,
         path::Path,
         text::Mode,
     },
@@ -212,6 +213,9 @@ fn usage(turn: &mut Turn, usage: &Value) {
         cache_write_tokens: None,
         cache_write_1h_tokens: None,
         reasoning_tokens: thoughts,
+        input_audio_tokens: audio(usage, ["promptTokensDetails", "prompt_tokens_details"]),
+        cache_read_audio_tokens: audio(usage, ["cacheTokensDetails", "cache_tokens_details"]),
+        output_audio_tokens: audio(usage, ["responseTokensDetails", "response_tokens_details"]),
     };
     replace(&mut turn.facts.usage_tier, text(usage, "serviceTier").or_else(|| text(usage, "trafficType")));
 }

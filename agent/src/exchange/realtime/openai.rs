@@ -16,7 +16,7 @@ use crate::{
         facts::{count, elements, error_code, replace, text},
         path::Path,
         text::Mode,
-        usage::reported_cost,
+        usage::{audio, reported_cost},
     },
     sources::Direction,
 };
@@ -272,5 +272,10 @@ fn usage_of(usage: &Value) -> Usage {
         cache_write_tokens: detail(input, "cache_write_tokens"),
         cache_write_1h_tokens: None,
         reasoning_tokens: detail(output, "reasoning_tokens"),
+        input_audio_tokens: detail(input, "audio_tokens").filter(|tokens| *tokens > 0),
+        cache_read_audio_tokens: input
+            .iter()
+            .find_map(|name| audio(usage, &[name, "cached_tokens_details", "audio_tokens"])),
+        output_audio_tokens: detail(output, "audio_tokens").filter(|tokens| *tokens > 0),
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         facts::{Facts, MAX_LISTED},
         json::{self, Ended},
         text::{Joined, Mode, Whole},
+        tool_results,
     },
     sources::Direction,
     units::Timestamp,
@@ -249,7 +250,7 @@ impl Turn {
     /// Notes the result of a tool.
     pub(super) fn result(&mut self, call_id: Option<String>, name: Option<String>, is_error: bool, text: &str) {
         if self.tool_results.len() < MAX_LISTED {
-            self.tool_results.push(ToolResult { call_id, name, is_error, digest: digest(text) });
+            self.tool_results.push(ToolResult { call_id, name, is_error, digest: tool_results::hash(text.as_bytes()) });
         }
     }
 
@@ -306,9 +307,4 @@ fn position(ids: &mut Vec<String>, id: &str) -> usize {
         }
         ids.len() - 1
     })
-}
-
-/// FNV-1a: the same text, the same number, in every run.
-fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
