@@ -7,7 +7,7 @@
 //! Why not the crate aws-smithy-eventstream: its decoder gives whole frames only. Here the half frame before a hole is wanted,
 //! as text and marked as [`UNVERIFIED`]; and a frame must be refused when its length comes, not when its bytes do.
 
-use super::{Event, events::BadFrame};
+use super::{Event, EventText, events::BadFrame};
 use crate::units::Timestamp;
 
 /// Name of an event whose checksum did not come: what is in it is text and nothing else.
@@ -79,7 +79,7 @@ impl AwsEventParser {
                 Ok(Some(prelude)) if self.frame.len() >= prelude.total_bytes => match whole(&self.frame, prelude) {
                     Some((name, data)) => {
                         grown += EVENT_BYTES + name.len() + data.len();
-                        events.push(Event { name, data, at });
+                        events.push(Event { name: name.into(), data: data.into(), at });
                         self.frame.clear();
                     }
                     None => return Err(self.fail(grown, rest)),
@@ -109,8 +109,8 @@ impl AwsEventParser {
         let end = (prelude.total_bytes - CRC_BYTES).min(frame.len());
         let payload = frame.get(PRELUDE_BYTES + prelude.header_bytes..end).unwrap_or_default();
         if !payload.is_empty() {
-            let data = String::from_utf8_lossy(payload).into_owned();
-            events.push(Event { name: UNVERIFIED.to_owned(), data, at });
+            let data = EventText::lossy(payload);
+            events.push(Event { name: UNVERIFIED.into(), data, at });
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
         }
         parser.finish(Timestamp(2), &mut events);
         assert_eq!(parser.buffered(), 0);
-        (events.into_iter().map(|event| (event.name, event.data)).collect(), unread)
+        (events.into_iter().map(|event| (event.name.to_string(), event.data.to_string())).collect(), unread)
     }
 
     fn parsed(events: &[(&str, &str)], unread: Option<usize>) -> Parsed {

@@ -128,7 +128,7 @@ impl GrpcParser {
         let data = if is_text { String::from_utf8_lossy(&message).into_owned() } else { protobuf::strings(&message) };
         self.room = self.room.saturating_sub(data.len());
         let grown = EVENT_BYTES + data.len();
-        events.push(Event { name: String::new(), data, at });
+        events.push(Event { data: data.into(), at, ..Event::default() });
         (grown, fits)
     }
 
@@ -175,7 +175,7 @@ mod tests {
         let mut events = Vec::new();
         let is_ok = pieces.iter().all(|piece| parser.push(piece, Timestamp(1), &mut events).is_ok());
         parser.finish(Timestamp(2), &mut events);
-        (events.into_iter().map(|event| event.data).collect(), is_ok)
+        (events.into_iter().map(|event| event.data.to_string()).collect(), is_ok)
     }
 
     fn body() -> Vec<u8> {

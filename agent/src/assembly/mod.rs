@@ -12,6 +12,7 @@ mod assembler;
 pub(crate) mod aws_events;
 mod body;
 mod chunked;
+mod event_text;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
@@ -37,6 +38,7 @@ pub(crate) use self::events::EventParser;
 pub use self::{
     assembler::Assembler,
     aws_events::{AwsEventParser, UNVERIFIED},
+    event_text::EventText,
     events::BadFrame,
     ndjson::NdjsonParser,
     sse::SseParser,
@@ -243,9 +245,9 @@ pub enum Framing {
 pub struct Event {
     /// SSE: the `event:` field. AWS: `:event-type`, or for an exception `:exception-type` with `!` in front;
     /// [`UNVERIFIED`] when its checksum did not come. Empty when absent.
-    pub name: String,
+    pub name: EventText,
     /// SSE: the `data:` lines joined by a line feed. Others: the payload; of a binary one the strings in it, one a line.
-    pub data: String,
+    pub data: EventText,
     /// When its last byte arrived.
     pub at: Timestamp,
 }

@@ -3,7 +3,7 @@
 //!
 //! A line that the end of the body cuts is given out too: a leak in half a line is still a leak.
 
-use super::Event;
+use super::{Event, EventText};
 use crate::units::Timestamp;
 
 /// What an event costs to hold besides its text.
@@ -51,9 +51,9 @@ fn give(line: &[u8], at: Timestamp, events: &mut Vec<Event>) -> usize {
     if line.is_empty() {
         return 0;
     }
-    let data = String::from_utf8_lossy(line).into_owned();
+    let data = EventText::lossy(line);
     let grown = EVENT_BYTES + data.len();
-    events.push(Event { name: String::new(), data, at });
+    events.push(Event { data, at, ..Event::default() });
     grown
 }
 
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(grown, events.iter().map(|event| EVENT_BYTES + event.data.len()).sum::<usize>());
         parser.finish(Timestamp(2), &mut events);
         assert_eq!(parser.buffered(), 0);
-        events.into_iter().map(|event| event.data).collect()
+        events.into_iter().map(|event| event.data.to_string()).collect()
     }
 
     #[test]

@@ -370,8 +370,8 @@ proptest! {
             prop_assert!(events.len() <= payloads.len());
             for (index, (event, sent)) in events.iter().zip(&payloads).enumerate() {
                 let is_last = index + 1 == events.len() && message.end != End::Complete;
-                prop_assert!(event.data == *sent || (is_last && sent.starts_with(&event.data)), "{event:?} of {sent}");
-                prop_assert!(event.name != UNVERIFIED || is_last, "{event:?}");
+                prop_assert!(event.data == **sent || (is_last && sent.starts_with(event.data.as_str())), "{event:?} of {sent}");
+                prop_assert!(event.name != *UNVERIFIED || is_last, "{event:?}");
             }
         }
     }

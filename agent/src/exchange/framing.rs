@@ -105,8 +105,8 @@ fn elements(bytes: &[u8], at: Timestamp) -> Option<Vec<Event>> {
         match rest.first() {
             Some(b'{') if events.len() < MAX_ELEMENTS => {
                 let (element, tail) = rest.split_at_checked(object_length(rest))?;
-                let data = String::from_utf8_lossy(element).into_owned();
-                events.push(Event { name: String::new(), data, at });
+                let data = String::from_utf8_lossy(element).as_ref().into();
+                events.push(Event { data, at, ..Event::default() });
                 rest = tail;
             }
             Some(b',') => rest = rest.get(1..).unwrap_or_default(),
@@ -114,7 +114,8 @@ fn elements(bytes: &[u8], at: Timestamp) -> Option<Vec<Event>> {
             // Not an object, or past the bound: text, whatever it is.
             Some(_) if events.is_empty() => return None,
             Some(_) => {
-                events.push(Event { name: String::new(), data: String::from_utf8_lossy(rest).into_owned(), at });
+                let data = String::from_utf8_lossy(rest).as_ref().into();
+                events.push(Event { data, at, ..Event::default() });
                 break;
             }
         }
@@ -208,7 +209,7 @@ mod tests {
             ("", None),
         ] {
             let found = elements(text.as_bytes(), Timestamp(1));
-            let found = found.map(|events| events.into_iter().map(|event| event.data).collect::<Vec<_>>());
+            let found = found.map(|events| events.into_iter().map(|event| event.data.to_string()).collect::<Vec<_>>());
             assert_eq!(
                 found.as_deref(),
                 expected.map(|all| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()).as_deref(),

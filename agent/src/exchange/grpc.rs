@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn every_message_has_its_text() {
-        let event = |data: &str| Event { data: data.to_owned(), ..Event::default() };
+        let event = |data: &str| Event { data: data.into(), ..Event::default() };
         let leaves = text(&[event("projects/p\nhello there"), event(""), event(r#"{"model":"of a tool","b":["x"]}"#)]);
         let all: Vec<_> = leaves.iter().map(|(path, range)| (path, &leaves.text()[range])).collect();
         let expect =

@@ -97,24 +97,34 @@ pub(super) fn looks_like_json(input: &[u8]) -> bool {
 
 /// Reads `input`. `keep`: longest string that the outline holds.
 pub(super) fn read(input: &[u8], root: &str, keep: usize, strings: &mut dyn Strings) -> Outline {
-    let (end, outliner) = Reader::new(input, quoted::valid(input), root, Some(strings), Outliner::new(keep)).run();
-    Outline { doc: outliner.into_doc(), end }
+    let mut reader = Reader::new(input, quoted::valid(input), root, Some(strings), Outliner::new(keep));
+    let end = reader.run();
+    Outline { doc: reader.build.into_doc(), end }
 }
 
 /// Gives out the strings alone.
 pub(super) fn strings(input: &str, root: &str, strings: &mut dyn Strings) -> Ended {
-    Reader::new(input.as_bytes(), input, root, Some(strings), Nothing).run().0
+    Reader::new(input.as_bytes(), input, root, Some(strings), Nothing).run()
 }
 
 /// Reads the outline alone.
 pub(super) fn outline(input: &str, keep: usize) -> Outline {
-    let (end, outliner) = Reader::new(input.as_bytes(), input, "", None, Outliner::new(keep)).run();
-    Outline { doc: outliner.into_doc(), end }
+    let mut reader = Reader::new(input.as_bytes(), input, "", None, Outliner::new(keep));
+    let end = reader.run();
+    Outline { doc: reader.build.into_doc(), end }
 }
 
-/// Reads a document into a tree that borrows from it.
-pub(super) fn tree<'a>(input: &'a str, tree: &mut Tree<'a>) -> Ended {
-    Reader::new(input.as_bytes(), input, "", None, tree).run().0
+/// Reads a document into a tree that borrows from it. False: it is not whole.
+pub(super) fn tree<'a>(input: &'a str, tree: &mut Tree<'a>) -> bool {
+    if tree.again(input) {
+        return true;
+    }
+    tree.begin();
+    let is_whole = Reader::new(input.as_bytes(), input, "", None, &mut *tree).run() == Ended::Whole;
+    if is_whole {
+        tree.end(input);
+    }
+    is_whole
 }
 
 /// An open container.
@@ -153,13 +163,12 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         }
     }
 
-    fn run(mut self) -> (Ended, B) {
-        let end = match self.document() {
+    fn run(&mut self) -> Ended {
+        match self.document() {
             Ok(()) => Ended::Whole,
             Err(Stop::Cut) => Ended::Cut,
             Err(Stop::Malformed) => Ended::Malformed(self.cursor.at),
-        };
-        (end, self.build)
+        }
     }
 
     fn document(&mut self) -> Result<(), Stop> {
@@ -198,8 +207,9 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         loop {
             match self.peek()? {
                 b'"' => {
+                    let start = self.cursor.at + 1;
                     let (found, end) = self.cursor.string();
-                    return self.found_string(found, end);
+                    return self.found_string(found, end, start);
                 }
                 open @ (b'{' | b'[') => {
                     self.cursor.at += 1;
@@ -310,8 +320,10 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     fn literal(&mut self, word: &[u8], value: Scalar<'a, '_>) -> Result<(), Stop> {
         let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
         if rest.starts_with(word) {
+            let start = self.cursor.at;
             self.cursor.at += word.len();
-            self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), value);
+            let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
+            self.build.scalar(key, value, start..self.cursor.at);
             return Ok(());
         }
         Err(if word.starts_with(rest) { Stop::Cut } else { Stop::Malformed })
@@ -319,8 +331,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
 
     fn number(&mut self) -> Result<(), Stop> {
         let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
-        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-        let length = rest.iter().take_while(|byte| is_part(byte)).count();
+        let length = number_length(rest);
         if length == rest.len() && !self.levels.is_empty() {
             return Err(Stop::Cut); // more digits may have followed
         }
@@ -338,14 +349,15 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             self.element(text);
         } else {
             let number = read_number(text).ok_or(Stop::Malformed)?;
-            self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), Scalar::Number(number));
+            let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
+            self.build.scalar(key, Scalar::Number(number), self.cursor.at..self.cursor.at + length);
         }
         self.cursor.at += length;
         Ok(())
     }
 
     /// Gives out what was read of a string, however it ended.
-    fn found_string(&mut self, found: Found<'a>, end: Result<bool, Stop>) -> Result<(), Stop> {
+    fn found_string(&mut self, found: Found<'a>, end: Result<bool, Stop>, start: usize) -> Result<(), Stop> {
         if self.strings.is_some() {
             self.locate();
         }
@@ -358,7 +370,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             return Err(Stop::Cut);
         }
         let value = if let Found::Plain(text) = found { Scalar::Plain(text) } else { Scalar::Decoded(text) };
-        self.build.scalar(key, value);
+        self.build.scalar(key, value, start..self.cursor.at - 1);
         Ok(())
     }
 
@@ -387,7 +399,8 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             }
             self.cursor.at += 1;
         }
-        self.build.scalar(self.levels.last().map_or(&NO_KEY, |level| &level.key), Scalar::Null);
+        let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
+        self.build.scalar(key, Scalar::Null, self.cursor.at..self.cursor.at);
         Ok(())
     }
 }
@@ -407,7 +420,13 @@ impl Level<'_> {
 /// The key of what has none.
 const NO_KEY: Cow<'static, str> = Cow::Borrowed("");
 
-fn read_number(text: &str) -> Option<Number> {
+/// How many bytes at the start can be those of a number.
+pub(super) fn number_length(bytes: &[u8]) -> usize {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    bytes.iter().take_while(|byte| is_part(byte)).count()
+}
+
+pub(super) fn read_number(text: &str) -> Option<Number> {
     // Counts, which are nearly all numbers there are, need no parser.
     let is_count = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_count && (text.len() == 1 || !text.starts_with('0')) {

@@ -1,7 +1,7 @@
 //! What a reader of JSON makes besides strings. Enters: containers and scalars, in order. Leaves: an outline of the document
 //! for reading facts. Never more than so many values, whatever the body is.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use serde_json::{Map, Number, Value};
 
@@ -29,8 +29,8 @@ pub(super) trait Build<'a> {
     fn enter(&mut self, key: &Cow<'a, str>, is_object: bool);
     /// The last container that began is whole.
     fn leave(&mut self);
-    /// A whole value.
-    fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>);
+    /// A whole value. `span`: where it stands in the input, a string without its quotes.
+    fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>, span: Range<usize>);
 }
 
 /// Makes nothing, for those who want the strings alone.
@@ -40,7 +40,7 @@ pub(super) struct Nothing;
 impl<'a> Build<'a> for Nothing {
     fn enter(&mut self, _: &Cow<'a, str>, _: bool) {}
     fn leave(&mut self) {}
-    fn scalar(&mut self, _: &Cow<'a, str>, _: Scalar<'a, '_>) {}
+    fn scalar(&mut self, _: &Cow<'a, str>, _: Scalar<'a, '_>, _: Range<usize>) {}
 }
 
 /// Makes a [`Value`] in which strings that are too long to be facts are `null`.
@@ -123,7 +123,7 @@ impl<'a> Build<'a> for Outliner {
         }
     }
 
-    fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>) {
+    fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>, _: Range<usize>) {
         if !self.is_room() {
             return;
         }

@@ -50,35 +50,35 @@ fn read_with(mut stream: Box<dyn Stream>, has_deltas: bool, events: &[Event], se
     let (mut joined, mut tree) = (Joined::default(), Tree::default());
     let mut failed = None;
     for (index, event) in events.iter().enumerate() {
-        if event.name == UNVERIFIED {
-            unreadable(index, &event.data, &mut joined);
+        let (name, data) = (event.name.as_str(), event.data.as_str());
+        if name == UNVERIFIED {
+            unreadable(index, data, &mut joined);
             continue;
         }
         // An exception of an AWS event stream: the same in every shape, and none of its events.
-        if let Some(what) = event.name.strip_prefix('!') {
+        if let Some(what) = name.strip_prefix('!') {
             failed = Some(named_code(what));
-            unreadable(index, &event.data, &mut joined);
+            unreadable(index, data, &mut joined);
             continue;
         }
-        if event.data == "[DONE]" {
+        if data == "[DONE]" {
             stream.done();
             continue;
         }
-        if has_deltas && event.data.len() <= DELTA_BYTES && event.data.starts_with('{') {
-            tree.clear();
-            let is_whole = json::tree(&event.data, &mut tree) == Ended::Whole;
-            if is_whole && tree.root().is_some_and(|doc| stream.delta(&event.name, doc, &mut joined)) {
+        if has_deltas && data.len() <= DELTA_BYTES && data.starts_with('{') {
+            let is_whole = json::tree(data, &mut tree);
+            if is_whole && tree.root().is_some_and(|doc| stream.delta(name, doc, &mut joined)) {
                 continue;
             }
         }
-        if !json::looks_like_json(event.data.as_bytes()) {
-            joined.put(&format!("$.events[{index}]"), "", &event.data, Mode::Set);
+        if !json::looks_like_json(data.as_bytes()) {
+            joined.put(&format!("$.events[{index}]"), "", data, Mode::Set);
             continue;
         }
-        let outline = json::outline(&event.data, usize::MAX);
+        let outline = json::outline(data, usize::MAX);
         match outline.end {
-            Ended::Whole => stream.event(&event.name, &outline.doc, &mut joined),
-            Ended::Cut | Ended::Malformed(_) => unreadable(index, &event.data, &mut joined),
+            Ended::Whole => stream.event(name, &outline.doc, &mut joined),
+            Ended::Cut | Ended::Malformed(_) => unreadable(index, data, &mut joined),
         }
     }
     let mut facts = stream.finish(seen, &mut joined);
@@ -211,8 +211,8 @@ mod tests {
         ) {
             let pool = pool(api);
             let event = |pick: &prop::sample::Index| {
-                let data = pick.get(&pool).to_string();
-                Event { name: String::new(), data, at: Timestamp(1) }
+                let data = pick.get(&pool).to_string().into();
+                Event { data, at: Timestamp(1), ..Event::default() }
             };
             let events: Vec<Event> = picks.iter().map(event).collect();
             let quick = read(api, &events, Seen::Whole);
