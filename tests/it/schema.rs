@@ -10,7 +10,7 @@ use outflow::{
         Detector, Hit, Leak, Place, Side, pinning::Pinning, resolved_model::ResolvedModel,
         untracked_spend::UntrackedSpend,
     },
-    exchange::{Api, BodyFraming, Exchange, HeaderFacts, Leaves, Prices, Usage, View, cost::Catalogue},
+    exchange::{Api, Exchange, Prices, Usage, View, cost::Catalogue},
     findings::{Finding, Findings, FingerprintKey, Maker, finding_schema},
     rules::{ModelRules, RuleSource, ScanRule},
     sources::{
@@ -37,47 +37,27 @@ fn the_committed_schema_is_the_generated_one() {
 pub(crate) fn exchange(requested: &str, resolved: &str) -> Exchange {
     let started_at = Timestamp(1_795_392_000_000_000_000);
     Exchange {
-        stream: StreamId(1),
-        origin: Arc::new(Origin {
-            pid: 7,
-            process: "python3".into(),
-            service: "shop".into(),
-            container: Some("c0ffee".into()),
-            feature: None,
-        }),
         vendor: Some("openai".into()),
-        priced_as: None,
-        host: "api.openai.com".into(),
         method: "POST".into(),
         path: "/v1/chat/completions".into(),
         api: Api::ChatCompletions,
         status: Some(200),
         request_model: Some(requested.into()),
         response_model: Some(resolved.into()),
-        response_id: None,
-        streaming: false,
-        framing: BodyFraming::default(),
-        usage_requested: None,
         usage: Usage { input_tokens: Some(100), output_tokens: Some(10), ..Usage::default() },
-        finish_reasons: Vec::new(),
-        tool_calls: Vec::new(),
-        server_tool_calls: Vec::new(),
-        tool_results: Vec::new(),
-        service_tier: None,
-        usage_tier: None,
-        system_fingerprint: None,
-        error: None,
-        reported_cost: None,
-        conversation: None,
-        headers: HeaderFacts::default(),
-        mcp: None,
-        realtime: None,
-        started_at,
-        first_token_at: None,
-        ended_at: started_at,
-        request_text: Leaves::default(),
-        response_text: Leaves::default(),
         view: View { request_bytes: 10, response_bytes: 10, complete: true, ..View::default() },
+        ..Exchange::unknown(
+            StreamId(1),
+            Arc::new(Origin {
+                pid: 7,
+                process: "python3".into(),
+                service: "shop".into(),
+                container: Some("c0ffee".into()),
+                feature: None,
+            }),
+            "api.openai.com",
+            started_at,
+        )
     }
 }
 

@@ -137,6 +137,47 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// A call of which nothing is known but whose it is, whom it went to, and when it began.
+    pub fn unknown(stream: StreamId, origin: Arc<Origin>, host: impl Into<String>, started_at: Timestamp) -> Self {
+        Self {
+            stream,
+            origin,
+            vendor: None,
+            priced_as: None,
+            host: host.into(),
+            method: String::new(),
+            path: String::new(),
+            api: Api::Other,
+            status: None,
+            request_model: None,
+            response_model: None,
+            response_id: None,
+            streaming: false,
+            framing: BodyFraming::default(),
+            usage_requested: None,
+            usage: Usage::default(),
+            finish_reasons: Vec::new(),
+            tool_calls: Vec::new(),
+            server_tool_calls: Vec::new(),
+            tool_results: Vec::new(),
+            service_tier: None,
+            usage_tier: None,
+            system_fingerprint: None,
+            error: None,
+            reported_cost: None,
+            conversation: None,
+            headers: HeaderFacts::default(),
+            mcp: None,
+            realtime: None,
+            started_at,
+            first_token_at: None,
+            ended_at: started_at,
+            request_text: Leaves::default(),
+            response_text: Leaves::default(),
+            view: View::default(),
+        }
+    }
+
     /// The vendor that is paid for the call; none for a server on this machine or in a private network.
     pub fn paid_vendor(&self) -> Option<&str> {
         self.vendor.as_deref().filter(|_| !crate::rules::vendors::is_local(&self.host))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Api, BodyFraming, Exchange, HeaderFacts, Leaves, Usage, View};
+use super::{Api, Exchange, Usage, View};
 use crate::{
     sources::{Origin, StreamId},
     units::Timestamp,
@@ -18,17 +18,8 @@ pub(crate) fn exchange(vendor: &str, model: &str) -> Exchange {
         _ => ("api.openai.com", "/v1/chat/completions", Api::ChatCompletions),
     };
     Exchange {
-        stream: StreamId(1),
-        origin: Arc::new(Origin {
-            pid: 4242,
-            process: "python3.11".into(),
-            service: "checkout".into(),
-            container: None,
-            feature: None,
-        }),
         vendor: Some(vendor.into()),
         priced_as: Some(vendor.into()),
-        host: host.into(),
         method: "POST".into(),
         path: path.into(),
         api,
@@ -36,28 +27,22 @@ pub(crate) fn exchange(vendor: &str, model: &str) -> Exchange {
         request_model: Some(model.into()),
         response_model: Some(model.into()),
         response_id: Some("resp-1".into()),
-        streaming: false,
-        framing: BodyFraming::default(),
-        usage_requested: None,
         usage: Usage { input_tokens: Some(1000), output_tokens: Some(100), ..Usage::default() },
         finish_reasons: vec!["stop".into()],
-        tool_calls: Vec::new(),
-        server_tool_calls: Vec::new(),
-        tool_results: Vec::new(),
-        service_tier: None,
-        usage_tier: None,
-        system_fingerprint: None,
-        error: None,
-        reported_cost: None,
-        conversation: None,
-        headers: HeaderFacts::default(),
-        mcp: None,
-        realtime: None,
-        started_at: MIDNIGHT,
         first_token_at: Some(Timestamp(MIDNIGHT.0 + 300_000_000)),
         ended_at: Timestamp(MIDNIGHT.0 + 1_250_000_000),
-        request_text: Leaves::default(),
-        response_text: Leaves::default(),
         view: View { request_bytes: 800, response_bytes: 1200, complete: true, ..View::default() },
+        ..Exchange::unknown(
+            StreamId(1),
+            Arc::new(Origin {
+                pid: 4242,
+                process: "python3.11".into(),
+                service: "checkout".into(),
+                container: None,
+                feature: None,
+            }),
+            host,
+            MIDNIGHT,
+        )
     }
 }
