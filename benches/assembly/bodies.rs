@@ -80,17 +80,16 @@ fn prose(random: &mut Random, words: usize) -> String {
 
 /// Code, as agents send it: short lines, indentation, quotes.
 fn code(random: &mut Random, lines: usize) -> String {
-    let mut out = String::new();
-    for _ in 0..lines {
+    let mut line = || {
         let (a, b) = (word(random), word(random));
-        out.push_str(&match random.below(4) {
+        match random.below(4) {
             0 => format!("    let {a}_{b} = self.{b}(\"{a}\", {});\n", random.below(1000)),
             1 => format!("\tif {a}.is_empty() {{ return Err(\"no {b}\") }}\n"),
             2 => format!("        // {} {a}: {}\n", random.below(100), prose(random, 8)),
             _ => "\n".to_owned(),
-        });
-    }
-    out
+        }
+    };
+    (0..lines).map(|_| line()).collect()
 }
 
 fn tools(random: &mut Random, count: usize) -> Vec<Value> {

@@ -149,7 +149,7 @@ fn run_all(fuzzer: &Path, names: &[String], seconds: u64, workers: usize) -> Res
                     let Figures { executions, corpus, rss_mb, .. } = outcome.figures;
                     let verdict = if outcome.fault.is_none() { "ok" } else { "FAILED" };
                     eprintln!(
-                        "{name:<12} {verdict:<6} {executions:>10} executions, corpus {corpus:>5}, {rss_mb:>4} MB"
+                        "{name:<16} {verdict:<6} {executions:>10} executions, corpus {corpus:>5}, {rss_mb:>4} MB"
                     );
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push(outcome);
@@ -258,12 +258,13 @@ fn table(outcomes: &[Outcome], seconds: u64) -> String {
         said("git", &["describe", "--always", "--dirty"]),
         said("nproc", &[]),
     );
-    for Outcome { name, figures, fault } in outcomes {
+    let row = |Outcome { name, figures, fault }: &Outcome| {
         let Figures { executions, corpus, features, rss_mb } = figures;
         let verdict = if fault.is_none() { "ok" } else { "failed" };
         let rate = executions / seconds.max(1);
-        table += &format!("| {name} | {executions} | {rate} | {corpus} | {features} | {rss_mb} | {verdict} |\n");
-    }
+        format!("| {name} | {executions} | {rate} | {corpus} | {features} | {rss_mb} | {verdict} |\n")
+    };
+    table.extend(outcomes.iter().map(row));
     table
 }
 

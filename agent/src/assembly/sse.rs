@@ -230,9 +230,8 @@ mod tests {
     fn blocks_hold_what_came_and_are_given_out_when_full() {
         let sent: Vec<String> =
             (0..3000).map(|index| format!("{index} gr\u{fc}n {}", "x".repeat(index % 40))).collect();
-        let wire: Vec<String> =
-            sent.iter().map(|data| format!("event: e{}\ndata: {data}\n\n", data.len() % 3)).collect();
-        let stream = wire.concat();
+        let event = |data: &String| format!("event: e{}\ndata: {data}\n\n", data.len() % 3);
+        let stream = sent.iter().map(event).collect::<Vec<_>>().concat();
         for size in [1, 7, 1000, stream.len()] {
             let (mut parser, mut events, mut grown) = (SseParser::default(), Vec::new(), 0);
             for piece in stream.as_bytes().chunks(size) {

@@ -169,10 +169,10 @@ fn messages_of_every_kind() {
     wire.receive(&text("Hello"));
     wire.receive(&text(""));
     // Fragmented, with a ping between.
-    wire.receive(&frame(OpCode::Data(Data::Text), false, b"Hel"));
+    wire.receive(&frame(OpCode::Data(Data::Text), false, b"He"));
     wire.receive(&frame(OpCode::Control(Control::Ping), true, b"Hello"));
     wire.receive(&frame(OpCode::Data(Data::Continue), false, b""));
-    wire.receive(&frame(OpCode::Data(Data::Continue), true, b"lo"));
+    wire.receive(&frame(OpCode::Data(Data::Continue), true, b"llo"));
     // A character over two fragments.
     wire.receive(&frame(OpCode::Data(Data::Text), false, b"gr\xc3"));
     wire.receive(&frame(OpCode::Data(Data::Continue), true, b"\xbc\xc3\x9f"));
@@ -209,8 +209,8 @@ fn messages_of_every_kind() {
 #[test]
 fn what_a_frame_knows() {
     let mut wire = Wire::open("");
-    wire.receive(&frame(OpCode::Data(Data::Text), false, b"Hel"));
-    wire.receive(&frame(OpCode::Data(Data::Continue), true, b"lo"));
+    wire.receive(&frame(OpCode::Data(Data::Text), false, b"He"));
+    wire.receive(&frame(OpCode::Data(Data::Continue), true, b"llo"));
     let [frame] = &frames(&wire.inputs)[..1] else { panic!() };
     assert_eq!((frame.call, frame.wire_bytes, frame.missing_bytes), (Some(0), 9, 0));
     assert_eq!((frame.started_at, frame.ended_at), (Timestamp(3), Timestamp(4)));

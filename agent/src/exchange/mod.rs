@@ -43,8 +43,6 @@ mod query;
 mod quoted;
 mod read;
 mod realtime;
-#[cfg(test)]
-mod recorded;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -52,8 +50,6 @@ mod shapes;
 mod stream;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_recorded;
 mod text;
 mod tool_results;
 mod tree;

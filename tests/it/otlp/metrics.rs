@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::TcpListener,
-    sync::Arc,
     time::Duration,
 };
 
@@ -14,9 +13,8 @@ use opentelemetry_proto::tonic::{
 };
 use outflow::{
     clock,
-    exchange::{Api, Cost, CostSource, Exchange, Leaves, Usage, View},
+    exchange::{Api, Cost, CostSource, Exchange, Usage},
     sinks::otlp::{OtlpMetrics, OtlpSettings, Protocol},
-    sources::{Origin, StreamId},
     telemetry::{Health, Metric, Metrics},
     units::{NanoUsd, Timestamp},
 };
@@ -29,39 +27,13 @@ const TICK: Duration = Duration::from_millis(50);
 fn exchange(model: &str) -> Exchange {
     let at = 1_795_392_000_000_000_000;
     Exchange {
-        stream: StreamId(1),
-        origin: Arc::new(Origin {
-            pid: 4242,
-            process: "python3.11".into(),
-            service: "checkout".into(),
-            container: None,
-            feature: None,
-        }),
         vendor: Some("mistral".into()),
-        priced_as: None,
         host: "api.mistral.ai:8443".into(),
-        method: "POST".into(),
-        path: "/v1/chat/completions".into(),
-        api: Api::ChatCompletions,
-        status: Some(200),
         request_model: Some(model.into()),
         response_model: None,
-        response_id: None,
-        streaming: false,
-        usage_requested: None,
         usage: Usage { input_tokens: Some(1000), output_tokens: Some(3), ..Usage::default() },
-        finish_reasons: Vec::new(),
-        tool_calls: Vec::new(),
-        service_tier: None,
-        system_fingerprint: None,
-        error: None,
-        reported_cost: None,
-        started_at: Timestamp(at),
-        first_token_at: None,
         ended_at: Timestamp(at + 1_250_000_000),
-        request_text: Leaves::default(),
-        response_text: Leaves::default(),
-        view: View::default(),
+        ..crate::schema::exchange(model, model)
     }
 }
 
@@ -200,7 +172,7 @@ fn calls_are_measured_as_the_conventions_say() {
             ("gen_ai.request.model", "m1"),
             ("server.address", "api.mistral.ai"),
             ("server.port", "Some(IntValue(8443))"),
-            ("outflow.service", "checkout"),
+            ("outflow.service", "shop"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();

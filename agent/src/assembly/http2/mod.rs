@@ -10,8 +10,6 @@ pub(super) mod fuzz;
 mod half;
 mod hpack;
 mod huffman;
-#[cfg(test)]
-mod real;
 mod static_table;
 mod streams;
 #[cfg(test)]

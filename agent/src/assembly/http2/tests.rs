@@ -1,5 +1,7 @@
 //! Connections that are built frame by frame, and what holds for all of them.
 
+mod real;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;

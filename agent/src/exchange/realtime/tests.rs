@@ -372,7 +372,7 @@ fn gemini_turns_end_with_usage_wherever_it_comes() {
             ["<", {"setupComplete":{}}],
             ask("one"), say("on"), say("e!"), ["<", {"usageMetadata":usage(3)}], audio(), over(),
             ask("two"), say("two!"), over(), audio(), ["<", {"usageMetadata":usage(20)}],
-            ask("three"), say("thr"), ["<", {"usageMetadata":usage(30)}], say("ee!"),
+            ask("three"), say("three"), ["<", {"usageMetadata":usage(30)}], say("!"),
             ["<", {"serverContent":{"interrupted":true,"turnComplete":true},"usageMetadata":usage(31)}],
             ask("four"), say("four!"), over(),
             ask("five"), say("five!"),
