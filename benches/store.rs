@@ -11,7 +11,7 @@ use std::{error::Error, path::Path, sync::Arc};
 use outflow::{
     clock,
     detectors::{Behaviour, Hit},
-    exchange::{Api, Exchange, Leaves},
+    exchange::{Api, Exchange},
     findings::{Finding, FingerprintKey, Maker},
     sources::{Checkpoint, Origin, StreamId},
     store::{Batch, Limits, Receipt, Store},

@@ -8,7 +8,7 @@ use outflow::{
     clock,
     config::Config,
     detectors::{Behaviour, Hit, Leak, Place as Spot, Side},
-    exchange::{Api, Exchange, Leaves},
+    exchange::{Api, Exchange},
     findings::{Activity, Finding, FingerprintKey, Maker},
     rules::ScanRule,
     sinks::{Host, Record, Sinks},
