@@ -86,18 +86,19 @@ impl<'a> Cursor<'a> {
             }
             let out = self.decoded.get_mut(length..)?;
             // Most words hold none: two are looked at at once, which is one branch for both.
-            if let (Some((words, behind)), Some(room)) = (rest.split_first_chunk::<16>(), out.first_chunk_mut::<16>()) {
+            let plain = if let (Some((words, behind)), Some(room)) =
+                (rest.split_first_chunk::<16>(), out.first_chunk_mut::<16>())
+            {
                 let [one, two] = [0, 8].map(|at| quotes_and_backslashes(word(words, at)));
+                room.copy_from_slice(words);
                 if one | two == 0 {
-                    room.copy_from_slice(words);
                     length += 16;
                     rest = behind;
                     continue;
                 }
-            }
-            let plain = if let Some((eight, _)) = rest.split_first_chunk::<8>() {
-                out.first_chunk_mut::<8>()?.copy_from_slice(eight);
-                (quotes_and_backslashes(*eight).trailing_zeros() / 8) as usize
+                // Without a jump: where the next escape stands is anybody's guess.
+                let first = if one == 0 { 64 + two.trailing_zeros() } else { one.trailing_zeros() };
+                (first / 8) as usize
             } else {
                 let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
                 out.get_mut(..plain)?.copy_from_slice(rest.get(..plain)?);
@@ -105,9 +106,6 @@ impl<'a> Cursor<'a> {
             };
             length += plain;
             rest = rest.get(plain..)?;
-            if plain == 8 {
-                continue;
-            }
             let (byte, behind) = match rest {
                 [b'"', behind @ ..] => {
                     self.decoded_bytes = length;
@@ -216,16 +214,22 @@ fn decoded(bytes: &[u8], length: usize) -> &str {
 
 /// What a backslash and this letter stand for.
 fn plain_escape(letter: u8) -> Option<u8> {
-    Some(match letter {
-        b'n' => b'\n',
-        b't' => b'\t',
-        b'r' => b'\r',
-        b'b' => 8,
-        b'f' => 12,
-        b'"' | b'\\' | b'/' => letter,
-        _ => return None,
-    })
+    ESCAPES.get(usize::from(letter)).copied().filter(|plain| *plain != 0)
 }
+
+/// What stands behind a backslash for what; zero is nothing. A table, because a jump by letter is guessed wrong at every other escape.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    table[b'n' as usize] = b'\n';
+    table[b't' as usize] = b'\t';
+    table[b'r' as usize] = b'\r';
+    table[b'b' as usize] = 8;
+    table[b'f' as usize] = 12;
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[b'/' as usize] = b'/';
+    table
+};
 
 /// Eight of these bytes.
 #[inline]
