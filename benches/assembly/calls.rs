@@ -10,11 +10,11 @@ use outflow::{
     rules::VendorTable,
     sources::{
         Direction, Input, Origin, StreamEvent, StreamId,
-        replay::{Options, Record},
+        replay::{Options, Record, WireVersion},
     },
     units::Timestamp,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bodies::{self, Events, Random};
 
@@ -42,7 +42,7 @@ pub(crate) struct Case {
 
 /// Every kind; the recordings too, when they are there.
 pub(crate) fn all() -> Result<Vec<Case>, Failure> {
-    let mut cases = vec![json(), gzip()?, chat(), messages(), responses()];
+    let mut cases = vec![json(), h2()?, gzip()?, chat(), messages(), responses()];
     cases.extend(recordings()?);
     Ok(cases)
 }
@@ -182,6 +182,44 @@ fn json() -> Case {
         Call::json(asked, &answered, false)
     });
     case("h1 JSON", JSON_GATE, calls.collect())
+}
+
+/// The same conversations over HTTP/2, each on a connection of its own.
+fn h2() -> Result<Case, Failure> {
+    let mut random = Random(1);
+    let mut case = Case { name: "h2 JSON", gate: None, inputs: Vec::new(), calls: 0, bytes: 0, documents: Vec::new() };
+    for kilobytes in [16, 32, 64, 128, 256, 512, 1024, 2048] {
+        let (asked, answered) = (bodies::request(&mut random, kilobytes, false), bodies::answer(&mut random, 600));
+        case.inputs.extend(over_h2(&asked, &answered, StreamId(case.calls as u64))?);
+        case.calls += 1;
+        case.bytes += asked.len() + answered.len();
+        case.documents.extend([asked, answered].map(String::into_bytes));
+    }
+    Ok(case)
+}
+
+/// A call over HTTP/2, in pieces as the tap hands them over.
+pub(crate) fn over_h2(asked: &str, answered: &str, stream: StreamId) -> Result<Vec<Input>, Failure> {
+    let headers = json!({"content-type": "application/json"});
+    let record = json!({
+        "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": headers, "body": asked},
+        "response": {"status": 200, "headers": headers, "body": answered},
+    });
+    let options = Options { wire: WireVersion::H2, ..Options::default() };
+    let whole = Record::parse(record.to_string().as_bytes())?.inputs(stream, Timestamp(1), options);
+    let mut inputs = Vec::new();
+    for input in whole {
+        let StreamEvent::Bytes { direction, offset, bytes } = &input.event else {
+            inputs.push(input);
+            continue;
+        };
+        for (index, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
+            let offset = offset + (index * PIECE_BYTES) as u64;
+            let event = StreamEvent::Bytes { direction: *direction, offset, bytes: Bytes::copy_from_slice(piece) };
+            inputs.push(Input { event, ..input.clone() });
+        }
+    }
+    Ok(inputs)
 }
 
 /// Short questions with long answers, which come compressed.

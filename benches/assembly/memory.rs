@@ -10,7 +10,7 @@ use outflow::{
     assembly::{Assembler, Limits},
     exchange::Correlator,
     rules::{RuleSource, VendorTable},
-    sources::StreamId,
+    sources::{Input, StreamEvent, StreamId},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -18,7 +18,7 @@ mod bodies;
 mod calls;
 
 use bodies::Random;
-use calls::{Call, Failure, correlate, understand};
+use calls::{Call, Failure, correlate, over_h2, understand};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -41,25 +41,46 @@ fn main() -> Result<(), Failure> {
             count as f64 / calls as f64
         );
     }
-    let (plain, coded) = (idle(&vendors, false)?, idle(&vendors, true)?);
+    let h1 = |coded| -> Result<usize, Failure> {
+        let (asked, answered) = small();
+        let call = Call::json(asked, &answered, coded)?;
+        idle(&vendors, |stream| {
+            let mut inputs = Vec::new();
+            call.play(stream, [0; 2], &mut inputs);
+            Ok(inputs)
+        })
+    };
+    let (plain, coded) = (h1(false)?, h1(true)?);
+    let (asked, answered) = small();
+    let h2 = idle(&vendors, |stream| {
+        let mut inputs = over_h2(&asked, &answered, stream)?;
+        inputs.retain(|input| !matches!(input.event, StreamEvent::Closed { .. }));
+        Ok(inputs)
+    })?;
+    println!("idle h2          {h2:9} bytes a connection, {IDLE_CONNECTIONS} open");
     println!("idle h1          {plain:9} bytes a connection, {coded} after a gzip answer, {IDLE_CONNECTIONS} open");
     if plain > IDLE_GATE_BYTES { Err(format!("gate missed: {plain} > {IDLE_GATE_BYTES}").into()) } else { Ok(()) }
 }
 
-/// Bytes a connection that had one call and waits for the next.
-fn idle(vendors: &Arc<VendorTable>, coded: bool) -> Result<usize, Failure> {
+/// A question and an answer.
+fn small() -> (String, String) {
     let mut random = Random(7);
-    let (asked, answered) = (bodies::request(&mut random, 8, false), bodies::answer(&mut random, 200));
-    let call = Call::json(asked, &answered, coded)?;
+    (bodies::request(&mut random, 8, false), bodies::answer(&mut random, 200))
+}
+
+/// Bytes a connection that had one call and waits for the next.
+fn idle(
+    vendors: &Arc<VendorTable>,
+    mut call: impl FnMut(StreamId) -> Result<Vec<Input>, Failure>,
+) -> Result<usize, Failure> {
     let limits = Limits { connections: IDLE_CONNECTIONS, ..Limits::default() };
     let region = Region::new(ALLOCATOR);
     let (mut assembler, mut correlator) = (Assembler::new(limits), Correlator::new(Arc::clone(vendors)));
     let mut calls = 0;
     for stream in 0..IDLE_CONNECTIONS {
-        let (mut inputs, mut events, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
-        call.play(StreamId(stream as u64), [0; 2], &mut inputs);
-        for input in &inputs {
-            assembler.push(input, &mut events);
+        let (mut events, mut exchanges) = (Vec::new(), Vec::new());
+        for input in call(StreamId(stream as u64))? {
+            assembler.push(&input, &mut events);
         }
         calls += correlate(&mut correlator, &mut events, &mut exchanges);
     }
