@@ -19,7 +19,7 @@ use tungstenite::{
     },
 };
 
-use super::*;
+use super::{tests::cut, *};
 use crate::sources::{Input, StreamEvent};
 
 const ASK: &[u8] = b"GET /v1/realtime HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\n\r\n";
@@ -89,29 +89,6 @@ impl Wire {
         let (sent_bytes, received_bytes) = (Some(self.sent), Some(self.received));
         self.input(StreamEvent::Closed { sent_bytes, received_bytes });
     }
-}
-
-/// All pieces cut into pieces of a size.
-fn cut(inputs: &[Input], mut size: impl FnMut() -> usize) -> Vec<Input> {
-    let mut pieces = Vec::new();
-    for input in inputs {
-        let StreamEvent::Bytes { direction, offset, bytes } = &input.event else {
-            pieces.push(input.clone());
-            continue;
-        };
-        let mut from = 0;
-        while from < bytes.len() {
-            let to = (from + size().max(1)).min(bytes.len());
-            let event = StreamEvent::Bytes {
-                direction: *direction,
-                offset: offset + from as u64,
-                bytes: bytes.slice(from..to),
-            };
-            pieces.push(Input { event, ..input.clone() });
-            from = to;
-        }
-    }
-    pieces
 }
 
 fn frames_with(inputs: &[Input], limits: Limits) -> (Vec<Frame>, Vec<AnomalyKind>) {
