@@ -15,6 +15,11 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
     !digits.is_empty() && sum.is_multiple_of(10)
 }
 
+/// `111.111.111-11`: check digits often hold for these, and nobody has one.
+pub(super) fn all_equal(digits: &[u8]) -> bool {
+    digits.windows(2).all(|pair| matches!(pair, [a, b] if a == b))
+}
+
 /// Verhoeff, check digit last.
 pub(super) fn verhoeff(digits: &[u8]) -> bool {
     // The permutation, applied once per position from the right; position mod 8.

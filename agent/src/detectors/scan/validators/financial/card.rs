@@ -1,7 +1,7 @@
 //! Payment cards: issuer range, length and the Luhn digit. Sources: ISO/IEC 7812-1 (structure, Annex B the Luhn formula);
 //! ranges: Wikipedia, "Payment card number", section "Issuer identification number", read 2026-11.
 
-use super::{Text, Verdict, checksums::luhn};
+use super::super::{Text, Verdict, checksums::luhn};
 
 /// First digits from, to (inclusive, as many digits as written) and allowed lengths.
 const ISSUERS: &[(u32, u32, u32, &[usize])] = &[
@@ -54,7 +54,7 @@ pub(super) fn luhn_only(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn issuer_length_and_luhn() {

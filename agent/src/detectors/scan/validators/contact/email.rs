@@ -1,7 +1,7 @@
 //! E-mail addresses: of a person, at a domain that can exist. Sources: RFC 5321 §4.5.3.1 (lengths), RFC 2606 and RFC 6761
 //! (reserved names); file endings that look like top-level domains are ours.
 
-use super::{Text, Verdict};
+use super::super::{Text, Verdict};
 
 /// Reserved names: `example.com` and everything below `.test`.
 const RESERVED: &[&str] = &["example", "test", "invalid", "localhost", "local", "internal"];
@@ -39,7 +39,7 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn people_at_real_domains() {

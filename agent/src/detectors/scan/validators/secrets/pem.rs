@@ -1,7 +1,7 @@
 //! PEM private keys: the body is base64 of a size that a key has. Source: RFC 7468 (labels and encoding), RFC 1421 (headers of
 //! encrypted keys), PROTOCOL.key of OpenSSH.
 
-use super::{Text, Verdict};
+use super::super::{Text, Verdict};
 
 /// The smallest real body: an Ed25519 key in PKCS #8 is 48 bytes, 64 characters.
 const MIN_BODY: usize = 60;
@@ -42,7 +42,7 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn the_body_must_look_like_a_key() {

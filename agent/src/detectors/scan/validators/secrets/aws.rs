@@ -3,7 +3,7 @@
 //! ids hold none, and refusing them would lose real keys.
 
 use super::{
-    Text, Verdict,
+    super::{Text, Verdict},
     secret::{distinct, entropy_bits, is_placeholder},
 };
 
@@ -26,7 +26,7 @@ pub(super) fn secret_key(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn variety_decides() {

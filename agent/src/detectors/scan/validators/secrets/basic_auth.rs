@@ -5,7 +5,10 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use super::{Text, Verdict, secret::is_placeholder};
+use super::{
+    super::{Text, Verdict},
+    secret::is_placeholder,
+};
 
 /// Padding is often dropped.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -29,7 +32,7 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn it_decodes_to_user_and_password() {

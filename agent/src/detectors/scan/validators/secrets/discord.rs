@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{Text, Verdict};
+use super::super::{Text, Verdict};
 
 /// Three parts between dots.
 pub(super) fn validate(text: &Text<'_>) -> Verdict {
@@ -14,7 +14,7 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn the_first_part_is_a_number() {

@@ -2,7 +2,7 @@
 //! 999; group never 00; serial never 0000) and "Misused SSNs" (the numbers printed in wallets and advertisements); IRS
 //! Publication 1915 (ITIN: 9xx, fourth and fifth digit 50-65, 70-88, 90-92, 94-99).
 
-use super::{Text, Verdict};
+use super::super::{Text, Verdict};
 
 /// Published over and over, nobody's: the Woolworth wallet, the SSA pamphlet, and the one every form shows.
 const SAMPLES: [&[u8; 9]; 3] = [b"078051120", b"219099999", b"123456789"];
@@ -51,7 +51,7 @@ pub(super) fn itin(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn areas_groups_serials() {

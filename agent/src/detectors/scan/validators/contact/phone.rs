@@ -1,7 +1,7 @@
 //! Phone numbers. Sources: ITU-T E.164 (at most 15 digits) and its list of country codes; NANPA, "Central office code assignment
 //! guidelines" (area and exchange begin with 2 to 9, neither is N11; 555-0100 to 555-0199 are for fiction).
 
-use super::{Text, Verdict};
+use super::super::{Text, Verdict};
 
 /// Country codes by their first digits; a code not listed is not assigned. Three-digit ranges as ITU assigned them, 2026.
 fn country_code_digits(digits: &[u8]) -> Option<usize> {
@@ -100,7 +100,7 @@ pub(super) fn nanp(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn plans() {

@@ -2,7 +2,7 @@
 //! part (without the prefix) in base 62, digits first, then capitals, then small letters, padded with `0`. Sources: GitHub blog,
 //! "Behind GitHub's new authentication token formats", 2021-04-05; GitHub blog, "Announcing npm's new access token format".
 
-use super::{Text, Verdict};
+use super::super::{Text, Verdict};
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const CHECK_CHARACTERS: usize = 6;
@@ -27,7 +27,7 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn the_last_six_must_fit() {

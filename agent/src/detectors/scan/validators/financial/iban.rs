@@ -1,7 +1,7 @@
 //! IBAN: length by country, then mod 97 = 1. Source: ISO 13616 and the SWIFT IBAN registry, release 99; lengths as in Wikipedia,
 //! "International Bank Account Number", read 2026-11.
 
-use super::{Text, Verdict, checksums::mod_97};
+use super::super::{Text, Verdict, checksums::mod_97};
 
 /// Country and length in characters.
 const LENGTHS: &[(&[u8; 2], usize)] = &[
@@ -126,7 +126,7 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn length_and_checksum() {

@@ -2,7 +2,7 @@
 //! are those that documentation uses; the thresholds were set on our own examples (Shannon entropy of the characters, which a
 //! short text cannot push far: 16 random characters of base 62 have about 3.8 bits each).
 
-use super::{Text, Verdict};
+use super::super::{Text, Verdict};
 
 /// Words that mark a value as a stand-in. Compared without case and without `_`, `-` and spaces.
 const PLACEHOLDERS: &[&str] = &[
@@ -188,7 +188,7 @@ fn is_bare_word(text: &Text<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::verdict, *};
+    use super::{super::super::verdict, *};
 
     #[test]
     fn values_and_stand_ins() {
