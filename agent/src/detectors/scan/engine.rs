@@ -8,11 +8,11 @@ use regex_automata::{Anchored, Input, meta::Cache, util::captures::Captures};
 
 use super::{
     compile::{Compiled, RuleSet},
-    context,
     overlap::{self, Settled},
     prefilter::{Backend, Prefilter, ScanError},
     segment::{Segment, Segments, Whole},
     validators::{Text, Verdict},
+    words::{Nearby, WordSet},
 };
 
 /// Added to a rule's confidence when one of its context words stands near.
@@ -46,6 +46,7 @@ pub struct Scanner {
     touched: Vec<usize>,
     found: Vec<Match>,
     settled: Settled,
+    nearby: Nearby,
 }
 
 struct Workspace {
@@ -110,6 +111,7 @@ impl Scanner {
             touched: Vec::new(),
             found: Vec::new(),
             settled: Settled::default(),
+            nearby: Nearby::default(),
             rules,
         })
     }
@@ -140,25 +142,48 @@ impl Scanner {
     pub fn scan(&mut self, block: &[u8], segments: &dyn Segments) -> Result<&Settled, ScanError> {
         self.gather(block, segments)?;
         self.found.clear();
-        for rule in std::mem::take(&mut self.touched) {
-            self.confirm(rule, block, segments);
+        let touched = std::mem::take(&mut self.touched);
+        for rule in &touched {
+            self.confirm(*rule, block, segments);
         }
+        self.touched = touched;
         let rules = &self.rules;
         let priority = |rule: usize| rules.compiled().get(rule).map_or(0, |compiled| compiled.loaded.priority);
         overlap::settle(&mut self.found, priority, &mut self.settled);
         Ok(&self.settled)
     }
 
+    /// By rule: how many bytes of a block stage 2 would look at.
+    pub(super) fn looked_at(&mut self, block: &[u8], segments: &dyn Segments) -> Result<Vec<usize>, ScanError> {
+        self.gather(block, segments)?;
+        let mut bytes = vec![0; self.windows.len()];
+        for rule in &self.touched {
+            if let (Some(bytes), Some(windows)) = (bytes.get_mut(*rule), self.windows.get_mut(*rule)) {
+                windows.sort();
+                *bytes = windows.windows.iter().map(|window| window.extent.len()).sum();
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Stage 1, and its windows clipped to segments and merged.
     fn gather(&mut self, block: &[u8], segments: &dyn Segments) -> Result<(), ScanError> {
-        let (windows, touched) = (&mut self.windows, &mut self.touched);
-        for windows in windows.iter_mut() {
-            windows.windows.clear();
+        let Self { rules, windows, touched, nearby, prefilter, .. } = self;
+        for rule in touched.drain(..) {
+            if let Some(windows) = windows.get_mut(rule) {
+                windows.windows.clear();
+            }
         }
-        touched.clear();
+        nearby.clear();
+        let mut near = |at: usize, window: &Range<usize>, words: &WordSet| {
+            segments.around(at).is_some_and(|segment| {
+                rules.words().are_in(segment.label.as_bytes(), words)
+                    || nearby.any(rules.words(), block, &segment.range, window, words)
+            })
+        };
         // Candidates come in clusters: most lie in the segment of the one before.
         let mut last: Option<Range<usize>> = None;
-        self.prefilter.candidates(block, &mut |candidate| {
+        prefilter.candidates(block, &mut near, &mut |candidate| {
             let segment = match &last {
                 Some(range) if range.contains(&candidate.at) => range.clone(),
                 _ => match segments.around(candidate.at) {
@@ -177,7 +202,7 @@ impl Scanner {
 
     /// Stage 2 for one rule.
     fn confirm(&mut self, rule: usize, block: &[u8], segments: &dyn Segments) {
-        let Self { rules, workspaces, windows, found, .. } = self;
+        let Self { rules, workspaces, windows, found, nearby, .. } = self;
         let (Some(compiled), Some(workspace), Some(windows)) =
             (rules.compiled().get(rule), workspaces.get_mut(rule), windows.get_mut(rule))
         else {
@@ -191,6 +216,18 @@ impl Scanner {
         for window in &windows.windows {
             let Some(haystack) = block.get(window.segment.clone()) else { continue };
             let offset = window.segment.start;
+            let words = rules.words();
+            let labelled = |set: &WordSet| {
+                let segment = segments.around(window.extent.start);
+                segment.is_some_and(|segment| words.are_in(segment.label.as_bytes(), set))
+            };
+            // Cheaper than the pattern, and seldom there.
+            if let Some(required) = rules.required(rule)
+                && !nearby.any(words, block, &window.segment, &window.extent, required)
+                && !labelled(required)
+            {
+                continue;
+            }
             // Look-around sees the whole segment, and nothing beyond it.
             let mut from = window.extent.start - offset;
             let to = window.extent.end - offset;
@@ -207,8 +244,13 @@ impl Scanner {
                     Some(whole.range())
                 };
                 let Some(secret) = secret else { continue };
-                let label = || segments.around(offset + whole.start()).map_or("", |segment| segment.label);
-                if let Some((secret, confidence)) = compiled.judge(haystack, secret, label) {
+                let near = |secret: &Range<usize>| {
+                    let secret = secret.start + offset..secret.end + offset;
+                    words.of(rule).is_some_and(|set| {
+                        nearby.beside(words, block, &window.segment, &secret, set) || labelled(set)
+                    })
+                };
+                if let Some((secret, confidence)) = compiled.judge(haystack, secret, near) {
                     found.push(Match {
                         rule,
                         span: secret.start + offset..secret.end + offset,
@@ -223,11 +265,11 @@ impl Scanner {
 
 impl Compiled {
     /// Validator, allow-list and context. Leaves the secret's extent, which the validator may shorten, and the confidence.
-    fn judge<'l>(
+    fn judge(
         &self,
         haystack: &[u8],
         mut secret: Range<usize>,
-        label: impl FnOnce() -> &'l str,
+        near: impl FnOnce(&Range<usize>) -> bool,
     ) -> Option<(Range<usize>, u8)> {
         let verdict = match self.validator {
             Some(validator) => validator(&Text { haystack, span: secret.clone() }),
@@ -250,7 +292,7 @@ impl Compiled {
             return None;
         }
         if !self.loaded.context.is_empty() {
-            let near = context::near(haystack, &secret, label(), &self.loaded.context);
+            let near = near(&secret);
             if self.loaded.context_required && !near {
                 return None;
             }

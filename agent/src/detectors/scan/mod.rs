@@ -12,7 +12,7 @@ use crate::exchange::{Exchange, Leaves};
 
 pub mod check;
 mod compile;
-mod context;
+pub mod cost;
 pub mod engine;
 mod factor;
 mod log;
@@ -21,6 +21,7 @@ mod piece;
 pub mod prefilter;
 pub mod segment;
 pub mod validators;
+mod words;
 
 pub use self::{
     compile::RuleSet,
