@@ -18,7 +18,7 @@ use crate::{
     },
     rules::{
         ModelRules, RuleError, TlsRules, VendorTable,
-        scan::{Key, LoadedRule, load},
+        scan::{Key, LoadedRule},
     },
 };
 
@@ -49,7 +49,7 @@ struct Options {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (text, code) = match &args.command {
-        Command::List(options) => (list(&load(&options.rules.source())?, options.format), ExitCode::SUCCESS),
+        Command::List(options) => (list(&options.rules.selection()?.load()?, options.format), ExitCode::SUCCESS),
         Command::Check(options) => prove(options)?,
     };
     match anstream::stdout().write_all(text.as_bytes()) {
@@ -74,6 +74,7 @@ fn list(rules: &[LoadedRule], format: Format) -> String {
                 "{}",
                 json!({
                     "id": rule.id,
+                    "group": rule.group,
                     "entity": rule.entity,
                     "title": rule.title,
                     "severity": rule.severity,
@@ -99,7 +100,8 @@ fn list(rules: &[LoadedRule], format: Format) -> String {
 }
 
 fn prove(options: &Options) -> anyhow::Result<(String, ExitCode)> {
-    let set = match RuleSet::load(&options.rules.source()) {
+    let selection = options.rules.selection()?;
+    let set = match selection.load().and_then(RuleSet::compile) {
         Ok(set) => set,
         Err(RuleError::Invalid { file, line, message }) if options.format == Format::Jsonl => {
             let text = json!({"file": file, "line": line, "message": message}).to_string();
@@ -108,7 +110,7 @@ fn prove(options: &Options) -> anyhow::Result<(String, ExitCode)> {
         Err(error) => return Err(error.into()),
     };
     // These prove their own examples while they are read. A folder of one's own may hold scan rules alone.
-    let source = options.rules.source();
+    let source = selection.source;
     let others =
         [VendorTable::load(&source).map(drop), ModelRules::load(&source).map(drop), TlsRules::load(&source).map(drop)];
     for loaded in others {
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_list_names_every_rule() {
-        let rules = load(&crate::rules::RuleSource::Embedded).unwrap();
+        let rules = crate::rules::scan::load(&crate::rules::RuleSource::Embedded).unwrap();
         let text = list(&rules, Format::Text);
         assert_eq!(text.lines().count(), rules.len() + 1);
         for line in list(&rules, Format::Jsonl).lines() {

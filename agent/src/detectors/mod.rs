@@ -66,6 +66,8 @@ pub enum Place<'a> {
         line: u64,
         /// First byte of the secret in that line, 0-based.
         column: u64,
+        /// And in the file.
+        offset: u64,
     },
 }
 

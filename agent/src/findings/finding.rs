@@ -44,6 +44,9 @@ pub struct Finding {
     /// What was found, Presidio's name where there is one; absent for behaviour.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
+    /// Which rules found it, by the name of their file: `llm`, `national`; absent for behaviour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Which kind of trouble.
     pub category: Category,
     /// How grave.
@@ -171,6 +174,9 @@ pub struct Location {
     /// Line of the file in which the match begins, 1-based, in decompressed data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// Position of the match's first byte in the file, 0-based, in decompressed data; absent in a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte_offset: Option<u64>,
     /// First byte of the match, 0-based: in the decoded text at `path`, in a log in its line.
     pub start: u64,
     /// First byte after it, counted from the same place: past the line's end when the match goes on over several lines.

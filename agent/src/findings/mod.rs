@@ -6,6 +6,7 @@
 //! store on disk.
 
 mod absorb;
+mod baseline;
 mod counted;
 mod finding;
 mod fingerprint;
@@ -14,6 +15,7 @@ mod maker;
 pub mod mask;
 mod parties;
 mod place;
+mod policy;
 mod record;
 mod shown;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod tests;
 mod unseen;
 
 pub use self::{
+    baseline::{BASELINE_ENTRIES_MAX, Baseline, BaselineError},
     counted::{Findings, MAX_OPEN, UPDATE_INTERVAL_NS},
     finding::{
         Activity, Category, Coverage, Destination, FINDING_EVENT, Finding, HalfName, Location, Model, Process, Rule,
@@ -30,6 +33,7 @@ pub use self::{
     gap::LOG_GAP,
     maker::Maker,
     mask::Excerpt,
+    policy::{Allow, Policy, Silence},
     record::{EXCHANGE_EVENT, ExchangeRecord},
     shown::{host, identifier},
     unseen::UNKNOWN_TLS_STACK,

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, fs, path::PathBuf, sync::LazyLock};
 
 use super::*;
 use crate::{
+    findings::MAX_OPEN,
     rules::RuleSource,
     sources::files::{WalkOptions, walk},
 };
