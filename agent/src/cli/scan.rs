@@ -36,6 +36,7 @@ mod table;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 gzip and zstd files are unpacked while they are read. Symbolic links inside of folders are not followed.
+Files of code and configuration are also searched for model ids that can change (rule model.unpinned).
 `outflow:allow` on a line takes its secrets out of the findings, `outflow:allow=RULE` those of one rule.
 A baseline holds fingerprints: no text, no path, no line. Whoever uses it needs the fingerprint key that it was written with.
 
@@ -58,7 +59,7 @@ pub struct Args {
     /// Also files that `.gitignore` and `.ignore` exclude
     #[arg(long)]
     no_ignore: bool,
-    /// Also hidden files and folders: names that begin with a dot
+    /// Also hidden files and folders: names that begin with a dot; `.env` files are scanned without it
     #[arg(long)]
     hidden: bool,
     /// Also binary files: a zero byte among the first 8,192

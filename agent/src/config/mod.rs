@@ -39,6 +39,8 @@ pub use self::{
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
+/// The known name that was most likely meant by another.
+pub(crate) use self::read::meant as closest;
 use crate::detectors::budget as watch;
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 

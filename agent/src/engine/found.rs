@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    detectors::scan::ScanDetector,
+    detectors::{model_ids, scan::ScanDetector},
     findings::{Finding, Maker, Policy, Silence},
+    rules::ModelRules,
     sources::log::LogBlock,
 };
 
@@ -38,6 +39,42 @@ impl Found {
         scanner.inspect_log(block, &mut |hit| found.take(maker.tell(&hit, block.at, None, policy), repeat));
         found.refused_blocks = scanner.failed_blocks() - refused_before;
         found
+    }
+
+    /// Adds the model ids of a block of code or configuration that can change.
+    pub(super) fn models_in_block(
+        &mut self,
+        models: &ModelRules,
+        maker: &Maker,
+        policy: &Policy,
+        block: &LogBlock,
+        repeat: fn(&mut Finding, Finding),
+    ) {
+        let bytes = &block.bytes;
+        let (mut at, mut line) = (0, block.first_line);
+        let leaks = self.findings.len();
+        model_ids::look(models, bytes, block.at, &mut |mention| {
+            let span = &mention.span;
+            // What two windows of one long line share was told with the first.
+            if span.end <= block.overlap {
+                return;
+            }
+            let between = bytes.get(at..span.start).unwrap_or_default();
+            line += memchr::memchr_iter(b'\n', between).count() as u64;
+            at = span.start;
+            let start = bytes.get(..at).and_then(|before| memchr::memrchr(b'\n', before)).map_or(0, |end| end + 1);
+            let rest = bytes.get(span.end..).unwrap_or_default();
+            let end = memchr::memchr(b'\n', rest).map_or(bytes.len(), |length| span.end + length);
+            self.take(maker.mentioned(&mention, block, (line, start..end), policy), repeat);
+        });
+        if self.findings.len() > leaks {
+            // The table of ids is of no more use: all of the block was looked at.
+            self.by_id.clear();
+            let place = |finding: &Finding| {
+                finding.location.as_ref().map(|location| location.byte_offset.unwrap_or_default()).unwrap_or_default()
+            };
+            self.findings.sort_by_key(place);
+        }
     }
 
     fn take(&mut self, told: Result<Finding, Silence>, repeat: fn(&mut Finding, Finding)) {

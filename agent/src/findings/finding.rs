@@ -58,14 +58,14 @@ pub struct Finding {
     pub title: String,
     /// What to do about it.
     pub remedy: String,
-    /// Keyed hash of what matched; absent for behaviour.
+    /// Keyed hash of what matched; absent for the behaviour of calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// Masked window around what matched, at most 80 characters; absent for behaviour.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 80))]
     pub excerpt: Option<Excerpt>,
-    /// Where it matched, in the newest occurrence, in a scan of files in the first; absent for behaviour.
+    /// Where it matched, in the newest occurrence, in a scan of files in the first; absent for the behaviour of calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     /// Who did it.
@@ -73,7 +73,7 @@ pub struct Finding {
     /// To whom; absent in a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
-    /// Which model; absent in a log.
+    /// Which model; absent where no call and no model's id is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
     /// What the calls with this finding cost so far, in billionths of a US dollar; absent when no price is known.

@@ -78,6 +78,10 @@ impl Maker {
         finding
     }
 
+    pub(super) fn fingerprint(&self, entity: &str, text: &[u8]) -> Fingerprint {
+        self.key.fingerprint(entity, text)
+    }
+
     /// What stands for a caller's key outside of this host.
     pub fn caller(&self, key: &CallerKey) -> Fingerprint {
         self.key.fingerprint("API_KEY", key.expose().as_bytes())

@@ -13,6 +13,7 @@ mod fingerprint;
 mod gap;
 mod maker;
 pub mod mask;
+mod mentioned;
 mod parties;
 mod place;
 mod policy;
@@ -33,6 +34,7 @@ pub use self::{
     gap::LOG_GAP,
     maker::Maker,
     mask::Excerpt,
+    mentioned::UNPINNED,
     policy::{Allow, Policy, Silence},
     record::{EXCHANGE_EVENT, ExchangeRecord},
     shown::{host, identifier},

@@ -11,12 +11,12 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
 use super::{ScanOptions, Scanned, Task, repeats::Repeats};
 use crate::{
-    detectors::scan::ScanDetector,
+    detectors::{model_ids::is_code, scan::ScanDetector},
     engine::{
         LoadError, Rules, Silenced,
         found::{Found, add_silenced},
     },
-    findings::{Maker, Policy},
+    findings::{Maker, Policy, UNPINNED},
     sources::{files::Blocks, files::Target, log::LogBlock},
     units::Timestamp,
 };
@@ -54,6 +54,7 @@ pub(super) struct Worker<'a> {
     options: &'a ScanOptions,
     give: Sender<Share>,
     shared: Receiver<Share>,
+    looks_for_models: bool,
     /// Made for the first block: a scan of one small file needs one.
     scanner: Option<ScanDetector>,
 }
@@ -66,7 +67,9 @@ impl<'a> Worker<'a> {
         give: Sender<Share>,
         shared: Receiver<Share>,
     ) -> Self {
-        Self { rules, maker, policy: Arc::clone(&rules.policy), options, give, shared, scanner: None }
+        let looks_for_models = !rules.disabled.iter().any(|id| id == UNPINNED);
+        let policy = Arc::clone(&rules.policy);
+        Self { rules, maker, policy, options, give, shared, looks_for_models, scanner: None }
     }
 
     /// Until there is neither a file nor a block.
@@ -100,7 +103,11 @@ impl<'a> Worker<'a> {
             Some(scanner) => scanner,
             none => none.insert(self.rules.scanner()?),
         };
-        Ok(Found::in_block(scanner, self.maker, &self.policy, block, Repeats::again))
+        let mut found = Found::in_block(scanner, self.maker, &self.policy, block, Repeats::again);
+        if self.looks_for_models && is_code(&block.file.path) {
+            found.models_in_block(&self.rules.models, self.maker, &self.policy, block, Repeats::again);
+        }
+        Ok(found)
     }
 
     /// Scans a block of another worker's file. Never waits: the answer has room.
