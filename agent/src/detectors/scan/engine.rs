@@ -237,6 +237,7 @@ impl Compiled {
         match verdict {
             Verdict::Refused => return None,
             Verdict::Plausible => {}
+            Verdict::PlausibleUpTo(end) => secret.end = end.min(secret.end),
             Verdict::Proven => confidence = confidence.max(SURE),
             Verdict::ProvenUpTo(end) => {
                 secret.end = end.min(secret.end);
