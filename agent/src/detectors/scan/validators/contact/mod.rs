@@ -22,6 +22,8 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("phone_nanp", phone::nanp),
     ("phone_nanp_called", phone::nanp_called),
     ("phone_national", phone::national),
+    ("phone_spoken", phone::spoken),
+    ("profile", person::profile),
     ("street", place::street),
     ("uk_postcode", place::uk_postcode),
 ];

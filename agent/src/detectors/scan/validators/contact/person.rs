@@ -146,6 +146,17 @@ pub(super) fn handle(text: &Text<'_>) -> Verdict {
     Verdict::plausible_if(bare.len() >= 3 && bare.iter().any(u8::is_ascii_alphabetic) && !code && !mail && !package)
 }
 
+/// The name behind a network's domain, and not one of its own pages.
+pub(super) fn profile(text: &Text<'_>) -> Verdict {
+    const PAGES: [&str; 22] = [
+        "home", "share", "sharer", "login", "watch", "intent", "search", "explore", "about", "help", "privacy", "hashtag", "pages",
+        "groups", "events", "reel", "developer", "developers", "policies", "legal", "settings", "plugins",
+    ];
+    let name = text.secret().to_ascii_lowercase();
+    let page = PAGES.iter().any(|page| name == page.as_bytes()) || name.ends_with(b".php");
+    Verdict::plausible_if(!page && name.iter().any(u8::is_ascii_alphabetic))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
@@ -170,6 +181,7 @@ mod tests {
             &["Default User", "Acme Inc.", "PaymentAPIGateway Fake", "A"],
         );
         check(handle, &["@ada_outflow_fake", "outflow.fake"], &["@param", "@ab", "@123456"]);
+        check(profile, &["ada-fakelace"], &["home", "12345", "sharer.php"]);
         assert_eq!(handle(&Text { haystack: b"@fakescope/pkg", span: 0..10 }), Verdict::Refused);
         assert_eq!(name(&Text { haystack: b"Ada Fake(x)", span: 0..8 }), Verdict::Refused);
     }

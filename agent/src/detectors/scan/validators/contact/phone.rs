@@ -134,7 +134,8 @@ pub(super) fn e164(text: &Text<'_>) -> Verdict {
         return Verdict::Refused;
     }
     let all = written.digits.len();
-    if fits(all) {
+    let cut = !written.extended && text.after().first().is_some_and(u8::is_ascii_digit);
+    if !cut && fits(all) {
         return Verdict::Plausible;
     }
     // Not when the extension would be cut off as well: then it is no number at all.
@@ -177,26 +178,46 @@ pub(super) fn nanp_called(text: &Text<'_>) -> Verdict {
 /// A number as it is dialled inside of some country, where a word says so or its groups do.
 pub(super) fn national(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
-    let digits = written.digits.as_slice();
-    let sound = (6..=13).contains(&digits.len()) && !all_equal(digits) && !counts_up(digits);
-    let other = is_piece(text)
-        || labels::named(text.before(), OTHERS)
-        || is_date(&written)
-        || is_decimal(text.secret(), &written);
-    // A clock or a unit behind it.
-    let measured = matches!(text.after(), [b' ', unit @ ..]
-        if [&b"ms"[..], b"bytes", b"KB", b"MB", b"GB", b"rows", b"items", b"seconds"].iter().any(|known| unit.starts_with(known)));
-    Verdict::plausible_if(sound && !other && !measured)
+    let other = is_piece(text) || labels::named(text.before(), OTHERS);
+    if other || is_date(&written.groups, &written.digits) || is_decimal(text.secret(), &written.groups) || is_measured(text) {
+        return Verdict::Refused;
+    }
+    let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits);
+    if (6..=14).contains(&written.digits.len()) && sound(&written.digits) {
+        return Verdict::Plausible;
+    }
+    // The pattern may have run on into the next number.
+    let mut count = if written.extended { 0 } else { written.digits.len() };
+    for group in written.groups.iter().rev() {
+        count = count.saturating_sub(*group);
+        if (7..=12).contains(&count) && written.digits.get(..count).is_some_and(sound) {
+            let end = count.checked_sub(1).and_then(|last| written.ends.get(last)).copied().unwrap_or_default();
+            return Verdict::PlausibleUpTo(text.span.start + end);
+        }
+    }
+    Verdict::Refused
+}
+
+/// The same where no more is said than that somebody may be called: seven digits in two groups at the least.
+pub(super) fn spoken(text: &Text<'_>) -> Verdict {
+    let written = read(text.secret());
+    if written.digits.len() < 7 || written.groups.len() < 2 { Verdict::Refused } else { national(text) }
+}
+
+/// A unit stands behind it.
+fn is_measured(text: &Text<'_>) -> bool {
+    const UNITS: [&[u8]; 9] = [b"ms", b"bytes", b"KB", b"MB", b"GB", b"rows", b"items", b"seconds", b"tokens"];
+    matches!(text.after(), [b' ', unit @ ..] if UNITS.iter().any(|known| unit.starts_with(known)))
 }
 
 /// `2026-11-23`, `23.11.2026`, `1998 2004`.
-fn is_date(written: &Written) -> bool {
+fn is_date(groups: &[usize], digits: &[u8]) -> bool {
     let number = |from: usize, count: usize| {
-        written.digits.iter().skip(from).take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit))
+        digits.iter().skip(from).take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit))
     };
     let year = |from: usize| (1900..2100).contains(&number(from, 4));
-    match written.groups.as_slice() {
-        [4, 1 | 2, 1 | 2] => year(0) && number(4, written.groups.get(1).copied().unwrap_or_default()) <= 12,
+    match groups {
+        [4, 1 | 2, 1 | 2] => year(0) && number(4, groups.get(1).copied().unwrap_or_default()) <= 12,
         [first @ (1 | 2), second @ (1 | 2), 4] => year(first + second),
         [4, 4] => year(0) && year(4),
         [8] => year(0) && (1..=12).contains(&number(4, 2)) && (1..=31).contains(&number(6, 2)),
@@ -205,13 +226,13 @@ fn is_date(written: &Written) -> bool {
 }
 
 /// `450.0840`, `1.234.567`, `10.1.2.3`: an amount, a version, an address.
-fn is_decimal(secret: &[u8], written: &Written) -> bool {
+fn is_decimal(secret: &[u8], groups: &[usize]) -> bool {
     let dots = secret.iter().filter(|byte| **byte == b'.').count();
     let marks = secret.iter().filter(|byte| !byte.is_ascii_digit()).count();
     dots == marks
         && dots > 0
-        && (dots == 1 || (dots == 3 && written.groups.iter().all(|group| *group <= 3)) || {
-            written.groups.iter().skip(1).all(|group| *group == 3)
+        && (dots == 1 || (dots == 3 && groups.iter().all(|group| *group <= 3)) || {
+            groups.iter().skip(1).all(|group| *group == 3)
         })
 }
 
