@@ -70,6 +70,14 @@ fn key_before(text: &str, offset: usize) -> Option<&str> {
     })
 }
 
+/// `tax id` also as `tax_id`, `tax-id` and `taxid`: what is a phrase in prose is a key in data, `taxId` and `TAX_ID` too.
+fn spellings(word: &str) -> Vec<String> {
+    if !word.contains(' ') {
+        return vec![word.to_owned()];
+    }
+    [" ", "_", "-", ""].iter().map(|separator| word.replace(' ', separator)).collect()
+}
+
 struct Reader<'a> {
     file: &'a RuleFile,
 }
@@ -118,7 +126,7 @@ impl Reader<'_> {
             keywords: list(raw.keywords),
             trigger: raw.trigger.map(Spanned::into_inner).unwrap_or_default(),
             validator: raw.validator.map(Spanned::into_inner),
-            context: list(raw.context),
+            context: list(raw.context).iter().flat_map(|word| spellings(word)).collect(),
             context_required: raw.context_required,
             allow: raw.allow,
             allow_patterns: list(raw.allow_patterns),
@@ -204,6 +212,12 @@ counter_examples = ["a", "b", "c"]
         assert_eq!(rules[0].rule.id, "secret.demo");
         assert_eq!((rules[0].priority, rules[0].trigger), (50, Trigger::Literal));
         assert_eq!((rules[0].place.line(Key::Pattern), rules[0].place.line(Key::Validator)), (7, 2));
+    }
+
+    #[test]
+    fn phrases_are_also_keys() {
+        let rules = read(&format!("{GOOD}context = [\"tax id\", \"tin\"]\n")).unwrap();
+        assert_eq!(rules[0].context, ["tax id", "tax_id", "tax-id", "taxid", "tin"]);
     }
 
     #[test]
