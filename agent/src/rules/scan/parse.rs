@@ -70,12 +70,30 @@ fn key_before(text: &str, offset: usize) -> Option<&str> {
     })
 }
 
-/// `tax id` also as `tax_id`, `tax-id` and `taxid`: what is a phrase in prose is a key in data, `taxId` and `TAX_ID` too.
+/// `tax id` also as `tax_id`, `tax-id` and `taxid`: what is a phrase in prose is a key in data, `taxId` and `TAX_ID` too. And
+/// letters beyond ASCII also as capitals, all or the first, because the search for words folds ASCII alone.
 fn spellings(word: &str) -> Vec<String> {
-    if !word.contains(' ') {
-        return vec![word.to_owned()];
+    let mut words = vec![word.to_owned()];
+    let add = |words: &mut Vec<String>, word: String| {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    };
+    if !word.is_ascii() {
+        let upper = |letter: char| letter.to_uppercase().collect::<String>();
+        let capitals = word.chars().map(|letter| if letter.is_ascii() { letter.to_string() } else { upper(letter) });
+        add(&mut words, capitals.collect());
+        let mut letters = word.chars();
+        if let Some(first) = letters.next().filter(|first| !first.is_ascii()) {
+            add(&mut words, upper(first) + letters.as_str());
+        }
     }
-    [" ", "_", "-", ""].iter().map(|separator| word.replace(' ', separator)).collect()
+    for word in words.clone() {
+        for separator in ["_", "-", ""] {
+            add(&mut words, word.replace(' ', separator));
+        }
+    }
+    words
 }
 
 struct Reader<'a> {
@@ -216,8 +234,10 @@ counter_examples = ["a", "b", "c"]
 
     #[test]
     fn phrases_are_also_keys() {
-        let rules = read(&format!("{GOOD}context = [\"tax id\", \"tin\"]\n")).unwrap();
-        assert_eq!(rules[0].context, ["tax id", "tax_id", "tax-id", "taxid", "tin"]);
+        let rules = read(&format!("{GOOD}context = [\"tax id\", \"tin\", \"\u{e9}t\u{e9}\"]\n")).unwrap();
+        let expected =
+            ["tax id", "tax_id", "tax-id", "taxid", "tin", "\u{e9}t\u{e9}", "\u{c9}t\u{c9}", "\u{c9}t\u{e9}"];
+        assert_eq!(rules[0].context, expected);
     }
 
     #[test]

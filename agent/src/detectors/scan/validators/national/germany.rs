@@ -19,13 +19,16 @@ pub(super) fn tax_id(text: &Text<'_>) -> Verdict {
     )
 }
 
-/// One digit of the first ten comes two or three times, but not three times in a row; all others at most once.
+/// One digit of the first ten comes two or three times, all others at most once.
 fn digits_repeat_once(digits: &[u8]) -> bool {
-    let digits = digits.get(..10).unwrap_or_default();
-    let times = |wanted: u8| digits.iter().filter(|digit| **digit == wanted).count();
-    let repeated: Vec<usize> = (0..10).map(times).filter(|times| *times > 1).collect();
-    let in_a_row = digits.windows(3).any(|three| matches!(three, [a, b, c] if a == b && b == c));
-    matches!(repeated.as_slice(), [2 | 3]) && !in_a_row
+    let mut times = [0_u8; 10];
+    for digit in digits.iter().take(10) {
+        if let Some(times) = times.get_mut(usize::from(*digit)) {
+            *times += 1;
+        }
+    }
+    let repeated: Vec<u8> = times.into_iter().filter(|times| *times > 1).collect();
+    matches!(repeated.as_slice(), [2 | 3])
 }
 
 /// Rentenversicherungsnummer.

@@ -14,11 +14,10 @@ pub(super) fn pps(text: &Text<'_>) -> Verdict {
 fn holds(text: &Text<'_>) -> Option<bool> {
     let signs = signs(text)?;
     let number = Number::leading(text, 7)?;
+    // W before 2013 (married women), T and X of old cards do not count.
     let second = match signs.get(8) {
-        None => 0,
         Some(letter @ b'A'..=b'I') => u32::from(letter - b'A' + 1),
-        // W before 2013 (married women), T and X of old cards: not counted.
-        Some(b'T' | b'W' | b'X') => 0,
+        None | Some(b'T' | b'W' | b'X') => 0,
         Some(_) => return None,
     };
     let sum = number.sum(&[8, 7, 6, 5, 4, 3, 2]) + 9 * second;
