@@ -17,6 +17,7 @@ pub mod engine;
 mod factor;
 mod log;
 mod overlap;
+mod piece;
 pub mod prefilter;
 pub mod segment;
 pub mod validators;
