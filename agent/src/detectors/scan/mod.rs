@@ -14,7 +14,9 @@ pub mod check;
 mod compile;
 mod context;
 pub mod engine;
+mod explain;
 mod factor;
+mod judge;
 mod log;
 mod overlap;
 mod piece;
@@ -25,6 +27,8 @@ pub mod validators;
 pub use self::{
     compile::RuleSet,
     engine::{Match, Scanner},
+    explain::{Fate, Look, Score, explain},
+    judge::Refusal,
     overlap::Settled,
     prefilter::{Backend, ScanError},
     segment::{Lines, LogLines, Segment, Segments, Whole},
