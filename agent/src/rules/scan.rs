@@ -21,6 +21,8 @@ pub const MIN_EXAMPLES: usize = 3;
 pub struct ScanRule {
     /// Stable id, `secret.openai-api-key` or `pii.email`.
     pub id: String,
+    /// Which rules it stands with: the name of its file without `.toml`, `llm` or `national`.
+    pub group: String,
     /// Entity name; Presidio's where Presidio has one: `EMAIL_ADDRESS`, `CREDIT_CARD`.
     pub entity: String,
     /// What it is, for people: `OpenAI API key`.
@@ -166,11 +168,16 @@ impl Place {
 
 /// Reads all scan rules of a source, sorted by id. Two rules of one id are an error.
 pub fn load(source: &RuleSource) -> Result<Vec<LoadedRule>, RuleError> {
-    let mut files: Vec<RuleFile> = Vec::new();
+    parse_all(&files_of(source)?)
+}
+
+/// The files of a source that hold scan rules.
+pub(super) fn files_of(source: &RuleSource) -> Result<Vec<RuleFile>, RuleError> {
+    let mut files = Vec::new();
     for folder in FOLDERS {
         files.extend(source.files(folder)?);
     }
-    parse_all(&files)
+    Ok(files)
 }
 
 /// As [`load`], from texts.

@@ -8,17 +8,17 @@ use regex_automata::{Anchored, Input, meta::Cache, util::captures::Captures};
 
 use super::{
     compile::{Compiled, RuleSet},
+    forms::Forms,
+    judge::{Judged, SURE},
     overlap::{self, Settled},
     prefilter::{Backend, Prefilter, ScanError},
     segment::{Segment, Segments, Whole},
-    validators::{Text, Verdict},
     words::{Nearby, WordSet},
 };
+use crate::rules::scan::Trigger;
 
-/// Added to a rule's confidence when one of its context words stands near.
-const CONTEXT_BOOST: u8 = 20;
-/// A checksum or a structure that chance does not produce makes a match at least this sure.
-const SURE: u8 = 95;
+/// Rules for the shape of one issuer have this priority (`rules/README.md`).
+const OWN_SHAPE_PRIORITY: u8 = 50;
 
 /// A confirmed match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub struct Scanner {
     found: Vec<Match>,
     settled: Settled,
     nearby: Nearby,
+    forms: Forms,
 }
 
 struct Workspace {
@@ -112,6 +113,7 @@ impl Scanner {
             found: Vec::new(),
             settled: Settled::default(),
             nearby: Nearby::default(),
+            forms: Forms::default(),
             rules,
         })
     }
@@ -140,17 +142,54 @@ impl Scanner {
 
     /// Scans one block. The result lives until the next call.
     pub fn scan(&mut self, block: &[u8], segments: &dyn Segments) -> Result<&Settled, ScanError> {
-        self.gather(block, segments)?;
         self.found.clear();
+        self.find(block, segments)?;
+        self.forms.fill(block, segments);
+        if !self.forms.text().is_empty() {
+            let forms = std::mem::take(&mut self.forms);
+            let result = self.find_encoded(&forms);
+            self.forms = forms;
+            result?;
+        }
+        let rules = &self.rules;
+        let priority = |rule: usize| rules.compiled().get(rule).map_or(0, |compiled| compiled.loaded.priority);
+        overlap::settle(&mut self.found, priority, &mut self.settled);
+        Ok(&self.settled)
+    }
+
+    /// Both stages.
+    fn find(&mut self, block: &[u8], segments: &dyn Segments) -> Result<(), ScanError> {
+        self.gather(block, segments)?;
         let touched = std::mem::take(&mut self.touched);
         for rule in &touched {
             self.confirm(*rule, block, segments);
         }
         self.touched = touched;
-        let rules = &self.rules;
-        let priority = |rule: usize| rules.compiled().get(rule).map_or(0, |compiled| compiled.loaded.priority);
-        overlap::settle(&mut self.found, priority, &mut self.settled);
-        Ok(&self.settled)
+        Ok(())
+    }
+
+    /// Both stages over what is encoded in the block. What is found has the extent of the encoded text, which is what a mask must
+    /// cover; what is also found as it stands then overlaps itself and counts once.
+    fn find_encoded(&mut self, forms: &Forms) -> Result<(), ScanError> {
+        let plain = self.found.len();
+        self.find(forms.text(), forms)?;
+        let decoded: Vec<Match> = self.found.drain(plain..).collect();
+        for found in decoded {
+            let Some(origin) = forms.origin(&found.span) else { continue };
+            if !origin.is_base64 || self.is_sure(&found) {
+                self.found.push(Match { span: origin.span, segment: origin.segment, ..found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Proven, or of a shape that only one issuer uses.
+    fn is_sure(&self, found: &Match) -> bool {
+        found.confidence >= SURE
+            || self.rules.compiled().get(found.rule).is_some_and(|rule| {
+                let loaded = &rule.loaded;
+                loaded.trigger == Trigger::Literal && loaded.keywords.is_empty() && loaded.priority >= OWN_SHAPE_PRIORITY
+            })
     }
 
     /// By rule: how many bytes of a block stage 2 would look at.
@@ -177,7 +216,7 @@ impl Scanner {
         nearby.clear();
         let mut near = |at: usize, window: &Range<usize>, words: &WordSet| {
             segments.around(at).is_some_and(|segment| {
-                rules.words().are_in(segment.label.as_bytes(), words)
+                rules.words().first_in(segment.label.as_bytes(), words).is_some()
                     || nearby.any(rules.words(), block, &segment.range, window, words)
             })
         };
@@ -219,12 +258,12 @@ impl Scanner {
             let words = rules.words();
             let labelled = |set: &WordSet| {
                 let segment = segments.around(window.extent.start);
-                segment.is_some_and(|segment| words.are_in(segment.label.as_bytes(), set))
+                segment.and_then(|segment| words.first_in(segment.label.as_bytes(), set))
             };
             // Cheaper than the pattern, and seldom there.
             if let Some(required) = rules.required(rule)
                 && !nearby.any(words, block, &window.segment, &window.extent, required)
-                && !labelled(required)
+                && labelled(required).is_none()
             {
                 continue;
             }
@@ -244,13 +283,12 @@ impl Scanner {
                     Some(whole.range())
                 };
                 let Some(secret) = secret else { continue };
-                let near = |secret: &Range<usize>| {
-                    let secret = secret.start + offset..secret.end + offset;
-                    words.of(rule).is_some_and(|set| {
-                        nearby.beside(words, block, &window.segment, &secret, set) || labelled(set)
-                    })
+                let word = |secret: &Range<usize>| {
+                    let (set, secret) = (words.of(rule)?, secret.start + offset..secret.end + offset);
+                    let beside = nearby.beside(words, block, &window.segment, &secret, set);
+                    words.name(beside.or_else(|| labelled(set))?)
                 };
-                if let Some((secret, confidence)) = compiled.judge(haystack, secret, near) {
+                if let Ok(Judged { secret, confidence, .. }) = compiled.judge(haystack, secret, word) {
                     found.push(Match {
                         rule,
                         span: secret.start + offset..secret.end + offset,
@@ -260,46 +298,5 @@ impl Scanner {
                 }
             }
         }
-    }
-}
-
-impl Compiled {
-    /// Validator, allow-list and context. Leaves the secret's extent, which the validator may shorten, and the confidence.
-    fn judge(
-        &self,
-        haystack: &[u8],
-        mut secret: Range<usize>,
-        near: impl FnOnce(&Range<usize>) -> bool,
-    ) -> Option<(Range<usize>, u8)> {
-        let verdict = match self.validator {
-            Some(validator) => validator(&Text { haystack, span: secret.clone() }),
-            None => Verdict::Plausible,
-        };
-        let mut confidence = self.loaded.rule.confidence;
-        match verdict {
-            Verdict::Refused => return None,
-            Verdict::Plausible => {}
-            Verdict::Proven => confidence = confidence.max(SURE),
-            Verdict::ProvenUpTo(end) => {
-                secret.end = end.min(secret.end);
-                confidence = confidence.max(SURE);
-            }
-        }
-        let text = haystack.get(secret.clone())?;
-        let allowed = self.loaded.allow.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(text))
-            || self.allow.as_ref().is_some_and(|patterns| patterns.is_match(text));
-        if allowed || text.is_empty() {
-            return None;
-        }
-        if !self.loaded.context.is_empty() {
-            let near = near(&secret);
-            if self.loaded.context_required && !near {
-                return None;
-            }
-            if near && !self.loaded.context_required {
-                confidence = confidence.saturating_add(CONTEXT_BOOST).min(100);
-            }
-        }
-        Some((secret, confidence))
     }
 }

@@ -14,7 +14,10 @@ pub mod check;
 mod compile;
 pub mod cost;
 pub mod engine;
+mod explain;
 mod factor;
+mod forms;
+mod judge;
 mod log;
 mod overlap;
 mod piece;
@@ -26,6 +29,8 @@ mod words;
 pub use self::{
     compile::RuleSet,
     engine::{Match, Scanner},
+    explain::{Fate, Look, Score, explain},
+    judge::Refusal,
     overlap::Settled,
     prefilter::{Backend, ScanError},
     segment::{Lines, LogLines, Segment, Segments, Whole},

@@ -46,6 +46,7 @@ impl WordSet {
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     automaton: Option<AhoCorasick>,
+    words: Vec<String>,
     longest: usize,
     /// By rule.
     sets: Vec<WordSet>,
@@ -81,7 +82,8 @@ impl Words {
                 .map_err(|error| error.to_string())?;
             Some(built)
         };
-        Ok(Self { automaton, longest: words.iter().map(|word| word.len()).max().unwrap_or(0), sets })
+        let longest = words.iter().map(|word| word.len()).max().unwrap_or(0);
+        Ok(Self { automaton, words: words.into_iter().map(str::to_owned).collect(), longest, sets })
     }
 
     /// The words of a rule.
@@ -89,15 +91,27 @@ impl Words {
         self.sets.get(rule)
     }
 
-    /// One of a set stands in a text, such as a label.
-    pub(super) fn are_in(&self, text: &[u8], set: &WordSet) -> bool {
-        let Some(automaton) = self.automaton.as_ref().filter(|_| !text.is_empty()) else { return false };
-        automaton.find_overlapping_iter(text).any(|found| {
-            set.holds(found.pattern().as_usize()) && {
-                let here = Here::new(text, found.pattern().as_usize(), found.range());
-                here.starts && here.ends
-            }
-        })
+    /// A word by its number.
+    pub(super) fn name(&self, word: usize) -> Option<&str> {
+        self.words.get(word).map(String::as_str)
+    }
+
+    /// The first word of a set that stands in a text, such as a label.
+    pub(super) fn first_in(&self, text: &[u8], set: &WordSet) -> Option<usize> {
+        let automaton = self.automaton.as_ref().filter(|_| !text.is_empty())?;
+        automaton.find_overlapping_iter(text).map(|found| (found.pattern().as_usize(), found.range())).find_map(
+            |(word, range)| {
+                let here = Here::new(text, word, range);
+                (set.holds(word) && here.starts && here.ends).then_some(word)
+            },
+        )
+    }
+
+    /// The word of a rule that stands near a secret in a segment, or in its label: for who asks once.
+    pub(super) fn near(&self, rule: usize, segment: &[u8], secret: &Range<usize>, label: &str) -> Option<&str> {
+        let set = self.of(rule)?;
+        let beside = Nearby::default().beside(self, segment, &(0..segment.len()), secret, set);
+        self.name(beside.or_else(|| self.first_in(label.as_bytes(), set))?)
     }
 }
 
@@ -183,7 +197,7 @@ impl Nearby {
         segment: &Range<usize>,
         secret: &Range<usize>,
         set: &WordSet,
-    ) -> bool {
+    ) -> Option<usize> {
         let before = secret.start.saturating_sub(REACH_BYTES).max(segment.start)..secret.start;
         let after = secret.end..secret.end.saturating_add(REACH_BYTES).min(segment.end);
         self.look(words, block, before.start..after.end);
@@ -197,10 +211,11 @@ impl Nearby {
                 set.holds(here.word)
                     && ((here.start >= before.start && here.end <= before.end) || here.start >= after.start)
             })
-            .any(|here| {
+            .find(|here| {
                 (here.starts || here.start == secret.end || here.start == segment.start)
                     && (here.ends || here.end == secret.start || here.end == segment.end)
             })
+            .map(|here| here.word)
     }
 
     /// Finds what stands in an extent, unless that was done.
@@ -237,7 +252,7 @@ mod tests {
         let list: Vec<String> = words.iter().map(ToString::to_string).collect();
         let words = Words::new(std::iter::once(list.as_slice())).unwrap();
         let (set, segment) = (words.of(0).unwrap(), 0..text.len());
-        let found = Nearby::default().beside(&words, text.as_bytes(), &segment, &secret, set);
+        let found = Nearby::default().beside(&words, text.as_bytes(), &segment, &secret, set).is_some();
         // Whoever is beside the secret is near a window around it.
         assert!(!found || Nearby::default().any(&words, text.as_bytes(), &segment, &secret, set));
         found
@@ -259,7 +274,7 @@ mod tests {
             ("", "x", false),
         ] {
             let words = Words::new(std::iter::once([word.to_owned()].as_slice())).unwrap();
-            assert_eq!(words.are_in(text.as_bytes(), words.of(0).unwrap()), expected, "{text} {word}");
+            assert_eq!(words.first_in(text.as_bytes(), words.of(0).unwrap()).is_some(), expected, "{text} {word}");
             let block = format!("{text} 1234");
             assert_eq!(beside(&block, block.len() - 4..block.len(), &[word]), expected, "{text} {word}");
             let block = format!("1234 {text}");
