@@ -69,7 +69,11 @@ impl RuleSet {
 
     fn of(rules: Vec<Arc<Compiled>>) -> Result<Arc<Self>, RuleError> {
         let words = Words::new(rules.iter().map(|rule| rule.loaded.context.as_slice())).map_err(|message| {
-            RuleError::Invalid { file: "rules".into(), line: 1, message: format!("context: all words together: {message}") }
+            RuleError::Invalid {
+                file: "rules".into(),
+                line: 1,
+                message: format!("context: all words together: {message}"),
+            }
         })?;
         Ok(Arc::new(Self { rules, words, pure: OnceLock::new() }))
     }
@@ -200,7 +204,7 @@ mod tests {
             ("abcd", "validator = \"nope\"", "secrets/x.toml:12: validator: rule secret.x: unknown validator `nope`"),
             ("abcd", "allow_patterns = [\"(\"]", "secrets/x.toml:12: allow_patterns: rule secret.x: "),
             ("abcd", "keywords = [\"zz\"]", "secrets/x.toml:12: keywords: rule secret.x: none of the keywords"),
-            ("abcd[0-9]{4}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
+            ("abcd[0-9]{3}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
             ("[0-9]{3}-{4}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
         ] {
             let error = error(pattern, more);

@@ -10,7 +10,7 @@ use super::{Backend, Lines, RuleSet, ScanError, Scanner};
 use crate::rules::RuleError;
 
 /// A rule that makes stage 2 look at more than this part of ordinary text is refused. Of the shipped rules none comes near.
-pub const MAX_BUSY: f64 = 0.25;
+pub const MAX_BUSY: f64 = 0.5;
 /// Of the rounds of one measurement the fastest counts.
 const ROUNDS: usize = 3;
 

@@ -54,9 +54,8 @@ pub struct Numbers {
     marks: Marks,
 }
 
-/// A rule with the trigger `digits` has at least so many in one run; where matches hold other bytes too, more.
+/// A rule with the trigger `digits` has at least so many in one run.
 const FEWEST_DIGITS: usize = 4;
-const FEWEST_DIGITS_AMONG_OTHERS: usize = 5;
 /// A run whose ends are not known is at least so long: shorter ones are in every line.
 const SHORTEST_OPEN_RUN_BYTES: usize = 8;
 
@@ -65,13 +64,11 @@ pub(crate) fn fits(trigger: Trigger, hir: &Hir) -> Result<(), String> {
     match trigger {
         Trigger::Literal | Trigger::Colons | Trigger::Pairs => Ok(()),
         Trigger::Digits => {
-            let fewest = if factor::only(hir, is_number_byte) { FEWEST_DIGITS } else { FEWEST_DIGITS_AMONG_OTHERS };
-            let found = digit_runs(hir).is_some_and(|found| found.iter().all(|piece| digits(piece) >= fewest));
+            let found = digit_runs(hir).is_some_and(|found| found.iter().all(|piece| digits(piece) >= FEWEST_DIGITS));
             found.then_some(()).ok_or_else(|| {
                 format!(
                     "a rule with the trigger `digits` must match at least {FEWEST_DIGITS} digits with nothing but \
-                     ` .-+()/` among them, {FEWEST_DIGITS_AMONG_OTHERS} where it matches other bytes too; write forms \
-                     that differ as alternatives"
+                     ` .-+()/` among them; write forms that differ as alternatives"
                 )
             })
         }
@@ -374,7 +371,7 @@ mod tests {
     fn patterns_that_have_not_what_the_trigger_needs_are_refused() {
         for (trigger, pattern, fine) in [
             (Trigger::Digits, r"\b\d{8}[A-Z]\b", true),
-            (Trigger::Digits, r"\b\d{4}[A-Z]\b", false),
+            (Trigger::Digits, r"\b\d{3}[A-Z]\b", false),
             (Trigger::Digits, r"\b\d{2}-\d{2}\b", true),
             (Trigger::Digits, r"\b(?:\d{9}|[A-Z]{9})\b", false),
             (Trigger::Runs, r"\b4[0-9A-Za-z]{94}\b", true),
