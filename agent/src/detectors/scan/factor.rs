@@ -58,10 +58,19 @@ pub(super) fn factor(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Hir
     of_stripped(&strip(hir), keywords, shape).map(|(_, factor)| factor)
 }
 
-/// How good the factor is to look for: the length of its longest literal.
+/// How good the factor is to look for: the length of its longest literal whose case is known.
 #[cfg(feature = "vectorscan")]
 pub(super) fn strength(hir: &Hir, shape: Shape) -> Result<usize, String> {
-    of_stripped(&strip(hir), &[], shape).map(|(strength, _)| strength)
+    fn literal(hir: &Hir) -> usize {
+        match hir.kind() {
+            HirKind::Literal(literal) => literal.0.len(),
+            HirKind::Capture(capture) => literal(&capture.sub),
+            HirKind::Concat(parts) => parts.iter().map(literal).max().unwrap_or(0),
+            HirKind::Alternation(parts) => parts.iter().map(literal).min().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    of_stripped(&strip(hir), &[], shape).map(|(_, factor)| literal(&factor))
 }
 
 /// The factor and how good it is to look for.

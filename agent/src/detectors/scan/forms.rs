@@ -240,8 +240,19 @@ impl Segments for Forms {
     }
 }
 
+const BASE64: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let value = byte as u8;
+        table[byte] = value.is_ascii_alphanumeric() || matches!(value, b'+' | b'/' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
 fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+    BASE64.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// Letters, digits, signs and white space, no other control characters, and not beyond ASCII.
