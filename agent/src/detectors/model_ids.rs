@@ -143,10 +143,11 @@ mod tests {
     use super::*;
     use crate::rules::RuleSource;
 
+    static RULES: LazyLock<ModelRules> = LazyLock::new(|| ModelRules::load(&RuleSource::Embedded).unwrap());
+
     fn ids(text: &str) -> Vec<(String, Pin)> {
-        let rules = ModelRules::load(&RuleSource::Embedded).unwrap();
         let mut ids = Vec::new();
-        look(&rules, text.as_bytes(), Timestamp(1_795_600_000_000_000_000), &mut |mention| {
+        look(&RULES, text.as_bytes(), Timestamp(1_795_600_000_000_000_000), &mut |mention| {
             assert_eq!(&text[mention.span.clone()], mention.id);
             ids.push((mention.id.to_owned(), mention.pin));
         });
@@ -204,6 +205,29 @@ mod tests {
             "",
         ] {
             assert_eq!(ids(text), [], "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read(
+            parts in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::prelude::Just(b"model=".to_vec()),
+                    proptest::prelude::Just(b"\"gpt-4o\", ".to_vec()),
+                    proptest::prelude::Just("x-latest\u{e9}".into()),
+                    proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
+                ],
+                0..30,
+            ),
+        ) {
+            let text = parts.concat();
+            let mut at = 0;
+            look(&RULES, &text, Timestamp(0), &mut |mention| {
+                assert!(mention.span.start >= at && mention.span.end <= text.len());
+                assert_eq!(&text[mention.span.clone()], mention.id.as_bytes());
+                at = mention.span.end;
+            });
         }
     }
 
