@@ -86,12 +86,16 @@ pub enum Trigger {
     /// By a literal of the pattern, through the multi-pattern database.
     #[default]
     Literal,
-    /// By runs of digits with separators; the pattern may hold nothing else.
+    /// By runs of digits with separators. What a run must hold is read off the pattern, which may match other bytes besides.
     Digits,
     /// By colons: `::`, or four colons with at most four bytes between neighbours.
     Colons,
-    /// By two capital letters followed directly by two digits.
+    /// By two capital letters followed directly by two digits, anywhere in the match.
     Capitals,
+    /// By runs of letters and digits that hold a digit. Their lengths and bytes are read off the pattern.
+    Runs,
+    /// By six pairs of hexadecimal digits joined by `:` or `-`, or three groups of four joined by `.`.
+    Pairs,
 }
 
 impl Trigger {
@@ -102,6 +106,8 @@ impl Trigger {
             Self::Digits => "digits",
             Self::Colons => "colons",
             Self::Capitals => "capitals",
+            Self::Runs => "runs",
+            Self::Pairs => "pairs",
         }
     }
 }

@@ -19,6 +19,7 @@ mod factor;
 mod judge;
 mod log;
 mod overlap;
+mod piece;
 pub mod prefilter;
 pub mod segment;
 pub mod validators;
