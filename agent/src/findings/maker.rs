@@ -99,7 +99,7 @@ fn clamped(leak: &Leak<'_>) -> Range<usize> {
 }
 
 fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
-    let placed = placed(leak.place, secret(leak), &clamped(leak));
+    let placed = placed(leak.place, leak.haystack, &clamped(leak));
     let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
     finding.rule =
         Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
