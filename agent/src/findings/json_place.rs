@@ -56,7 +56,7 @@ pub(super) fn path_at(line: &[u8], at: usize) -> Option<String> {
     let mut path = "$".to_owned();
     for level in &levels {
         match level {
-            Level::Array(index) => path.push_str(&format!("[{index}]")),
+            Level::Array(index) => path.extend(["[", &index.to_string(), "]"]),
             Level::Object(None) => {}
             Level::Object(Some(key)) => {
                 let plain = key.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
