@@ -128,13 +128,15 @@ pub fn look<'a>(rules: &'a ModelRules, text: &'a [u8], at: Timestamp, emit: &mut
     let mut from = 0;
     while let Some(found) = text.get(from..).and_then(|rest| named.captures(rest)) {
         let Some(mut span) = id_of(&found, from) else { return };
+        // What is no id may be the key of one: `ChatOpenAI(model="…")`. It begins behind a key, so this goes on.
+        from = span.start;
         for _ in 0..LIST_MAX {
-            from = span.end;
             if let Some(mention) = judge(rules, text, span.clone(), at) {
+                from = mention.span.end;
                 emit(mention);
             }
-            let following = text.get(from..).and_then(|rest| next.captures(rest));
-            match following.and_then(|found| id_of(&found, from)) {
+            let following = text.get(span.end..).and_then(|rest| next.captures(rest));
+            match following.and_then(|found| id_of(&found, span.end)) {
                 Some(item) => span = item,
                 None => break,
             }
