@@ -20,6 +20,8 @@ impl Random {
     }
 }
 
+/// So many of them are ASCII, as nearly all that was recorded is.
+const ASCII_WORDS: usize = 31;
 const WORDS: [&str; 34] = [
     "the",
     "model",
@@ -147,13 +149,13 @@ pub(crate) fn request(random: &mut Random, kilobytes: usize, streams: bool) -> S
 /// A conversation as the recorded clients write it, about `kilobytes` long: their share of escapes, their values a kilobyte,
 /// their length of strings.
 pub(crate) fn usual_request(random: &mut Random, kilobytes: usize) -> String {
-    let mut messages = vec![json!({"role": "system", "content": prose(random, 90)})];
+    let mut messages = vec![json!({"role": "system", "content": paragraphs(random, 90)})];
     let mut bytes = 0;
     while bytes < kilobytes << 10 {
         let id = format!("call_{:016x}", random.next());
         let words = 20 + random.below(80);
         let turn = match random.below(5) {
-            0 => vec![json!({"role": "user", "content": [{"type": "text", "text": prose(random, words)}]})],
+            0 => vec![json!({"role": "user", "content": [{"type": "text", "text": paragraphs(random, words)}]})],
             1 => vec![json!({"role": "user", "content": [{"type": "text", "text": plain(random, words)},
                 {"type": "text", "text": plain(random, words), "cache_control": {"type": "ephemeral"}}]})],
             2 => vec![json!({"role": "user", "content": plain(random, words)})],
@@ -163,7 +165,7 @@ pub(crate) fn usual_request(random: &mut Random, kilobytes: usize) -> String {
                     json!({"id": id, "type": "function", "function": {"name": "search", "arguments": arguments}});
                 vec![
                     json!({"role": "assistant", "content": null, "tool_calls": [call]}),
-                    json!({"role": "tool", "tool_call_id": id, "content": prose(random, 2 * words)}),
+                    json!({"role": "tool", "tool_call_id": id, "content": paragraphs(random, 2 * words)}),
                 ]
             }
             _ => vec![json!({"role": "assistant", "content": plain(random, 2 * words)})],
@@ -178,13 +180,21 @@ pub(crate) fn usual_request(random: &mut Random, kilobytes: usize) -> String {
 
 /// Words without anything to be escaped.
 fn plain(random: &mut Random, words: usize) -> String {
-    (0..words).map(|_| word(random)).collect::<Vec<_>>().join(" ")
+    let mut word = || WORDS.get(random.below(ASCII_WORDS)).copied().unwrap_or_default();
+    (0..words).map(|_| word()).collect::<Vec<_>>().join(" ")
+}
+
+/// Paragraphs of them, some with quotes.
+fn paragraphs(random: &mut Random, words: usize) -> String {
+    let paragraphs: Vec<String> =
+        (0..words.div_ceil(50)).map(|_| format!("{}, \"{}\".", plain(random, 40), plain(random, 10))).collect();
+    paragraphs.join("\n\n")
 }
 
 /// An answer of chat completions, about `kilobytes` long, as the recorded ones are.
 pub(crate) fn usual_answer(random: &mut Random, kilobytes: usize) -> String {
     let choice = |index| {
-        let content = if index % 3 == 0 { prose(random, 90) } else { plain(random, 60) };
+        let content = if index % 3 == 0 { paragraphs(random, 90) } else { plain(random, 60) };
         json!({"index": index, "message": {"role": "assistant", "content": content, "refusal": null}, "finish_reason": "stop"})
     };
     let choices: Vec<Value> = (0..(2 * kilobytes).max(1)).map(choice).collect();
@@ -198,7 +208,7 @@ pub(crate) fn usual_answer(random: &mut Random, kilobytes: usize) -> String {
 /// A call for embeddings: the texts, and an answer of about `kilobytes` with their vectors.
 pub(crate) fn embeddings(random: &mut Random, kilobytes: usize) -> (String, String) {
     let count = (kilobytes / 33).max(1);
-    let input: Vec<String> = (0..count).map(|_| prose(random, 90)).collect();
+    let input: Vec<String> = (0..count).map(|_| paragraphs(random, 90)).collect();
     let numbers = (kilobytes << 10) / count / 22;
     let mut vector = || (0..numbers).map(|_| (random.next() >> 11) as f64 / 1e18 - 0.005).collect::<Vec<f64>>();
     let data: Vec<Value> =

@@ -255,10 +255,22 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
     fn member(&mut self, is_object: bool) -> Result<(), Stop> {
         if is_object {
             self.key()?;
-        } else if let Some(level) = self.levels.last_mut() {
-            level.index += 1;
+            return self.value();
         }
-        self.value()
+        // Vectors are thousands of numbers.
+        loop {
+            if let Some(level) = self.levels.last_mut() {
+                level.index += 1;
+            }
+            if !matches!(self.peek()?, b'-' | b'0'..=b'9') {
+                return self.value();
+            }
+            self.number()?;
+            if self.peek()? != b',' {
+                return Ok(());
+            }
+            self.cursor.at += 1;
+        }
     }
 
     fn key(&mut self) -> Result<(), Stop> {
@@ -490,6 +502,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::exchange::key::is_key_text;
 
     fn run(text: &[u8]) -> (Vec<(String, String)>, Outline) {
         let mut found = Vec::new();
@@ -591,7 +604,7 @@ mod tests {
                 found.extend(is_key_text(key).then(|| key.clone()));
                 strings_of(value, found);
             }),
-            Value::Number(number) => found.extend(Some(number.to_string()).filter(|text| is_number_text("", text))),
+            Value::Number(number) => found.extend(Some(number.to_string()).filter(|text| is_number_text(text))),
             _ => {}
         }
     }

@@ -128,5 +128,5 @@ fn place(key: &[u8]) -> usize {
     let letter = |at: usize| key.get(at).copied().map_or(0, u32::from);
     let mixed =
         letter(0) | letter(key.len() / 2) << 8 | letter(key.len().wrapping_sub(1)) << 16 | (key.len() as u32) << 24;
-    (mixed.wrapping_mul(0x9e37_79b1) >> 16) as usize % REMEMBERED
+    (mixed.wrapping_mul(0x9e37_79b1) >> (32 - REMEMBERED.trailing_zeros())) as usize
 }

@@ -101,9 +101,13 @@ impl<'a> Tape<'a> {
         self.nodes.get(at).map(|held| Node { tape: self, held, at })
     }
 
+    #[inline]
     fn add(&mut self, key: &Cow<'a, str>, kind: Kind<'a>) {
         let end = self.nodes.len() + 1;
-        self.nodes.push(Held { key: key.clone(), kind, end });
+        match key {
+            Cow::Borrowed(key) => self.nodes.push(Held { key: Cow::Borrowed(key), kind, end }),
+            Cow::Owned(key) => self.nodes.push(Held { key: Cow::Owned(key.clone()), kind, end }),
+        }
     }
 
     fn has_room(&mut self) -> bool {
@@ -186,19 +190,19 @@ impl<'a> Build<'a> for &mut Tape<'a> {
             }
             return;
         }
-        let kind = match value {
-            Scalar::Null => Kind::Null,
-            Scalar::Bool(is) => Kind::Bool(is),
-            Scalar::Number(number) => Kind::Number(number),
-            Scalar::Plain(text) => Kind::Plain(text),
-            Scalar::Decoded(text) if text.len() > self.keep => Kind::Long(hash(text.as_bytes())),
+        // Each of them writes its node where it stays: to make one first and move it then stalls the processor.
+        match value {
+            Scalar::Null => self.add(key, Kind::Null),
+            Scalar::Bool(is) => self.add(key, Kind::Bool(is)),
+            Scalar::Number(number) => self.add(key, Kind::Number(number)),
+            Scalar::Plain(text) => self.add(key, Kind::Plain(text)),
+            Scalar::Decoded(text) if text.len() > self.keep => self.add(key, Kind::Long(hash(text.as_bytes()))),
             Scalar::Decoded(text) => {
                 let start = self.decoded.len();
                 self.decoded.push_str(text);
-                Kind::Decoded(start..self.decoded.len())
+                self.add(key, Kind::Decoded(start..self.decoded.len()));
             }
-        };
-        self.add(key, kind);
+        }
     }
 
     fn element(&mut self, number: &str) {
