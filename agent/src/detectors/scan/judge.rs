@@ -56,6 +56,7 @@ impl Compiled {
         match verdict {
             Verdict::Refused => return Err(Refusal::Validator),
             Verdict::Plausible => {}
+            Verdict::PlausibleUpTo(end) => secret.end = end.min(secret.end),
             Verdict::Proven => confidence = confidence.max(SURE),
             Verdict::ProvenUpTo(end) => {
                 secret.end = end.min(secret.end);
