@@ -83,7 +83,7 @@ pub(super) fn token(text: &Text<'_>) -> Verdict {
 }
 
 /// For long random text only the plain marks count: a random token may well hold `todo` somewhere.
-fn stands_in(text: &[u8]) -> bool {
+pub(super) fn stands_in(text: &[u8]) -> bool {
     const MARKS: &[&str] =
         &["xxxxxx", "000000", "your", "replace", "placeholder", "redacted", "......", "******", "12345678901"];
     let lower = text.to_ascii_lowercase();
@@ -91,7 +91,7 @@ fn stands_in(text: &[u8]) -> bool {
 }
 
 /// `abcdefghij`, `0123456789`: most neighbours are successors.
-fn counts_up(text: &[u8]) -> bool {
+pub(super) fn counts_up(text: &[u8]) -> bool {
     let steps = text.windows(2).filter(|two| matches!(two, [a, b] if a.wrapping_add(1) == *b)).count();
     steps * 2 > text.len()
 }
@@ -130,7 +130,7 @@ fn is_page_token(before: &[u8]) -> bool {
 }
 
 /// Two or more parts between separators, and each is a word of one case or a short number.
-fn wordy(text: &[u8]) -> bool {
+pub(super) fn wordy(text: &[u8]) -> bool {
     let mut parts = 0;
     let all = text.split(|byte| matches!(byte, b'_' | b'-' | b'.' | b'/' | b':')).all(|part| {
         parts += 1;
