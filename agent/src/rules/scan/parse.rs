@@ -70,6 +70,32 @@ fn key_before(text: &str, offset: usize) -> Option<&str> {
     })
 }
 
+/// `tax id` also as `tax_id`, `tax-id` and `taxid`: what is a phrase in prose is a key in data, `taxId` and `TAX_ID` too. And
+/// letters beyond ASCII also as capitals, all or the first, because the search for words folds ASCII alone.
+fn spellings(word: &str) -> Vec<String> {
+    let mut words = vec![word.to_owned()];
+    let add = |words: &mut Vec<String>, word: String| {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    };
+    if !word.is_ascii() {
+        let upper = |letter: char| letter.to_uppercase().collect::<String>();
+        let capitals = word.chars().map(|letter| if letter.is_ascii() { letter.to_string() } else { upper(letter) });
+        add(&mut words, capitals.collect());
+        let mut letters = word.chars();
+        if let Some(first) = letters.next().filter(|first| !first.is_ascii()) {
+            add(&mut words, upper(first) + letters.as_str());
+        }
+    }
+    for word in words.clone() {
+        for separator in ["_", "-", ""] {
+            add(&mut words, word.replace(' ', separator));
+        }
+    }
+    words
+}
+
 struct Reader<'a> {
     file: &'a RuleFile,
 }
@@ -77,6 +103,21 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn line<T>(&self, spanned: &Spanned<T>) -> usize {
         line_of(&self.file.text, spanned.span().start)
+    }
+
+    /// The file's name without its folder and its ending.
+    fn group(&self) -> &str {
+        let name = self.file.path.rsplit('/').next().unwrap_or_default();
+        name.strip_suffix(".toml").unwrap_or(name)
+    }
+
+    /// What ids begin with. In a folder of ours it tells; a file of the user's own may hold any.
+    fn families(&self) -> &'static [&'static str] {
+        match self.file.path.split('/').next() {
+            Some("pii") => &["pii"],
+            Some("secrets") => &["secret"],
+            _ => &["custom", "pii", "secret"],
+        }
     }
 
     fn require<T>(&self, holds: bool, key: &str, at: &Spanned<T>, message: &str) -> Result<(), RuleError> {
@@ -107,6 +148,7 @@ impl Reader<'_> {
         Ok(LoadedRule {
             rule: ScanRule {
                 id: raw.id.into_inner(),
+                group: self.group().to_owned(),
                 entity: raw.entity.into_inner(),
                 title: raw.title.into_inner(),
                 severity: raw.severity,
@@ -118,7 +160,7 @@ impl Reader<'_> {
             keywords: list(raw.keywords),
             trigger: raw.trigger.map(Spanned::into_inner).unwrap_or_default(),
             validator: raw.validator.map(Spanned::into_inner),
-            context: list(raw.context),
+            context: list(raw.context).iter().flat_map(|word| spellings(word)).collect(),
             context_required: raw.context_required,
             allow: raw.allow,
             allow_patterns: list(raw.allow_patterns),
@@ -130,16 +172,20 @@ impl Reader<'_> {
     }
 
     fn check(&self, raw: &Raw) -> Result<(), RuleError> {
-        let group = self.file.path.split('/').next().map_or("", |folder| folder.trim_end_matches('s'));
+        let families = self.families();
         let (id, entity) = (raw.id.get_ref(), raw.entity.get_ref());
-        let id_fits = id.strip_prefix(group).and_then(|rest| rest.strip_prefix('.')).is_some_and(|name| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        let id_fits = id.split_once('.').is_some_and(|(family, name)| {
+            families.contains(&family)
+                && !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         });
+        let begins: Vec<String> = families.iter().map(|family| format!("`{family}.`")).collect();
+        let begins = begins.join(" or ");
         self.require(
             id_fits,
             "id",
             &raw.id,
-            &format!("`{id}` must be `{group}.` and then lower-case letters, digits and `-`"),
+            &format!("`{id}` must be {begins} and then lower-case letters, digits and `-`"),
         )?;
         let entity_fits =
             !entity.is_empty() && entity.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
@@ -201,9 +247,17 @@ counter_examples = ["a", "b", "c"]
     fn a_good_file_is_read() {
         let rules = read(GOOD).unwrap();
         assert_eq!(rules.len(), 1);
-        assert_eq!(rules[0].rule.id, "secret.demo");
+        assert_eq!((rules[0].rule.id.as_str(), rules[0].rule.group.as_str()), ("secret.demo", "demo"));
         assert_eq!((rules[0].priority, rules[0].trigger), (50, Trigger::Literal));
         assert_eq!((rules[0].place.line(Key::Pattern), rules[0].place.line(Key::Validator)), (7, 2));
+    }
+
+    #[test]
+    fn phrases_are_also_keys() {
+        let rules = read(&format!("{GOOD}context = [\"tax id\", \"tin\", \"\u{e9}t\u{e9}\"]\n")).unwrap();
+        let expected =
+            ["tax id", "tax_id", "tax-id", "taxid", "tin", "\u{e9}t\u{e9}", "\u{c9}t\u{c9}", "\u{c9}t\u{e9}"];
+        assert_eq!(rules[0].context, expected);
     }
 
     #[test]

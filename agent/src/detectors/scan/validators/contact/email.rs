@@ -1,28 +1,32 @@
-//! E-mail addresses: of a person, at a domain that can exist. Sources: RFC 5321 §4.5.3.1 (lengths), RFC 2606 and RFC 6761
-//! (reserved names); file endings that look like top-level domains are ours.
+//! E-mail addresses: of a person, at a domain that can exist. Sources: RFC 5321 §4.5.3.1 (lengths), RFC 6531 (beyond ASCII), RFC
+//! 2606 and RFC 6761 (reserved names), IANA's list of top-level domains (crate `tld`); file endings that look like such are ours.
 
 use super::super::{Text, Verdict};
 
-/// Reserved names: `example.com` and everything below `.test`.
+/// Reserved names: `example.com` and everything below `.test`. They are no top-level domains, or nobody's.
 const RESERVED: &[&str] = &["example", "test", "invalid", "localhost", "local", "internal"];
 /// Mailboxes that are nobody's.
-const ROLES: &[&str] = &["noreply", "no-reply", "donotreply", "do-not-reply", "mailer-daemon", "postmaster", "git"];
-/// `logo@2x.png`, `module@1.2.3.js`: a name at the end that is a file's.
-const FILE_ENDINGS: &[&str] = &[
-    "png", "jpg", "jpeg", "gif", "svg", "webp", "ico", "css", "js", "mjs", "ts", "tsx", "jsx", "json", "html", "htm",
-    "xml", "yaml", "yml", "toml", "txt", "log", "lock", "map", "wasm", "jar", "gz", "zip", "exe", "dll", "so",
-    "service", "timer",
-];
+const ROLES: &[&str] =
+    &["noreply", "no-reply", "no_reply", "donotreply", "do-not-reply", "mailer-daemon", "postmaster", "git"];
+/// Domains that documentation invents: `you@yourcompany.com`.
+const PLACEHOLDERS: &[&str] =
+    &["yourdomain", "yourcompany", "your-domain", "your-company", "mydomain", "yoursite", "yourorg", "domain", "email"];
+/// Top-level domains that are far more often a file's ending or a member's name: `run@build.sh`, `x@v.py`.
+const FILE_ENDINGS: &[&str] = &["zip", "sh", "py", "rs", "md", "so", "mov", "map", "pl", "cc", "ps", "ml"];
 
 /// The whole address is the secret.
 pub(super) fn validate(text: &Text<'_>) -> Verdict {
     let Ok(address) = std::str::from_utf8(text.secret()) else { return Verdict::Refused };
-    let Some((mailbox, domain)) = address.rsplit_once('@') else { return Verdict::Refused };
-    // `scheme://user:password@host` is a connection string, `git@host:path` a repository.
-    if text.before().ends_with(b"//") || mailbox.starts_with('.') || mailbox.ends_with('.') || mailbox.contains("..") {
+    let Some((mailbox, domain)) = address.rsplit_once('@').or_else(|| address.rsplit_once("%40")) else {
+        return Verdict::Refused;
+    };
+    // `scheme://user:password@host` is a connection string, `git@host:path` a repository, `pkg@1.2` a version.
+    let quoted = mailbox.len() > 2 && mailbox.starts_with('"') && mailbox.ends_with('"');
+    let dots = mailbox.starts_with('.') || mailbox.ends_with('.') || mailbox.contains("..");
+    if text.before().ends_with(b"//") || in_user_part(text.before()) || (dots && !quoted) {
         return Verdict::Refused;
     }
-    let lower = domain.to_ascii_lowercase();
+    let lower = domain.to_lowercase();
     let labels: Vec<&str> = lower.split('.').collect();
     let sound =
         |label: &&str| !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-');
@@ -31,10 +35,32 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
     }
     let top = labels.last().copied().unwrap_or_default();
     let second = labels.len().checked_sub(2).and_then(|index| labels.get(index)).copied().unwrap_or_default();
-    let reserved = RESERVED.contains(&top) || second == "example" || lower.starts_with("your");
+    let exists = tld::exist(top) || (!top.is_ascii() && top.chars().all(char::is_alphabetic));
+    let placeholder = labels.len() == 2 && PLACEHOLDERS.contains(&second);
+    let reserved = RESERVED.contains(&top) || second == "example" || placeholder;
     let role = ROLES.iter().any(|role| mailbox.eq_ignore_ascii_case(role));
-    let numeric = !top.bytes().all(|byte| byte.is_ascii_alphabetic());
-    Verdict::plausible_if(!reserved && !role && !numeric && !FILE_ENDINGS.contains(&top))
+    // A person's mailbox at such a domain has a name with a vowel, or the domain has three parts.
+    let file = FILE_ENDINGS.contains(&top) && !mailto(text.before()) && !mailbox.contains('.');
+    Verdict::plausible_if(exists && !reserved && !role && !file)
+}
+
+/// The address is announced as one.
+fn mailto(before: &[u8]) -> bool {
+    let tail = before.get(before.len().saturating_sub(16)..).unwrap_or_default().to_ascii_lowercase();
+    memchr::memmem::find(&tail, b"mail").is_some() || tail.ends_with(b"<")
+}
+
+/// `scheme://name:` stands before: what follows is a password.
+fn in_user_part(before: &[u8]) -> bool {
+    let tail = before.get(before.len().saturating_sub(64)..).unwrap_or_default();
+    let token = tail.rsplit(|byte| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'?' | b'&')).next();
+    token.is_some_and(|token| {
+        memchr::memmem::find(token, b"://").is_some_and(|at| {
+            token
+                .get(at + 3..)
+                .is_some_and(|rest| rest.ends_with(b":") && !rest.contains(&b'/') && !rest.contains(&b'@'))
+        })
+    })
 }
 
 #[cfg(test)]
@@ -43,7 +69,15 @@ mod tests {
 
     #[test]
     fn people_at_real_domains() {
-        for good in ["ada.lovelace@analytical.engine.org", "a+b@c-d.io"] {
+        for good in [
+            "ada.lovelace@analytical.engine.org",
+            "a+b@c-d.io",
+            "\"ada lovelace\"@engine.co.uk",
+            "jürgen@müller-fake.de",
+            "ada%40outflow-fake.org",
+            "почта@пример-фейк.рф",
+            "jan.kowalski@firma.pl",
+        ] {
             assert_eq!(verdict(validate, good), Verdict::Plausible, "{good}");
         }
         for bad in [
@@ -56,8 +90,19 @@ mod tests {
             "git@github.com",
             "a@-b.com",
             "x@unit.service",
+            "you@yourcompany.com",
+            "run@build.sh",
+            "user@db.prod.internal",
         ] {
             assert_eq!(verdict(validate, bad), Verdict::Refused, "{bad}");
+        }
+        for (haystack, start, expected) in [
+            ("postgres://svc:word@db.fake.io", 15, Verdict::Refused),
+            ("see https://x.io/?mail=ada@fake.io", 23, Verdict::Plausible),
+            ("mailto:jan@firma.pl", 7, Verdict::Plausible),
+        ] {
+            let text = Text { haystack: haystack.as_bytes(), span: start..haystack.len() };
+            assert_eq!(validate(&text), expected, "{haystack}");
         }
     }
 }

@@ -1,120 +1,326 @@
-//! Phone numbers. Sources: ITU-T E.164 (at most 15 digits) and its list of country codes; NANPA, "Central office code assignment
-//! guidelines" (area and exchange begin with 2 to 9, neither is N11; 555-0100 to 555-0199 are for fiction).
+//! Phone numbers. Sources: ITU-T E.164 and E.123 (notation); NANPA, "Central office code assignment guidelines" (area and exchange
+//! begin with 2 to 9, neither is N11; 555-0100 to 555-0199 are for fiction). Country codes and lengths: [`plan`].
 
-use super::super::{Text, Verdict};
+use super::{
+    super::{Text, Verdict, checksums::all_equal, labels},
+    plan,
+};
 
-/// Country codes by their first digits; a code not listed is not assigned. Three-digit ranges as ITU assigned them, 2026.
-fn country_code_digits(digits: &[u8]) -> Option<usize> {
-    let number = |count: usize| digits.iter().take(count).fold(0_u16, |sum, digit| sum * 10 + u16::from(*digit));
-    match number(1) {
-        1 | 7 => return Some(1),
-        _ => {}
-    }
-    match number(2) {
-        20 | 27 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 81 | 82 | 84 | 86 | 90..=95 | 98 => {
-            return Some(2);
+/// Labels of numbers that are no phone's, whatever stands around.
+const OTHERS: &[&str] = &[
+    "id",
+    "order",
+    "invoice",
+    "tracking",
+    "trace",
+    "span",
+    "request",
+    "timestamp",
+    "ts",
+    "time",
+    "epoch",
+    "created",
+    "updated",
+    "expires",
+    "port",
+    "pid",
+    "size",
+    "bytes",
+    "count",
+    "total",
+    "amount",
+    "price",
+    "version",
+    "build",
+    "offset",
+    "line",
+    "zip",
+    "postcode",
+    "account",
+    "iban",
+    "ssn",
+    "card",
+    "imei",
+    "isbn",
+    "ean",
+    "sku",
+    "serial",
+    "ticket",
+    "case",
+    "code",
+    "otp",
+    "pin",
+    "date",
+    "dob",
+    "born",
+    "birth",
+    "latency",
+    "duration",
+    "ms",
+    "ns",
+    "uid",
+    "ref",
+    "reference",
+    "hash",
+    "session",
+];
+
+/// A number as it is written: its digits with the offset behind each, up to an extension.
+struct Written {
+    digits: Vec<u8>,
+    /// By digit: where it ends in the secret.
+    ends: Vec<usize>,
+    /// Lengths of the groups of digits.
+    groups: Vec<usize>,
+    /// The extension's part, if there is one.
+    extended: bool,
+}
+
+fn read(secret: &[u8]) -> Written {
+    let extension = secret.iter().position(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'#' | b','));
+    let main = secret.get(..extension.unwrap_or(secret.len())).unwrap_or_default();
+    // The trunk prefix in `+44 (0)20` is not dialled.
+    let trunk = memchr::memmem::find(main, b"(0)");
+    let mut written =
+        Written { digits: Vec::new(), ends: Vec::new(), groups: Vec::new(), extended: extension.is_some() };
+    let mut last = None;
+    for (at, byte) in main.iter().enumerate() {
+        if !byte.is_ascii_digit() || trunk.is_some_and(|trunk| trunk + 1 == at) {
+            continue;
         }
-        _ => {}
+        written.digits.push(byte - b'0');
+        written.ends.push(at + 1);
+        match written.groups.last_mut() {
+            Some(group) if last == Some(at) => *group += 1,
+            _ => written.groups.push(1),
+        }
+        last = Some(at + 1);
     }
-    match number(3) {
-        211..=213
-        | 216
-        | 218
-        | 220..=258
-        | 260..=269
-        | 290
-        | 291
-        | 297..=299
-        | 350..=359
-        | 370..=378
-        | 379..=383
-        | 385..=387
-        | 389
-        | 420
-        | 421
-        | 423
-        | 500..=509
-        | 590..=599
-        | 670
-        | 672..=683
-        | 685..=692
-        | 800
-        | 808
-        | 850
-        | 852
-        | 853
-        | 855
-        | 856
-        | 870
-        | 878
-        | 880..=883
-        | 886
-        | 888
-        | 960..=968
-        | 970..=977
-        | 979
-        | 992..=996
-        | 998 => Some(3),
-        _ => None,
-    }
+    written
 }
 
-fn filler(digits: &[u8]) -> bool {
-    let Some((first, rest)) = digits.split_first() else { return true };
-    rest.iter().all(|digit| digit == first)
-        || digits.windows(2).all(|pair| matches!(pair, [a, b] if *b == (a + 1) % 10))
+/// The number goes on, to the left or to the right: it is a piece of something else.
+fn is_piece(text: &Text<'_>) -> bool {
+    matches!(text.before(), [.., byte, b'-' | b'.' | b'/' | b':' | b'_'] if byte.is_ascii_alphanumeric())
+        || matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'$' | b'#' | b'_'))
+        || matches!(text.after(), [b'-' | b'.' | b'/' | b':' | b'_' | b'%', byte, ..] if byte.is_ascii_alphanumeric())
+        || matches!(text.after().first(), Some(b'%' | b'_'))
 }
 
-/// Ten digits of the North American plan.
+fn counts_up(digits: &[u8]) -> bool {
+    digits.windows(2).all(|pair| matches!(pair, [a, b] if *b == (a + 1) % 10))
+}
+
+/// Ten digits that somebody may have in the North American plan.
 fn is_nanp(national: &[u8]) -> bool {
     let (Some(area), Some(exchange), Some(line)) = (national.get(..3), national.get(3..6), national.get(6..)) else {
         return false;
     };
     let valid = |code: &[u8]| matches!(code, [first, second, third] if *first >= 2 && (*second, *third) != (1, 1));
     let fiction = exchange == [5, 5, 5] && matches!(line, [0, 1, ..]);
-    line.len() == 4 && valid(area) && valid(exchange) && !fiction && !filler(national)
+    line.len() == 4 && valid(area) && valid(exchange) && !fiction && !all_equal(national) && !counts_up(national)
 }
 
-/// `+` and a country code.
+/// `+` or `00`, and a country code. A pattern cannot know where such a number ends: at the last group that fits.
 pub(super) fn e164(text: &Text<'_>) -> Verdict {
-    let digits = text.digits();
-    let joined = text.before().last().is_some_and(u8::is_ascii_alphanumeric);
-    let Some(code) = country_code_digits(&digits).filter(|_| !joined) else { return Verdict::Refused };
-    let national = digits.get(code..).unwrap_or_default();
-    let fits = match digits.first() {
-        Some(1) => is_nanp(national),
-        _ => (8..=15).contains(&digits.len()) && !filler(national),
+    let joined = matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+' | b'.' | b'-'));
+    let written = read(text.secret());
+    let skipped = if text.secret().starts_with(b"0") { 2 } else { 0 };
+    let fits = |count: usize| {
+        let digits = written.digits.get(skipped..count).unwrap_or_default();
+        plan::is_international(digits) && !digits.get(3..).is_none_or(all_equal)
     };
-    Verdict::plausible_if(fits)
+    if joined {
+        return Verdict::Refused;
+    }
+    let all = written.digits.len();
+    let cut = !written.extended && text.after().first().is_some_and(u8::is_ascii_digit);
+    if !cut && fits(all) {
+        return Verdict::Plausible;
+    }
+    // Not when the extension would be cut off as well: then it is no number at all.
+    let mut count = if written.extended { 0 } else { all };
+    for group in written.groups.iter().rev() {
+        count = count.saturating_sub(*group);
+        if fits(count) {
+            let end = count.checked_sub(1).and_then(|last| written.ends.get(last)).copied().unwrap_or_default();
+            return Verdict::PlausibleUpTo(text.span.start + end);
+        }
+    }
+    Verdict::Refused
 }
 
-/// Ten digits in the usual American groups, perhaps with a 1 in front.
+/// The ten digits of a North American number, without what is dialled before.
+fn national_of(digits: &[u8]) -> Option<&[u8]> {
+    match digits.len() {
+        10 => Some(digits),
+        11 => digits.strip_prefix(&[1]),
+        13 => digits.strip_prefix(&[0, 0, 1]),
+        _ => None,
+    }
+}
+
+/// Ten digits in the usual American groups, perhaps with a 1 in front, that can be somebody's.
 pub(super) fn nanp(text: &Text<'_>) -> Verdict {
-    let digits = text.digits();
-    let national = if digits.len() == 11 { digits.strip_prefix(&[1]) } else { Some(digits.as_slice()) };
-    let longer = matches!(text.before(), [.., digit, b'-' | b'.' | b'/'] if digit.is_ascii_digit())
-        || matches!(text.before().last(), Some(b'+' | b'-' | b'.' | b'/'))
-        || matches!(text.after(), [b'-' | b'.' | b'/', digit, ..] if digit.is_ascii_alphanumeric());
-    Verdict::plausible_if(!longer && national.is_some_and(is_nanp))
+    let written = read(text.secret());
+    Verdict::plausible_if(
+        !is_piece(text) && !labels::named(text.before(), OTHERS) && national_of(&written.digits).is_some_and(is_nanp),
+    )
+}
+
+/// The same where a word says that it is a phone's: what is invented counts too.
+pub(super) fn nanp_called(text: &Text<'_>) -> Verdict {
+    let written = read(text.secret());
+    let national = national_of(&written.digits).filter(|national| national.first() > Some(&1) && !all_equal(national));
+    Verdict::plausible_if(!is_piece(text) && !labels::named(text.before(), OTHERS) && national.is_some())
+}
+
+/// A number as it is dialled inside of some country, where a word says so or its groups do.
+pub(super) fn national(text: &Text<'_>) -> Verdict {
+    let written = read(text.secret());
+    let other = is_piece(text) || labels::named(text.before(), OTHERS);
+    if other || is_date(&written.groups, &written.digits) || is_decimal(text.secret(), &written.groups) || is_measured(text) {
+        return Verdict::Refused;
+    }
+    let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits);
+    if (6..=14).contains(&written.digits.len()) && sound(&written.digits) {
+        return Verdict::Plausible;
+    }
+    // The pattern may have run on into the next number.
+    let mut count = if written.extended { 0 } else { written.digits.len() };
+    for group in written.groups.iter().rev() {
+        count = count.saturating_sub(*group);
+        if (7..=12).contains(&count) && written.digits.get(..count).is_some_and(sound) {
+            let end = count.checked_sub(1).and_then(|last| written.ends.get(last)).copied().unwrap_or_default();
+            return Verdict::PlausibleUpTo(text.span.start + end);
+        }
+    }
+    Verdict::Refused
+}
+
+/// The same where no more is said than that somebody may be called: seven digits in two groups at the least.
+pub(super) fn spoken(text: &Text<'_>) -> Verdict {
+    let written = read(text.secret());
+    if written.digits.len() < 7 || written.groups.len() < 2 { Verdict::Refused } else { national(text) }
+}
+
+/// A unit stands behind it.
+fn is_measured(text: &Text<'_>) -> bool {
+    const UNITS: [&[u8]; 9] = [b"ms", b"bytes", b"KB", b"MB", b"GB", b"rows", b"items", b"seconds", b"tokens"];
+    matches!(text.after(), [b' ', unit @ ..] if UNITS.iter().any(|known| unit.starts_with(known)))
+}
+
+/// `2026-11-23`, `23.11.2026`, `1998 2004`.
+fn is_date(groups: &[usize], digits: &[u8]) -> bool {
+    let number = |from: usize, count: usize| {
+        digits.iter().skip(from).take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit))
+    };
+    let year = |from: usize| (1900..2100).contains(&number(from, 4));
+    match groups {
+        [4, 1 | 2, 1 | 2] => year(0) && number(4, groups.get(1).copied().unwrap_or_default()) <= 12,
+        [first @ (1 | 2), second @ (1 | 2), 4] => year(first + second),
+        [4, 4] => year(0) && year(4),
+        [8] => year(0) && (1..=12).contains(&number(4, 2)) && (1..=31).contains(&number(6, 2)),
+        _ => false,
+    }
+}
+
+/// `450.0840`, `1.234.567`, `10.1.2.3`: an amount, a version, an address.
+fn is_decimal(secret: &[u8], groups: &[usize]) -> bool {
+    let dots = secret.iter().filter(|byte| **byte == b'.').count();
+    let marks = secret.iter().filter(|byte| !byte.is_ascii_digit()).count();
+    dots == marks
+        && dots > 0
+        && (dots == 1 || (dots == 3 && groups.iter().all(|group| *group <= 3)) || {
+            groups.iter().skip(1).all(|group| *group == 3)
+        })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::verdict, *};
+    use super::{
+        super::super::{Validator, verdict},
+        *,
+    };
+
+    fn check(validator: Validator, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert_eq!(verdict(validator, text), Verdict::Plausible, "{text}");
+        }
+        for text in bad {
+            assert_eq!(verdict(validator, text), Verdict::Refused, "{text}");
+        }
+    }
 
     #[test]
-    fn plans() {
-        for good in ["+14155552671", "+44 20 7946 0958", "+49 30 901820", "+380 44 279 0000"] {
-            assert_eq!(verdict(e164, good), Verdict::Plausible, "{good}");
+    fn across_countries() {
+        check(
+            e164,
+            &[
+                "+14155552671",
+                "+44 20 7946 0958",
+                "+49 30 901820",
+                "+46 (0)8 928 571 38",
+                "+1-903-140-4508x769",
+                "0049 30 901820",
+            ],
+            &["+1 111 555 2671", "+999 123 456 789", "+441", "+44444444444", "+1 23456", "+14155552671234567"],
+        );
+        assert_eq!(verdict(e164, "+442079460958 2026"), Verdict::PlausibleUpTo(13));
+        assert_eq!(e164(&Text { haystack: b"a+14155552671", span: 1..13 }), Verdict::Refused);
+    }
+
+    #[test]
+    fn in_north_america() {
+        check(
+            nanp,
+            &["(415) 555-2671", "212-736-5000", "1-212-736-5000", "001-253-366-9781", "212.736.5000 ext 12"],
+            &["115-736-5000", "212-136-5000", "211-736-5000", "212-555-0147", "222-222-2222", "234-567-8901"],
+        );
+        check(
+            nanp_called,
+            &["(555) 010-2671", "212-555-0147", "930.167.3943"],
+            &["115-736-5000", "222-222-2222", "12-34"],
+        );
+        for (haystack, span) in [
+            ("order 212-736-5000", 6..18),
+            ("7-212-736-5000", 2..14),
+            ("212-736-5000-77", 0..12),
+            ("$212-736-5000", 1..13),
+        ] {
+            assert_eq!(nanp(&Text { haystack: haystack.as_bytes(), span }), Verdict::Refused, "{haystack}");
         }
-        for bad in ["+14155550123", "+1 111 555 2671", "+999 123 456 789", "+441", "+44444444444", "+1 23456"] {
-            assert_eq!(verdict(e164, bad), Verdict::Refused, "{bad}");
-        }
-        for good in ["(415) 555-2671", "212-736-5000", "1-212-736-5000"] {
-            assert_eq!(verdict(nanp, good), Verdict::Plausible, "{good}");
-        }
-        for bad in ["115-736-5000", "212-136-5000", "211-736-5000", "212-555-0147", "222-222-2222"] {
-            assert_eq!(verdict(nanp, bad), Verdict::Refused, "{bad}");
+    }
+
+    #[test]
+    fn inside_a_country() {
+        check(
+            national,
+            &[
+                "020 7946 0958",
+                "06 12 34 56 78",
+                "030/901820",
+                "98765 43210",
+                "090-1234-5678",
+                "450 0840",
+                "28-64-66-98",
+                "079 0442 1744",
+            ],
+            &[
+                "2026-11-23",
+                "23.11.2026",
+                "20261123",
+                "1998 2004",
+                "450.0840",
+                "10.1.2.3",
+                "1.234.567",
+                "111 1111",
+                "12345",
+                "123 4567",
+            ],
+        );
+        for (haystack, span) in [("ts: 1795392", 4..11), ("took 450 0840 ms", 5..13)] {
+            assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Refused, "{haystack}");
         }
     }
 }

@@ -96,18 +96,18 @@ const LENGTHS: &[(&[u8; 2], usize)] = &[
     (b"YE", 30),
 ];
 
-/// An IBAN in one piece or in groups of four. The pattern cannot know the country's length and may have run on into the next
+/// An IBAN in one piece or in groups of four, in capitals or not. The pattern cannot know the country's length and may have run on into the next
 /// word, so the secret ends where the country says.
 pub(super) fn validate(text: &Text<'_>) -> Verdict {
     let secret = text.secret();
-    let Some(length) = LENGTHS.iter().find(|(country, _)| secret.starts_with(*country)).map(|(_, length)| *length)
-    else {
+    let Some(country) = secret.get(..2).map(<[u8]>::to_ascii_uppercase) else { return Verdict::Refused };
+    let Some(length) = LENGTHS.iter().find(|(known, _)| known.as_slice() == country).map(|(_, length)| *length) else {
         return Verdict::Refused;
     };
     let mut compact = Vec::with_capacity(length);
     let mut end = 0;
     for (index, byte) in secret.iter().enumerate() {
-        if *byte == b' ' {
+        if matches!(byte, b' ' | b'-' | b'.') {
             continue;
         }
         if compact.len() == length {
@@ -133,6 +133,8 @@ mod tests {
         for (iban, expected) in [
             ("GB82 WEST 1234 5698 7654 32", Verdict::ProvenUpTo(27)),
             ("DE89370400440532013000", Verdict::ProvenUpTo(22)),
+            ("de89 3704 0044 0532 0130 00", Verdict::ProvenUpTo(27)),
+            ("DE89-3704-0044-0532-0130-00", Verdict::ProvenUpTo(27)),
             ("BE68 5390 0754 7034 PAID", Verdict::ProvenUpTo(19)),
             ("BE68539007547034PAID", Verdict::Refused),
             ("GB82 WEST 1234 5698 7654 33", Verdict::Refused),

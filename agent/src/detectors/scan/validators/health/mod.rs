@@ -2,7 +2,18 @@
 
 use super::Validator;
 
+mod canada;
+mod kvnr;
 mod nhs;
+mod us;
 
 /// By name, sorted.
-pub(super) const VALIDATORS: &[(&str, Validator)] = &[("nhs", nhs::validate)];
+pub(super) const VALIDATORS: &[(&str, Validator)] = &[
+    ("ca_health", canada::validate),
+    ("dea", us::dea),
+    ("kvnr", kvnr::validate),
+    ("mbi", us::mbi),
+    ("medical_record", us::record),
+    ("nhs", nhs::validate),
+    ("npi", us::npi),
+];

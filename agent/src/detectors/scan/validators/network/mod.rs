@@ -2,7 +2,23 @@
 
 use super::Validator;
 
+mod device;
+mod host;
 mod ip;
+mod session;
 
 /// By name, sorted.
-pub(super) const VALIDATORS: &[(&str, Validator)] = &[("ipv4", ip::v4), ("ipv6", ip::v6)];
+pub(super) const VALIDATORS: &[(&str, Validator)] = &[
+    ("advertising_id", device::advertising),
+    ("iccid", device::iccid),
+    ("imei", device::imei),
+    ("imsi", device::imsi),
+    ("internal_host", host::validate),
+    ("ipv4", ip::v4),
+    ("ipv4_private", ip::v4_private),
+    ("ipv6", ip::v6),
+    ("ipv6_private", ip::v6_private),
+    ("mac", device::mac),
+    ("session_cookie", session::validate),
+    ("vin", device::vin),
+];

@@ -1,0 +1,188 @@
+//! Persons by what a field says of them: their name, their handle, a token that stands in for them. What a name is no rule can
+//! tell, so only values of fields that hold names are looked at; free text is not.
+
+use super::super::{Text, Verdict};
+
+/// Words that make a capitalised value the name of a thing.
+const THINGS: &[&str] = &[
+    "inc",
+    "llc",
+    "ltd",
+    "gmbh",
+    "corp",
+    "company",
+    "service",
+    "server",
+    "system",
+    "default",
+    "test",
+    "user",
+    "admin",
+    "the",
+    "new",
+    "api",
+    "database",
+    "string",
+    "null",
+    "none",
+    "true",
+    "false",
+    "undefined",
+    "unknown",
+    "example",
+    "sample",
+    "placeholder",
+    "name",
+    "first",
+    "last",
+    "your",
+    "my",
+    "group",
+    "team",
+    "project",
+    "file",
+    "table",
+    "column",
+    "index",
+    "model",
+    "class",
+    "function",
+    "object",
+    "type",
+    "node",
+    "cluster",
+    "public",
+    "private",
+    "error",
+    "exception",
+    "invalid",
+    "missing",
+    "required",
+    "field",
+    "windows",
+    "linux",
+    "ubuntu",
+    "google",
+    "microsoft",
+    "amazon",
+    "azure",
+    "cloud",
+    "data",
+    "product",
+    "order",
+    "app",
+    "application",
+    "chrome",
+    "firefox",
+    "safari",
+    "edge",
+    "department",
+    "center",
+    "tool",
+    "agent",
+    "assistant",
+    "bot",
+    "is",
+    "for",
+    "of",
+    "not",
+];
+/// Words after `@` that are code, not people.
+const CODE: &[&str] = &[
+    "param",
+    "return",
+    "returns",
+    "override",
+    "test",
+    "media",
+    "import",
+    "property",
+    "types",
+    "angular",
+    "babel",
+    "here",
+    "channel",
+    "everyone",
+    "latest",
+    "todo",
+    "deprecated",
+    "author",
+    "see",
+    "since",
+    "throws",
+    "autowired",
+    "bean",
+    "staticmethod",
+    "classmethod",
+    "example",
+    "username",
+    "yourhandle",
+    "handle",
+    "user",
+];
+
+/// One to four words, none of them a thing's.
+pub(super) fn name(text: &Text<'_>) -> Verdict {
+    let Ok(name) = std::str::from_utf8(text.secret()) else { return Verdict::Refused };
+    let mut words = name.split([' ', ',', '-']).filter(|word| !word.is_empty());
+    let thing = words.any(|word| THINGS.contains(&word.trim_end_matches('.').to_lowercase().as_str()));
+    // `Name: FOO BAR` is a constant, `Name: getUser` a function.
+    let camel = name.split(' ').any(|word| {
+        word.bytes().filter(u8::is_ascii_uppercase).count() > 2 && word.bytes().any(|byte| byte.is_ascii_lowercase())
+    });
+    let continued = matches!(text.after().first(), Some(b'(' | b'_' | b'/' | b'=' | b'[' | b':' | b'@' | b'<'))
+        || text.after().starts_with(b"::");
+    Verdict::plausible_if(name.len() >= 2 && !thing && !camel && !continued)
+}
+
+/// A handle that is nobody's annotation.
+pub(super) fn handle(text: &Text<'_>) -> Verdict {
+    let secret = text.secret().to_ascii_lowercase();
+    let bare = secret.strip_prefix(b"@").unwrap_or(&secret);
+    let code = CODE.iter().any(|word| bare == word.as_bytes());
+    let mail =
+        matches!(text.after(), [b'@', ..]) || matches!(text.after(), [b'.', next, ..] if next.is_ascii_lowercase());
+    let package = text.after().starts_with(b"/");
+    Verdict::plausible_if(bare.len() >= 3 && bare.iter().any(u8::is_ascii_alphabetic) && !code && !mail && !package)
+}
+
+/// The name behind a network's domain, and not one of its own pages.
+pub(super) fn profile(text: &Text<'_>) -> Verdict {
+    const PAGES: [&str; 22] = [
+        "home", "share", "sharer", "login", "watch", "intent", "search", "explore", "about", "help", "privacy", "hashtag", "pages",
+        "groups", "events", "reel", "developer", "developers", "policies", "legal", "settings", "plugins",
+    ];
+    let name = text.secret().to_ascii_lowercase();
+    let page = PAGES.iter().any(|page| name == page.as_bytes()) || name.ends_with(b".php");
+    Verdict::plausible_if(!page && name.iter().any(u8::is_ascii_alphabetic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::super::{Validator, verdict},
+        *,
+    };
+
+    fn check(validator: Validator, good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert_eq!(verdict(validator, text), Verdict::Plausible, "{text}");
+        }
+        for text in bad {
+            assert_eq!(verdict(validator, text), Verdict::Refused, "{text}");
+        }
+    }
+
+    #[test]
+    fn people_and_things() {
+        check(
+            name,
+            &["Ada Lovelace", "Jürgen O'Fake", "Lovelace, Ada"],
+            &["Default User", "Acme Inc.", "PaymentAPIGateway Fake", "A"],
+        );
+        check(handle, &["@ada_outflow_fake", "outflow.fake"], &["@param", "@ab", "@123456"]);
+        check(profile, &["ada-fakelace"], &["home", "12345", "sharer.php"]);
+        assert_eq!(handle(&Text { haystack: b"@fakescope/pkg", span: 0..10 }), Verdict::Refused);
+        assert_eq!(name(&Text { haystack: b"Ada Fake(x)", span: 0..8 }), Verdict::Refused);
+    }
+}
