@@ -71,6 +71,7 @@ pub(super) fn of_connection(text: &Text<'_>) -> Verdict {
         && !names_itself
         && !same_as_user
         && distinct(secret) >= 4
+        && !secret.ends_with(b"()")
         && !secret.iter().any(|byte| matches!(byte, b'{' | b'}' | b'<' | b'>'));
     Verdict::plausible_if(plausible)
 }
@@ -146,7 +147,8 @@ fn is_capitalised(secret: &[u8]) -> bool {
 
 /// Without quotes a word is a type, a variable or prose: `password: SecretStr`, `password = userInput`, `Password: Incorrect`.
 fn is_bare_word(text: &Text<'_>) -> bool {
-    if matches!(text.before().last(), Some(b'"' | b'\'' | b'\\' | b'`')) {
+    // So it does between the tags of XML.
+    if matches!(text.before().last(), Some(b'"' | b'\'' | b'\\' | b'`' | b'>')) {
         return false;
     }
     // `?` and `.` end a sentence; `Optional[str]` is a type.

@@ -51,7 +51,7 @@ const WORDS: &[&str] = &[
 /// How a value begins that only says where the secret is kept.
 const REFERENCES: &[&str] = &[
     "vault:", "arn:", "op://", "ssm:", "file:", "env:", "secret:", "aws:", "gcp:", "kms:", "sops:", "projects/", "@microsoft",
-    "process.env", "os.environ", "os.getenv", "system.getenv", "getenv", "env.", "env[", "config.", "settings.", "self.",
+    "process.env", "os.environ", "os.getenv", "system.getenv", "getenv", "$env:", "env.", "env[", "config.", "settings.", "self.",
     "this.", "var.", "data.", "local.", "secrets.", "module.", "!ref", "!sub", "!vault", "ref+", "keyvault", "enc[",
 ];
 
