@@ -58,6 +58,12 @@ pub(super) fn factor(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Hir
     of_stripped(&strip(hir), keywords, shape).map(|(_, factor)| factor)
 }
 
+/// How good the factor is to look for: the length of its longest literal.
+#[cfg(feature = "vectorscan")]
+pub(super) fn strength(hir: &Hir, shape: Shape) -> Result<usize, String> {
+    of_stripped(&strip(hir), &[], shape).map(|(strength, _)| strength)
+}
+
 /// The factor and how good it is to look for.
 fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<(usize, Hir), String> {
     let parts = match hir.kind() {
@@ -95,7 +101,7 @@ fn is_long(part: &Hir, shape: Shape) -> bool {
 }
 
 /// Without captures and look-arounds. Sequences and literals that touch are joined by the constructors.
-fn strip(hir: &Hir) -> Hir {
+pub(super) fn strip(hir: &Hir) -> Hir {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Hir::empty(),
         HirKind::Literal(_) | HirKind::Class(_) => hir.clone(),

@@ -12,7 +12,7 @@ use regex_automata::{
 
 use super::{
     super::{compile::RuleSet, factor},
-    Candidate, Prefilter, ScanError,
+    Candidate, Near, Prefilter, ScanError,
     numbers::Numbers,
 };
 use crate::rules::scan::Trigger;
@@ -79,8 +79,13 @@ impl Pure {
 }
 
 impl Prefilter for Pure {
-    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
-        self.numbers.candidates(block, found);
+    fn candidates(
+        &mut self,
+        block: &[u8],
+        near: Near<'_>,
+        found: &mut dyn FnMut(Candidate),
+    ) -> Result<(), ScanError> {
+        self.numbers.candidates(block, near, found);
         let dfa = &self.shared.dfa;
         let mut state = dfa
             .start_state_forward(&Input::new(block))
