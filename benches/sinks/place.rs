@@ -125,6 +125,7 @@ fn finding(maker: &Maker, number: usize) -> Finding {
 fn rule() -> ScanRule {
     ScanRule {
         id: "pii.email".to_owned(),
+        group: "contact".to_owned(),
         entity: "EMAIL_ADDRESS".to_owned(),
         title: "E-mail address".to_owned(),
         severity: Severity::Medium,

@@ -4,7 +4,7 @@
 use std::{ffi::OsString, fs, path::Path};
 
 use serde_json::{Value, json};
-use testbed::{Bench, private_libraries};
+use testbed::{Bench, Deadline, Rendezvous, private_libraries};
 
 use crate::{
     leaks::of_kind,
@@ -15,14 +15,28 @@ use crate::{
 const MAIL: &str = "lena.vogt@outflow-demo-shop.com";
 
 /// Runs `outflow tap` around `command` in a sandbox with `options`; gives its records and what the command printed.
-fn tap(bench: &Bench, options: &[OsString], command: Vec<OsString>) -> (Vec<Value>, String) {
+/// With a `meeting`, the command waits there until its library is tapped: a library that a program loads while it runs is tapped soon
+/// after, and a session that has begun by then is known in part only.
+fn tap(
+    bench: &Bench,
+    options: &[OsString],
+    command: Vec<OsString>,
+    meeting: Option<Rendezvous>,
+) -> (Vec<Value>, String) {
     let data = bench.dir().join("data.jsonl");
     let mut tap = vec![outflow().as_os_str().to_owned(), "tap".into(), "--output".into(), data.clone().into()];
     tap.push("--".into());
     tap.extend(command);
     let mut sandbox = bench.sandboxed_with(options, &tap);
     sandbox.env("STATE_DIRECTORY", bench.dir().join("state"));
-    let ended = testbed::Job::start(sandbox, bench.dir(), "tap").unwrap().wait(CLIENT_TIMEOUT_S).unwrap();
+    let job = testbed::Job::start(sandbox, bench.dir(), "tap").unwrap();
+    if let Some(mut meeting) = meeting {
+        meeting.wait_ready(CLIENT_TIMEOUT_S).unwrap();
+        let tapping = || Ok(job.output()?.1.contains("outflow: tapping ").then_some(()));
+        Deadline::after(CLIENT_TIMEOUT_S as u64).until("the library is tapped", tapping).unwrap();
+        meeting.go().unwrap();
+    }
+    let ended = job.wait(CLIENT_TIMEOUT_S).unwrap();
     assert!(ended.status.success(), "{}", ended.stderr);
     let text = fs::read_to_string(&data).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
     assert!(!text.contains(MAIL) && !ended.stderr.contains(MAIL), "what was planted left the host");
@@ -71,7 +85,7 @@ fn calls_side_by_side_on_one_http2_connection_are_understood() {
         command.push(at);
         command.push("https://api.openai.com/v1/chat/completions".into());
     }
-    let (records, printed) = tap(&bench, &["--http2".into()], command);
+    let (records, printed) = tap(&bench, &["--http2".into()], command, None);
     assert_eq!(printed, "2\n2\n2\n");
 
     let calls = of_kind(&records, "outflow.exchange");
@@ -94,8 +108,12 @@ fn the_turns_of_a_realtime_session_are_understood() {
         return;
     }
     let bench = bench("realtime");
-    let command = bench.client("realtime_client", &["--turns", "3", "--text", &format!("Write to {MAIL}.")]);
-    let (records, printed) = tap(&bench, &[], command);
+    let meeting = bench.rendezvous().unwrap();
+    let (ready, go) = (meeting.ready_path.to_str().unwrap(), meeting.go_path.to_str().unwrap());
+    let text = format!("Write to {MAIL}.");
+    let arguments = ["--turns", "3", "--text", &text, "--ready", ready, "--go", go];
+    let command = bench.client("realtime_client", &arguments);
+    let (records, printed) = tap(&bench, &[], command, Some(meeting));
     let facts: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
 
     let calls = of_kind(&records, "outflow.exchange");

@@ -13,5 +13,6 @@ mod otlp;
 mod recorded_facts;
 mod run;
 mod scan;
+mod scan_control;
 mod schema;
 mod store;

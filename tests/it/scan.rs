@@ -11,18 +11,22 @@ use flate2::{Compression, write::GzEncoder};
 use outflow::{detectors::scan::RuleSet, rules::RuleSource};
 use serde_json::Value;
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
-fn scan(folder: &Path, arguments: &[&str], input: &[u8]) -> Ran {
+pub(crate) fn scan(folder: &Path, arguments: &[&str], input: &[u8]) -> Ran {
+    outflow(folder, "scan", arguments, input)
+}
+
+pub(crate) fn outflow(folder: &Path, subcommand: &str, arguments: &[&str], input: &[u8]) -> Ran {
     // A key that is always the same, so that fingerprints are.
     fs::create_dir_all(folder.join(".state")).unwrap();
     fs::write(folder.join(".state/fingerprint.key"), "07".repeat(32)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
-    command.arg("scan").args(arguments).current_dir(folder).env("STATE_DIRECTORY", folder.join(".state"));
+    command.arg(subcommand).args(arguments).current_dir(folder).env("STATE_DIRECTORY", folder.join(".state"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
@@ -42,7 +46,7 @@ fn shown(name: &str, ran: &Ran) {
 }
 
 /// The first example of a shipped rule, without its line end.
-fn example(id: &str) -> String {
+pub(crate) fn example(id: &str) -> String {
     let rules = RuleSet::load(&RuleSource::Embedded).unwrap();
     let loaded = rules.loaded().find(|loaded| loaded.rule.id == id).unwrap();
     loaded.examples[0].trim_end().to_owned()
@@ -161,7 +165,7 @@ fn standard_input_is_scanned_to_its_last_line() {
 #[test]
 fn hidden_ignored_and_binary_files_on_request() {
     let folder = logs();
-    fs::write(folder.path().join(".env"), example("secret.github-token")).unwrap();
+    fs::write(folder.path().join(".npmrc"), example("secret.github-token")).unwrap();
     let files = |arguments: &[&str]| {
         let mut files: Vec<String> =
             places(&scan(folder.path(), arguments, b"").stdout).into_iter().map(|place| place.1).collect();
@@ -176,7 +180,7 @@ fn hidden_ignored_and_binary_files_on_request() {
     };
     assert_eq!(files(&["."]), plain);
     assert_eq!(files(&["--no-ignore", "."]), with("left-out.tmp"));
-    assert_eq!(files(&["--hidden", "."]), with(".env"));
+    assert_eq!(files(&["--hidden", "."]), with(".npmrc"));
     assert_eq!(files(&["--binary", "."]), with("logs/program"));
     assert_eq!(files(&["logs/current"]), ["logs/current"], "a link that was named itself");
 }

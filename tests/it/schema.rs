@@ -94,6 +94,7 @@ fn every_kind() -> Vec<Finding> {
     }
     let rule = ScanRule {
         id: "pii.email".into(),
+        group: "contact".into(),
         entity: "EMAIL_ADDRESS".into(),
         title: "E-mail address".into(),
         severity: Severity::Medium,
@@ -132,7 +133,7 @@ fn every_kind() -> Vec<Finding> {
         span: 3..19,
         others: &[],
         confidence: 90,
-        place: Place::Log { block: &block, line: 42, column: 3 },
+        place: Place::Log { block: &block, line: 42, column: 3, offset: 7 },
     };
     told.extend(findings.count(vec![maker.occurrence(&Hit::Leak(leak), block.at, None)], block.at));
     told.extend(findings.finish());

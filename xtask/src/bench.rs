@@ -7,9 +7,12 @@ use anyhow::Result;
 
 use crate::sh;
 
-/// Runs one benchmark of `benches/`, or all. `arguments` go to the benchmark.
+/// Runs one benchmark of `benches/`, or all. `arguments` go to the benchmark. `accuracy` measures the program, not its speed.
 pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
     println!("{}", machine());
+    if name == Some("accuracy") {
+        return accuracy(arguments);
+    }
     let mut command = sh::cargo("bench");
     // The one profile that everything is built with; another would build the C++ library again.
     command.args(["--profile", "dev", "--package", "outflow"]);
@@ -18,6 +21,17 @@ pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
         None => command.arg("--benches"),
     };
     sh::run(command.arg("--").args(arguments))
+}
+
+/// What `outflow scan` finds of a labelled corpus, and what else: `tests/accuracy/`.
+fn accuracy(arguments: &[String]) -> Result<()> {
+    let mut command = sh::command("python3");
+    command.arg("tests/accuracy/measure.py").args(arguments);
+    if !arguments.iter().any(|argument| argument.starts_with("--binary")) {
+        sh::run(sh::cargo("build").args(["--workspace", "--bins"]))?;
+        command.arg("--binary").arg(sh::target_dir().join("debug/outflow"));
+    }
+    sh::run(&mut command)
 }
 
 /// What a figure is worth nothing without.

@@ -42,9 +42,9 @@ enum Chore {
         #[arg(last = true)]
         filter: Vec<String>,
     },
-    /// Runs a benchmark of benches/, or all
+    /// Runs a benchmark of benches/, or all; or `accuracy`, what the scanner finds of a labelled corpus
     Bench {
-        /// Which, `scan`
+        /// Which: `scan`, `accuracy`
         name: Option<String>,
         /// For the benchmark, behind `--`
         #[arg(last = true)]

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::{Format, RuleArgs, exit, shown};
-use crate::{detectors::scan::Backend, engine::Rules, sources::privileges};
+use crate::{detectors::scan::Backend, sources::privileges};
 
 #[cfg(feature = "tap")]
 mod coverage;
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     #[cfg(feature = "tap")]
-    if let Ok(rules) = Rules::load(&args.rules.source(), &[]) {
+    if let Ok(rules) = args.rules.load(&[]) {
         coverage::write(&args.coverage, &rules.vendors, format, &mut out).context("standard output")?;
     }
     out.flush().context("standard output")?;
@@ -229,7 +229,7 @@ fn tap_checks() -> Vec<Check> {
 
 fn rule_checks(args: &RuleArgs) -> Vec<Check> {
     let mut checks = Vec::new();
-    let loaded = Rules::load(&args.source(), &[]).and_then(|rules| rules.scanner().map(|_| rules.scan.len()));
+    let loaded = args.load(&[]).and_then(|rules| Ok(rules.scanner().map(|_| rules.scan.len())?));
     match loaded {
         Ok(count) => checks.push(Check::ok(
             "rules",

@@ -5,7 +5,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::rules::RuleSource;
+use crate::{
+    config::Config,
+    engine::Rules,
+    findings::Policy,
+    rules::{RuleSource, Selection},
+};
 
 #[cfg(feature = "tap")]
 pub mod attacher;
@@ -72,12 +77,39 @@ pub struct RuleArgs {
     /// Folder laid out like the project's `rules/`, used instead of the built-in rules
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
+    /// File of rules of your own, or folder of such files, on top of the others (may be given more than once)
+    #[arg(long, value_name = "PATH")]
+    add_rules: Vec<PathBuf>,
+    /// Config file whose section [rules] counts: rules to add, switch off or change, and what is allowed
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl RuleArgs {
-    /// Where the rules come from.
-    pub fn source(&self) -> RuleSource {
-        self.rules.clone().map_or(RuleSource::Embedded, RuleSource::Folder)
+    /// Where the rules come from; `--rules` beats the config.
+    pub fn source(&self) -> anyhow::Result<RuleSource> {
+        Ok(self.selection()?.source)
+    }
+
+    /// Which rules count, and how.
+    pub fn selection(&self) -> anyhow::Result<Selection> {
+        Ok(self.decided()?.0)
+    }
+
+    /// All rules, and what the user decided about findings; `hosts` are further hosts of vendors.
+    pub fn load(&self, hosts: &[String]) -> anyhow::Result<Rules> {
+        let (selection, policy) = self.decided()?;
+        Ok(Rules::select(&selection, policy, hosts)?)
+    }
+
+    fn decided(&self) -> anyhow::Result<(Selection, Policy)> {
+        let config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+        let mut selection = config.rules.selection();
+        if let Some(folder) = &self.rules {
+            selection.source = RuleSource::Folder(folder.clone());
+        }
+        selection.added.extend(self.add_rules.iter().cloned());
+        Ok((selection, config.rules.policy()))
     }
 }
 

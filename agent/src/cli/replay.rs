@@ -16,7 +16,7 @@ pub use self::facts::facts;
 use super::{Format, RuleArgs, exit, output::Account, shown::Shown, stored::StoreArgs};
 use crate::{
     assembly::{Assembled, Assembler, Limits},
-    engine::{LiveRules, Rules, Shard},
+    engine::{LiveRules, Shard},
     exchange::{Correlator, Exchange},
     rules::VendorTable,
     sources::{
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// One shard, no thread: the same records in the same order always give the same output.
 fn look(args: &Args) -> anyhow::Result<ExitCode> {
-    let rules = Rules::load(&args.rules.source(), &[])?;
+    let rules = args.rules.load(&[])?;
     let shown = Shown::standard(args.format);
     let stored = args.store.open()?;
     let session = Arc::new(stored.session(&rules, &shown, WhenFull::Wait)?);
@@ -94,7 +94,7 @@ fn playing(args: &Args) -> anyhow::Result<Playing> {
 
 /// Lines stand in the order of the records, whichever ended first.
 fn facts_of_all(args: &Args) -> anyhow::Result<ExitCode> {
-    let vendors = Arc::new(VendorTable::load(&args.rules.source())?);
+    let vendors = Arc::new(VendorTable::load(&args.rules.source()?)?);
     let mut playing = playing(args)?;
     let mut rooms = Rooms::new(&vendors);
     let mut lines: Vec<(usize, String)> = Vec::new();

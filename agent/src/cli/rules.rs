@@ -1,28 +1,23 @@
-//! `outflow rules`: lists the scan rules, and proves them on their own examples. Enters: the built-in rules or a folder.
-//! Leaves: text or JSON lines on standard output; exit code 2 when a rule is wrong.
+//! `outflow rules`: lists the scan rules, proves them on their own examples, explains one, and says why a text is found or not. Enters:
+//! the rules that count. Leaves: text or JSON lines on standard output; exit code 2 when a rule is wrong.
 
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Format, RuleArgs, exit};
-use crate::{
-    detectors::scan::{
-        Backend, RuleSet,
-        check::{Flaw, check},
-    },
-    rules::{
-        ModelRules, RuleError, TlsRules, VendorTable,
-        scan::{Key, LoadedRule, load},
-    },
-};
+use super::{Format, RuleArgs};
+use crate::rules::scan::{Key, LoadedRule};
 
-/// Lists and checks the scan rules
+mod check;
+mod explain;
+mod test;
+
+/// Lists, checks, tests and explains the scan rules
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -31,10 +26,29 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Prints every scan rule with its severity and where it is defined
+    /// Prints every scan rule with its severity, its group and where it is defined
     List(Options),
     /// Proves every rule on its own examples and counter-examples, with every scan engine of this binary
     Check(Options),
+    /// Shows what is found in a text and why, and what is nearly found and why not
+    Test {
+        #[command(flatten)]
+        options: Options,
+        /// Only this rule: an id, or the beginning of one with `*` behind it
+        #[arg(long, value_name = "ID")]
+        rule: Option<String>,
+        /// A file of at most 4 MiB; `-` is standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Says what a rule looks for, how sure it is and what it leaves out
+    Explain {
+        #[command(flatten)]
+        options: Options,
+        /// The rule
+        #[arg(value_name = "ID")]
+        id: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,8 +63,10 @@ struct Options {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (text, code) = match &args.command {
-        Command::List(options) => (list(&load(&options.rules.source())?, options.format), ExitCode::SUCCESS),
-        Command::Check(options) => prove(options)?,
+        Command::List(options) => (list(&options.rules.selection()?.load()?, options.format), ExitCode::SUCCESS),
+        Command::Check(options) => check::prove(options)?,
+        Command::Test { options, rule, file } => (test::look(options, rule.as_deref(), file)?, ExitCode::SUCCESS),
+        Command::Explain { options, id } => (explain::told(options, id)?, ExitCode::SUCCESS),
     };
     match anstream::stdout().write_all(text.as_bytes()) {
         // A reader that has seen enough (`| head`) is no error of ours.
@@ -61,35 +77,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn list(rules: &[LoadedRule], format: Format) -> String {
     let mut out = String::new();
-    let width = rules.iter().map(|loaded| loaded.rule.id.len()).max().unwrap_or_default();
+    let width = |name: fn(&LoadedRule) -> &str| rules.iter().map(|loaded| name(loaded).len()).max().unwrap_or_default();
+    let (ids, groups) = (width(|loaded| &loaded.rule.id), width(|loaded| &loaded.rule.group));
     for loaded in rules {
         let rule = &loaded.rule;
         // Writing to a string cannot fail.
         let _ = match format {
-            Format::Text => {
-                writeln!(out, "{:width$}  {:8}  {:3}  {}", rule.id, rule.severity, rule.confidence, rule.title)
-            }
-            Format::Jsonl => writeln!(
+            Format::Text => writeln!(
                 out,
-                "{}",
-                json!({
-                    "id": rule.id,
-                    "entity": rule.entity,
-                    "title": rule.title,
-                    "severity": rule.severity,
-                    "confidence": rule.confidence,
-                    "pattern": rule.pattern,
-                    "trigger": loaded.trigger.as_str(),
-                    "validator": loaded.validator,
-                    "context": loaded.context,
-                    "context_required": loaded.context_required,
-                    "priority": loaded.priority,
-                    "remedy": rule.remedy,
-                    "references": rule.references,
-                    "file": loaded.place.file,
-                    "line": loaded.place.line(Key::Id),
-                })
+                "{:ids$}  {:groups$}  {:8}  {:3}  {}",
+                rule.id, rule.group, rule.severity, rule.confidence, rule.title
             ),
+            Format::Jsonl => writeln!(out, "{}", described(loaded)),
         };
     }
     if format == Format::Text {
@@ -98,115 +97,38 @@ fn list(rules: &[LoadedRule], format: Format) -> String {
     out
 }
 
-fn prove(options: &Options) -> anyhow::Result<(String, ExitCode)> {
-    let set = match RuleSet::load(&options.rules.source()) {
-        Ok(set) => set,
-        Err(RuleError::Invalid { file, line, message }) if options.format == Format::Jsonl => {
-            let text = json!({"file": file, "line": line, "message": message}).to_string();
-            return Ok((text + "\n", ExitCode::from(exit::USAGE)));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    // These prove their own examples while they are read. A folder of one's own may hold scan rules alone.
-    let source = options.rules.source();
-    let others =
-        [VendorTable::load(&source).map(drop), ModelRules::load(&source).map(drop), TlsRules::load(&source).map(drop)];
-    for loaded in others {
-        match loaded {
-            Err(RuleError::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {}
-            loaded => loaded?,
-        }
-    }
-    let mut flaws = Vec::new();
-    for backend in Backend::all() {
-        let found = check(&set, *backend).with_context(|| format!("engine {}", backend.name()))?;
-        flaws.extend(found);
-    }
-    let examples: usize = set.loaded().map(|loaded| loaded.examples.len() + loaded.counter_examples.len()).sum();
-    let engines: Vec<&str> = Backend::all().iter().map(|backend| backend.name()).collect();
-    let code = if flaws.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
-    Ok((report(&flaws, set.len(), examples, &engines, options.format), code))
-}
-
-fn report(flaws: &[Flaw], rules: usize, examples: usize, engines: &[&str], format: Format) -> String {
-    let mut out = String::new();
-    for Flaw { file, line, key, rule, message } in flaws {
-        let _ = match format {
-            Format::Text => writeln!(out, "{file}:{line}: {key}: rule {rule}: {message}"),
-            Format::Jsonl => {
-                writeln!(out, "{}", json!({"file": file, "line": line, "key": key, "rule": rule, "message": message}))
-            }
-        };
-    }
-    let _ = match format {
-        Format::Text if flaws.is_empty() => {
-            writeln!(out, "{rules} rules hold on {examples} examples and counter-examples ({})", engines.join(", "))
-        }
-        Format::Text => writeln!(out, "{} do not hold, of {examples} examples and counter-examples", flaws.len()),
-        Format::Jsonl => Ok(()),
-    };
-    out
+fn described(loaded: &LoadedRule) -> serde_json::Value {
+    let rule = &loaded.rule;
+    json!({
+        "id": rule.id,
+        "group": rule.group,
+        "entity": rule.entity,
+        "title": rule.title,
+        "severity": rule.severity,
+        "confidence": rule.confidence,
+        "pattern": rule.pattern,
+        "keywords": loaded.keywords,
+        "trigger": loaded.trigger.as_str(),
+        "validator": loaded.validator,
+        "context": loaded.context,
+        "context_required": loaded.context_required,
+        "allow": loaded.allow,
+        "allow_patterns": loaded.allow_patterns,
+        "priority": loaded.priority,
+        "remedy": rule.remedy,
+        "references": rule.references,
+        "file": loaded.place.file,
+        "line": loaded.place.line(Key::Id),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
-
-    fn options(folder: &std::path::Path, format: Format) -> Options {
-        use clap::Parser;
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            options: Options,
-        }
-        let format = if format == Format::Text { "text" } else { "jsonl" };
-        Line::parse_from(["x", "--rules", &folder.display().to_string(), "--format", format]).options
-    }
-
-    fn folder(pattern: &str, example: &str) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for name in ["pii", "secrets"] {
-            fs::create_dir(root.path().join(name)).unwrap();
-        }
-        let text = format!(
-            "[[rule]]\nid = \"secret.demo\"\nentity = \"DEMO\"\ntitle = \"Demo\"\nseverity = \"low\"\nconfidence = 50\n\
-             pattern = '{pattern}'\nremedy = \"x\"\nreferences = [\"x\"]\nexamples = [\"demo_1\", \"demo_2\", \"{example}\"]\n\
-             counter_examples = [\"a\", \"b\", \"demo_x\"]\n"
-        );
-        fs::write(root.path().join("secrets/demo.toml"), text).unwrap();
-        root
-    }
-
-    #[test]
-    fn a_folder_of_rules_is_proven() {
-        let good = folder("demo_[0-9]", "demo_3");
-        let (text, code) = prove(&options(good.path(), Format::Text)).unwrap();
-        assert!(text.starts_with("1 rules hold on 6 examples"), "{text}");
-        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
-
-        let lost = folder("demo_[0-9]", "demo");
-        let (text, code) = prove(&options(lost.path(), Format::Text)).unwrap();
-        assert!(
-            text.starts_with("secrets/demo.toml:10: examples: rule secret.demo: pure: number 3 is not found\n"),
-            "{text}"
-        );
-        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(exit::USAGE)));
-
-        let noisy = folder("demo_[0-9x]", "demo_3");
-        let (text, _) = prove(&options(noisy.path(), Format::Jsonl)).unwrap();
-        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        assert_eq!((line["line"].as_u64(), line["key"].as_str()), (Some(11), Some("counter_examples")));
-
-        let broken = folder("demo_[0-9]+", "demo_3");
-        let error = prove(&options(broken.path(), Format::Text)).unwrap_err().to_string();
-        assert!(error.starts_with("secrets/demo.toml:7: pattern: rule secret.demo: has no longest match"), "{error}");
-    }
 
     #[test]
     fn the_list_names_every_rule() {
-        let rules = load(&crate::rules::RuleSource::Embedded).unwrap();
+        let rules = crate::rules::scan::load(&crate::rules::RuleSource::Embedded).unwrap();
         let text = list(&rules, Format::Text);
         assert_eq!(text.lines().count(), rules.len() + 1);
         for line in list(&rules, Format::Jsonl).lines() {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Format,
-    output::{Account, Loss, Printer},
+    output::{Account, Loss, Printer, SuppressedFindings},
 };
 use crate::{
     assembly::AnomalyKind,
@@ -50,6 +50,7 @@ impl Shown {
 
     /// Prints the summary: the source's account, then what the rooms could not read.
     pub(super) fn summary(&self, mut account: Account, outcome: &Outcome) -> io::Result<()> {
+        account.suppressed = SuppressedFindings::list(&outcome.silenced);
         let read = outcome.anomalies.iter().map(|(kind, count)| (anomaly(*kind), *count));
         let unscanned = (outcome.unscanned > 0).then_some(("text that the scanner refused", outcome.unscanned));
         account.losses.extend(read.chain(unscanned).map(|(reason, calls)| Loss {

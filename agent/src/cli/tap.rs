@@ -29,7 +29,7 @@ use super::{
     stored::StoreArgs,
 };
 use crate::{
-    engine::{LiveRules, Outcome, Rules, Workers},
+    engine::{LiveRules, Outcome, Workers},
     sources::{
         coverage::Seen,
         privileges::{self, Keep, User},
@@ -112,7 +112,7 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
     if args.command.is_empty() {
         raise_file_limit();
     }
-    let rules = Rules::load(&args.rules.source(), &args.host)?;
+    let rules = args.rules.load(&args.host)?;
     let shown = open_output(args)?;
     let stored = args.store.open()?;
     let session = Arc::new(stored.session(&rules, &shown, WhenFull::Fail)?);

@@ -109,20 +109,52 @@ fn logs(config: &Config, wrong: &mut Vec<Wrong>) {
     }
 }
 
+/// Entries of the allow-list; each hit is compared with all of them.
+const ALLOW_MAX: usize = 1000;
+
 fn rules(config: &Config, wrong: &mut Vec<Wrong>) {
-    if config.rules.directory.is_none() && config.rules.disable.is_empty() {
+    let rules = &config.rules;
+    if rules.allow.len() > ALLOW_MAX {
+        wrong.push((key(&["rules", "allow"]), format!("at most {ALLOW_MAX}: use patterns, or a baseline for a scan")));
+    }
+    for (index, allow) in rules.allow.iter().enumerate().filter(|(_, allow)| !allow.names_something()) {
+        let message = if allow.rules.is_empty() {
+            "needs at least one of `fingerprints`, `paths`, `services` and `patterns`"
+        } else {
+            "allows all that these rules find: put their ids into `disable`, or add `fingerprints`, `paths`, `services` or `patterns`"
+        };
+        wrong.push((item(&["rules", "allow"], index, &[]), message.to_owned()));
+    }
+    if rules.directory.is_none() && rules.add.is_empty() && rules.disable.is_empty() && rules.overrides.is_empty() {
         return;
     }
-    let ids = match config.rules.ids() {
+    let ids = match rules.ids() {
         Ok(ids) => ids,
-        Err(error) => return wrong.push((key(&["rules", "directory"]), error.to_string())),
+        Err(error) => {
+            let at = if rules.add.is_empty() { "directory" } else { "add" };
+            return wrong.push((key(&["rules", at]), error.to_string()));
+        }
     };
     let known: Vec<&str> = ids.iter().map(String::as_str).collect();
-    for (index, id) in config.rules.disable.iter().enumerate() {
-        if !known.contains(&id.as_str()) {
-            let meant = meant(id.as_str(), &known).map(|id| format!("; did you mean \"{id}\"?")).unwrap_or_default();
-            let message = format!("there is no rule \"{id}\"{meant}");
-            wrong.push((item(&["rules", "disable"], index, &[]), message));
+    let unknown = |id: &str| {
+        let meant = meant(id, &known).map(|id| format!("; did you mean \"{id}\"?")).unwrap_or_default();
+        (!known.contains(&id)).then(|| format!("there is no rule \"{id}\"{meant}"))
+    };
+    for (index, id) in rules.disable.iter().enumerate() {
+        wrong.extend(unknown(id.as_str()).map(|message| (item(&["rules", "disable"], index, &[]), message)));
+    }
+    let mut seen = HashMap::new();
+    for (index, change) in rules.overrides.iter().enumerate() {
+        let id = change.id.as_str();
+        let mut add = |name: &str, message: String| wrong.push((item(&["rules", "override"], index, &[name]), message));
+        if let Some(message) = unknown(id) {
+            add("id", message);
+        }
+        if let Some(earlier) = seen.insert(id, index) {
+            add("id", format!("\"{id}\" stands in rules.override[{earlier}] already"));
+        }
+        if change.confidence.is_some_and(|confidence| confidence > 100) {
+            add("confidence", "must be a whole number from 0 to 100".to_owned());
         }
     }
 }

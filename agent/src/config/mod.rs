@@ -13,6 +13,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod allowed;
 mod amounts;
 mod budget;
 mod check;
@@ -27,16 +28,19 @@ mod sinks;
 mod tap;
 
 pub use self::{
+    allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
     amounts::{Count, Period, Size, Usd},
     budget::{Budget, WarnAt},
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     places::{Broker, Endpoint, HostName, SinkName, Topic},
     reference::reference,
-    rules::Rules,
+    rules::{RuleAllow, RuleOverride, Rules},
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
+/// The known name that was most likely meant by another.
+pub(crate) use self::read::meant as closest;
 use crate::detectors::budget as watch;
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 

@@ -133,7 +133,7 @@ fn reworded(message: &str) -> String {
 }
 
 /// The known name that was most likely meant.
-pub(super) fn meant<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn meant<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let likeness = |name: &str| strsim::jaro_winkler(&wrong.to_lowercase(), name);
     let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(best) >= 0.8).then_some(best)

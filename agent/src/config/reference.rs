@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, Rules, Sinks, State, Store, Tap};
+use super::{Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap};
 
 /// What stands above the keys.
 const HEAD: &str = "# Configuration
@@ -32,6 +32,8 @@ pub fn reference() -> String {
         ("[logs]", keys::<Logs>()),
         ("[[logs.files]]", keys::<LogFiles>()),
         ("[rules]", keys::<Rules>()),
+        ("[[rules.override]]", keys::<RuleOverride>()),
+        ("[[rules.allow]]", keys::<RuleAllow>()),
         ("[[budget]]", keys::<Budget>()),
         ("[store]", keys::<Store>()),
         ("[sinks]", keys::<Sinks>()),

@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub mod budget;
+pub mod model_ids;
 pub mod pinning;
 pub mod resolved_model;
 pub mod scan;
@@ -66,6 +67,8 @@ pub enum Place<'a> {
         line: u64,
         /// First byte of the secret in that line, 0-based.
         column: u64,
+        /// And in the file.
+        offset: u64,
     },
 }
 

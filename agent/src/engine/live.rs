@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use super::{LoadError, Rules};
-use crate::detectors::scan::ScanDetector;
+use crate::{detectors::scan::ScanDetector, findings::Policy};
 
 /// The rules that count now.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub struct LiveScanner {
     live: Arc<LiveRules>,
     version: u64,
     scanner: ScanDetector,
+    policy: Arc<Policy>,
     /// Blocks that earlier scanners refused.
     refused: u64,
 }
@@ -49,22 +50,30 @@ impl LiveScanner {
     /// A scanner of the rules that count now.
     pub fn new(live: Arc<LiveRules>) -> Result<Self, LoadError> {
         let version = live.version.load(Ordering::Acquire);
-        let scanner = live.now().scanner()?;
-        Ok(Self { live, version, scanner, refused: 0 })
+        let rules = live.now();
+        let scanner = rules.scanner()?;
+        Ok(Self { live, version, scanner, policy: rules.policy, refused: 0 })
     }
 
     /// The scanner; a new one when the rules were exchanged.
     pub fn scanner(&mut self) -> &mut ScanDetector {
+        self.parts().0
+    }
+
+    /// The scanner, and what the user decided about what it finds.
+    pub fn parts(&mut self) -> (&mut ScanDetector, &Policy) {
         let version = self.live.version.load(Ordering::Acquire);
         if version != self.version {
             self.version = version;
             // They passed before they got in. Should it fail all the same, the old rules are better than none.
-            if let Ok(scanner) = self.live.now().scanner() {
+            let rules = self.live.now();
+            if let Ok(scanner) = rules.scanner() {
                 self.refused += self.scanner.failed_blocks();
                 self.scanner = scanner;
+                self.policy = rules.policy;
             }
         }
-        &mut self.scanner
+        (&mut self.scanner, &self.policy)
     }
 
     /// Blocks that were not looked at because stage 1 refused them.

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
@@ -14,7 +14,10 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{LiveRules, LiveScanner, LoadError};
+use super::{
+    LiveRules, LiveScanner, LoadError, Silenced,
+    found::{Found, add_silenced},
+};
 use crate::{
     findings::{Finding, FingerprintKey, Maker},
     sources::tail::LogInput,
@@ -36,7 +39,29 @@ pub type Watch = Arc<dyn Fn(&[Finding]) + Send + Sync>;
 pub struct LogWorkers {
     queues: Vec<Sender<LogInput>>,
     threads: Vec<JoinHandle<Result<(), StoreError>>>,
-    refused: Arc<AtomicU64>,
+    unseen: Arc<Unseen>,
+}
+
+/// What was not looked at, or not told.
+#[derive(Debug, Default)]
+pub struct Unseen {
+    /// Blocks that the scanner refused.
+    pub refused_blocks: AtomicU64,
+    silenced: Mutex<Silenced>,
+}
+
+impl Unseen {
+    /// Hits that were not told, by reason.
+    pub fn silenced(&self) -> Silenced {
+        self.silenced.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, found: &Found) {
+        self.refused_blocks.fetch_add(found.refused_blocks, Relaxed);
+        if !found.silenced.is_empty() {
+            add_silenced(&mut self.silenced.lock().unwrap_or_else(PoisonError::into_inner), &found.silenced);
+        }
+    }
 }
 
 /// Hands inputs to the workers.
@@ -55,7 +80,7 @@ impl LogWorkers {
         count: usize,
     ) -> Result<Self, LoadError> {
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
-        let refused = Arc::new(AtomicU64::new(0));
+        let unseen = Arc::new(Unseen::default());
         for index in 0..count.max(1) {
             let (sender, receiver) = bounded(QUEUE);
             let worker = Worker {
@@ -63,7 +88,7 @@ impl LogWorkers {
                 maker: Maker::new(key.clone()),
                 store: Arc::clone(store),
                 watch: Arc::clone(watch),
-                refused: Arc::clone(&refused),
+                unseen: Arc::clone(&unseen),
                 under_way: HashMap::new(),
                 rows: 0,
             };
@@ -72,7 +97,7 @@ impl LogWorkers {
             threads.push(std::thread::Builder::new().name(name).spawn(work).map_err(LoadError::Thread)?);
             queues.push(sender);
         }
-        Ok(Self { queues, threads, refused })
+        Ok(Self { queues, threads, unseen })
     }
 
     /// A handle for the tail.
@@ -85,9 +110,9 @@ impl LogWorkers {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Blocks that the scanner refused to look at.
-    pub fn refused_blocks(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.refused)
+    /// What was not looked at, or not told.
+    pub fn unseen(&self) -> &Unseen {
+        &self.unseen
     }
 
     /// Waits until everything delivered is stored. All [`LogDeliver`]s must be gone by then.
@@ -122,7 +147,7 @@ struct Worker {
     maker: Maker,
     store: Arc<Store>,
     watch: Watch,
-    refused: Arc<AtomicU64>,
+    unseen: Arc<Unseen>,
     /// The last batch of each file, until it is known to be stored: the next one's checkpoint must not pass it.
     under_way: HashMap<String, Receipt>,
     /// Rows of all batches since nothing was under way.
@@ -161,20 +186,12 @@ impl Worker {
     fn batch(&mut self, input: LogInput) -> Batch {
         match input {
             LogInput::Block(block) => {
-                let (maker, scanner) = (&self.maker, self.scanner.scanner());
-                let (mut findings, refused) = (Vec::<Finding>::new(), scanner.failed_blocks());
-                // A line that repeats ten thousand times in a block is one finding, here as in the store.
-                let mut known: HashMap<String, usize> = HashMap::new();
-                scanner.inspect_log(&block, &mut |hit| {
-                    let seen = maker.occurrence(&hit, block.at, None);
-                    if let Some(finding) = known.get(&seen.finding_id).and_then(|index| findings.get_mut(*index)) {
-                        finding.absorb(seen, true);
-                    } else {
-                        known.insert(seen.finding_id.clone(), findings.len());
-                        findings.push(seen);
-                    }
+                let (scanner, policy) = self.scanner.parts();
+                let found = Found::in_block(scanner, &self.maker, policy, &block, |finding, seen| {
+                    finding.absorb(seen, true);
                 });
-                self.refused.fetch_add(scanner.failed_blocks() - refused, Relaxed);
+                self.unseen.count(&found);
+                let findings = found.findings;
                 Batch { findings, checkpoints: block.checkpoint.into_iter().collect(), ..Batch::default() }
             }
             LogInput::Mark(mark) => {

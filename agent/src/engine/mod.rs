@@ -10,6 +10,7 @@
 //! model that changed, a finding that repeats) sees all calls of all connections in one place. A sink prints ([`crate::cli`]), keeps ([`Durable`]) or both.
 
 mod durable;
+mod found;
 mod live;
 mod logs;
 mod rules;
@@ -19,8 +20,9 @@ mod workers;
 
 pub use self::{
     durable::{Both, Durable},
+    found::Silenced,
     live::{LiveRules, LiveScanner},
-    logs::{LogDeliver, LogWorkers, Watch as LogWatch},
+    logs::{LogDeliver, LogWorkers, Unseen as LogUnseen, Watch as LogWatch},
     rules::{LoadError, Rules},
     scan_files::{ScanOptions, Scanned, scan_files},
     session::{Outcome, Session, Sink, Told},

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::{
     detectors::scan::{RuleSet, ScanDetector, ScanError},
     exchange::Catalogue,
-    rules::{ModelRules, RuleError, RuleSource, VendorTable},
+    findings::Policy,
+    rules::{ModelRules, RuleError, RuleSource, Selection, VendorTable},
 };
 
 /// Why the rules cannot be used.
@@ -38,24 +39,32 @@ pub struct Rules {
     pub prices: Arc<Catalogue>,
     /// Ids of rules that do not count.
     pub disabled: Arc<[String]>,
+    /// What the user decided about findings.
+    pub policy: Arc<Policy>,
 }
 
 impl Rules {
-    /// Loads them; `hosts` are further hosts of vendors, exact or `*.suffix`.
+    /// Loads the rules of a source as they are; `hosts` are further hosts of vendors, exact or `*.suffix`.
     pub fn load(source: &RuleSource, hosts: &[String]) -> Result<Self, LoadError> {
-        Self::load_without(source, hosts, &[])
+        Self::select(&Selection::of(source.clone()), Policy::default(), hosts)
     }
 
-    /// As [`load`](Self::load), without the rules of these ids.
-    pub fn load_without(source: &RuleSource, hosts: &[String], disabled: &[String]) -> Result<Self, LoadError> {
+    /// As [`load`](Self::load), with all that a user decided.
+    pub fn select(selection: &Selection, policy: Policy, hosts: &[String]) -> Result<Self, LoadError> {
+        let source = &selection.source;
+        let rules = selection.load()?;
+        // Of scan rules each hit has its own confidence, so they are changed where they are loaded.
+        let is_scan = |id: &str| rules.iter().any(|loaded| loaded.rule.id == id);
+        let changes = selection.changes.iter().filter(|change| !is_scan(&change.id)).cloned().collect();
         Ok(Self {
-            scan: RuleSet::load_without(source, disabled)?,
+            scan: RuleSet::compile(rules)?,
             vendors: Arc::new(
                 VendorTable::load(source)?.with_hosts(hosts.iter().map(String::as_str)).map_err(LoadError::Host)?,
             ),
             models: Arc::new(ModelRules::load(source)?),
             prices: Arc::new(Catalogue::bundled()),
-            disabled: disabled.into(),
+            disabled: selection.disabled.clone().into(),
+            policy: Arc::new(Policy { changes, ..policy }),
         })
     }
 

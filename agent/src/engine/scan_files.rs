@@ -4,24 +4,34 @@
 //! ```text
 //!   walk ──file + its channel──► worker 0, 1, … ──Scanned──► the file's channel ─┐
 //!        ──the channel's other end, in order─────────────────────────────────────┴─► tell
+//!                                worker 0 ──blocks of a large file──► whoever is idle ──findings──► worker 0
 //! ```
-//! Bounds: files under way, events a file may be ahead of the telling, findings counted at a time in one file. A worker that is
-//! ahead waits; the file whose turn it is always has a worker, because files are handed out in the order in which they are told.
+//! Bounds: files under way, events a file may be ahead of the telling, blocks of a file that are handed out, findings counted at a
+//! time in one file. A worker that is ahead waits; the file whose turn it is always has a worker, because files are handed out in
+//! the order in which they are told.
 
-use std::{collections::HashMap, io, thread};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{LoadError, Rules};
+use self::worker::Worker;
+use super::{LoadError, Rules, Silenced};
 use crate::{
-    detectors::{Hit, scan::ScanDetector},
-    findings::{Finding, Findings, FingerprintKey, MAX_OPEN, Maker},
+    findings::{Finding, FingerprintKey, Maker},
     sources::{
-        files::{Blocks, Caps, ReadError, Skip, Target, Walked},
+        files::{Caps, ReadError, Skip, Target, Walked},
         log::CutLimits,
     },
-    units::Timestamp,
 };
+
+mod repeats;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 /// Findings that a worker may be ahead of the telling, a file.
 const AHEAD: usize = 64;
@@ -29,7 +39,7 @@ const AHEAD: usize = 64;
 const FILES_AHEAD: usize = 4;
 
 /// How to scan files.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ScanOptions {
     /// Threads; at least one.
     pub workers: usize,
@@ -39,6 +49,8 @@ pub struct ScanOptions {
     pub caps: Caps,
     /// Also files that are no text.
     pub binary: bool,
+    /// Counts the bytes that were scanned, while it happens.
+    pub progress_bytes: Arc<AtomicU64>,
 }
 
 impl Default for ScanOptions {
@@ -48,6 +60,7 @@ impl Default for ScanOptions {
             limits: CutLimits::default(),
             caps: Caps::default(),
             binary: false,
+            progress_bytes: Arc::default(),
         }
     }
 }
@@ -55,7 +68,8 @@ impl Default for ScanOptions {
 /// What there is to tell of a scan, in order.
 #[derive(Debug)]
 pub enum Scanned {
-    /// A finding of the file in work, with its count. Told once a file, unless the file has more than [`MAX_OPEN`] of them.
+    /// A finding of the file in work, with its count. Told once a file, unless the file has more than
+    /// [`MAX_OPEN`](crate::findings::MAX_OPEN) of them.
     Finding(Box<Finding>),
     /// A file was read to its end, or as far as it could be.
     File {
@@ -63,12 +77,17 @@ pub enum Scanned {
         bytes: u64,
         /// Blocks that the scanner refused.
         refused_blocks: u64,
+        /// What was found and is not told.
+        silenced: Silenced,
     },
     /// A file was left alone.
     Skipped(Skip),
     /// A file or folder could not be read, or not to its end.
     Failed(ReadError),
 }
+
+/// A file, and where to tell what is in it.
+type Task = (Target, Sender<Scanned>);
 
 /// Scans what a walk finds. `tell` says whether anybody still listens; if not, the scan ends early.
 pub fn scan_files<W>(
@@ -83,18 +102,20 @@ where
 {
     let workers = options.workers.max(1);
     let maker = &Maker::new(key.clone());
-    let (give_file, files) = bounded::<(Target, Sender<Scanned>)>(workers);
+    let (give_file, files) = bounded::<Task>(workers);
     let (give_turn, turns) = bounded::<Receiver<Scanned>>(workers * FILES_AHEAD);
+    let (give_block, blocks) = bounded(workers);
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for number in 0..workers {
+            let worker = Worker::new(rules, maker, options, give_block.clone(), blocks.clone());
             let files = files.clone();
-            let work = move || work(rules, maker, &files, options);
             let name = format!("outflow-scan-{number}");
+            let work = move || worker.run(&files);
             threads.push(thread::Builder::new().name(name).spawn_scoped(scope, work).map_err(LoadError::Thread)?);
         }
-        // Only the workers hold it now: when all have failed, the walk ends.
-        drop(files);
+        // Only the workers hold these now: when all have failed, the walk ends; when all files are done, so do the workers.
+        drop((files, give_block, blocks));
         let hand_out = move || hand_out(walk, &give_file, &give_turn);
         let name = "outflow-walk".to_owned();
         thread::Builder::new().name(name).spawn_scoped(scope, hand_out).map_err(LoadError::Thread)?;
@@ -117,11 +138,7 @@ where
 }
 
 /// Gives each file to the workers, and its turn to the telling.
-fn hand_out(
-    walk: impl IntoIterator<Item = Walked>,
-    give_file: &Sender<(Target, Sender<Scanned>)>,
-    give_turn: &Sender<Receiver<Scanned>>,
-) {
+fn hand_out(walk: impl IntoIterator<Item = Walked>, give_file: &Sender<Task>, give_turn: &Sender<Receiver<Scanned>>) {
     for walked in walk {
         let (sender, turn) = bounded(AHEAD);
         if give_turn.send(turn).is_err() {
@@ -137,99 +154,3 @@ fn hand_out(
         }
     }
 }
-
-fn work(
-    rules: &Rules,
-    maker: &Maker,
-    files: &Receiver<(Target, Sender<Scanned>)>,
-    options: &ScanOptions,
-) -> Result<(), LoadError> {
-    let mut scanner: Option<ScanDetector> = None;
-    for (target, tell) in files {
-        // Made on the first file: a scan of one file needs one.
-        let scanner = match &mut scanner {
-            Some(scanner) => scanner,
-            none => none.insert(rules.scanner()?),
-        };
-        // A closed channel means that nobody listens; then the next file ends this worker, because there is none.
-        let _ = scan_file(scanner, maker, &target, options, &tell);
-    }
-    Ok(())
-}
-
-/// Nobody listens any more.
-struct Unheard;
-
-fn scan_file(
-    scanner: &mut ScanDetector,
-    maker: &Maker,
-    target: &Target,
-    options: &ScanOptions,
-    out: &Sender<Scanned>,
-) -> Result<(), Unheard> {
-    let tell = |scanned| out.send(scanned).map_err(|_| Unheard);
-    let mut blocks = match Blocks::open(target, options.limits, options.caps, options.binary) {
-        Ok(Ok(blocks)) => blocks,
-        Ok(Err(skip)) => return tell(Scanned::Skipped(skip)),
-        Err(error) => return tell(Scanned::Failed(error)),
-    };
-    let refused = scanner.failed_blocks();
-    let mut repeats = Repeats::new(maker);
-    let failed = loop {
-        let block = match blocks.next_block() {
-            Ok(Some(block)) => block,
-            Ok(None) => break None,
-            Err(error) => break Some(error),
-        };
-        let mut heard = Ok(());
-        scanner.inspect_log(&block, &mut |hit| {
-            repeats.count(&hit, block.at);
-            if repeats.is_full() && heard.is_ok() {
-                heard = repeats.take().try_for_each(|finding| tell(Scanned::Finding(finding)));
-            }
-        });
-        heard?;
-    };
-    repeats.take().try_for_each(|finding| tell(Scanned::Finding(finding)))?;
-    failed.map_or(Ok(()), |error| tell(Scanned::Failed(error)))?;
-    tell(Scanned::File { bytes: blocks.bytes(), refused_blocks: scanner.failed_blocks() - refused })
-}
-
-/// The findings of one file: each with the place where it was first seen, and how often it was.
-struct Repeats<'a> {
-    maker: &'a Maker,
-    counts: Findings,
-    first_seen: Vec<Finding>,
-}
-
-impl<'a> Repeats<'a> {
-    fn new(maker: &'a Maker) -> Self {
-        Self { maker, counts: Findings::new(u64::MAX), first_seen: Vec::new() }
-    }
-
-    fn count(&mut self, hit: &Hit<'_>, at: Timestamp) {
-        self.first_seen.extend(self.counts.count(vec![self.maker.occurrence(hit, at, None)], at));
-    }
-
-    fn is_full(&self) -> bool {
-        self.first_seen.len() >= MAX_OPEN
-    }
-
-    /// All findings, by their first place; counts start anew.
-    fn take(&mut self) -> impl Iterator<Item = Box<Finding>> + use<> {
-        let mut last: HashMap<String, Finding> =
-            self.counts.finish().into_iter().map(|finding| (finding.finding_id.clone(), finding)).collect();
-        self.counts = Findings::new(u64::MAX);
-        std::mem::take(&mut self.first_seen).into_iter().map(move |mut finding| {
-            if let Some(last) = last.remove(&finding.finding_id) {
-                finding.count = last.count;
-                finding.confidence = last.confidence;
-                finding.last_seen = last.last_seen;
-            }
-            Box::new(finding)
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -4,17 +4,17 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use super::Rules;
+use super::{Rules, Silenced, found::add_silenced};
 use crate::{
     assembly::AnomalyKind,
     detectors::{
         Detector, Hit, StateChange, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
     },
     exchange::{Catalogue, Cost, Exchange, Prices as _, Subject},
-    findings::{Finding, Fingerprint, FingerprintKey, Maker},
+    findings::{Finding, Fingerprint, FingerprintKey, Maker, Policy, Silence},
     rules::VendorTable,
     sources::coverage::Unseen,
     units::Severity,
@@ -53,6 +53,8 @@ pub struct Outcome {
     pub anomalies: BTreeMap<AnomalyKind, u64>,
     /// Requests and answers that the scanner refused to look at.
     pub unscanned: u64,
+    /// What was found and is not told, by reason.
+    pub silenced: Silenced,
 }
 
 impl Outcome {
@@ -66,6 +68,7 @@ impl Outcome {
 pub struct Session {
     prices: Arc<Catalogue>,
     maker: Maker,
+    policy: RwLock<Arc<Policy>>,
     inner: Mutex<Inner>,
 }
 
@@ -89,7 +92,7 @@ impl Session {
         ];
         let disabled = Arc::clone(&rules.disabled);
         let inner = Inner { disabled, detectors, sink, outcome: Outcome::default(), failed: None };
-        Self { prices: Arc::clone(&rules.prices), maker: Maker::new(key), inner: Mutex::new(inner) }
+        Self { prices: Arc::clone(&rules.prices), maker: Maker::new(key), policy: RwLock::new(Arc::clone(&rules.policy)), inner: Mutex::new(inner) }
     }
 
     /// Watches one thing more.
@@ -99,6 +102,7 @@ impl Session {
 
     /// Goes on with other rules: the first detector is the one that reads them. What detectors know stays.
     pub fn reload(&self, rules: &Rules) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&rules.policy);
         let mut inner = self.lock();
         inner.disabled = Arc::clone(&rules.disabled);
         if let Some(pinning) = inner.detectors.first_mut() {
@@ -122,9 +126,15 @@ impl Session {
     pub fn record(&self, exchange: &Exchange, leaks: &[Hit<'_>]) -> bool {
         let cost = self.prices.price(exchange);
         let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
-        let occurrence = |hit: &Hit<'_>| self.maker.occurrence(hit, exchange.ended_at, cost.as_ref());
+        let policy = Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner));
+        let told = |hit: &Hit<'_>| self.maker.tell(hit, exchange.ended_at, cost.as_ref(), &policy);
+        let (mut findings, mut silenced) = (Vec::<Finding>::new(), Silenced::new());
+        let mut take = |told: Result<Finding, Silence>| match told {
+            Ok(finding) => findings.push(finding),
+            Err(silence) => *silenced.entry(silence).or_default() += 1,
+        };
         // Masking is the work here, and needs no lock.
-        let mut findings: Vec<Finding> = leaks.iter().map(occurrence).collect();
+        leaks.iter().map(told).for_each(&mut take);
         let mut states = Vec::new();
         let mut inner = self.lock();
         let Inner { disabled, detectors, sink, outcome, failed } = &mut *inner;
@@ -134,11 +144,12 @@ impl Session {
         for detector in detectors {
             detector.inspect(exchange, &mut |hit| {
                 if !matches!(&hit, Hit::Behaviour(behaviour) if disabled.iter().any(|id| id == behaviour.rule)) {
-                    findings.push(occurrence(&hit));
+                    take(told(&hit));
                 }
             });
             detector.changes(&mut |change| states.push(change));
         }
+        add_silenced(&mut outcome.silenced, &silenced);
         outcome.worst = findings.iter().map(|finding| Some(finding.severity)).fold(outcome.worst, Option::max);
         let subject = Subject::Exchange(exchange);
         *failed = sink.told(Told { subject, cost: cost.as_ref(), caller: caller.as_ref(), findings, states }).err();

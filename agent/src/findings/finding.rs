@@ -44,6 +44,9 @@ pub struct Finding {
     /// What was found, Presidio's name where there is one; absent for behaviour.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
+    /// Which rules found it, by the name of their file: `llm`, `national`; absent for behaviour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Which kind of trouble.
     pub category: Category,
     /// How grave.
@@ -55,14 +58,14 @@ pub struct Finding {
     pub title: String,
     /// What to do about it.
     pub remedy: String,
-    /// Keyed hash of what matched; absent for behaviour.
+    /// Keyed hash of what matched; absent for the behaviour of calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// Masked window around what matched, at most 80 characters; absent for behaviour.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 80))]
     pub excerpt: Option<Excerpt>,
-    /// Where it matched, in the newest occurrence, in a scan of files in the first; absent for behaviour.
+    /// Where it matched, in the newest occurrence, in a scan of files in the first; absent for the behaviour of calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
     /// Who did it.
@@ -70,7 +73,7 @@ pub struct Finding {
     /// To whom; absent in a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
-    /// Which model; absent in a log.
+    /// Which model; absent where no call and no model's id is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
     /// What the calls with this finding cost so far, in billionths of a US dollar; absent when no price is known.
@@ -171,6 +174,9 @@ pub struct Location {
     /// Line of the file in which the match begins, 1-based, in decompressed data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// Position of the match's first byte in the file, 0-based, in decompressed data; absent in a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte_offset: Option<u64>,
     /// First byte of the match, 0-based: in the decoded text at `path`, in a log in its line.
     pub start: u64,
     /// First byte after it, counted from the same place: past the line's end when the match goes on over several lines.

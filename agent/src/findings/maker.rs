@@ -1,10 +1,11 @@
 //! Makes a finding of one hit. Enters: a [`Hit`], when it happened, what its call cost. Leaves: one occurrence, count 1 and
 //! revision 1. It counts nothing and remembers nothing but the fingerprint key; matched text leaves masked, or not at all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{
-    Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, Rule, SCHEMA_VERSION,
+    Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, Policy, Rule, SCHEMA_VERSION,
+    Silence,
     absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
 };
 use crate::{
@@ -28,10 +29,45 @@ impl Maker {
         Self { key }
     }
 
+    /// As [`occurrence`](Self::occurrence), unless the user decided that it is not told.
+    pub fn tell(
+        &self,
+        hit: &Hit<'_>,
+        at: Timestamp,
+        cost: Option<&Cost>,
+        policy: &Policy,
+    ) -> Result<Finding, Silence> {
+        let fingerprint = match hit {
+            Hit::Leak(leak) => Some(self.key.fingerprint(&leak.rule.entity, secret(leak))),
+            Hit::Behaviour(_) => None,
+        };
+        match policy.silences(hit, fingerprint.as_ref()) {
+            Some(silence) => Err(silence),
+            None => {
+                let mut finding = self.made(hit, fingerprint, at, cost);
+                policy.adjust(&mut finding);
+                Ok(finding)
+            }
+        }
+    }
+
     /// One occurrence: count 1, revision 1, first and last seen at `at`. `cost` is what the whole call cost.
     pub fn occurrence(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Finding {
+        self.made(hit, None, at, cost)
+    }
+
+    fn made(
+        &self,
+        hit: &Hit<'_>,
+        fingerprint: Option<Fingerprint>,
+        at: Timestamp,
+        cost: Option<&Cost>,
+    ) -> Finding {
         let mut finding = match hit {
-            Hit::Leak(leak) => self.leak(leak),
+            Hit::Leak(leak) => {
+                let print = || self.key.fingerprint(&leak.rule.entity, secret(leak));
+                leaked(leak, fingerprint.unwrap_or_else(print))
+            }
             Hit::Behaviour(behaviour) => behaved(behaviour),
         };
         finding.record_id = record_id(&finding.finding_id, finding.revision);
@@ -42,30 +78,42 @@ impl Maker {
         finding
     }
 
+    pub(super) fn fingerprint(&self, entity: &str, text: &[u8]) -> Fingerprint {
+        self.key.fingerprint(entity, text)
+    }
+
     /// What stands for a caller's key outside of this host.
     pub fn caller(&self, key: &CallerKey) -> Fingerprint {
         self.key.fingerprint("API_KEY", key.expose().as_bytes())
     }
+}
 
-    fn leak(&self, leak: &Leak<'_>) -> Finding {
-        let span = leak.span.start.min(leak.haystack.len())..leak.span.end.min(leak.haystack.len());
-        let secret = leak.haystack.get(span.clone()).unwrap_or_default();
-        let fingerprint = self.key.fingerprint(&leak.rule.entity, secret);
-        let placed = placed(leak.place, secret, &span);
-        let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
-        finding.rule =
-            Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
-        finding.category = Category::Leak;
-        finding.entity = Some(leak.rule.entity.clone());
-        finding.severity = leak.rule.severity;
-        finding.confidence = leak.confidence.min(100);
-        finding.title = format!("{} {}", leak.rule.title, placed.way);
-        finding.remedy.clone_from(&leak.rule.remedy);
-        finding.excerpt = Some(Excerpt::new(&leak.rule.entity, leak.haystack, &leak.span, leak.others));
-        finding.location = Some(placed.location);
-        finding.fingerprint = Some(fingerprint);
-        finding
-    }
+/// The matched text.
+fn secret<'a>(leak: &Leak<'a>) -> &'a [u8] {
+    let span = clamped(leak);
+    leak.haystack.get(span).unwrap_or_default()
+}
+
+fn clamped(leak: &Leak<'_>) -> Range<usize> {
+    leak.span.start.min(leak.haystack.len())..leak.span.end.min(leak.haystack.len())
+}
+
+fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
+    let placed = placed(leak.place, secret(leak), &clamped(leak));
+    let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
+    finding.rule =
+        Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
+    finding.category = Category::Leak;
+    finding.entity = Some(leak.rule.entity.clone());
+    finding.group = Some(leak.rule.group.clone());
+    finding.severity = leak.rule.severity;
+    finding.confidence = leak.confidence.min(100);
+    finding.title = format!("{} {}", leak.rule.title, placed.way);
+    finding.remedy.clone_from(&leak.rule.remedy);
+    finding.excerpt = Some(Excerpt::new(&leak.rule.entity, leak.haystack, &leak.span, leak.others));
+    finding.location = Some(placed.location);
+    finding.fingerprint = Some(fingerprint);
+    finding
 }
 
 fn behaved(behaviour: &Behaviour<'_>) -> Finding {
@@ -108,6 +156,7 @@ pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerpri
         activity: Activity::Create,
         rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
         entity: None,
+        group: None,
         category: Category::Leak,
         severity: Severity::Info,
         confidence: 0,

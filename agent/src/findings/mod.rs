@@ -6,14 +6,17 @@
 //! store on disk.
 
 mod absorb;
+mod baseline;
 mod counted;
 mod finding;
 mod fingerprint;
 mod gap;
 mod maker;
 pub mod mask;
+mod mentioned;
 mod parties;
 mod place;
+mod policy;
 mod record;
 mod shown;
 #[cfg(test)]
@@ -21,6 +24,7 @@ mod tests;
 mod unseen;
 
 pub use self::{
+    baseline::{BASELINE_ENTRIES_MAX, Baseline, BaselineError},
     counted::{Findings, MAX_OPEN, UPDATE_INTERVAL_NS},
     finding::{
         Activity, Category, Coverage, Destination, FINDING_EVENT, Finding, HalfName, Location, Model, Process, Rule,
@@ -30,6 +34,8 @@ pub use self::{
     gap::LOG_GAP,
     maker::Maker,
     mask::Excerpt,
+    mentioned::UNPINNED,
+    policy::{Allow, Policy, Silence},
     record::{EXCHANGE_EVENT, ExchangeRecord},
     shown::{host, identifier},
     unseen::UNKNOWN_TLS_STACK,

@@ -29,10 +29,10 @@ pub(super) fn placed(place: Place<'_>, secret: &[u8], span: &Range<usize>) -> Pl
             };
             let call_site = format!("{way} {}", without_indices(&mask::without_secret(path, secret)));
             let path = Some(mask::without_secret(&shown::json_path(path), secret));
-            let location = Location { side: Some(side), path, file: None, line: None, start, end };
+            let location = Location { side: Some(side), path, file: None, line: None, byte_offset: None, start, end };
             Placed { way: format!("{way} {}", host(&exchange.host)), call_site, location }
         }
-        Place::Log { block, line, column } => {
+        Place::Log { block, line, column, offset } => {
             // Whoever runs the host named the file; that it shares a word with a secret gives nothing away.
             let text = String::from_utf8_lossy(secret);
             let path = if text.is_empty() { block.file.path.clone() } else { block.file.path.replace(&*text, "…") };
@@ -43,6 +43,7 @@ pub(super) fn placed(place: Place<'_>, secret: &[u8], span: &Range<usize>) -> Pl
                 path: None,
                 file: Some(mask::bounded(&path, MAX_PATH_CHARS)),
                 line: Some(line),
+                byte_offset: Some(offset),
                 start: column,
                 end: column + (end - start),
             };
@@ -97,8 +98,8 @@ mod tests {
             checkpoint: None,
         };
         let secret = b"jane@example.com";
-        let Placed { way, call_site, location } =
-            placed(Place::Log { block: &block, line: 7, column: 2 }, secret, &(5..21));
+        let place = Place::Log { block: &block, line: 7, column: 2, offset: 40 };
+        let Placed { way, call_site, location } = placed(place, secret, &(5..21));
         assert!(!way.contains("jane") && !location.file.as_ref().unwrap().contains("jane"), "{way} {location:?}");
         assert_eq!((location.line, location.start, location.end), (Some(7), 2, 18));
         assert_eq!(call_site, block.file.path, "it is only hashed");

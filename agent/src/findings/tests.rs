@@ -28,6 +28,7 @@ fn occurrence(hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Finding {
 fn email_rule() -> ScanRule {
     ScanRule {
         id: "pii.email".into(),
+        group: "contact".into(),
         entity: "EMAIL_ADDRESS".into(),
         title: "E-mail address".into(),
         severity: Severity::Medium,

@@ -12,10 +12,11 @@ use include_dir::{Dir, include_dir};
 mod hosts;
 pub mod models;
 pub mod scan;
+mod selection;
 pub mod tls;
 pub mod vendors;
 
-pub use self::{models::ModelRules, scan::ScanRule, tls::TlsRules, vendors::VendorTable};
+pub use self::{models::ModelRules, scan::ScanRule, selection::{Change, Selection}, tls::TlsRules, vendors::VendorTable};
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rules");
 

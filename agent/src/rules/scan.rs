@@ -21,6 +21,8 @@ pub const MIN_EXAMPLES: usize = 3;
 pub struct ScanRule {
     /// Stable id, `secret.openai-api-key` or `pii.email`.
     pub id: String,
+    /// Which rules it stands with: the name of its file without `.toml`, `llm` or `national`.
+    pub group: String,
     /// Entity name; Presidio's where Presidio has one: `EMAIL_ADDRESS`, `CREDIT_CARD`.
     pub entity: String,
     /// What it is, for people: `OpenAI API key`.
@@ -84,12 +86,16 @@ pub enum Trigger {
     /// By a literal of the pattern, through the multi-pattern database.
     #[default]
     Literal,
-    /// By runs of digits with separators; the pattern may hold nothing else.
+    /// By runs of digits with separators. What a run must hold is read off the pattern, which may match other bytes besides.
     Digits,
     /// By colons: `::`, or four colons with at most four bytes between neighbours.
     Colons,
-    /// By two capital letters followed directly by two digits.
+    /// By two capital letters followed directly by two digits, anywhere in the match.
     Capitals,
+    /// By runs of letters and digits that hold a digit. Their lengths and bytes are read off the pattern.
+    Runs,
+    /// By six pairs of hexadecimal digits joined by `:` or `-`, or three groups of four joined by `.`.
+    Pairs,
 }
 
 impl Trigger {
@@ -100,6 +106,8 @@ impl Trigger {
             Self::Digits => "digits",
             Self::Colons => "colons",
             Self::Capitals => "capitals",
+            Self::Runs => "runs",
+            Self::Pairs => "pairs",
         }
     }
 }
@@ -160,11 +168,16 @@ impl Place {
 
 /// Reads all scan rules of a source, sorted by id. Two rules of one id are an error.
 pub fn load(source: &RuleSource) -> Result<Vec<LoadedRule>, RuleError> {
-    let mut files: Vec<RuleFile> = Vec::new();
+    parse_all(&files_of(source)?)
+}
+
+/// The files of a source that hold scan rules.
+pub(super) fn files_of(source: &RuleSource) -> Result<Vec<RuleFile>, RuleError> {
+    let mut files = Vec::new();
     for folder in FOLDERS {
         files.extend(source.files(folder)?);
     }
-    parse_all(&files)
+    Ok(files)
 }
 
 /// As [`load`], from texts.

@@ -15,6 +15,8 @@ pub enum Metric {
     Exchanges,
     /// Findings seen.
     Findings,
+    /// Findings that the user wants not to be told.
+    Suppressed,
     /// Streams that did what is no message.
     Anomalies,
     /// Blocks that the scanner refused.
@@ -133,12 +135,13 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
         Self::Exchanges,
         Self::Findings,
+        Self::Suppressed,
         Self::Anomalies,
         Self::UnscannedBlocks,
         Self::TapCalls,
@@ -182,6 +185,12 @@ impl Metric {
                 None,
                 &["severity", "category"],
                 "Occurrences of findings; categories are those of the finding schema",
+            ),
+            Self::Suppressed => counter(
+                "outflow_suppressed_findings",
+                None,
+                &["by"],
+                "Occurrences that were found and are not told: by an entry of the `allow-list`, or by `outflow:allow` on their line",
             ),
             Self::Anomalies => counter("outflow_anomalies", None, &["kind"], "What streams did that is no message"),
             Self::UnscannedBlocks => {

@@ -59,3 +59,11 @@ def check(condition: bool, message: str) -> None:
     """Ends the client with a reason: an answer that is not what the server promises is no success."""
     if not condition:
         sys.exit(f"{sys.argv[0]}: {message}")
+
+
+def meet(ready: str, go: str) -> None:
+    """Says in one pipe that the program stands ready, and waits in the other until it is told to go on."""
+    with open(ready, "w", encoding="utf-8") as pipe:
+        pipe.write("ready\n")
+    with open(go, encoding="utf-8") as pipe:
+        check(pipe.readline() == "go\n", "told to stop")

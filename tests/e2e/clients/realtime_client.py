@@ -1,6 +1,7 @@
 """The vendor's realtime client: one session over a WebSocket, some turns of text.
 
-Usage: realtime_client.py [--turns N] [--text TEXT]     TEXT is what the first turn says. Prints one JSON line.
+Usage: realtime_client.py [--turns N] [--text TEXT] --ready FIFO --go FIFO     TEXT is what the first turn says. Before it connects it
+says so in the ready pipe and waits for a line in the go pipe. Prints one JSON line.
 """
 
 import argparse
@@ -14,7 +15,10 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--turns", type=int, default=2)
     arguments.add_argument("--text", default="Where is my order?")
+    arguments.add_argument("--ready", required=True)
+    arguments.add_argument("--go", required=True)
     arguments = arguments.parse_args()
+    common.meet(arguments.ready, arguments.go)
 
     client = openai.OpenAI(api_key=common.API_KEY, max_retries=0)
     tokens = []

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::{
+    engine::Silenced,
     exchange::{Cost, Exchange, is_unpriced},
     findings::{ExchangeRecord, Finding, MAX_OPEN, mask},
     units::{NanoUsd, Severity},
@@ -32,6 +33,9 @@ pub struct Summary {
     pub total_bytes: u64,
     /// By severity and rule, the gravest first.
     pub findings: Vec<FindingCount>,
+    /// What was found and is not told, by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<SuppressedFindings>,
     /// Sum of all known costs.
     pub cost_nano_usd: NanoUsd,
     /// Calls that answered and whose cost nobody knows.
@@ -58,12 +62,31 @@ pub struct ScanSummary {
     pub bytes: u64,
     /// By severity and rule, the gravest first.
     pub findings: Vec<FindingCount>,
+    /// What was found and is not told, by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suppressed: Vec<SuppressedFindings>,
     /// Files that were left alone.
     pub skipped: Vec<SkippedFiles>,
     /// Files and folders that could not be read, or not in full.
     pub failed: u64,
     /// Blocks of files that the scanner refused.
     pub refused_blocks: u64,
+}
+
+/// What was found and is not told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SuppressedFindings {
+    /// Who wants it so: `allow-list`, `outflow:allow`, `baseline`.
+    pub by: &'static str,
+    /// How often it was found.
+    pub occurrences: u64,
+}
+
+impl SuppressedFindings {
+    /// One for each reason that occurred.
+    pub fn list(silenced: &Silenced) -> Vec<Self> {
+        silenced.iter().map(|(silence, count)| Self { by: silence.as_str(), occurrences: *count }).collect()
+    }
 }
 
 /// Files that were left alone.
@@ -115,6 +138,8 @@ pub struct Account {
     pub losses: Vec<Loss>,
     /// What was left alone, by verdict.
     pub not_copied: Vec<NotCopied>,
+    /// What was found and is not told.
+    pub suppressed: Vec<SuppressedFindings>,
 }
 
 /// Calls of TLS libraries that moved data. Each is counted once: the first is the sum of the other four.
@@ -233,7 +258,7 @@ impl Tally {
     }
 
     pub(super) fn summary(&self, account: Account) -> Summary {
-        let Account { tls_calls, losses, not_copied } = account;
+        let Account { tls_calls, losses, not_copied, suppressed } = account;
         let mut spend: Vec<ModelSpend> = self.spend.values().cloned().collect();
         spend.sort_by_key(|spend| std::cmp::Reverse(spend.cost_nano_usd));
         Summary {
@@ -243,6 +268,7 @@ impl Tally {
             scanned_bytes: self.scanned_bytes,
             total_bytes: self.total_bytes,
             findings: self.findings(),
+            suppressed,
             cost_nano_usd: self.cost,
             unpriced_exchanges: self.unpriced_exchanges,
             spend,

@@ -22,6 +22,7 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
     let mut findings = Findings::new(60_000_000_000);
     let rule = ScanRule {
         id: "secret.openai-api-key".into(),
+        group: "llm".into(),
         entity: "OPENAI_API_KEY".into(),
         title: "OpenAI API key".into(),
         severity: Severity::Critical,
@@ -97,7 +98,8 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
     ];
     let not_copied = vec![NotCopied { verdict: "host not listed".into(), calls: 12, bytes: 4800 }];
     let tls_calls = TlsCalls { seen: 1_042, whole: 1_026, with_gaps: 1, left_alone: 12, lost: 3, bytes: 1_234_567 };
-    printer.summary(Account { tls_calls: Some(tls_calls), losses, not_copied })
+    let suppressed = vec![SuppressedFindings { by: "allow-list", occurrences: 3 }];
+    printer.summary(Account { tls_calls: Some(tls_calls), losses, not_copied, suppressed })
 }
 
 fn printed(format: Format, colour: bool) -> String {
@@ -143,7 +145,7 @@ fn jsonl() {
 #[test]
 fn a_place_in_a_file_keeps_its_line_and_the_end_of_its_name() {
     let file = format!("/srv/{}\u{1b}app.log", "deep/".repeat(40));
-    let location = Location { side: None, path: None, file: Some(file), line: Some(1234), start: 7, end: 9 };
+    let location = Location { side: None, path: None, file: Some(file), line: Some(1234), byte_offset: None, start: 7, end: 9 };
     let shown = text::place(&location, 40);
     assert_eq!(shown.chars().count(), 40);
     assert!(shown.starts_with('…') && shown.ends_with("deep/ app.log:1234:8"), "{shown}");

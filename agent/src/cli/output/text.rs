@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use super::summary::{FindingCount, ScanSummary, Summary, TlsCalls};
+use super::summary::{FindingCount, ScanSummary, Summary, SuppressedFindings, TlsCalls};
 use crate::{
     exchange::{Api, Cost, CostSource, Exchange},
     findings::{Finding, Location, host, identifier, mask::bounded},
@@ -125,6 +125,7 @@ impl Text {
             block.line("", &format!("and {} more", plural((summary.spend.len() - MAX_SPEND_LINES) as u64, "model")));
         }
         block.findings(&summary.findings);
+        block.suppressed(&summary.suppressed);
         if let Some(calls) = &summary.tls_calls {
             block.line("TLS calls", &tls_calls(calls));
         }
@@ -154,6 +155,7 @@ impl Text {
             block.line(if index == 0 { "left alone" } else { "" }, &line);
         }
         block.findings(&summary.findings);
+        block.suppressed(&summary.suppressed);
         if summary.failed > 0 {
             block.line("incomplete", &format!("{} could not be read, or not in full", grouped(summary.failed)));
         }
@@ -227,6 +229,13 @@ impl Block<'_> {
         for count in counts {
             let seen = format!("{}, seen {}", grouped(count.findings), plural(count.occurrences, "time"));
             self.severity(count.severity, &format!("{}  {seen}", padded(&count.rule, 32)));
+        }
+    }
+
+    fn suppressed(&mut self, counts: &[SuppressedFindings]) {
+        for (index, count) in counts.iter().enumerate() {
+            let line = format!("{}  {}", padded(count.by, 36), plural(count.occurrences, "time"));
+            self.line(if index == 0 { "not told" } else { "" }, &line);
         }
     }
 

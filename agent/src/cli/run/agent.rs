@@ -119,13 +119,14 @@ impl Agent {
                 _ => {}
             }
         }
-        self.figures.session(&self.session, &self.budgets, clock::now());
+        let in_logs = self.logs.as_ref().map(|logs| logs.workers.unseen().silenced()).unwrap_or_default();
+        self.figures.session(&self.session, &in_logs, &self.budgets, clock::now());
         self.figures.sinks(&self.sinks);
         if self.sinks.has_ended() {
             return Err(anyhow!("a sink has ended: findings are not delivered any more"));
         }
         if let Some(logs) = &self.logs {
-            self.figures.logs(&logs.tail.stats(), &logs.workers.refused_blocks());
+            self.figures.logs(&logs.tail.stats(), logs.workers.unseen());
             if logs.tail.has_ended() || logs.workers.has_ended() {
                 return Err(anyhow!("nothing follows the logs any more"));
             }
@@ -214,8 +215,7 @@ fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) 
 /// The rules of a config.
 fn load(config: &Config) -> anyhow::Result<Rules> {
     let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
-    let disabled: Vec<String> = config.rules.disable.iter().map(|id| id.as_str().to_owned()).collect();
-    Ok(Rules::load_without(&config.rules.source(), &hosts, &disabled)?)
+    Ok(Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?)
 }
 
 fn limits(config: &Config) -> Limits {

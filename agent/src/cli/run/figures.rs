@@ -16,9 +16,9 @@ use crate::{
     clock,
     config::Config,
     detectors::budget::BudgetWatch,
-    engine::{LogWatch, Session, Sink, Told},
+    engine::{LogUnseen, LogWatch, Session, Silenced, Sink, Told},
     exchange::Subject,
-    findings::Finding,
+    findings::{Finding, Silence},
     sinks::Sinks,
     sources::tail::TailStats,
     store::Stats,
@@ -88,10 +88,17 @@ impl Figures {
         }
     }
 
-    pub(super) fn session(&self, session: &Session, budgets: &BudgetWatch, now: Timestamp) {
+    pub(super) fn session(&self, session: &Session, in_logs: &Silenced, budgets: &BudgetWatch, now: Timestamp) {
         let outcome = session.outcome();
         for (kind, value) in outcome.anomalies {
             self.metrics.set(Metric::Anomalies, &[anomaly(kind)], value);
+        }
+        for silence in Silence::ALL {
+            let count = |counts: &Silenced| counts.get(&silence).copied().unwrap_or_default();
+            let sum = count(&outcome.silenced).saturating_add(count(in_logs));
+            if sum > 0 {
+                self.metrics.set(Metric::Suppressed, &[silence.as_str()], sum);
+            }
         }
         // Services come and go with the config.
         self.metrics.clear(Metric::BudgetSpend);
@@ -102,7 +109,7 @@ impl Figures {
         }
     }
 
-    pub(super) fn logs(&self, stats: &TailStats, refused: &AtomicU64) {
+    pub(super) fn logs(&self, stats: &TailStats, unseen: &LogUnseen) {
         let load = |figure: &AtomicU64| figure.load(Relaxed);
         if load(&stats.looks) > 0
             && let Some(logs) = &self.logs
@@ -121,7 +128,7 @@ impl Figures {
             (Metric::LogBytes, load(&stats.read_bytes)),
             (Metric::LogFiles, load(&stats.files)),
             (Metric::LogGap, load(&stats.gap_bytes)),
-            (Metric::UnscannedBlocks, load(refused)),
+            (Metric::UnscannedBlocks, load(&unseen.refused_blocks)),
         ];
         for (metric, value) in figures {
             self.metrics.set(metric, &[], value);

@@ -112,8 +112,7 @@ fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
                 |reason| loaded.invalid(if loaded.keywords.is_empty() { Key::Pattern } else { Key::Keywords }, reason),
             )?;
         }
-        Trigger::Digits => numbers::fits_digits(&hir).map_err(|reason| loaded.invalid(Key::Trigger, reason))?,
-        Trigger::Colons | Trigger::Capitals => {}
+        other => numbers::fits(other, &hir).map_err(|reason| loaded.invalid(Key::Trigger, reason))?,
     }
     let exact = Regex::builder()
         .configure(Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false))
@@ -176,7 +175,7 @@ mod tests {
             ("abcd", "validator = \"nope\"", "secrets/x.toml:12: validator: rule secret.x: unknown validator `nope`"),
             ("abcd", "allow_patterns = [\"(\"]", "secrets/x.toml:12: allow_patterns: rule secret.x: "),
             ("abcd", "keywords = [\"zz\"]", "secrets/x.toml:12: keywords: rule secret.x: none of the keywords"),
-            ("abcd[0-9]{9}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
+            ("abcd[0-9]{4}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
             ("[0-9]{3}-{4}", "trigger = \"digits\"", "secrets/x.toml:12: trigger: rule secret.x: a rule with"),
         ] {
             let error = error(pattern, more);

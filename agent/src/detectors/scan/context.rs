@@ -1,4 +1,4 @@
-//! Context words: is one of them near a match? Enters: the segment, the match, the segment's label. Leaves: yes or no.
+//! Context words: is one of them near a match? Enters: the segment, the match, the segment's label. Leaves: which, or none.
 //! Words are whole words, because `lic` in `public` is how context makes noise; `_`, `-` and camel case part words too.
 
 use std::ops::Range;
@@ -6,12 +6,18 @@ use std::ops::Range;
 /// How far before and behind a match words count, bytes.
 const REACH_BYTES: usize = 60;
 
-/// One of the words stands within reach of the match, or in the label.
-pub(super) fn near(haystack: &[u8], secret: &Range<usize>, label: &str, words: &[String]) -> bool {
+/// The first of the words that stands within reach of the match, or in the label.
+pub(super) fn word_near<'w>(
+    haystack: &[u8],
+    secret: &Range<usize>,
+    label: &str,
+    words: &'w [String],
+) -> Option<&'w str> {
     let before = haystack.get(secret.start.saturating_sub(REACH_BYTES)..secret.start).unwrap_or_default();
     let after_end = secret.end.saturating_add(REACH_BYTES).min(haystack.len());
     let after = haystack.get(secret.end..after_end).unwrap_or_default();
-    words.iter().any(|word| [before, after, label.as_bytes()].into_iter().any(|text| holds_word(text, word.as_bytes())))
+    let near = |word: &&String| [before, after, label.as_bytes()].into_iter().any(|text| holds_word(text, word.as_bytes()));
+    words.iter().find(near).map(String::as_str)
 }
 
 /// `word` is lower-case.
@@ -66,10 +72,10 @@ mod tests {
         let words = ["iban".to_owned()];
         let text = format!("iban{}1234", " ".repeat(56));
         let end = text.len();
-        assert!(near(text.as_bytes(), &(end - 4..end), "", &words));
+        assert_eq!(word_near(text.as_bytes(), &(end - 4..end), "", &words), Some("iban"));
         let text = format!("iban{}1234", " ".repeat(57));
         let end = text.len();
-        assert!(!near(text.as_bytes(), &(end - 4..end), "", &words));
-        assert!(near(b"1234", &(0..4), "$.input.iban", &words));
+        assert_eq!(word_near(text.as_bytes(), &(end - 4..end), "", &words), None);
+        assert_eq!(word_near(b"1234", &(0..4), "$.input.iban", &words), Some("iban"));
     }
 }

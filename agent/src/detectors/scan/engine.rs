@@ -8,17 +8,11 @@ use regex_automata::{Anchored, Input, meta::Cache, util::captures::Captures};
 
 use super::{
     compile::{Compiled, RuleSet},
-    context,
+    judge::Judged,
     overlap::{self, Settled},
     prefilter::{Backend, Prefilter, ScanError},
     segment::{Segment, Segments, Whole},
-    validators::{Text, Verdict},
 };
-
-/// Added to a rule's confidence when one of its context words stands near.
-const CONTEXT_BOOST: u8 = 20;
-/// A checksum or a structure that chance does not produce makes a match at least this sure.
-const SURE: u8 = 95;
 
 /// A confirmed match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,7 +202,7 @@ impl Scanner {
                 };
                 let Some(secret) = secret else { continue };
                 let label = || segments.around(offset + whole.start()).map_or("", |segment| segment.label);
-                if let Some((secret, confidence)) = compiled.judge(haystack, secret, label) {
+                if let Ok(Judged { secret, confidence, .. }) = compiled.judge(haystack, secret, label) {
                     found.push(Match {
                         rule,
                         span: secret.start + offset..secret.end + offset,
@@ -218,47 +212,5 @@ impl Scanner {
                 }
             }
         }
-    }
-}
-
-impl Compiled {
-    /// Validator, allow-list and context. Leaves the secret's extent, which the validator may shorten, and the confidence.
-    fn judge<'l>(
-        &self,
-        haystack: &[u8],
-        mut secret: Range<usize>,
-        label: impl FnOnce() -> &'l str,
-    ) -> Option<(Range<usize>, u8)> {
-        let verdict = match self.validator {
-            Some(validator) => validator(&Text { haystack, span: secret.clone() }),
-            None => Verdict::Plausible,
-        };
-        let mut confidence = self.loaded.rule.confidence;
-        match verdict {
-            Verdict::Refused => return None,
-            Verdict::Plausible => {}
-            Verdict::PlausibleUpTo(end) => secret.end = end.min(secret.end),
-            Verdict::Proven => confidence = confidence.max(SURE),
-            Verdict::ProvenUpTo(end) => {
-                secret.end = end.min(secret.end);
-                confidence = confidence.max(SURE);
-            }
-        }
-        let text = haystack.get(secret.clone())?;
-        let allowed = self.loaded.allow.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(text))
-            || self.allow.as_ref().is_some_and(|patterns| patterns.is_match(text));
-        if allowed || text.is_empty() {
-            return None;
-        }
-        if !self.loaded.context.is_empty() {
-            let near = context::near(haystack, &secret, label(), &self.loaded.context);
-            if self.loaded.context_required && !near {
-                return None;
-            }
-            if near && !self.loaded.context_required {
-                confidence = confidence.saturating_add(CONTEXT_BOOST).min(100);
-            }
-        }
-        Some((secret, confidence))
     }
 }

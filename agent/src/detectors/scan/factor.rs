@@ -212,7 +212,7 @@ fn few_bytes(class: &Class) -> bool {
     bytes_of(class).is_some_and(|bytes| bytes.iter().flat_map(|range| range.start()..=range.end()).count() <= FEW_BYTES)
 }
 
-fn bytes_of(class: &Class) -> Option<ClassBytes> {
+pub(super) fn bytes_of(class: &Class) -> Option<ClassBytes> {
     match class {
         Class::Bytes(bytes) => Some(bytes.clone()),
         Class::Unicode(unicode) => unicode.to_byte_class(),

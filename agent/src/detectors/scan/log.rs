@@ -39,7 +39,7 @@ impl ScanDetector {
                 span: one.span.start - one.segment.start..one.span.end - one.segment.start,
                 others: found.extents.get(others.clone()).unwrap_or_default(),
                 confidence: one.confidence,
-                place: Place::Log { block, line, column },
+                place: Place::Log { block, line, column, offset: block.offset + one.span.start as u64 },
             }));
         }
     }

@@ -14,9 +14,12 @@ pub mod check;
 mod compile;
 mod context;
 pub mod engine;
+mod explain;
 mod factor;
+mod judge;
 mod log;
 mod overlap;
+mod piece;
 pub mod prefilter;
 pub mod segment;
 pub mod validators;
@@ -24,6 +27,8 @@ pub mod validators;
 pub use self::{
     compile::RuleSet,
     engine::{Match, Scanner},
+    explain::{Fate, Look, Score, explain},
+    judge::Refusal,
     overlap::Settled,
     prefilter::{Backend, ScanError},
     segment::{Lines, LogLines, Segment, Segments, Whole},

@@ -26,6 +26,7 @@ fn event(finding: &Finding) -> Value {
 fn leak() -> Finding {
     let rule = ScanRule {
         id: "pii.email".into(),
+        group: "contact".into(),
         entity: "EMAIL_ADDRESS".into(),
         title: "E-mail address".into(),
         severity: Severity::Medium,

@@ -35,11 +35,13 @@ impl Serialize for Unmapped<'_> {
             entry(&mut map, "outflow.fingerprint.value", Some(&fingerprint.value))?;
             entry(&mut map, "outflow.fingerprint.key_id", Some(&fingerprint.key_id))?;
         }
+        entry(&mut map, "outflow.group", finding.group.as_ref())?;
         if let Some(location) = &finding.location {
             entry(&mut map, "outflow.location.side", location.side)?;
             entry(&mut map, "outflow.location.path", location.path.as_ref())?;
             entry(&mut map, "outflow.location.file", location.file.as_ref())?;
             entry(&mut map, "outflow.location.line", location.line)?;
+            entry(&mut map, "outflow.location.byte_offset", location.byte_offset)?;
             entry(&mut map, "outflow.location.start", Some(location.start))?;
             entry(&mut map, "outflow.location.end", Some(location.end))?;
         }

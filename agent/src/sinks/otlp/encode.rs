@@ -107,6 +107,7 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
         fields.put(names::RULE_REFERENCES, Value::ArrayValue(ArrayValue { values }));
     }
     fields.some(names::ENTITY, finding.entity.as_deref());
+    fields.some(names::GROUP, finding.group.as_deref());
     fields.text(names::CATEGORY, finding.category.as_str());
     fields.count(names::CONFIDENCE, u64::from(finding.confidence));
     fields.count(names::COUNT, finding.count);
@@ -180,6 +181,9 @@ impl Fields {
         self.some(names::FILE, location.file.as_deref());
         if let Some(line) = location.line {
             self.count(names::LINE, line);
+        }
+        if let Some(offset) = location.byte_offset {
+            self.count(names::BYTE_OFFSET, offset);
         }
         self.count(names::START, location.start);
         self.count(names::END, location.end);

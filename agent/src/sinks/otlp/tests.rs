@@ -62,6 +62,7 @@ fn occurrence(hit: &Hit<'_>) -> Finding {
 fn leak(exchange: &Exchange) -> Finding {
     let rule = ScanRule {
         id: "pii.email".into(),
+        group: "contact".into(),
         entity: "EMAIL_ADDRESS".into(),
         title: "E-mail address".into(),
         severity: Severity::High,

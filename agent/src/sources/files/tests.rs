@@ -145,6 +145,7 @@ fn a_walk_heeds_ignore_files_and_follows_no_link() {
     for (name, text) in [
         (".gitignore", "*.tmp\n"),
         (".env", "x"),
+        (".hidden", "x"),
         ("z.log", "x"),
         ("a.tmp", "x"),
         ("b/deep/1.log", "x"),
@@ -165,10 +166,10 @@ fn a_walk_heeds_ignore_files_and_follows_no_link() {
         walk(paths, options).map(step).collect()
     };
     let all = WalkOptions { ignored: true, hidden: true };
-    assert_eq!(walked(&[""], WalkOptions::default()), ["b/2.log", "b/deep/1.log", "(symbolic link)", "z.log"]);
+    assert_eq!(walked(&[""], WalkOptions::default()), [".env", "b/2.log", "b/deep/1.log", "(symbolic link)", "z.log"]);
     assert_eq!(
         walked(&[""], all),
-        [".env", ".gitignore", "a.tmp", "b/2.log", "b/deep/1.log", "(symbolic link)", "z.log"]
+        [".env", ".gitignore", ".hidden", "a.tmp", "b/2.log", "b/deep/1.log", "(symbolic link)", "z.log"]
     );
     let named = walked(&["b/link.log", "a.tmp", "none", "-", ".env"], WalkOptions::default());
     assert_eq!(named, ["b/link.log", "a.tmp", "(none)", "-", ".env"], "what is named is looked at, in the order given");

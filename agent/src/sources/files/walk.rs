@@ -12,7 +12,7 @@ use super::{ReadError, Skip, Target, Walked};
 pub struct WalkOptions {
     /// Also what `.gitignore` and `.ignore` files exclude.
     pub ignored: bool,
-    /// Also names that begin with a dot.
+    /// Also names that begin with a dot; files whose name begins with `.env` are looked at in any case.
     pub hidden: bool,
 }
 
@@ -33,7 +33,8 @@ pub fn walk(paths: Vec<PathBuf>, options: WalkOptions) -> impl Iterator<Item = W
 fn folder(path: &PathBuf, options: WalkOptions) -> impl Iterator<Item = Walked> + use<> {
     let heed = !options.ignored;
     let walk = WalkBuilder::new(path)
-        .hidden(!options.hidden)
+        .hidden(false)
+        .filter_entry(move |entry| options.hidden || entry.depth() == 0 || !is_hidden(entry))
         .ignore(heed)
         .git_ignore(heed)
         .git_exclude(heed)
@@ -49,6 +50,13 @@ fn folder(path: &PathBuf, options: WalkOptions) -> impl Iterator<Item = Walked> 
         Ok(entry) => sort(entry),
         Err(error) => Some(Walked::Failed(ReadError::new(top.as_str(), &error))),
     })
+}
+
+/// Hidden is what begins with a dot, but for the files that hold keys by their very purpose: `.env`, `.env.local`.
+fn is_hidden(entry: &DirEntry) -> bool {
+    let name = entry.file_name().as_encoded_bytes();
+    let is_env = name.starts_with(b".env") && entry.file_type().is_some_and(|kind| kind.is_file());
+    name.starts_with(b".") && !is_env
 }
 
 fn sort(entry: DirEntry) -> Option<Walked> {

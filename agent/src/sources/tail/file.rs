@@ -82,6 +82,11 @@ impl Followed {
             None => Consumed::nothing(),
         };
         let first = first_bytes(&file)?;
+        // Its first bytes tell its copies. Cut since the record was compared, they would be those of another life, or none: the
+        // copy that holds what was read would then be taken for a file that nobody knows.
+        if !consumed.still_there(&file)? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let name = record.map_or_else(|| path.to_string_lossy().into_owned(), |record| record.path.clone());
         let service = match (service, record) {
             (Some(service), _) => service.to_owned(),
@@ -135,18 +140,18 @@ impl Followed {
     /// Looks at the size, and whether the bytes before the position are still there when somebody wrote.
     pub(super) fn look(&mut self, now: Timestamp) -> io::Result<State> {
         let Some(file) = &self.file else { return Ok(State::AtEnd) };
+        // Before it is known whether they are those of a file that was cut: if so, they are not taken.
+        let first = if self.first.len() < FIRST_BYTES { Some(first_bytes(file)?) } else { None };
         let metadata = file.metadata()?;
         if self.is_cut(file, &metadata)? {
             return Ok(State::Truncated);
         }
         let size = metadata.len();
         self.written = written(&metadata);
+        self.first = first.unwrap_or_else(|| std::mem::take(&mut self.first));
         if size != self.size {
             self.grew = now;
             self.ended = false;
-            if self.first.len() < FIRST_BYTES {
-                self.first = first_bytes(file)?;
-            }
         }
         self.size = size;
         self.seen = now;

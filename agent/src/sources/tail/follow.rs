@@ -218,6 +218,15 @@ impl Follower {
                 same = Some((key.clone(), record.position.offset));
             }
         }
+        let like = if same.is_none() { self.departures.take_like(file, metadata.len())? } else { None };
+        // A copy may stand in the place of a file that is gone: it waits, and what is known of that file waits with it.
+        let judged = match (&same, &like) {
+            (None, None) => self.copies.judge(*id, file, metadata.len(), &self.files)?,
+            _ => Judged::New,
+        };
+        if matches!(judged, Judged::Waits) {
+            return Ok(None);
+        }
         let resume = same.and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
         for key in &here {
             // Another file has its place, or it was truncated while nobody looked. Read to its end, it may go.
@@ -234,23 +243,19 @@ impl Follower {
             return Ok(Some(Recognised { resume: Some(record), mark, taken: Some(key.clone()), key }));
         }
         let key = id.key(now);
-        if let Some((taken, departed)) = self.departures.take_like(file, metadata.len())? {
+        if let Some((taken, departed)) = like {
             mark.forgotten.push(taken.clone());
             return Ok(Some(Recognised { resume: Some(departed.record), mark, taken: Some(taken), key }));
         }
-        let judged =
-            if here.is_empty() { self.copies.judge(*id, file, metadata.len(), &self.files)? } else { Judged::New };
-        Ok(match judged {
-            Judged::New => Some(Recognised { resume: None, mark, taken: None, key }),
+        let resume = if let Judged::GoesOn(mut record) = judged {
             // Its own life, so its own name.
-            Judged::GoesOn(record) => {
-                let mut record = record;
-                record.path = found.path.to_string_lossy().into_owned();
-                record.service = service_of(&found.path);
-                Some(Recognised { resume: Some(record), mark, taken: None, key })
-            }
-            Judged::Waits => None,
-        })
+            record.path = found.path.to_string_lossy().into_owned();
+            record.service = service_of(&found.path);
+            Some(record)
+        } else {
+            None
+        };
+        Ok(Some(Recognised { resume, mark, taken: None, key }))
     }
 
     fn read(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {

@@ -7,6 +7,7 @@ use std::{
     io::Write as _,
     os::unix::fs::FileExt as _,
     path::PathBuf,
+    sync::Barrier,
 };
 
 use proptest::{prelude::*, test_runner::Config};
@@ -467,6 +468,38 @@ fn an_over_long_line_survives_a_kill_between_its_windows() {
         serde_json::from_str(&world.stored.checkpoints.values().next().unwrap().value).unwrap();
     let position: Position = serde_json::from_value(position["position"].clone()).unwrap();
     assert_eq!((position.offset, position.line, position.overlap), (line.len() as u64, 2, 0));
+}
+
+/// Nor does it wait for the agent to start: the log is truncated at any moment of the first step of a life, its copy is whole.
+#[test]
+fn a_log_that_is_truncated_while_a_life_begins_is_read_once() {
+    let mut world = World::new();
+    for round in 0..1000 {
+        for _ in 0..3 {
+            world.line();
+        }
+        world.step(1);
+        world.kill(usize::MAX);
+        let copy = world.folder.path().join("app.log.1");
+        fs::copy(world.log(), &copy).unwrap();
+        let (log, start) = (OpenOptions::new().write(true).open(world.log()).unwrap(), Arc::new(Barrier::new(2)));
+        let started = Arc::clone(&start);
+        let truncate = std::thread::spawn(move || {
+            started.wait();
+            (0..round * 50).for_each(|_| std::hint::spin_loop());
+            log.set_len(0).unwrap();
+        });
+        start.wait();
+        world.step(1);
+        truncate.join().unwrap();
+        world.step(1);
+        // Somebody looks while it goes, so it is no gap; the next copy gets its inode.
+        fs::remove_file(copy).unwrap();
+        world.step(1);
+        world.step(40);
+        world.kill(usize::MAX);
+    }
+    world.check();
 }
 
 /// Nobody stops logrotate while a step is under way: the log is truncated after the step has looked at it, and before it judges the

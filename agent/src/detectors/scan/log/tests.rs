@@ -34,7 +34,8 @@ fn told(detector: &mut ScanDetector, limits: CutLimits, input: &[u8]) -> Vec<Tol
         let block = cut.into_block(Arc::new(LogFile::default()), Timestamp(0), None);
         detector.inspect_log(&block, &mut |hit| {
             let Hit::Leak(leak) = hit else { panic!("a scan detector emits leaks") };
-            let Place::Log { line, column, .. } = leak.place else { panic!("a log was scanned") };
+            let Place::Log { line, column, offset, .. } = leak.place else { panic!("a log was scanned") };
+            assert!(input[offset as usize..].starts_with(&leak.haystack[leak.span.clone()]), "at {offset}");
             told.push((leak.rule.id.clone(), line, column, leak.haystack[leak.span.clone()].to_vec()));
         });
     }

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::compile::RuleSet;
 
+mod marks;
 pub mod numbers;
 pub mod pure;
 #[cfg(feature = "vectorscan")]

@@ -1,10 +1,19 @@
-//! Stage 1 for rules without a literal: numbers, IPv6 addresses, identifiers that begin with two capitals. Enters: a block.
+//! Stage 1 for rules without a literal: numbers, identifiers of letters and digits, and by way of [`Marks`] addresses. Enters: a block.
 //! Leaves: candidates. Such patterns must not go into the multi-pattern database: a single card pattern there costs a third of
 //! its speed, eleven cost three quarters (measured; `docs/ARCHITECTURE.md`).
+//!
+//! Everything here hangs on digits: text is stepped over until the next one, and only what stands around it is looked at.
+
+use regex_syntax::hir::Hir;
 
 use super::{
-    super::{compile::RuleSet, factor},
+    super::{
+        compile::RuleSet,
+        factor,
+        piece::{self, ByteSet, Piece},
+    },
     Candidate,
+    marks::Marks,
 };
 use crate::rules::scan::Trigger;
 
@@ -44,6 +53,31 @@ struct Needs {
     pluses: usize,
     /// Digits without anything between: keeps addresses and dates away from rules for long numbers.
     group: usize,
+    /// How far a match may reach beyond the run.
+    before: usize,
+    after: usize,
+}
+
+/// What a run of letters and digits must be like for a rule to be worth a look.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    rule: usize,
+    shortest: usize,
+    longest: usize,
+    /// The bytes that it may hold, when they are known.
+    bytes: Option<ByteSet>,
+    letters: usize,
+    next: Option<u8>,
+    before: usize,
+    after: usize,
+}
+
+/// A rule, and how far its match reaches to both sides of a place.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    rule: usize,
+    before: usize,
+    after: usize,
 }
 
 /// The hand-written scanner.
@@ -51,116 +85,232 @@ struct Needs {
 pub struct Numbers {
     needs: Vec<Needs>,
     fewest_digits: usize,
-    colons: Vec<(usize, usize)>,
-    capitals: Vec<(usize, usize)>,
+    runs: Vec<Run>,
+    /// The shortest of `runs`.
+    shortest_run: usize,
+    capitals: Vec<Reach>,
+    marks: Marks,
 }
 
-/// A rule with the trigger `digits` may match nothing but number bytes, and at least four digits.
-pub(crate) fn fits_digits(hir: &regex_syntax::hir::Hir) -> Result<(), String> {
-    if !factor::only(hir, is_number_byte) {
-        return Err("a rule with the trigger `digits` may match digits and ` .-+()/` only".to_owned());
-    }
-    if factor::at_least(hir, |byte| byte.is_ascii_digit()) < FEWEST_DIGITS {
-        return Err(format!("a rule with the trigger `digits` must match at least {FEWEST_DIGITS} digits"));
-    }
-    Ok(())
-}
-
+/// A rule with the trigger `digits` has at least so many in one run; where matches hold other bytes too, more.
 const FEWEST_DIGITS: usize = 4;
-/// Four colons this close together, or two side by side, may be an IPv6 address: full ones have up to four digits between.
-const COLON_GAP: usize = 5;
-const COLONS_IN_A_ROW: usize = 4;
+const FEWEST_DIGITS_AMONG_OTHERS: usize = 5;
+/// A run whose ends are not known is at least so long: shorter ones are in every line.
+const SHORTEST_OPEN_RUN_BYTES: usize = 8;
+
+/// Why a rule cannot have its trigger.
+pub(crate) fn fits(trigger: Trigger, hir: &Hir) -> Result<(), String> {
+    match trigger {
+        Trigger::Literal | Trigger::Colons | Trigger::Pairs => Ok(()),
+        Trigger::Digits => {
+            let fewest = if factor::only(hir, is_number_byte) { FEWEST_DIGITS } else { FEWEST_DIGITS_AMONG_OTHERS };
+            let found = digit_runs(hir).is_some_and(|found| found.iter().all(|piece| digits(piece) >= fewest));
+            found.then_some(()).ok_or_else(|| {
+                format!(
+                    "a rule with the trigger `digits` must match at least {FEWEST_DIGITS} digits with nothing but \
+                     ` .-+()/` among them, {FEWEST_DIGITS_AMONG_OTHERS} where it matches other bytes too; write forms \
+                     that differ as alternatives"
+                )
+            })
+        }
+        Trigger::Runs => {
+            let found = alphanumeric_runs(hir).is_some_and(|found| {
+                found.iter().all(|piece| {
+                    let (shortest, longest) = piece.lengths();
+                    shortest >= if longest == usize::MAX { SHORTEST_OPEN_RUN_BYTES } else { FEWEST_DIGITS }
+                })
+            });
+            found.then_some(()).ok_or_else(|| {
+                format!(
+                    "a rule with the trigger `runs` must match {FEWEST_DIGITS} or more letters and digits in a row \
+                     that hold a digit, between `\\b` or other bytes, else {SHORTEST_OPEN_RUN_BYTES} or more; write \
+                     forms that differ (with and without `-`) as alternatives"
+                )
+            })
+        }
+        Trigger::Capitals => piece::capitals(hir).map(|_| ()).ok_or_else(|| {
+            "a rule with the trigger `capitals` must match two capital letters followed directly by two digits"
+                .to_owned()
+        }),
+    }
+}
+
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit()
+}
+
+fn digits(piece: &Piece) -> usize {
+    piece.at_least(is_digit)
+}
+
+/// Of several runs in a match the one with most digits, of these the one with the longest group.
+fn digit_runs(hir: &Hir) -> Option<Vec<Piece>> {
+    piece::pieces(hir, is_number_byte, |piece| match digits(piece) {
+        0 => 0,
+        digits => digits * 64 + piece.longest_group(is_digit).min(63),
+    })
+}
+
+/// Of several runs in a match the longest that holds a digit.
+fn alphanumeric_runs(hir: &Hir) -> Option<Vec<Piece>> {
+    piece::pieces(
+        hir,
+        |byte| byte.is_ascii_alphanumeric(),
+        |piece| if digits(piece) == 0 { 0 } else { piece.lengths().0 },
+    )
+}
 
 impl Numbers {
     /// For the rules of a set whose trigger is not a literal.
     pub(crate) fn new(rules: &RuleSet) -> Self {
-        let mut numbers = Self { fewest_digits: usize::MAX, ..Self::default() };
+        let mut numbers = Self { fewest_digits: usize::MAX, shortest_run: usize::MAX, ..Self::default() };
         for (rule, compiled) in rules.compiled().iter().enumerate() {
+            let hir = &compiled.hir;
             match compiled.loaded.trigger {
                 Trigger::Literal => {}
-                Trigger::Colons => numbers.colons.push((rule, compiled.longest)),
-                Trigger::Capitals => numbers.capitals.push((rule, compiled.longest)),
+                Trigger::Colons => numbers.marks.add_colons(rule, compiled.longest),
+                Trigger::Pairs => numbers.marks.add_pairs(rule, compiled.longest),
+                Trigger::Capitals => {
+                    numbers.capitals.extend(piece::capitals(hir).map(|(before, after)| Reach { rule, before, after }));
+                }
                 Trigger::Digits => {
-                    let count = |kind: u8| {
-                        factor::at_least(&compiled.hir, move |byte| KIND.get(usize::from(byte)) == Some(&kind))
-                    };
-                    let group = factor::longest_group(&compiled.hir, |byte| byte.is_ascii_digit());
-                    let needs = Needs { rule, digits: count(DIGIT), dots: count(DOT), pluses: count(PLUS), group };
-                    numbers.fewest_digits = numbers.fewest_digits.min(needs.digits);
-                    numbers.needs.push(needs);
+                    for piece in digit_runs(hir).unwrap_or_default() {
+                        numbers.add_digits(rule, &piece);
+                    }
+                }
+                Trigger::Runs => {
+                    for piece in alphanumeric_runs(hir).unwrap_or_default() {
+                        numbers.add_run(rule, &piece);
+                    }
                 }
             }
         }
         numbers
     }
 
-    /// Reports every candidate of a block.
-    pub(crate) fn candidates(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
-        if !self.needs.is_empty() || !self.capitals.is_empty() {
-            self.runs(block, found);
-        }
-        if !self.colons.is_empty() {
-            self.colons(block, found);
-        }
+    fn add_digits(&mut self, rule: usize, piece: &Piece) {
+        let count = |kind: u8| piece.at_least(move |byte| KIND.get(usize::from(byte)) == Some(&kind));
+        let needs = Needs {
+            rule,
+            digits: count(DIGIT),
+            dots: count(DOT),
+            pluses: count(PLUS),
+            group: piece.longest_group(is_digit),
+            before: piece.before,
+            after: piece.after,
+        };
+        self.fewest_digits = self.fewest_digits.min(needs.digits);
+        self.needs.push(needs);
     }
 
-    fn runs(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
+    fn add_run(&mut self, rule: usize, piece: &Piece) {
+        let (shortest, longest) = piece.lengths();
+        self.shortest_run = self.shortest_run.min(shortest);
+        self.runs.push(Run {
+            rule,
+            shortest,
+            longest,
+            bytes: piece.bytes(),
+            letters: piece.at_least(|byte| byte.is_ascii_alphabetic()),
+            next: piece.next,
+            before: piece.before,
+            after: piece.after,
+        });
+    }
+
+    /// Reports every candidate of a block.
+    pub(crate) fn candidates(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
+        if !self.needs.is_empty() || !self.capitals.is_empty() || !self.runs.is_empty() {
+            self.around_digits(block, found);
+        }
+        self.marks.candidates(block, found);
+    }
+
+    fn around_digits(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
         let mut at = 0; // everything before is done
+        let mut run_end = 0; // so are runs of letters and digits up to here
         while let Some(digit) = next_digit(block, at) {
             // A run is as long as it can be, so the separators before its first digit belong to it; those of the run before
             // do not, because that one ended at a byte that is no number byte.
             let before = block.get(at..digit).unwrap_or_default();
             let start = digit - before.iter().rev().take_while(|byte| is_number_byte(**byte)).count();
-            let (mut digits, mut dots, mut pluses, mut group, mut longest_group) =
-                (0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
-            let mut end = start;
-            for byte in block.get(start..).unwrap_or_default() {
-                let kind = KIND.get(usize::from(*byte)).copied().unwrap_or_default();
-                if kind == 0 {
-                    break;
-                }
-                let digit = usize::from(kind & DIGIT);
-                digits += digit;
-                group = (group + 1) * digit;
-                longest_group = longest_group.max(group);
-                dots += usize::from(kind == DOT);
-                pluses += usize::from(kind == PLUS);
-                end += 1;
-            }
-            if digits >= self.fewest_digits {
-                for needs in &self.needs {
-                    if digits >= needs.digits
-                        && dots >= needs.dots
-                        && pluses >= needs.pluses
-                        && longest_group >= needs.group
-                    {
-                        found(Candidate { rule: needs.rule, window: start..end, at: digit });
-                    }
-                }
-            }
+            let end = self.number(block, start, digit, found);
             if !self.capitals.is_empty() && start == digit && follows_two_capitals(block, digit) {
-                for (rule, longest) in &self.capitals {
-                    found(Candidate { rule: *rule, window: digit - 2..digit.saturating_add(*longest), at: digit });
+                for reach in &self.capitals {
+                    let window = digit.saturating_sub(reach.before)..digit.saturating_add(reach.after);
+                    found(Candidate { rule: reach.rule, window, at: digit });
+                }
+            }
+            if !self.runs.is_empty() {
+                // Each run that holds a digit of the number, once.
+                let mut at = digit;
+                while at < end {
+                    if at >= run_end && block.get(at).is_some_and(u8::is_ascii_digit) {
+                        run_end = self.run(block, run_end, at, found);
+                    }
+                    at = run_end.max(at + 1);
                 }
             }
             at = end;
         }
     }
 
-    fn colons(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
-        let mut last: Option<usize> = None;
-        let mut in_a_row = 1;
-        for at in memchr::memchr_iter(b':', block) {
-            let gap = last.map_or(usize::MAX, |last| at - last);
-            in_a_row = if gap <= COLON_GAP { in_a_row + 1 } else { 1 };
-            last = Some(at);
-            if gap == 1 || in_a_row >= COLONS_IN_A_ROW {
-                for (rule, longest) in &self.colons {
-                    let window = at.saturating_sub(*longest)..at.saturating_add(*longest);
-                    found(Candidate { rule: *rule, window, at });
+    /// The run of number bytes from `start` on. Leaves its end.
+    fn number(&self, block: &[u8], start: usize, digit: usize, found: &mut dyn FnMut(Candidate)) -> usize {
+        let (mut digits, mut dots, mut pluses, mut group, mut longest_group) =
+            (0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
+        let mut end = start;
+        for byte in block.get(start..).unwrap_or_default() {
+            let kind = KIND.get(usize::from(*byte)).copied().unwrap_or_default();
+            if kind == 0 {
+                break;
+            }
+            let digit = usize::from(kind & DIGIT);
+            digits += digit;
+            group = (group + 1) * digit;
+            longest_group = longest_group.max(group);
+            dots += usize::from(kind == DOT);
+            pluses += usize::from(kind == PLUS);
+            end += 1;
+        }
+        if digits >= self.fewest_digits {
+            for needs in &self.needs {
+                if digits >= needs.digits
+                    && dots >= needs.dots
+                    && pluses >= needs.pluses
+                    && longest_group >= needs.group
+                {
+                    let window = start.saturating_sub(needs.before)..end.saturating_add(needs.after);
+                    found(Candidate { rule: needs.rule, window, at: digit });
                 }
             }
         }
+        end
+    }
+
+    /// The run of letters and digits around a digit, which begins at `from` at the earliest. Leaves its end.
+    fn run(&self, block: &[u8], from: usize, digit: usize, found: &mut dyn FnMut(Candidate)) -> usize {
+        let before = block.get(from..digit).unwrap_or_default();
+        let start = digit - before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let behind = block.get(digit..).unwrap_or_default();
+        let end = digit + behind.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let length = end - start;
+        if length >= self.shortest_run {
+            let text = block.get(start..end).unwrap_or_default();
+            for run in &self.runs {
+                if length >= run.shortest
+                    && length <= run.longest
+                    && run.next.is_none_or(|next| run.longest == usize::MAX || block.get(end) == Some(&next))
+                    && (run.letters == 0
+                        || text.iter().filter(|byte| byte.is_ascii_alphabetic()).count() >= run.letters)
+                    && run.bytes.is_none_or(|bytes| text.iter().all(|byte| bytes.holds(*byte)))
+                {
+                    let window = start.saturating_sub(run.before)..end.saturating_add(run.after);
+                    found(Candidate { rule: run.rule, window, at: digit });
+                }
+            }
+        }
+        end
     }
 }
 
@@ -201,23 +351,23 @@ mod tests {
     }
 
     #[test]
-    fn runs_colons_and_capitals() {
+    fn numbers_and_capitals() {
         let numbers = Numbers {
             needs: vec![
-                Needs { rule: 0, digits: 9, dots: 0, pluses: 0, group: 4 },
-                Needs { rule: 1, digits: 4, dots: 3, pluses: 0, group: 1 },
+                Needs { rule: 0, digits: 9, dots: 0, pluses: 0, group: 4, before: 0, after: 0 },
+                Needs { rule: 1, digits: 4, dots: 3, pluses: 0, group: 1, before: 0, after: 0 },
+                Needs { rule: 2, digits: 8, dots: 0, pluses: 0, group: 8, before: 1, after: 2 },
             ],
             fewest_digits: 4,
-            colons: vec![(2, 6)],
-            capitals: vec![(3, 8)],
+            capitals: vec![Reach { rule: 3, before: 3, after: 6 }],
+            ..Numbers::default()
         };
         let cases: &[(&str, &[(usize, &str)])] = &[
             ("id (415) 555-0199, x", &[(0, " (415) 555-0199")]),
             ("ip=8.8.4.4;", &[(1, "8.8.4.4")]),
             ("ip=8.8.4;", &[]),
-            ("at 01:13:09 a::b", &[(2, ":09 a::b")]),
-            ("a:b:c:d:e", &[(2, ":b:c:d:e")]),
-            ("DE89 3704", &[(3, "DE89 3704")]),
+            ("dni=X12345678Z!.", &[(2, "X12345678Z!")]),
+            (" DE89 3704", &[(3, " DE89 370")]),
             ("D89 E8 de89", &[]),
             ("12", &[]),
             ("", &[]),
@@ -225,6 +375,62 @@ mod tests {
         for (text, expected) in cases {
             let expected: Vec<(usize, String)> = expected.iter().map(|(rule, t)| (*rule, (*t).to_owned())).collect();
             assert_eq!(found(&numbers, text), expected, "{text}");
+        }
+    }
+
+    fn runs(patterns: &[&str]) -> Numbers {
+        let mut numbers = Numbers { fewest_digits: usize::MAX, shortest_run: usize::MAX, ..Numbers::default() };
+        for (rule, pattern) in patterns.iter().enumerate() {
+            let hir = factor::parse(pattern).unwrap().0;
+            fits(Trigger::Runs, &hir).unwrap();
+            for piece in alphanumeric_runs(&hir).unwrap() {
+                numbers.add_run(rule, &piece);
+            }
+        }
+        numbers
+    }
+
+    #[test]
+    fn runs_of_letters_and_digits() {
+        let numbers = runs(&[
+            r"\b[13][1-9A-HJ-NP-Za-km-z]{9,11}\b",
+            r"\b[A-HJ-NPR-Z0-9]{7}\d{4}\b",
+            r"\b(?:[1-9][A-Z]\d{9}|[1-9][A-Z]\d\d-[A-Z]{3})\b",
+        ]);
+        let cases: &[(&str, &[(usize, &str)])] = &[
+            ("to 1AbCdEfGhJk, x", &[(0, "1AbCdEfGhJk")]),
+            ("to 1AbCdEfGhJ0k", &[]),
+            ("to 1AbCdEfGhJkkkk", &[]),
+            ("vin=WDB12AB4321;", &[(0, "WDB12AB4321"), (1, "WDB12AB4321"), (2, "WDB12AB4321")]),
+            ("mbi 1E34567890123", &[]),
+            ("mbi 1E345678901", &[(1, "1E345678901"), (2, "1E345678901")]),
+            ("_1E345678901_", &[(1, "1E345678901"), (2, "1E345678901")]),
+            ("1E34-TEX 1E34.TEX 1e34-TEX", &[(2, "1E34-TEX")]),
+            ("12-34-1AbCdEfGhJk", &[(0, "1AbCdEfGhJk")]),
+            ("abcdefghijk", &[]),
+        ];
+        for (text, expected) in cases {
+            let expected: Vec<(usize, String)> = expected.iter().map(|(rule, t)| (*rule, (*t).to_owned())).collect();
+            assert_eq!(found(&numbers, text), expected, "{text}");
+        }
+        let open = runs(&[r"AB\d{6}[a-z]"]);
+        assert_eq!(found(&open, "xAB123456cccc 123456789 AB12c"), [(0, "xAB123456cccc".to_owned())]);
+    }
+
+    #[test]
+    fn patterns_that_have_not_what_the_trigger_needs_are_refused() {
+        for (trigger, pattern, fine) in [
+            (Trigger::Digits, r"\b\d{8}[A-Z]\b", true),
+            (Trigger::Digits, r"\b\d{4}[A-Z]\b", false),
+            (Trigger::Digits, r"\b\d{2}-\d{2}\b", true),
+            (Trigger::Digits, r"\b(?:\d{9}|[A-Z]{9})\b", false),
+            (Trigger::Runs, r"\b4[0-9A-Za-z]{94}\b", true),
+            (Trigger::Runs, r"\b[0-9A-Za-z]{34}\b", false),
+            (Trigger::Runs, r"\b\d[A-Z]{3}-?[A-Z]{4}\b", false),
+            (Trigger::Capitals, r"\b[A-Z]{2}\d{7}\b", true),
+            (Trigger::Capitals, r"\b[A-Z]\d{7}\b", false),
+        ] {
+            assert_eq!(fits(trigger, &factor::parse(pattern).unwrap().0).is_ok(), fine, "{trigger:?} {pattern}");
         }
     }
 
