@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Backend, Lines, LogLines, Match, RuleSet, Scanner, Segments, Whole, check};
+use super::{Backend, Lines, LogLines, Match, RuleSet, Scanner, Segments, Whole};
 use crate::rules::RuleSource;
 
 fn shipped() -> Arc<RuleSet> {

@@ -102,7 +102,7 @@ impl Words {
         Self { words, entries, longest, sets }
     }
 
-    /// Tells every word of a text, by where it begins, that begins where one may.
+    /// Tells every word that begins in an extent of a text, where one may begin, by position. It may end behind the extent.
     fn each(&self, text: &[u8], extent: Range<usize>, mut tell: impl FnMut(usize, Range<usize>)) {
         let mut at = extent.start;
         while at < extent.end {
@@ -118,13 +118,11 @@ impl Words {
                     }
                     let Some(word) = self.words.get(entry.word).map(String::as_bytes) else { continue };
                     let end = start + word.len();
-                    if end <= extent.end
-                        && text.get(start..end).is_some_and(|text| {
-                            text.get(HEAD_BYTES..)
-                                .unwrap_or_default()
-                                .eq_ignore_ascii_case(word.get(HEAD_BYTES..).unwrap_or_default())
-                        })
-                    {
+                    if text.get(start..end).is_some_and(|text| {
+                        text.get(HEAD_BYTES..)
+                            .unwrap_or_default()
+                            .eq_ignore_ascii_case(word.get(HEAD_BYTES..).unwrap_or_default())
+                    }) {
                         tell(entry.word, start..end);
                     }
                 }
@@ -291,26 +289,17 @@ impl Nearby {
         if extent.start >= self.looked.start && extent.end <= self.looked.end {
             return;
         }
-        let mut from = extent.start;
-        if extent.start >= self.looked.start && extent.start <= self.looked.end {
-            // A word that ends behind what was looked at may begin inside.
-            from = self.looked.end.saturating_sub(words.longest.saturating_sub(1)).max(self.looked.start);
-        } else {
+        if extent.start < self.looked.start || extent.start > self.looked.end {
             self.here.clear();
             self.looked = extent.start..extent.start;
         }
-        let done = self.looked.end;
-        let first = self.here.len();
-        words.each(block, from..extent.end, |word, range| {
-            if range.end > done {
-                self.here.push(Here { word, start: range.start, end: range.end, ends: ends(block, range.end) });
-            }
+        // By whole pieces, because the next question is mostly about what follows.
+        let pieces = (extent.end - self.looked.end).div_ceil(PIECE_BYTES);
+        let end = self.looked.end.saturating_add(pieces * PIECE_BYTES).min(block.len()).max(extent.end);
+        words.each(block, self.looked.end..end, |word, range| {
+            self.here.push(Here { word, start: range.start, end: range.end, ends: ends(block, range.end) });
         });
-        // Those that begin before the end of what was looked at come among the others.
-        if self.here.get(first).is_some_and(|here| here.start < done) {
-            self.here.sort_unstable_by_key(|here| (here.start, here.end));
-        }
-        self.looked.end = extent.end;
+        self.looked.end = end;
     }
 }
 

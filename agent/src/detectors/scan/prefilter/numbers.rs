@@ -9,7 +9,6 @@ use regex_syntax::hir::Hir;
 use super::{
     super::{
         compile::RuleSet,
-        factor,
         piece::{self, ByteSet, Piece},
     },
     Candidate, Near, ScanError,
@@ -298,7 +297,7 @@ fn digits_of(eight: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detectors::scan::words::Words;
+    use crate::detectors::scan::{factor, words::Words};
 
     fn found(numbers: &Numbers, text: &str) -> Vec<(usize, String)> {
         let mut out = Vec::new();
