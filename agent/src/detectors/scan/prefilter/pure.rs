@@ -14,7 +14,7 @@ use regex_automata::{
 
 use super::{
     super::{compile::RuleSet, factor},
-    Candidate, Near, Prefilter, ScanError,
+    Candidate, Near, Prefilter, ScanError, begins,
     numbers::Numbers,
 };
 use crate::rules::scan::Trigger;
@@ -36,6 +36,8 @@ struct Target {
     /// Shortest and longest text of the factor before the literal, and longest from there on.
     before: (usize, usize),
     after: usize,
+    /// Matches begin where the factor does.
+    begins: bool,
 }
 
 /// One automaton for all rules; shared by the workers of a rule set.
@@ -58,6 +60,7 @@ impl Shared {
             if compiled.loaded.trigger != Trigger::Literal {
                 continue;
             }
+            let begins = begins(compiled, SHAPE).is_some();
             let factor = factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(failed)?;
             let anchors = factor::anchors(&factor);
             if anchors.is_empty() || anchors.iter().any(|anchor| anchor.spellings.iter().any(Vec::is_empty)) {
@@ -84,6 +87,7 @@ impl Shared {
                     factor: regex,
                     before: anchor.before,
                     after: anchor.after,
+                    begins,
                 });
             }
         }
@@ -146,7 +150,9 @@ impl Prefilter for Pure {
                 let anchored = if shortest == longest { Anchored::Yes } else { Anchored::No };
                 if target.factor.search_half_with(cache, &input.anchored(anchored)).is_some() {
                     let window = at.saturating_sub(target.longest)..at.saturating_add(target.longest);
-                    found(Candidate { rule: target.rule, window, at });
+                    let first = at.saturating_sub(longest);
+                    let starts = if target.begins { first..at + 1 - shortest } else { 0..0 };
+                    found(Candidate { rule: target.rule, window, at, starts });
                 }
             }
         }
