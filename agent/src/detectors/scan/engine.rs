@@ -302,6 +302,10 @@ impl Scanner {
             let mut from = (window.extent.start - offset).max(done.saturating_sub(offset));
             let to = window.extent.end - offset;
             while from < to {
+                if window.starts && haystack.get(from).is_none_or(|byte| !compiled.first.holds(*byte)) {
+                    from += 1;
+                    continue;
+                }
                 let input = if window.starts {
                     let end = from.saturating_add(compiled.longest).min(haystack.len());
                     Input::new(haystack).range(from..end).anchored(Anchored::Yes)

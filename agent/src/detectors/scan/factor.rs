@@ -6,7 +6,7 @@
 //! Why these shapes: a leading `\b` or open class costs up to 70 times the speed, counted tails make databases large, and a
 //! literal of three bytes or more is what a multi-pattern engine anchors on (measured; `docs/ARCHITECTURE.md`).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use regex_syntax::{
     ParserBuilder,
@@ -72,6 +72,14 @@ struct Factor {
     hir: Hir,
     /// Matches begin where it begins.
     begins: bool,
+    /// The longest text of a match up to its end, and from its start on.
+    before: usize,
+    after: usize,
+}
+
+/// How far a match reaches at most before the end of its factor, and behind its start.
+pub(super) fn reach(hir: &Hir, keywords: &[String], shape: Shape) -> Option<(usize, usize)> {
+    of_stripped(&strip(hir), keywords, shape).ok().map(|found| (found.before, found.after))
 }
 
 /// How good the factor is to look for: the length of its longest literal whose case is known.
@@ -99,8 +107,10 @@ fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Factor, S
             let factors = factors?;
             let score = factors.iter().map(|factor| factor.score).min().unwrap_or(0);
             let begins = factors.iter().all(|factor| factor.begins);
+            let before = factors.iter().map(|factor| factor.before).max().unwrap_or(0);
+            let after = factors.iter().map(|factor| factor.after).max().unwrap_or(0);
             let hir = Hir::alternation(factors.into_iter().map(|factor| factor.hir).collect());
-            return Ok(Factor { score, hir, begins });
+            return Ok(Factor { score, hir, begins, before, after });
         }
         HirKind::Concat(parts) => parts.as_slice(),
         _ => std::slice::from_ref(hir),
@@ -109,12 +119,21 @@ fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Factor, S
     let choices = parts.iter().enumerate().filter(|(_, part)| is_choice(part));
     let of_choices = choices.filter_map(|(index, choice)| {
         let factor = of_stripped(choice, keywords, shape).ok()?;
-        Some(Factor { begins: factor.begins && index == 0, ..factor })
+        let (left, right) = (parts.get(..index)?, parts.get(index + 1..)?);
+        Some(Factor {
+            begins: factor.begins && index == 0,
+            before: factor.before.saturating_add(lengths(left, true)),
+            after: factor.after.saturating_add(lengths(right, true)),
+            ..factor
+        })
     });
     let of_pieces = pieces(parts, shape).into_iter().enumerate().filter_map(|(index, piece)| {
-        let score = anchor(&piece, keywords)?;
-        let (hir, whole) = trim(piece, shape.tail);
-        Some(Factor { score, hir, begins: whole && index == 0 })
+        let score = anchor(&piece.parts, keywords)?;
+        let (up_to, from) = (parts.get(..piece.whole.end)?, parts.get(piece.whole.start..)?);
+        let before = lengths(up_to, true).saturating_add(piece.tail);
+        let after = lengths(from, true).saturating_add(piece.head);
+        let (hir, whole) = trim(piece.parts, shape.tail);
+        Some(Factor { score, hir, begins: whole && index == 0, before, after })
     });
     // Of equals the first: texts are read from the left.
     let best = of_pieces.chain(of_choices).reduce(|best, next| if next.score > best.score { next } else { best });
@@ -152,23 +171,37 @@ fn copies(repetition: &Repetition, count: u32) -> Hir {
     Hir::repetition(Repetition { min: count, max: Some(count), ..repetition.clone() })
 }
 
+/// Some parts of a sequence that stand side by side.
+#[derive(Default)]
+struct Piece {
+    parts: Vec<Hir>,
+    /// Which of the parts it holds as they are.
+    whole: Range<usize>,
+    /// Bytes that it holds of the part before and of the one behind.
+    head: usize,
+    tail: usize,
+}
+
 /// Cuts a sequence at its long parts. Next to a cut the required copies of the long part stay, as far as they are short.
-fn pieces(parts: &[Hir], shape: Shape) -> Vec<Vec<Hir>> {
-    let mut pieces = vec![Vec::new()];
-    for part in parts {
+fn pieces(parts: &[Hir], shape: Shape) -> Vec<Piece> {
+    let mut pieces = vec![Piece::default()];
+    for (index, part) in parts.iter().enumerate() {
         let long = is_long(part, shape);
         let literal = matches!(part.kind(), HirKind::Literal(_));
         let Some(current) = pieces.last_mut() else { break };
         if !long || literal {
-            current.push(part.clone());
+            current.parts.push(part.clone());
+            current.whole.end = index + 1;
             continue;
         }
-        let mut next = Vec::new();
+        let mut next = Piece { whole: index + 1..index + 1, ..Piece::default() };
         if let HirKind::Repetition(repetition) = part.kind()
             && repetition.sub.properties().maximum_len().is_some_and(|length| length == 1)
         {
-            current.push(copies(repetition, repetition.min.min(shape.tail)));
-            next.push(copies(repetition, repetition.min.min(1).min(shape.tail)));
+            let (tail, head) = (repetition.min.min(shape.tail), repetition.min.min(1));
+            current.parts.push(copies(repetition, tail));
+            next.parts.push(copies(repetition, head));
+            (current.tail, next.head) = (tail as usize, head as usize);
         }
         pieces.push(next);
     }
@@ -556,6 +589,19 @@ mod tests {
             } else {
                 assert_eq!(&got, expected, "{pattern}");
             }
+        }
+    }
+
+    #[test]
+    fn the_reach_of_a_match_around_its_factor() {
+        for (pattern, expected) in [
+            (r"\bghp_[0-9A-Za-z]{36}\b", (6, 40)),
+            (r"[a-z]{0,30}=[0-9]{1,20}key-[0-9]{2}", (57, 7)),
+            (r"(?:abcd[0-9]{2}|xyz-[0-9]{9})[a-f]{40}", (15, 53)),
+            (r"-{2}[a-z]{0,30}password[ =]{1,2}[^ ]{8,90}", (44, 100)),
+        ] {
+            let found = reach(&parse(pattern).unwrap().0, &[], Shape { long_part_bytes: 16, tail: 2 });
+            assert_eq!(found, Some(expected), "{pattern}");
         }
     }
 

@@ -42,10 +42,17 @@ fn starts(begins: Option<(usize, usize)>, end: usize) -> Range<usize> {
     }
 }
 
+/// [`factor::reach`]; as far as the longest match when it is not known.
+fn reach(compiled: &Compiled, shape: factor::Shape) -> (usize, usize) {
+    let longest = compiled.longest;
+    let found = factor::reach(&compiled.hir, &compiled.loaded.keywords, shape);
+    found.map_or((longest, longest), |(before, after)| (before.min(longest), after.min(longest)))
+}
+
 /// Longer matches are not tried at single places: text that begins one at every byte would be read too often.
-const MAX_TRIED_BYTES: usize = 512;
+const MAX_TRIED_BYTES: usize = 1024;
 /// Nor where there are more places than so many.
-const MAX_TRIED_PLACES: usize = 12;
+const MAX_TRIED_PLACES: usize = 40;
 
 /// [`factor::begins`], when it is worth it.
 fn begins(compiled: &Compiled, shape: factor::Shape) -> Option<(usize, usize)> {

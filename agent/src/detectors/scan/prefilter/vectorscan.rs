@@ -13,7 +13,7 @@ use super::{
     super::{compile::RuleSet, factor},
     Candidate, Near, Prefilter, ScanError, begins,
     numbers::Numbers,
-    starts,
+    reach, starts,
 };
 use crate::rules::scan::Trigger;
 
@@ -56,8 +56,9 @@ fn database(expressions: Vec<String>, names: &[&str]) -> Result<&'static BlockDa
 /// What an expression stands for.
 struct Target {
     rule: usize,
-    /// Longest match of the rule.
-    longest: usize,
+    /// The reach of a match around the end of the expression.
+    before: usize,
+    after: usize,
     /// Shortest and longest text of the expression, when matches begin where it does.
     begins: Option<(usize, usize)>,
 }
@@ -79,7 +80,8 @@ impl Vectorscan {
                 let factor =
                     factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(|error| failed(&error))?;
                 expressions.push(factor::print(&factor).map_err(|error| failed(&error))?);
-                targets.push(Target { rule, longest: compiled.longest, begins: begins(compiled, SHAPE) });
+                let (before, after) = reach(compiled, SHAPE);
+                targets.push(Target { rule, before, after, begins: begins(compiled, SHAPE) });
                 names.push(compiled.loaded.rule.id.as_str());
             }
         }
@@ -104,7 +106,7 @@ impl Prefilter for Vectorscan {
             .scan(block, |id, _, end, _| {
                 let end = usize::try_from(end).unwrap_or(usize::MAX);
                 if let Some(target) = usize::try_from(id).ok().and_then(|id| self.rules.get(id)) {
-                    let window = end.saturating_sub(target.longest)..end.saturating_add(target.longest);
+                    let window = end.saturating_sub(target.before)..end.saturating_add(target.after);
                     let starts = starts(target.begins, end);
                     found(Candidate { rule: target.rule, window, at: end.saturating_sub(1), starts });
                 }
