@@ -258,6 +258,40 @@ fn csv_has_a_row_a_finding() {
     }
 }
 
+#[test]
+fn calls_heed_the_allow_list_and_no_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "ann@outflow-fake.org # outflow:allow"}]});
+    let call = json!({
+        "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions",
+            "headers": {"content-type": "application/json"}, "body": body.to_string()},
+        "response": {"status": 200, "headers": {"content-type": "application/json"}, "body": "{\"model\":\"gpt-4o\"}"},
+    });
+    write(at, "call.json", &call.to_string());
+    let replay = |config: &str| {
+        write(at, "outflow.toml", config);
+        crate::scan::outflow(at, "replay", &["--format", "jsonl", "--config", "outflow.toml", "call.json"], b"")
+    };
+    let found = |ran: &Ran| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let findings = records(ran).0.into_iter().filter(|record| record["event_name"] == "outflow.finding");
+        findings
+            .filter(|finding| finding["rule"]["id"] == "pii.email" || finding["rule"]["id"] == "model.unpinned")
+            .map(|finding| (text(&finding["rule"]["id"]), text(&finding["severity"])))
+            .collect()
+    };
+    let pair = |rule: &str, severity: &str| (rule.to_owned(), severity.to_owned());
+    let plain = replay("");
+    assert_eq!(found(&plain), [pair("pii.email", "low"), pair("model.unpinned", "medium")], "a prompt cannot silence");
+    assert_eq!(suppressed(&plain), Value::Null);
+    let allowed = replay("[[rules.allow]]\nreason = \"a test\"\npatterns = [\"@outflow-fake[.]org$\"]\n");
+    assert_eq!(found(&allowed), [pair("model.unpinned", "medium")]);
+    assert_eq!(suppressed(&allowed), json!([{"by": "allow-list", "occurrences": 1}]));
+    let changed = replay("[[rules.override]]\nid = \"model.unpinned\"\nseverity = \"critical\"\n");
+    assert_eq!(found(&changed), [pair("pii.email", "low"), pair("model.unpinned", "critical")]);
+}
+
 /// One value of every rule, and none of them in anything that a command writes.
 #[test]
 fn no_output_tells_what_was_planted() {
@@ -276,7 +310,16 @@ fn no_output_tells_what_was_planted() {
     planted.retain(|secret| secret.len() >= 8);
     assert!(planted.len() > 200, "{}", planted.len());
     write(at, "app.log", &text);
-    let rules = |arguments: &[&str]| crate::scan::outflow(at, "rules", arguments, b"");
+    let ran = |command: &str, arguments: &[&str]| crate::scan::outflow(at, command, arguments, b"").stdout;
+    // The same in a prompt and its answer.
+    let request = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}).to_string();
+    let answer = json!({"model": "gpt-4o-2024-08-06", "choices": [{"message": {"content": text}, "finish_reason": "stop"}]});
+    let headers = json!({"content-type": "application/json"});
+    let call = json!({
+        "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": headers, "body": request},
+        "response": {"status": 200, "headers": headers, "body": answer.to_string()},
+    });
+    write(at, "call.json", &call.to_string());
     let outputs = [
         ("text", scan(at, &["--format", "text", "app.log"], b"").stdout),
         ("jsonl", scan(at, &["--format", "jsonl", "app.log"], b"").stdout),
@@ -286,8 +329,12 @@ fn no_output_tells_what_was_planted() {
             scan(at, &["--write-baseline", "known.json", "app.log"], b"");
             fs::read_to_string(at.join("known.json")).unwrap()
         }),
-        ("rules test", rules(&["test", "app.log"]).stdout),
-        ("rules test, as JSON", rules(&["test", "--format", "jsonl", "app.log"]).stdout),
+        ("rules test", ran("rules", &["test", "app.log"])),
+        ("rules test, as JSON", ran("rules", &["test", "--format", "jsonl", "app.log"])),
+        ("replay", ran("replay", &["--format", "text", "call.json"])),
+        ("replay, as JSON", ran("replay", &["--format", "jsonl", "--store", "s.db", "call.json"])),
+        ("the store", String::from_utf8_lossy(&fs::read(at.join("s.db")).unwrap()).into_owned()),
+        ("findings", ran("findings", &["list", "--store", "s.db", "--limit", "0", "--format", "jsonl"])),
     ];
     for (what, output) in outputs {
         assert!(output.lines().count() > 50, "{what}: {output}");
