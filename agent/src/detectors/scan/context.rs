@@ -16,7 +16,8 @@ pub(super) fn word_near<'w>(
     let before = haystack.get(secret.start.saturating_sub(REACH_BYTES)..secret.start).unwrap_or_default();
     let after_end = secret.end.saturating_add(REACH_BYTES).min(haystack.len());
     let after = haystack.get(secret.end..after_end).unwrap_or_default();
-    let near = |word: &&String| [before, after, label.as_bytes()].into_iter().any(|text| holds_word(text, word.as_bytes()));
+    let near =
+        |word: &&String| [before, after, label.as_bytes()].into_iter().any(|text| holds_word(text, word.as_bytes()));
     words.iter().find(near).map(String::as_str)
 }
 

@@ -114,7 +114,8 @@ fn counts_up(digits: &[u8]) -> bool {
 /// `01 02 03 04 05`.
 fn lists(digits: &[u8]) -> bool {
     let mut pairs = digits.chunks(2).map(|pair| pair.iter().fold(0_u8, |sum, digit| sum * 10 + digit));
-    digits.len() > 5 && pairs.next().is_some_and(|first| (first + 1..).zip(pairs).all(|(expected, pair)| pair == expected))
+    digits.len() > 5
+        && pairs.next().is_some_and(|first| (first + 1..).zip(pairs).all(|(expected, pair)| pair == expected))
 }
 
 /// Ten digits that somebody may have in the North American plan.
@@ -185,7 +186,11 @@ pub(super) fn nanp_called(text: &Text<'_>) -> Verdict {
 pub(super) fn national(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
     let other = is_piece(text) || labels::named(text.before(), OTHERS);
-    if other || is_date(&written.groups, &written.digits) || is_decimal(text.secret(), &written.groups) || is_measured(text) {
+    if other
+        || is_date(&written.groups, &written.digits)
+        || is_decimal(text.secret(), &written.groups)
+        || is_measured(text)
+    {
         return Verdict::Refused;
     }
     let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits) && !lists(digits);
