@@ -21,7 +21,7 @@ fn tap(
     bench: &Bench,
     options: &[OsString],
     command: Vec<OsString>,
-    meeting: Option<Rendezvous>,
+    mut meeting: Option<Rendezvous>,
 ) -> (Vec<Value>, String) {
     let data = bench.dir().join("data.jsonl");
     let mut tap = vec![outflow().as_os_str().to_owned(), "tap".into(), "--output".into(), data.clone().into()];
@@ -30,7 +30,7 @@ fn tap(
     let mut sandbox = bench.sandboxed_with(options, &tap);
     sandbox.env("STATE_DIRECTORY", bench.dir().join("state"));
     let job = testbed::Job::start(sandbox, bench.dir(), "tap").unwrap();
-    if let Some(mut meeting) = meeting {
+    if let Some(meeting) = &mut meeting {
         meeting.wait_ready(CLIENT_TIMEOUT_S).unwrap();
         let tapping = || Ok(job.output()?.1.contains("outflow: tapping ").then_some(()));
         Deadline::after(CLIENT_TIMEOUT_S as u64).until("the library is tapped", tapping).unwrap();

@@ -70,6 +70,32 @@ fn key_before(text: &str, offset: usize) -> Option<&str> {
     })
 }
 
+/// `tax id` also as `tax_id`, `tax-id` and `taxid`: what is a phrase in prose is a key in data, `taxId` and `TAX_ID` too. And
+/// letters beyond ASCII also as capitals, all or the first, because the search for words folds ASCII alone.
+fn spellings(word: &str) -> Vec<String> {
+    let mut words = vec![word.to_owned()];
+    let add = |words: &mut Vec<String>, word: String| {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    };
+    if !word.is_ascii() {
+        let upper = |letter: char| letter.to_uppercase().collect::<String>();
+        let capitals = word.chars().map(|letter| if letter.is_ascii() { letter.to_string() } else { upper(letter) });
+        add(&mut words, capitals.collect());
+        let mut letters = word.chars();
+        if let Some(first) = letters.next().filter(|first| !first.is_ascii()) {
+            add(&mut words, upper(first) + letters.as_str());
+        }
+    }
+    for word in words.clone() {
+        for separator in ["_", "-", ""] {
+            add(&mut words, word.replace(' ', separator));
+        }
+    }
+    words
+}
+
 struct Reader<'a> {
     file: &'a RuleFile,
 }
@@ -134,7 +160,7 @@ impl Reader<'_> {
             keywords: list(raw.keywords),
             trigger: raw.trigger.map(Spanned::into_inner).unwrap_or_default(),
             validator: raw.validator.map(Spanned::into_inner),
-            context: list(raw.context),
+            context: list(raw.context).iter().flat_map(|word| spellings(word)).collect(),
             context_required: raw.context_required,
             allow: raw.allow,
             allow_patterns: list(raw.allow_patterns),
@@ -224,6 +250,14 @@ counter_examples = ["a", "b", "c"]
         assert_eq!((rules[0].rule.id.as_str(), rules[0].rule.group.as_str()), ("secret.demo", "demo"));
         assert_eq!((rules[0].priority, rules[0].trigger), (50, Trigger::Literal));
         assert_eq!((rules[0].place.line(Key::Pattern), rules[0].place.line(Key::Validator)), (7, 2));
+    }
+
+    #[test]
+    fn phrases_are_also_keys() {
+        let rules = read(&format!("{GOOD}context = [\"tax id\", \"tin\", \"\u{e9}t\u{e9}\"]\n")).unwrap();
+        let expected =
+            ["tax id", "tax_id", "tax-id", "taxid", "tin", "\u{e9}t\u{e9}", "\u{c9}t\u{c9}", "\u{c9}t\u{e9}"];
+        assert_eq!(rules[0].context, expected);
     }
 
     #[test]

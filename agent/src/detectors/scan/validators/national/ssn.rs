@@ -2,37 +2,27 @@
 //! 999; group never 00; serial never 0000) and "Misused SSNs" (the numbers printed in wallets and advertisements); IRS
 //! Publication 1915 (ITIN: 9xx, fourth and fifth digit 50-65, 70-88, 90-92, 94-99).
 
-use super::super::{Text, Verdict};
+use super::{
+    super::{Text, Verdict},
+    number::Number,
+};
 
-/// Published over and over, nobody's: the Woolworth wallet, the SSA pamphlet, and the one every form shows.
-const SAMPLES: [&[u8; 9]; 3] = [b"078051120", b"219099999", b"123456789"];
+/// Published over and over, nobody's: the Woolworth wallet, the SSA pamphlet, the one every form shows, LifeLock's.
+const SAMPLES: [u64; 4] = [78_051_120, 219_099_999, 123_456_789, 457_555_462];
 
 struct Parts {
-    area: u32,
-    group: u32,
-    serial: u32,
+    area: u64,
+    group: u64,
+    serial: u64,
 }
 
 fn parts(text: &Text<'_>) -> Option<Parts> {
-    let digits = text.digits();
-    let number = |range: std::ops::Range<usize>| {
-        Some(digits.get(range)?.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit)))
-    };
-    // A dash, dot or blank with a digit beyond means a longer identifier or a row of figures.
-    let longer = matches!(text.before(), [.., digit, b'-' | b'.' | b' '] if digit.is_ascii_digit())
-        || matches!(text.after(), [b'-' | b'.' | b' ', digit, ..] if digit.is_ascii_digit());
-    if digits.len() != 9 || longer {
-        return None;
-    }
-    Some(Parts { area: number(0..3)?, group: number(3..5)?, serial: number(5..9)? })
+    let number = Number::of(text, &[9]).filter(|number| !SAMPLES.contains(&number.part(0..9)))?;
+    Some(Parts { area: number.part(0..3), group: number.part(3..5), serial: number.part(5..9) })
 }
 
 /// A social security number.
 pub(super) fn ssn(text: &Text<'_>) -> Verdict {
-    let digits: Vec<u8> = text.secret().iter().copied().filter(u8::is_ascii_digit).collect();
-    if SAMPLES.iter().any(|sample| sample.as_slice() == digits) {
-        return Verdict::Refused;
-    }
     // 987-65-4320 to 4329 are reserved for advertisements and lie in area 9xx anyway.
     Verdict::plausible_if(
         parts(text)
