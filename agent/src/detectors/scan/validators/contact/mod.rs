@@ -25,5 +25,6 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("phone_spoken", phone::spoken),
     ("profile", person::profile),
     ("street", place::street),
+    ("street_compound", place::street_compound),
     ("uk_postcode", place::uk_postcode),
 ];
