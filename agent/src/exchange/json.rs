@@ -58,8 +58,8 @@ pub(super) trait Strings {
     }
 
     /// What is in that room from `start` on is a string value, which is given back.
-    fn placed(&mut self, _path: &str, _start: usize) -> &str {
-        ""
+    fn placed(&mut self, _path: &str, _start: usize) -> Option<&str> {
+        None
     }
 }
 
@@ -403,7 +403,7 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
         let (text, end) = if let Some(room) = self.strings.room(class, first) {
             let begun = room.len();
             let end = self.cursor.decode(room);
-            (self.strings.placed(self.path.as_str(), begun), end)
+            (self.strings.placed(self.path.as_str(), begun).unwrap_or_default(), end)
         } else {
             self.decoded.clear();
             let end = self.cursor.decode(&mut self.decoded);
