@@ -13,9 +13,10 @@ use serde_json::{Number, Value};
 
 use super::{
     Leaves, attachment,
-    json::{self, Ended, Strings},
+    json::{self, Ended},
     key::{Class, Classes, is_key_text, is_time},
     path::Path,
+    strings::Strings,
     tree::Node,
 };
 use crate::spare;
