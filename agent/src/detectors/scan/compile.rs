@@ -13,6 +13,7 @@ use super::{
     factor,
     prefilter::{ScanError, numbers, pure},
     validators::{self, Validator},
+    words::{WordSet, Words},
 };
 use crate::rules::{
     RuleError, RuleSource, ScanRule,
@@ -41,7 +42,8 @@ pub(crate) struct Compiled {
 /// All rules. Shared by the workers.
 #[derive(Debug)]
 pub struct RuleSet {
-    rules: Vec<Compiled>,
+    rules: Vec<Arc<Compiled>>,
+    words: Words,
     pure: OnceLock<Arc<pure::Shared>>,
 }
 
@@ -60,8 +62,22 @@ impl RuleSet {
 
     /// Compiles rules. The order given is kept.
     pub fn compile(rules: Vec<LoadedRule>) -> Result<Arc<Self>, RuleError> {
-        let rules: Result<Vec<Compiled>, RuleError> = rules.into_iter().map(compile).collect();
-        Ok(Arc::new(Self { rules: rules?, pure: OnceLock::new() }))
+        let rules: Result<Vec<Arc<Compiled>>, RuleError> =
+            rules.into_iter().map(|loaded| compile(loaded).map(Arc::new)).collect();
+        Self::of(rules?)
+    }
+
+    fn of(rules: Vec<Arc<Compiled>>) -> Result<Arc<Self>, RuleError> {
+        let words = Words::new(rules.iter().map(|rule| rule.loaded.context.as_slice())).map_err(|message| {
+            RuleError::Invalid { file: "rules".into(), line: 1, message: format!("context: all words together: {message}") }
+        })?;
+        Ok(Arc::new(Self { rules, words, pure: OnceLock::new() }))
+    }
+
+    /// These rules but those that `is_out` names by index.
+    pub fn without(&self, is_out: impl Fn(usize) -> bool) -> Result<Arc<Self>, RuleError> {
+        let kept = self.rules.iter().enumerate().filter(|(index, _)| !is_out(*index));
+        Self::of(kept.map(|(_, rule)| Arc::clone(rule)).collect())
     }
 
     /// Number of rules.
@@ -89,8 +105,17 @@ impl RuleSet {
         Ok(self.pure()?.bytes())
     }
 
-    pub(crate) fn compiled(&self) -> &[Compiled] {
+    pub(crate) fn compiled(&self) -> &[Arc<Compiled>] {
         &self.rules
+    }
+
+    pub(super) fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// The context words that a rule cannot do without.
+    pub(super) fn required(&self, rule: usize) -> Option<&WordSet> {
+        self.rules.get(rule).filter(|compiled| compiled.loaded.context_required).and_then(|_| self.words.of(rule))
     }
 
     /// The DFA of the pure backend, built on first use: the other backend does not need it.

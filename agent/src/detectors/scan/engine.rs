@@ -8,11 +8,17 @@ use regex_automata::{Anchored, Input, meta::Cache, util::captures::Captures};
 
 use super::{
     compile::{Compiled, RuleSet},
-    judge::Judged,
+    forms::Forms,
+    judge::{Judged, SURE},
     overlap::{self, Settled},
     prefilter::{Backend, Prefilter, ScanError},
     segment::{Segment, Segments, Whole},
+    words::{Nearby, WordSet},
 };
+use crate::rules::scan::Trigger;
+
+/// Rules for the shape of one issuer have this priority (`rules/README.md`).
+const OWN_SHAPE_PRIORITY: u8 = 50;
 
 /// A confirmed match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub struct Scanner {
     touched: Vec<usize>,
     found: Vec<Match>,
     settled: Settled,
+    nearby: Nearby,
+    forms: Forms,
 }
 
 struct Workspace {
@@ -104,6 +112,8 @@ impl Scanner {
             touched: Vec::new(),
             found: Vec::new(),
             settled: Settled::default(),
+            nearby: Nearby::default(),
+            forms: Forms::default(),
             rules,
         })
     }
@@ -132,10 +142,14 @@ impl Scanner {
 
     /// Scans one block. The result lives until the next call.
     pub fn scan(&mut self, block: &[u8], segments: &dyn Segments) -> Result<&Settled, ScanError> {
-        self.gather(block, segments)?;
         self.found.clear();
-        for rule in std::mem::take(&mut self.touched) {
-            self.confirm(rule, block, segments);
+        self.find(block, segments)?;
+        self.forms.fill(block, segments);
+        if !self.forms.text().is_empty() {
+            let forms = std::mem::take(&mut self.forms);
+            let result = self.find_encoded(&forms);
+            self.forms = forms;
+            result?;
         }
         let rules = &self.rules;
         let priority = |rule: usize| rules.compiled().get(rule).map_or(0, |compiled| compiled.loaded.priority);
@@ -143,16 +157,72 @@ impl Scanner {
         Ok(&self.settled)
     }
 
+    /// Both stages.
+    fn find(&mut self, block: &[u8], segments: &dyn Segments) -> Result<(), ScanError> {
+        self.gather(block, segments)?;
+        let touched = std::mem::take(&mut self.touched);
+        for rule in &touched {
+            self.confirm(*rule, block, segments);
+        }
+        self.touched = touched;
+        Ok(())
+    }
+
+    /// Both stages over what is encoded in the block. What is found has the extent of the encoded text, which is what a mask must
+    /// cover; what is also found as it stands then overlaps itself and counts once.
+    fn find_encoded(&mut self, forms: &Forms) -> Result<(), ScanError> {
+        let plain = self.found.len();
+        self.find(forms.text(), forms)?;
+        let decoded: Vec<Match> = self.found.drain(plain..).collect();
+        for found in decoded {
+            let Some(origin) = forms.origin(&found.span) else { continue };
+            if !origin.is_base64 || self.is_sure(&found) {
+                self.found.push(Match { span: origin.span, segment: origin.segment, ..found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Proven, or of a shape that only one issuer uses.
+    fn is_sure(&self, found: &Match) -> bool {
+        found.confidence >= SURE
+            || self.rules.compiled().get(found.rule).is_some_and(|rule| {
+                let loaded = &rule.loaded;
+                loaded.trigger == Trigger::Literal && loaded.keywords.is_empty() && loaded.priority >= OWN_SHAPE_PRIORITY
+            })
+    }
+
+    /// By rule: how many bytes of a block stage 2 would look at.
+    pub(super) fn looked_at(&mut self, block: &[u8], segments: &dyn Segments) -> Result<Vec<usize>, ScanError> {
+        self.gather(block, segments)?;
+        let mut bytes = vec![0; self.windows.len()];
+        for rule in &self.touched {
+            if let (Some(bytes), Some(windows)) = (bytes.get_mut(*rule), self.windows.get_mut(*rule)) {
+                windows.sort();
+                *bytes = windows.windows.iter().map(|window| window.extent.len()).sum();
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Stage 1, and its windows clipped to segments and merged.
     fn gather(&mut self, block: &[u8], segments: &dyn Segments) -> Result<(), ScanError> {
-        let (windows, touched) = (&mut self.windows, &mut self.touched);
-        for windows in windows.iter_mut() {
-            windows.windows.clear();
+        let Self { rules, windows, touched, nearby, prefilter, .. } = self;
+        for rule in touched.drain(..) {
+            if let Some(windows) = windows.get_mut(rule) {
+                windows.windows.clear();
+            }
         }
-        touched.clear();
+        nearby.clear();
+        let mut near = |at: usize, window: &Range<usize>, words: &WordSet| {
+            segments.around(at).is_some_and(|segment| {
+                rules.words().first_in(segment.label.as_bytes(), words).is_some()
+                    || nearby.any(rules.words(), block, &segment.range, window, words)
+            })
+        };
         // Candidates come in clusters: most lie in the segment of the one before.
         let mut last: Option<Range<usize>> = None;
-        self.prefilter.candidates(block, &mut |candidate| {
+        prefilter.candidates(block, &mut near, &mut |candidate| {
             let segment = match &last {
                 Some(range) if range.contains(&candidate.at) => range.clone(),
                 _ => match segments.around(candidate.at) {
@@ -171,7 +241,7 @@ impl Scanner {
 
     /// Stage 2 for one rule.
     fn confirm(&mut self, rule: usize, block: &[u8], segments: &dyn Segments) {
-        let Self { rules, workspaces, windows, found, .. } = self;
+        let Self { rules, workspaces, windows, found, nearby, .. } = self;
         let (Some(compiled), Some(workspace), Some(windows)) =
             (rules.compiled().get(rule), workspaces.get_mut(rule), windows.get_mut(rule))
         else {
@@ -185,6 +255,18 @@ impl Scanner {
         for window in &windows.windows {
             let Some(haystack) = block.get(window.segment.clone()) else { continue };
             let offset = window.segment.start;
+            let words = rules.words();
+            let labelled = |set: &WordSet| {
+                let segment = segments.around(window.extent.start);
+                segment.and_then(|segment| words.first_in(segment.label.as_bytes(), set))
+            };
+            // Cheaper than the pattern, and seldom there.
+            if let Some(required) = rules.required(rule)
+                && !nearby.any(words, block, &window.segment, &window.extent, required)
+                && labelled(required).is_none()
+            {
+                continue;
+            }
             // Look-around sees the whole segment, and nothing beyond it.
             let mut from = window.extent.start - offset;
             let to = window.extent.end - offset;
@@ -201,8 +283,12 @@ impl Scanner {
                     Some(whole.range())
                 };
                 let Some(secret) = secret else { continue };
-                let label = || segments.around(offset + whole.start()).map_or("", |segment| segment.label);
-                if let Ok(Judged { secret, confidence, .. }) = compiled.judge(haystack, secret, label) {
+                let word = |secret: &Range<usize>| {
+                    let (set, secret) = (words.of(rule)?, secret.start + offset..secret.end + offset);
+                    let beside = nearby.beside(words, block, &window.segment, &secret, set);
+                    words.name(beside.or_else(|| labelled(set))?)
+                };
+                if let Ok(Judged { secret, confidence, .. }) = compiled.judge(haystack, secret, word) {
                     found.push(Match {
                         rule,
                         span: secret.start + offset..secret.end + offset,

@@ -7,9 +7,9 @@ use std::ops::Range;
 use regex_automata::{Anchored, Input};
 
 use super::{
-    Scanner, ScanError, Segments,
+    ScanError, Scanner, Segments,
     compile::Compiled,
-    judge::{Judged, Refusal},
+    judge::{Judged, Refusal, SURE},
     validators::Verdict,
 };
 
@@ -62,7 +62,9 @@ pub fn explain(scanner: &mut Scanner, block: &[u8], segments: &dyn Segments) -> 
             continue;
         };
         for (rule, compiled) in rules.compiled().iter().enumerate() {
-            compiled.each(block.get(segment.range.clone()).unwrap_or_default(), segment.label, |span, judged| {
+            let haystack = block.get(segment.range.clone()).unwrap_or_default();
+            let near = |secret: &Range<usize>| rules.words().near(rule, haystack, secret, segment.label);
+            compiled.each(haystack, near, |span, judged| {
                 let span = span.start + segment.range.start..span.end + segment.range.start;
                 let is_found = settled.matches.iter().any(|one| one.rule == rule && one.span == span);
                 let taken = settled.matches.iter().find(|one| one.span.start < span.end && span.start < one.span.end);
@@ -77,6 +79,14 @@ pub fn explain(scanner: &mut Scanner, block: &[u8], segments: &dyn Segments) -> 
         }
         at = segment.range.end.max(at + 1);
     }
+    // What is found in encoded text alone has no pattern that fits here.
+    for one in &settled.matches {
+        if !looks.iter().any(|look| look.rule == one.rule && look.span == one.span) {
+            let score = Score { confidence: one.confidence, proven: one.confidence >= SURE, word: None };
+            let fate = Fate::Found(score);
+            looks.push(Look { rule: one.rule, span: one.span.clone(), segment: one.segment.clone(), fate });
+        }
+    }
     looks.sort_by_key(|look| (look.span.start, !matches!(look.fate, Fate::Found(_)), look.rule));
     Ok(looks)
 }
@@ -88,7 +98,12 @@ fn score(judged: &Judged<'_>) -> Score {
 
 impl Compiled {
     /// Every place in a segment where the pattern fits.
-    fn each(&self, haystack: &[u8], label: &str, mut tell: impl FnMut(Range<usize>, Result<Judged<'_>, Refusal>)) {
+    fn each<'w>(
+        &self,
+        haystack: &[u8],
+        near: impl Fn(&Range<usize>) -> Option<&'w str>,
+        mut tell: impl FnMut(Range<usize>, Result<Judged<'w>, Refusal>),
+    ) {
         let mut from = 0;
         while let Some(whole) = self.exact.search(&Input::new(haystack).range(from..)) {
             // Patterns match four bytes at least, so this goes on.
@@ -100,7 +115,7 @@ impl Compiled {
                 self.exact.search_captures(&input, &mut captures);
                 secret = Self::secret(&captures).unwrap_or(secret);
             }
-            let judged = self.judge(haystack, secret.clone(), || label);
+            let judged = self.judge(haystack, secret.clone(), &near);
             let span = judged.as_ref().map_or(secret, |judged| judged.secret.clone());
             tell(span, judged);
         }

@@ -29,7 +29,7 @@ const FEW_BYTES: usize = 8;
 pub(crate) struct Shape {
     /// Parts that can be longer than so many bytes split the pattern into pieces.
     pub(crate) long_part_bytes: usize,
-    /// Bytes of a class that stay after the last literal.
+    /// Bytes of a class that stay after the last literal. None: nor does one stay before the first.
     pub(crate) tail: u32,
 }
 
@@ -56,6 +56,12 @@ pub(super) fn parse(pattern: &str) -> Result<(Hir, usize), String> {
 /// The factor of a pattern, or why there is none.
 pub(super) fn factor(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Hir, String> {
     of_stripped(&strip(hir), keywords, shape).map(|(_, factor)| factor)
+}
+
+/// How good the factor is to look for: the length of its longest literal.
+#[cfg(feature = "vectorscan")]
+pub(super) fn strength(hir: &Hir, shape: Shape) -> Result<usize, String> {
+    of_stripped(&strip(hir), &[], shape).map(|(strength, _)| strength)
 }
 
 /// The factor and how good it is to look for.
@@ -95,7 +101,7 @@ fn is_long(part: &Hir, shape: Shape) -> bool {
 }
 
 /// Without captures and look-arounds. Sequences and literals that touch are joined by the constructors.
-fn strip(hir: &Hir) -> Hir {
+pub(super) fn strip(hir: &Hir) -> Hir {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Hir::empty(),
         HirKind::Literal(_) | HirKind::Class(_) => hir.clone(),
@@ -127,7 +133,7 @@ fn pieces(parts: &[Hir], shape: Shape) -> Vec<Vec<Hir>> {
             && repetition.sub.properties().maximum_len().is_some_and(|length| length == 1)
         {
             current.push(copies(repetition, repetition.min.min(shape.tail)));
-            next.push(copies(repetition, repetition.min.min(1)));
+            next.push(copies(repetition, repetition.min.min(1).min(shape.tail)));
         }
         pieces.push(next);
     }
@@ -228,7 +234,7 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
         _ => false,
     };
     if let Some(first) = piece.iter().position(anchored) {
-        let before = first.checked_sub(1).and_then(|index| piece.get(index)).and_then(|part| match part.kind() {
+        let before = first.checked_sub(1).filter(|_| tail > 0).and_then(|index| piece.get(index)).and_then(|part| match part.kind() {
             HirKind::Class(_) => Some(part.clone()),
             HirKind::Repetition(repetition) if repetition.min > 0 => {
                 matches!(repetition.sub.kind(), HirKind::Class(_)).then(|| (*repetition.sub).clone())

@@ -5,14 +5,13 @@ use std::ops::Range;
 
 use super::{
     compile::Compiled,
-    context,
     validators::{Text, Verdict},
 };
 
 /// Added to a rule's confidence when one of its context words stands near.
 const CONTEXT_BOOST: u8 = 20;
 /// A checksum or a structure that chance does not produce makes a match at least this sure.
-const SURE: u8 = 95;
+pub(super) const SURE: u8 = 95;
 
 /// A match that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +40,13 @@ pub enum Refusal {
 }
 
 impl Compiled {
-    /// Validator, allow-list and context.
-    pub(super) fn judge<'l>(
+    /// Validator, allow-list and context. `near` gives the context word near the secret, if there is one.
+    pub(super) fn judge<'w>(
         &self,
         haystack: &[u8],
         mut secret: Range<usize>,
-        label: impl FnOnce() -> &'l str,
-    ) -> Result<Judged<'_>, Refusal> {
+        near: impl FnOnce(&Range<usize>) -> Option<&'w str>,
+    ) -> Result<Judged<'w>, Refusal> {
         let verdict = match self.validator {
             Some(validator) => validator(&Text { haystack, span: secret.clone() }),
             None => Verdict::Plausible,
@@ -71,7 +70,7 @@ impl Compiled {
         }
         let mut word = None;
         if !self.loaded.context.is_empty() {
-            word = context::word_near(haystack, &secret, label(), &self.loaded.context);
+            word = near(&secret);
             if self.loaded.context_required && word.is_none() {
                 return Err(Refusal::NoContext);
             }

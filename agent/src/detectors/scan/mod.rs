@@ -12,10 +12,11 @@ use crate::exchange::{Exchange, Leaves};
 
 pub mod check;
 mod compile;
-mod context;
+pub mod cost;
 pub mod engine;
 mod explain;
 mod factor;
+mod forms;
 mod judge;
 mod log;
 mod overlap;
@@ -23,6 +24,7 @@ mod piece;
 pub mod prefilter;
 pub mod segment;
 pub mod validators;
+mod words;
 
 pub use self::{
     compile::RuleSet,

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use regex_syntax::hir::{Hir, HirKind, Look};
+use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, Hir, HirKind, Look};
 
 use super::factor::{at_least, bytes_of, longest_group, only};
 
@@ -58,9 +58,17 @@ pub(super) struct Piece {
     whole: bool,
     /// The byte that always stands directly behind it.
     pub(super) next: Option<u8>,
+    /// What stands directly before and behind it, one byte or a boundary.
+    left: Hir,
+    right: Hir,
 }
 
 impl Piece {
+    /// Itself and one byte to both sides, over the bytes that `kind` leaves.
+    pub(super) fn shape(&self, kind: impl Fn(u8) -> u8 + Copy) -> Hir {
+        Hir::concat(vec![shape(&self.left, kind), shape(&self.hir, kind), shape(&self.right, kind)])
+    }
+
     /// How many bytes of a kind it holds at least.
     pub(super) fn at_least(&self, counted: impl Fn(u8) -> bool + Copy) -> usize {
         at_least(&self.hir, counted)
@@ -84,14 +92,80 @@ impl Piece {
     }
 }
 
+/// An expression over the bytes that `kind` leaves: it matches the shape of whatever the expression matches. Boundaries of words
+/// stay, so `kind` must leave word bytes word bytes, and others others.
+fn shape(hir: &Hir, kind: impl Fn(u8) -> u8 + Copy) -> Hir {
+    match hir.kind() {
+        HirKind::Look(
+            Look::WordAscii
+            | Look::WordAsciiNegate
+            | Look::WordStartAscii
+            | Look::WordEndAscii
+            | Look::WordStartHalfAscii
+            | Look::WordEndHalfAscii,
+        ) => hir.clone(),
+        HirKind::Empty | HirKind::Look(_) => Hir::empty(),
+        HirKind::Literal(literal) => Hir::literal(literal.0.iter().map(|byte| kind(*byte)).collect::<Vec<u8>>()),
+        HirKind::Class(class) => {
+            let bytes = bytes_of(class).unwrap_or_else(ClassBytes::empty);
+            let kinds = bytes.iter().flat_map(|range| range.start()..=range.end()).map(kind);
+            Hir::class(Class::Bytes(ClassBytes::new(kinds.map(|kind| ClassBytesRange::new(kind, kind)))))
+        }
+        HirKind::Repetition(repetition) => Hir::repetition(repetition.with(shape(&repetition.sub, kind))),
+        HirKind::Capture(capture) => shape(&capture.sub, kind),
+        HirKind::Concat(parts) => Hir::concat(parts.iter().map(|part| shape(part, kind)).collect()),
+        HirKind::Alternation(parts) => Hir::alternation(parts.iter().map(|part| shape(part, kind)).collect()),
+    }
+}
+
+/// The boundary or the one byte at an edge of the parts, which are given from the edge on; nothing when it is not known.
+/// `None`: there are no parts.
+fn guard<'h>(parts: impl Iterator<Item = &'h Hir>, side: Edge) -> Option<Hir> {
+    for part in parts {
+        return Some(match part.kind() {
+            HirKind::Empty => continue,
+            HirKind::Look(_) | HirKind::Class(_) => part.clone(),
+            HirKind::Literal(literal) => {
+                let byte = match side {
+                    Edge::First => literal.0.first(),
+                    Edge::Last => literal.0.last(),
+                };
+                byte.map_or_else(Hir::empty, |byte| Hir::literal([*byte]))
+            }
+            HirKind::Repetition(repetition) if repetition.min > 0 => {
+                guard(std::iter::once(&*repetition.sub), side).unwrap_or_else(Hir::empty)
+            }
+            _ => Hir::empty(),
+        });
+    }
+    None
+}
+
 /// What stands around a part.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Around {
     before: usize,
     after: usize,
     ends_left: bool,
     ends_right: bool,
     next: Option<u8>,
+    left: Hir,
+    right: Hir,
+}
+
+impl Around {
+    /// Nothing is known but how far a match may reach.
+    fn reach(before: usize, after: usize) -> Self {
+        Self {
+            before,
+            after,
+            ends_left: false,
+            ends_right: false,
+            next: None,
+            left: Hir::empty(),
+            right: Hir::empty(),
+        }
+    }
 }
 
 /// The pieces of a pattern that hold nothing but bytes for which `fits`: every match holds one of them. Where a sequence has
@@ -101,9 +175,8 @@ pub(super) fn pieces(
     fits: impl Fn(u8) -> bool + Copy,
     score: impl Fn(&Piece) -> usize + Copy,
 ) -> Option<Vec<Piece>> {
-    let around = Around { before: 0, after: 0, ends_left: false, ends_right: false, next: None };
     let mut found = Vec::new();
-    collect(hir, around, fits, score, &mut found)?;
+    collect(hir, &Around::reach(0, 0), fits, score, &mut found)?;
     Some(found)
 }
 
@@ -138,7 +211,7 @@ fn ways(hir: &Hir) -> Vec<Vec<Hir>> {
 
 fn collect(
     hir: &Hir,
-    around: Around,
+    around: &Around,
     fits: impl Fn(u8) -> bool + Copy,
     score: impl Fn(&Piece) -> usize + Copy,
     found: &mut Vec<Piece>,
@@ -153,7 +226,7 @@ fn collect(
 /// The pieces of a part that also matches other bytes.
 fn inside(
     part: &Hir,
-    around: Around,
+    around: &Around,
     fits: impl Fn(u8) -> bool + Copy,
     score: impl Fn(&Piece) -> usize + Copy,
     found: &mut Vec<Piece>,
@@ -169,14 +242,8 @@ fn inside(
         HirKind::Repetition(repetition) if repetition.min > 0 => {
             // Any of the copies.
             let more = longest(std::slice::from_ref(part));
-            let around = Around {
-                before: around.before.saturating_add(more),
-                after: around.after.saturating_add(more),
-                ends_left: false,
-                ends_right: false,
-                next: None,
-            };
-            collect(&repetition.sub, around, fits, score, found)
+            let around = Around::reach(around.before.saturating_add(more), around.after.saturating_add(more));
+            collect(&repetition.sub, &around, fits, score, found)
         }
         _ => None,
     }
@@ -184,7 +251,7 @@ fn inside(
 
 fn sequence(
     parts: &[Hir],
-    around: Around,
+    around: &Around,
     fits: impl Fn(u8) -> bool + Copy,
     score: impl Fn(&Piece) -> usize + Copy,
     found: &mut Vec<Piece>,
@@ -205,10 +272,12 @@ fn sequence(
                 Some(part) => first_byte(part),
                 None => around.next,
             },
+            left: guard(left.iter().rev(), Edge::Last).unwrap_or_else(|| around.left.clone()),
+            right: guard(right.iter(), Edge::First).unwrap_or_else(|| around.right.clone()),
         };
         let mut pieces = Vec::new();
         let score = match inner {
-            [one] if !only(one, fits) => inside(one, beside, fits, score, &mut pieces),
+            [one] if !only(one, fits) => inside(one, &beside, fits, score, &mut pieces),
             _ => {
                 let piece = Piece {
                     hir: Hir::concat(inner.to_vec()),
@@ -216,6 +285,8 @@ fn sequence(
                     after: beside.after,
                     whole: beside.ends_left && beside.ends_right,
                     next: beside.next,
+                    left: beside.left,
+                    right: beside.right,
                 };
                 let score = score(&piece);
                 pieces.push(piece);
@@ -389,6 +460,25 @@ mod tests {
             let found = found
                 .map(|found| found.iter().map(|piece| (digits(piece), piece.before, piece.after)).collect::<Vec<_>>());
             assert_eq!(found, expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn shapes_keep_boundaries_and_one_byte_beside() {
+        let kind = |byte: u8| match byte {
+            b'0'..=b'9' => b'0',
+            b'a'..=b'z' | b'A'..=b'Z' => b'a',
+            b'-' => b'-',
+            _ => b'~',
+        };
+        for (pattern, expected) in [
+            (r"\b[2-9]\d{7}-?[A-Z]\b", r"(?-u:\b)0(?:0{7})\-?a"),
+            (r"\b[A-F]{2}\d{6}[-+A]", r"a(?:0{6})[\-a~]"),
+            (r"x?\d{6}(?:ab)?", r"0{6}"),
+        ] {
+            let number = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+            let found = pieces(&parse(pattern).unwrap().0, number, |piece| piece.at_least(number)).unwrap();
+            assert_eq!(found[0].shape(kind), parse(&format!("(?:{expected}){{1}}")).unwrap_or_else(|_| panic!()).0, "{pattern}");
         }
     }
 

@@ -8,17 +8,18 @@
 
 use std::ops::Range;
 
-use super::compile::RuleSet;
+use super::{compile::RuleSet, words::WordSet};
 
 mod marks;
 pub mod numbers;
 pub mod pure;
+mod shapes;
 #[cfg(feature = "vectorscan")]
 pub mod vectorscan;
 
 /// A place where a rule may match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Index of the rule in its set.
     pub rule: usize,
     /// The match, if there is one, lies in this extent; it may reach past the segment, and past the ends of the block.
@@ -27,10 +28,18 @@ pub struct Candidate {
     pub at: usize,
 }
 
+/// Tells whether a word of a set stands within reach of a window; the first value is a byte that tells the segment.
+pub(crate) type Near<'n> = &'n mut dyn FnMut(usize, &Range<usize>, &WordSet) -> bool;
+
 /// Finds candidates. One per worker: scratch memory is inside.
-pub trait Prefilter: Send {
-    /// Reports every candidate of a block, in any order.
-    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError>;
+pub(crate) trait Prefilter: Send {
+    /// Reports every candidate of a block, in any order. A rule that needs a context word may be left out where none is near.
+    fn candidates(
+        &mut self,
+        block: &[u8],
+        near: Near<'_>,
+        found: &mut dyn FnMut(Candidate),
+    ) -> Result<(), ScanError>;
 }
 
 /// Stage 1 failed; only the C++ backend can.
@@ -99,7 +108,7 @@ impl Backend {
     }
 
     pub(super) fn build(self, rules: &RuleSet) -> Result<Box<dyn Prefilter>, ScanError> {
-        let numbers = numbers::Numbers::new(rules);
+        let numbers = numbers::Numbers::new(rules)?;
         Ok(match self {
             Self::Pure => Box::new(pure::Pure::new(rules, numbers)?),
             #[cfg(feature = "vectorscan")]
@@ -111,12 +120,17 @@ impl Backend {
 
 /// Every rule may match in every line: the reference.
 #[derive(Debug)]
-pub struct Exhaustive {
+pub(crate) struct Exhaustive {
     rules: usize,
 }
 
 impl Prefilter for Exhaustive {
-    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
+    fn candidates(
+        &mut self,
+        block: &[u8],
+        _: Near<'_>,
+        found: &mut dyn FnMut(Candidate),
+    ) -> Result<(), ScanError> {
         let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', block).map(|at| at + 1));
         for at in starts {
             for rule in 0..self.rules {

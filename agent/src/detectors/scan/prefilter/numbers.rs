@@ -12,51 +12,13 @@ use super::{
         factor,
         piece::{self, ByteSet, Piece},
     },
-    Candidate,
+    Candidate, Near, ScanError,
     marks::Marks,
+    shapes::{self, Shapes},
 };
 use crate::rules::scan::Trigger;
 
-/// Bytes that a number may hold between its digits.
-pub(crate) fn is_number_byte(byte: u8) -> bool {
-    matches!(KIND.get(usize::from(byte)), Some(kind) if *kind != 0)
-}
-
-const DIGIT: u8 = 1;
-const DOT: u8 = 2;
-const PLUS: u8 = 4;
-const OTHER: u8 = 8;
-
-const KIND: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut digit = b'0';
-    while digit <= b'9' {
-        table[digit as usize] = DIGIT;
-        digit += 1;
-    }
-    table[b'.' as usize] = DOT;
-    table[b'+' as usize] = PLUS;
-    table[b' ' as usize] = OTHER;
-    table[b'-' as usize] = OTHER;
-    table[b'(' as usize] = OTHER;
-    table[b')' as usize] = OTHER;
-    table[b'/' as usize] = OTHER;
-    table
-};
-
-/// What a run of number bytes must hold for a rule to be worth a look: lower bounds read off the pattern.
-#[derive(Clone, Copy, Debug)]
-struct Needs {
-    rule: usize,
-    digits: usize,
-    dots: usize,
-    pluses: usize,
-    /// Digits without anything between: keeps addresses and dates away from rules for long numbers.
-    group: usize,
-    /// How far a match may reach beyond the run.
-    before: usize,
-    after: usize,
-}
+pub(crate) use super::shapes::is_number_byte;
 
 /// What a run of letters and digits must be like for a rule to be worth a look.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +45,7 @@ struct Reach {
 /// The hand-written scanner.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    needs: Vec<Needs>,
+    shapes: Option<Shapes>,
     fewest_digits: usize,
     runs: Vec<Run>,
     /// The shortest of `runs`.
@@ -162,8 +124,9 @@ fn alphanumeric_runs(hir: &Hir) -> Option<Vec<Piece>> {
 
 impl Numbers {
     /// For the rules of a set whose trigger is not a literal.
-    pub(crate) fn new(rules: &RuleSet) -> Self {
+    pub(crate) fn new(rules: &RuleSet) -> Result<Self, ScanError> {
         let mut numbers = Self { fewest_digits: usize::MAX, shortest_run: usize::MAX, ..Self::default() };
+        let mut builder = shapes::Builder::default();
         for (rule, compiled) in rules.compiled().iter().enumerate() {
             let hir = &compiled.hir;
             match compiled.loaded.trigger {
@@ -175,7 +138,8 @@ impl Numbers {
                 }
                 Trigger::Digits => {
                     for piece in digit_runs(hir).unwrap_or_default() {
-                        numbers.add_digits(rule, &piece);
+                        numbers.fewest_digits = numbers.fewest_digits.min(digits(&piece));
+                        builder.add(rule, compiled.loaded.context_required, &piece);
                     }
                 }
                 Trigger::Runs => {
@@ -185,22 +149,9 @@ impl Numbers {
                 }
             }
         }
-        numbers
-    }
-
-    fn add_digits(&mut self, rule: usize, piece: &Piece) {
-        let count = |kind: u8| piece.at_least(move |byte| KIND.get(usize::from(byte)) == Some(&kind));
-        let needs = Needs {
-            rule,
-            digits: count(DIGIT),
-            dots: count(DOT),
-            pluses: count(PLUS),
-            group: piece.longest_group(is_digit),
-            before: piece.before,
-            after: piece.after,
-        };
-        self.fewest_digits = self.fewest_digits.min(needs.digits);
-        self.needs.push(needs);
+        numbers.shapes =
+            builder.build(rules.words()).map_err(|message| ScanError::Backend { backend: "numbers", message })?;
+        Ok(numbers)
     }
 
     fn add_run(&mut self, rule: usize, piece: &Piece) {
@@ -219,14 +170,14 @@ impl Numbers {
     }
 
     /// Reports every candidate of a block.
-    pub(crate) fn candidates(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
-        if !self.needs.is_empty() || !self.capitals.is_empty() || !self.runs.is_empty() {
-            self.around_digits(block, found);
+    pub(crate) fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) {
+        if self.shapes.is_some() || !self.capitals.is_empty() || !self.runs.is_empty() {
+            self.around_digits(block, near, found);
         }
         self.marks.candidates(block, found);
     }
 
-    fn around_digits(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
+    fn around_digits(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) {
         let mut at = 0; // everything before is done
         let mut run_end = 0; // so are runs of letters and digits up to here
         while let Some(digit) = next_digit(block, at) {
@@ -234,7 +185,7 @@ impl Numbers {
             // do not, because that one ended at a byte that is no number byte.
             let before = block.get(at..digit).unwrap_or_default();
             let start = digit - before.iter().rev().take_while(|byte| is_number_byte(**byte)).count();
-            let end = self.number(block, start, digit, found);
+            let end = self.number(block, start, digit, near, found);
             if !self.capitals.is_empty() && start == digit && follows_two_capitals(block, digit) {
                 for reach in &self.capitals {
                     let window = digit.saturating_sub(reach.before)..digit.saturating_add(reach.after);
@@ -256,33 +207,25 @@ impl Numbers {
     }
 
     /// The run of number bytes from `start` on. Leaves its end.
-    fn number(&self, block: &[u8], start: usize, digit: usize, found: &mut dyn FnMut(Candidate)) -> usize {
-        let (mut digits, mut dots, mut pluses, mut group, mut longest_group) =
-            (0_usize, 0_usize, 0_usize, 0_usize, 0_usize);
-        let mut end = start;
-        for byte in block.get(start..).unwrap_or_default() {
-            let kind = KIND.get(usize::from(*byte)).copied().unwrap_or_default();
-            if kind == 0 {
-                break;
-            }
-            let digit = usize::from(kind & DIGIT);
-            digits += digit;
-            group = (group + 1) * digit;
-            longest_group = longest_group.max(group);
-            dots += usize::from(kind == DOT);
-            pluses += usize::from(kind == PLUS);
-            end += 1;
+    fn number(
+        &mut self,
+        block: &[u8],
+        start: usize,
+        digit: usize,
+        near: Near<'_>,
+        found: &mut dyn FnMut(Candidate),
+    ) -> usize {
+        let number = shapes::read(block, start);
+        let end = number.end;
+        let Some(shapes) = self.shapes.as_mut().filter(|_| number.digits >= self.fewest_digits) else { return end };
+        let fit = shapes.fit(block, start, &number);
+        let window = |before: usize, after: usize| start.saturating_sub(before)..end.saturating_add(after);
+        for target in &fit.free {
+            found(Candidate { rule: target.rule, window: window(target.before, target.after), at: digit });
         }
-        if digits >= self.fewest_digits {
-            for needs in &self.needs {
-                if digits >= needs.digits
-                    && dots >= needs.dots
-                    && pluses >= needs.pluses
-                    && longest_group >= needs.group
-                {
-                    let window = start.saturating_sub(needs.before)..end.saturating_add(needs.after);
-                    found(Candidate { rule: needs.rule, window, at: digit });
-                }
+        if !fit.bound.is_empty() && near(digit, &window(fit.before, fit.after), &fit.words) {
+            for target in &fit.bound {
+                found(Candidate { rule: target.rule, window: window(target.before, target.after), at: digit });
             }
         }
         end
@@ -340,10 +283,11 @@ fn next_digit(block: &[u8], from: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detectors::scan::words::Words;
 
     fn found(numbers: &Numbers, text: &str) -> Vec<(usize, String)> {
         let mut out = Vec::new();
-        numbers.candidates(text.as_bytes(), &mut |candidate| {
+        numbers.clone().candidates(text.as_bytes(), &mut |_, _, _| true, &mut |candidate| {
             let end = candidate.window.end.min(text.len());
             out.push((candidate.rule, text[candidate.window.start..end].to_owned()));
         });
@@ -352,12 +296,21 @@ mod tests {
 
     #[test]
     fn numbers_and_capitals() {
+        let mut builder = shapes::Builder::default();
+        for (rule, pattern) in [
+            r"\b\d{9}\b|(?:\(\d{3}\) ?|\b\d{3}[.-])\d{3}[.-]\d{4}\b",
+            r"\b(?:\d{1,3}\.){3}\d{1,3}\b",
+            r"[A-Z]\d{8}[A-Z].",
+        ]
+        .iter()
+        .enumerate()
+        {
+            for piece in digit_runs(&factor::parse(pattern).unwrap().0).unwrap() {
+                builder.add(rule, false, &piece);
+            }
+        }
         let numbers = Numbers {
-            needs: vec![
-                Needs { rule: 0, digits: 9, dots: 0, pluses: 0, group: 4, before: 0, after: 0 },
-                Needs { rule: 1, digits: 4, dots: 3, pluses: 0, group: 1, before: 0, after: 0 },
-                Needs { rule: 2, digits: 8, dots: 0, pluses: 0, group: 8, before: 1, after: 2 },
-            ],
+            shapes: builder.build(&Words::default()).unwrap(),
             fewest_digits: 4,
             capitals: vec![Reach { rule: 3, before: 3, after: 6 }],
             ..Numbers::default()

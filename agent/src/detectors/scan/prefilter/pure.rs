@@ -12,16 +12,17 @@ use regex_automata::{
 
 use super::{
     super::{compile::RuleSet, factor},
-    Candidate, Prefilter, ScanError,
+    Candidate, Near, Prefilter, ScanError,
     numbers::Numbers,
 };
 use crate::rules::scan::Trigger;
 
-/// Short factors: classes of many rules run side by side in one DFA and multiply its states.
-pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 4, tail: 1 };
+/// Literals alone. After one, a class holds in as many states as there are bytes in it, for every rule anew: with hundreds of rules
+/// that makes the table ten times as large, and the exact pattern is quick to say no.
+pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 0, tail: 0 };
 /// Bounds of the DFA and of the work to build it; a rule set that needs more is refused.
-const MAX_DFA_BYTES: usize = 16 * 1024 * 1024;
-const MAX_BUILD_BYTES: usize = 128 * 1024 * 1024;
+const MAX_DFA_BYTES: usize = 64 * 1024 * 1024;
+const MAX_BUILD_BYTES: usize = 512 * 1024 * 1024;
 
 /// One DFA for all rules; shared by the workers of a rule set.
 #[derive(Debug)]
@@ -79,8 +80,13 @@ impl Pure {
 }
 
 impl Prefilter for Pure {
-    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
-        self.numbers.candidates(block, found);
+    fn candidates(
+        &mut self,
+        block: &[u8],
+        near: Near<'_>,
+        found: &mut dyn FnMut(Candidate),
+    ) -> Result<(), ScanError> {
+        self.numbers.candidates(block, near, found);
         let dfa = &self.shared.dfa;
         let mut state = dfa
             .start_state_forward(&Input::new(block))

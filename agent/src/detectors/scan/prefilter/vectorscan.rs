@@ -11,7 +11,7 @@ use hyperscan::{BlockDatabase, BlockScanner, Flag, Pattern, Scan};
 
 use super::{
     super::{compile::RuleSet, factor},
-    Candidate, Prefilter, ScanError,
+    Candidate, Near, Prefilter, ScanError,
     numbers::Numbers,
 };
 use crate::rules::scan::Trigger;
@@ -83,8 +83,13 @@ impl Vectorscan {
 }
 
 impl Prefilter for Vectorscan {
-    fn candidates(&mut self, block: &[u8], found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
-        self.numbers.candidates(block, found);
+    fn candidates(
+        &mut self,
+        block: &[u8],
+        near: Near<'_>,
+        found: &mut dyn FnMut(Candidate),
+    ) -> Result<(), ScanError> {
+        self.numbers.candidates(block, near, found);
         let Some(scanner) = &mut self.scanner else { return Ok(()) };
         if block.len() > MAX_SCAN_BYTES {
             return Err(failed(&format!("a block of {} bytes is over {MAX_SCAN_BYTES}", block.len())));
@@ -101,5 +106,57 @@ impl Prefilter for Vectorscan {
             })
             .map_err(|error| failed(&error))?;
         Ok(())
+    }
+}
+
+/// The library alone, for the benchmark: the whole patterns with the strongest literals, without their boundaries, and nothing done
+/// with what is found. It is the floor that the scanner is measured against.
+pub struct Bare {
+    scanner: BlockScanner<'static>,
+    patterns: usize,
+}
+
+impl Bare {
+    /// With so many patterns at most.
+    pub fn new(rules: &RuleSet, count: usize) -> Result<Self, ScanError> {
+        let mut strongest: Vec<(usize, String, &str)> = rules
+            .compiled()
+            .iter()
+            .filter(|compiled| compiled.loaded.trigger == Trigger::Literal && compiled.loaded.keywords.is_empty())
+            .filter_map(|compiled| {
+                let strength = factor::strength(&compiled.hir, SHAPE).ok()?;
+                let whole = factor::print(&factor::strip(&compiled.hir)).ok()?;
+                Some((strength, whole, compiled.loaded.rule.id.as_str()))
+            })
+            .collect();
+        strongest.sort_by_key(|(strength, _, _)| std::cmp::Reverse(*strength));
+        strongest.truncate(count);
+        let names: Vec<&str> = strongest.iter().map(|(_, _, name)| *name).collect();
+        let expressions: Vec<String> = strongest.iter().map(|(_, whole, _)| whole.clone()).collect();
+        let patterns = expressions.len();
+        let scanner = database(expressions, &names)?.create_scanner().map_err(|error| failed(&error))?;
+        Ok(Self { scanner, patterns })
+    }
+
+    /// How many patterns there are.
+    pub fn len(&self) -> usize {
+        self.patterns
+    }
+
+    /// No pattern at all.
+    pub fn is_empty(&self) -> bool {
+        self.patterns == 0
+    }
+
+    /// Counts the ends of matches in a block.
+    pub fn count(&mut self, block: &[u8]) -> Result<usize, ScanError> {
+        let mut ends = 0;
+        self.scanner
+            .scan(block, |_, _, _, _| {
+                ends += 1;
+                Scan::Continue
+            })
+            .map_err(|error| failed(&error))?;
+        Ok(ends)
     }
 }
