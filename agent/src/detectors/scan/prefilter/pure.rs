@@ -1,14 +1,13 @@
-//! Stage 1 in Rust: one dense DFA over the factors of all rules that have a literal. Enters: a block. Leaves: candidates.
+//! Stage 1 in Rust: one automaton over the literals of all rules that have some. Enters: a block. Leaves: candidates.
 //! It is the default of builds without C++, and does the work on CPUs that Vectorscan does not know.
+//!
+//! Literals alone, whatever their case: in a DFA over whole factors the class behind a literal holds in as many states as it has
+//! bytes, for every rule anew, and 300 rules outgrew 400 MB. The exact pattern is quick to say no to the few places more.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use regex_automata::{
-    Input, MatchKind,
-    dfa::{Automaton, StartKind, dense},
-    nfa::thompson,
-    util::primitives::StateID,
-};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use regex_syntax::hir::{Hir, HirKind};
 
 use super::{
     super::{compile::RuleSet, factor},
@@ -17,53 +16,117 @@ use super::{
 };
 use crate::rules::scan::Trigger;
 
-/// Literals alone. After one, a class holds in as many states as there are bytes in it, for every rule anew: with hundreds of rules
-/// that makes the table ten times as large, and the exact pattern is quick to say no.
+/// Factors without classes at their ends.
 pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 0, tail: 0 };
-/// Bounds of the DFA and of the work to build it; a rule set that needs more is refused.
-const MAX_DFA_BYTES: usize = 16 * 1024 * 1024;
-const MAX_BUILD_BYTES: usize = 128 * 1024 * 1024;
+/// Bound of the automaton; a rule set that needs more is refused.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Bound of the literals that the factor of one rule spells.
+const MAX_LITERALS: usize = 8192;
 
-/// One DFA for all rules; shared by the workers of a rule set.
+/// One automaton for all rules; shared by the workers of a rule set.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    dfa: dense::DFA<Vec<u32>>,
-    /// By pattern of the DFA: rule and longest match.
+    literals: AhoCorasick,
+    /// By literal: rule and longest match.
     rules: Vec<(usize, usize)>,
 }
 
 impl Shared {
     pub(crate) fn build(rules: &RuleSet) -> Result<Self, ScanError> {
         let failed = |message: String| ScanError::Backend { backend: "pure", message };
-        let mut factors = Vec::new();
+        let mut literals = Vec::new();
         let mut targets = Vec::new();
         for (rule, compiled) in rules.compiled().iter().enumerate() {
             if compiled.loaded.trigger == Trigger::Literal {
-                factors.push(factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(failed)?);
-                targets.push((rule, compiled.longest));
+                let factor = factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(failed)?;
+                let spelled = spell(&factor).ok_or_else(|| {
+                    let id = &compiled.loaded.rule.id;
+                    failed(format!("rule {id} spells more than {MAX_LITERALS} literals; split it"))
+                })?;
+                for literal in without_longer(spelled) {
+                    literals.push(literal);
+                    targets.push((rule, compiled.longest));
+                }
             }
         }
-        let nfa = thompson::Compiler::new()
-            .configure(thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None))
-            .build_many_from_hir(&factors)
+        let literals = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .ascii_case_insensitive(true)
+            .build(&literals)
             .map_err(|error| failed(error.to_string()))?;
-        let config = dense::Config::new()
-            .match_kind(MatchKind::All)
-            .start_kind(StartKind::Unanchored)
-            .accelerate(false)
-            .dfa_size_limit(Some(MAX_DFA_BYTES))
-            .determinize_size_limit(Some(MAX_BUILD_BYTES));
-        let dfa = dense::Builder::new()
-            .configure(config)
-            .build_from_nfa(&nfa)
-            .map_err(|error| failed(format!("the rules together are too complex: {error}")))?;
-        Ok(Self { dfa, rules: targets })
+        if literals.memory_usage() > MAX_BYTES {
+            return Err(failed(format!("the rules together need {} bytes, at most {MAX_BYTES}", literals.memory_usage())));
+        }
+        Ok(Self { literals, rules: targets })
     }
 
-    /// Size of the transition table, bytes.
+    /// Size of the automaton, bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.dfa.memory_usage()
+        self.literals.memory_usage()
     }
+}
+
+/// All that an expression without long parts spells, in lower case; `None` when that is too much.
+fn spell(hir: &Hir) -> Option<BTreeSet<Vec<u8>>> {
+    let one = |text: Vec<u8>| Some(BTreeSet::from([text]));
+    let spelled = match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => return one(Vec::new()),
+        HirKind::Literal(literal) => return one(literal.0.to_ascii_lowercase()),
+        HirKind::Class(class) => {
+            let bytes = factor::bytes_of(class)?;
+            let all = bytes.iter().flat_map(|range| range.start()..=range.end());
+            all.map(|byte| vec![byte.to_ascii_lowercase()]).collect()
+        }
+        HirKind::Capture(capture) => spell(&capture.sub)?,
+        HirKind::Alternation(parts) => {
+            let mut all = BTreeSet::new();
+            for part in parts {
+                all.append(&mut spell(part)?);
+            }
+            all
+        }
+        HirKind::Concat(parts) => {
+            let mut all = BTreeSet::from([Vec::new()]);
+            for part in parts {
+                all = join(&all, &spell(part)?)?;
+            }
+            all
+        }
+        HirKind::Repetition(repetition) => {
+            let sub = spell(&repetition.sub)?;
+            let mut longest = BTreeSet::from([Vec::new()]);
+            let mut all = BTreeSet::new();
+            for count in 0..=repetition.max? {
+                if count >= repetition.min {
+                    all.extend(longest.iter().cloned());
+                }
+                longest = join(&longest, &sub)?;
+            }
+            all
+        }
+    };
+    (spelled.len() <= MAX_LITERALS).then_some(spelled)
+}
+
+/// Every text of the first set with every one of the second behind it.
+fn join(first: &BTreeSet<Vec<u8>>, second: &BTreeSet<Vec<u8>>) -> Option<BTreeSet<Vec<u8>>> {
+    if first.len().saturating_mul(second.len()) > MAX_LITERALS {
+        return None;
+    }
+    Some(first.iter().flat_map(|start| second.iter().map(|end| [start.as_slice(), end].concat())).collect())
+}
+
+/// Without those that begin with another of them: the shorter one finds the place.
+fn without_longer(spelled: BTreeSet<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for literal in spelled {
+        // In order: what begins with a literal follows it.
+        if !literal.is_empty() && kept.last().is_none_or(|last| !literal.starts_with(last)) {
+            kept.push(literal);
+        }
+    }
+    kept
 }
 
 /// The backend.
@@ -87,29 +150,35 @@ impl Prefilter for Pure {
         found: &mut dyn FnMut(Candidate),
     ) -> Result<(), ScanError> {
         self.numbers.candidates(block, near, found);
-        let dfa = &self.shared.dfa;
-        let mut state = dfa
-            .start_state_forward(&Input::new(block))
-            .map_err(|error| ScanError::Backend { backend: "pure", message: error.to_string() })?;
-        let mut report = |state: StateID, end: usize| {
-            if !dfa.is_match_state(state) {
-                return;
-            }
-            for index in 0..dfa.match_len(state) {
-                if let Some((rule, longest)) = self.shared.rules.get(dfa.match_pattern(state, index).as_usize()) {
-                    let window = end.saturating_sub(*longest)..end.saturating_add(*longest);
-                    found(Candidate { rule: *rule, window, at: end.saturating_sub(1) });
-                }
-            }
-        };
-        // Matches are reported one byte late by construction of the DFA, so a match state after byte i ends before it.
-        for (at, byte) in block.iter().enumerate() {
-            state = dfa.next_state(state, *byte);
-            if dfa.is_special_state(state) {
-                report(state, at);
+        for literal in self.shared.literals.find_overlapping_iter(block) {
+            if let Some((rule, longest)) = self.shared.rules.get(literal.pattern().as_usize()) {
+                let end = literal.end();
+                let window = end.saturating_sub(*longest)..end.saturating_add(*longest);
+                found(Candidate { rule: *rule, window, at: end.saturating_sub(1) });
             }
         }
-        report(dfa.next_eoi_state(state), block.len());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_are_spelled_out_in_lower_case() {
+        for (pattern, expected) in [
+            (r"\bgh[po]_[0-9A-Za-z]{36}\b", &["gho_", "ghp_"] as &[&str]),
+            (r"(?i:api[_-]?key)[0-9]{4}", &["api-key", "api_key", "apikey"]),
+            (r"(?i:heroku|heroku_api)[0-9]{4}", &["heroku"]),
+            (r"[0-9a-f]{32}-us[0-9]{1,2}\b", &["-us"]),
+            (r"\bxox(?:[ab]|e(?:\.xoxp)?)-[0-9]{4}", &["xoxa-", "xoxb-", "xoxe-", "xoxe.xoxp-"]),
+        ] {
+            let factor = factor::factor(&factor::parse(pattern).unwrap().0, &[], SHAPE).unwrap();
+            let spelled = without_longer(spell(&factor).unwrap());
+            let expected: Vec<Vec<u8>> = expected.iter().map(|text| text.as_bytes().to_vec()).collect();
+            assert_eq!(spelled, expected, "{pattern}");
+        }
+        assert!(spell(&factor::parse("(?:[a-h]{5}){4}").unwrap().0).is_none());
     }
 }
