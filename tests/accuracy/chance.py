@@ -62,3 +62,25 @@ HOSTS = (
     "db.prod.acme-internal.net cache-01.acme-internal.net mq.eu-west.acme-internal.net pg-main.acme.io 10.20.30.41 "
     "localhost sql01.acme.io orders-db.svc.cluster.local db"
 ).split()
+
+
+def cut(text, *sizes, by=" "):
+    parts = []
+    for size in sizes:
+        parts.append(text[:size])
+        text = text[size:]
+    return by.join(parts + ([text] if text else []))
+
+
+def born(r, form="%y%m%d", low=1940, high=2004):
+    year, month, day = r.randint(low, high), r.randint(1, 12), r.randint(1, 28)
+    for key, value in (("%Y", f"{year}"), ("%y", f"{year % 100:02d}"), ("%m", f"{month:02d}"), ("%d", f"{day:02d}")):
+        form = form.replace(key, value)
+    return form
+
+
+def until(make):
+    """The first value for which there is a check digit."""
+    while (value := make()) is None:
+        pass
+    return value

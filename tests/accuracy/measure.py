@@ -85,13 +85,19 @@ def by_kind(score, found, all_kinds):
     missed = collections.Counter(item["kind"] for item in score.missed)
     for kind in sorted(total):
         if missed[kind] or all_kinds:
-            rules = collections.Counter(one[2] for item in score.positives if item["kind"] == kind for span in item["spans"] for one in hit(item, span, found))
-            print(f"  {kind:24} found {total[kind] - missed[kind]:3} of {total[kind]:3}   {', '.join(f'{rule} {count}' for rule, count in rules.most_common(4))}")
+            rules = collections.Counter(
+                one[2] for item in score.positives if item["kind"] == kind for span in item["spans"] for one in hit(item, span, found)
+            )
+            print(
+                f"  {kind:24} found {total[kind] - missed[kind]:3} of {total[kind]:3}   {', '.join(f'{rule} {count}' for rule, count in rules.most_common(4))}"
+            )
     alarms = collections.Counter(item["kind"] for item in score.alarms)
     size = collections.Counter(item["kind"] for item in score.negatives)
     for kind, count in alarms.most_common():
         rules = collections.Counter(one[2] for item in score.alarms if item["kind"] == kind for one in found[item["id"]])
-        print(f"  no {kind:21} flagged {count:3} of {size[kind]:3}   {', '.join(f'{rule} {times}' for rule, times in rules.most_common(4))}")
+        print(
+            f"  no {kind:21} flagged {count:3} of {size[kind]:3}   {', '.join(f'{rule} {times}' for rule, times in rules.most_common(4))}"
+        )
 
 
 def show(item, found):
@@ -106,7 +112,14 @@ def owners(folder, scores, found):
     for path in (WORKSPACE / "rules").glob("*/*.toml"):
         for rule in re.findall(r'^id = "([a-z]+\.[a-z0-9-]+)"', path.read_text(), re.MULTILINE):
             file_of[rule] = path.stem
-    team = lambda stem: {"national": "national", "generic": "accuracy", "llm": "vendors", "cloud": "vendors", "dev": "vendors", "saas": "vendors"}.get(stem, "person")
+    team = lambda stem: {
+        "national": "national",
+        "generic": "accuracy",
+        "llm": "vendors",
+        "cloud": "vendors",
+        "dev": "vendors",
+        "saas": "vendors",
+    }.get(stem, "person")
     national = list(__import__("pii_items").ENTITIES)
     national = set(national[national.index("US_SSN") : national.index("EMAIL_ADDRESS")])
     lists = collections.defaultdict(list)
@@ -114,7 +127,11 @@ def owners(folder, scores, found):
         for item in score.missed:
             kind = item["kind"]
             vendor = kind in secret_values.BARE | secret_values.NAMED or kind.startswith("ripsecrets")
-            who = ("vendors" if vendor and kind not in ("jwt", "age") else "accuracy") if name in ("secrets", "examples") else "national" if kind in national else "person"
+            who = (
+                ("vendors" if vendor and kind not in ("jwt", "age") else "accuracy")
+                if name in ("secrets", "examples")
+                else "national" if kind in national else "person"
+            )
             lists[who].append(f"MISS  {show(item, found)}")
         for item in score.alarms:
             for who in {team(file_of.get(one[2], "generic")) for one in found[item["id"]]}:

@@ -72,7 +72,11 @@ def jwt(random, algorithm=None):
     header = {"alg": algorithm or random.one("HS256", "RS256", "ES256", "EdDSA"), "typ": "JWT"}
     if random.random() < 0.4:
         header["kid"] = random.shape("<n12>")
-    claims = {"sub": random.shape("<d8>"), "iss": f"https://{random.choice(['id', 'auth', 'login'])}.acme.io", "exp": random.randint(1_790_000_000, 1_900_000_000)}
+    claims = {
+        "sub": random.shape("<d8>"),
+        "iss": f"https://{random.choice(['id', 'auth', 'login'])}.acme.io",
+        "exp": random.randint(1_790_000_000, 1_900_000_000),
+    }
     dump = lambda value: b64url(json.dumps(value, separators=random.one((",", ":"), (", ", ": "))).encode())
     return f"{dump(header)}.{dump(claims)}." + random.shape(random.one("<u43>", "<u86>", "<u342>"))
 
@@ -83,16 +87,23 @@ def body64(random, count, width=64, end="\n"):
 
 
 def pem(random):
-    label, first, size = random.choice([
-        ("RSA PRIVATE KEY", "MIIEpAIBAAKCAQEA", 1175), ("PRIVATE KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", 1190),
-        ("EC PRIVATE KEY", "MHcCAQEEI", 110), ("ENCRYPTED PRIVATE KEY", "MIIFHDBOBgkqhkiG9w0BBQ0w", 1300),
-        ("OPENSSH PRIVATE KEY", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW", 260),
-        ("DSA PRIVATE KEY", "MIIBuwIBAAKBgQ", 430), ("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEI", 33),
-    ])
+    label, first, size = random.choice(
+        [
+            ("RSA PRIVATE KEY", "MIIEpAIBAAKCAQEA", 1175),
+            ("PRIVATE KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC", 1190),
+            ("EC PRIVATE KEY", "MHcCAQEEI", 110),
+            ("ENCRYPTED PRIVATE KEY", "MIIFHDBOBgkqhkiG9w0BBQ0w", 1300),
+            ("OPENSSH PRIVATE KEY", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW", 260),
+            ("DSA PRIVATE KEY", "MIIBuwIBAAKBgQ", 430),
+            ("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEI", 33),
+        ]
+    )
     text = first + base64.b64encode(random.randbytes(size)).decode()
     width = 70 if "OPENSSH" in label else 64
     lines = [text[at : at + width] for at in range(0, len(text), width)]
-    head = ["Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC," + random.shape("<H32>"), ""] if "RSA" in label and random.random() < 0.2 else []
+    head = (
+        ["Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC," + random.shape("<H32>"), ""] if "RSA" in label and random.random() < 0.2 else []
+    )
     return "\n".join([f"-----BEGIN {label}-----", *head, *lines, f"-----END {label}-----"])
 
 
@@ -133,15 +144,25 @@ def age(random):
 
 
 def gcp_account(random):
-    return json.dumps({
-        "type": "service_account", "project_id": "acme-" + random.choice(["prod", "stage"]), "private_key_id": random.shape("<h40>"),
-        "private_key": pem(random) + "\n", "client_email": "svc@acme-prod.iam.gserviceaccount.com",
-    }, indent=random.one(None, 2))
+    return json.dumps(
+        {
+            "type": "service_account",
+            "project_id": "acme-" + random.choice(["prod", "stage"]),
+            "private_key_id": random.shape("<h40>"),
+            "private_key": pem(random) + "\n",
+            "client_email": "svc@acme-prod.iam.gserviceaccount.com",
+        },
+        indent=random.one(None, 2),
+    )
 
 
 # kind: (variable name, vendor word, shapes or a function). `bare` kinds identify themselves; the others need their name.
 BARE = {
-    "openai": ("OPENAI_API_KEY", "OpenAI", ["sk-proj-<u74>T3BlbkFJ<u74>", "sk-svcacct-<u74>T3BlbkFJ<u74>", "sk-admin-<u58>T3BlbkFJ<u58>", "sk-<b20>T3BlbkFJ<b20>"]),
+    "openai": (
+        "OPENAI_API_KEY",
+        "OpenAI",
+        ["sk-proj-<u74>T3BlbkFJ<u74>", "sk-svcacct-<u74>T3BlbkFJ<u74>", "sk-admin-<u58>T3BlbkFJ<u58>", "sk-<b20>T3BlbkFJ<b20>"],
+    ),
     "anthropic": ("ANTHROPIC_API_KEY", "Anthropic", ["sk-ant-api03-<u93>AA", "sk-ant-admin01-<u93>AA"]),
     "anthropic-oauth": ("CLAUDE_CODE_OAUTH_TOKEN", "Claude", ["sk-ant-oat01-<u93>AA"]),
     "google": ("GEMINI_API_KEY", "Gemini", ["AIzaSy<u33>", "AQ.Ab8RN6<u44>"]),
@@ -161,12 +182,20 @@ BARE = {
     "aws-id": ("AWS_ACCESS_KEY_ID", "AWS", aws_id),
     "gcp-oauth": ("GOOGLE_ACCESS_TOKEN", "Google", ["ya29.a0<u200>"]),
     "gcp-client": ("GOOGLE_CLIENT_SECRET", "Google", ["GOCSPX-<u28>"]),
-    "azure-storage": ("AZURE_STORAGE_CONNECTION_STRING", "Azure", ["DefaultEndpointsProtocol=https;AccountName=acmeprod;AccountKey=<B86>==;EndpointSuffix=core.windows.net"]),
+    "azure-storage": (
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "Azure",
+        ["DefaultEndpointsProtocol=https;AccountName=acmeprod;AccountKey=<B86>==;EndpointSuffix=core.windows.net"],
+    ),
     "entra": ("AZURE_CLIENT_SECRET", "Azure", ["<b3>8Q~<u34>"]),
     "azure-devops": ("AZURE_DEVOPS_EXT_PAT", "Azure DevOps", ["<b76>AZDO<b4>"]),
     "github": ("GITHUB_TOKEN", "GitHub", github),
     "github-fine": ("GH_TOKEN", "GitHub", ["github_pat_11<N20>_<b59>"]),
-    "gitlab": ("GITLAB_TOKEN", "GitLab", ["glpat-<u20>", "gldt-<u20>", "glrt-<u20>", "glptt-<h40>", "glft-<u20>", "glcbt-<h2>_<u20>", "glsoat-<u20>"]),
+    "gitlab": (
+        "GITLAB_TOKEN",
+        "GitLab",
+        ["glpat-<u20>", "gldt-<u20>", "glrt-<u20>", "glptt-<h40>", "glft-<u20>", "glcbt-<h2>_<u20>", "glsoat-<u20>"],
+    ),
     "atlassian": ("JIRA_API_TOKEN", "Jira", atlassian),
     "npm": ("NPM_TOKEN", "npm", npm),
     "pypi": ("PYPI_TOKEN", "PyPI", ["pypi-AgEIcHlwaS5vcmc<u160>"]),
@@ -184,7 +213,13 @@ BARE = {
     "discord": ("DISCORD_TOKEN", "Discord", discord),
     "discord-hook": ("DISCORD_WEBHOOK", "Discord", ["https://discord.com/api/webhooks/<d18>/<u68>"]),
     "telegram": ("TELEGRAM_BOT_TOKEN", "Telegram", ["<d10>:AA<u33>"]),
-    "teams-hook": ("TEAMS_WEBHOOK", "Teams", ["https://acme.webhook.office.com/webhookb2/<h8>-<h4>-4<h3>-a<h3>-<h12>@<h8>-<h4>-4<h3>-a<h3>-<h12>/IncomingWebhook/<h32>/<h8>-<h4>-4<h3>-a<h3>-<h12>"]),
+    "teams-hook": (
+        "TEAMS_WEBHOOK",
+        "Teams",
+        [
+            "https://acme.webhook.office.com/webhookb2/<h8>-<h4>-4<h3>-a<h3>-<h12>@<h8>-<h4>-4<h3>-a<h3>-<h12>/IncomingWebhook/<h32>/<h8>-<h4>-4<h3>-a<h3>-<h12>"
+        ],
+    ),
     "sendgrid": ("SENDGRID_API_KEY", "SendGrid", ["SG.<u22>.<u43>"]),
     "mailchimp": ("MAILCHIMP_API_KEY", "Mailchimp", ["<h32>-us<d1>"]),
     "stripe": ("STRIPE_SECRET_KEY", "Stripe", ["sk_live_<b24>", "sk_live_51<b97>", "rk_live_<b99>"]),

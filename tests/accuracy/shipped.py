@@ -1,5 +1,6 @@
 """Labelled examples that packages of the registries ship. Enters: a folder to keep them in. Leaves: items. They are fetched when
-they are needed and never committed; each stays under its own licence (presidio-evaluator MIT, ripsecrets MIT, kingfisher-rules Apache-2.0)."""
+they are needed and never committed; each stays under its own licence (presidio-evaluator MIT, ripsecrets MIT, kingfisher-rules Apache-2.0).
+"""
 
 import json
 import os
@@ -32,7 +33,23 @@ def crate(folder, spec):
 def presidio(folder):
     name = PRESIDIO.replace("==", "-").replace("-evaluator", "_evaluator")
     if not (folder / name).is_dir():
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:", "-d", folder, PRESIDIO], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--no-binary",
+                ":all:",
+                "-d",
+                folder,
+                PRESIDIO,
+            ],
+            check=True,
+        )
         unpack(folder / f"{name}.tar.gz", folder)
     return folder / name
 

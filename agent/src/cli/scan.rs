@@ -136,9 +136,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn key(args: &Args) -> anyhow::Result<FingerprintKey> {
     match &args.fingerprint_key {
         Some(file) => state::read_key(file),
-        None if args.baseline.is_some() || args.write_baseline.is_some() => {
-            state::fingerprint_key().context("a baseline needs a fingerprint key that stays: name one, --fingerprint-key FILE")
-        }
+        None if args.baseline.is_some() || args.write_baseline.is_some() => state::fingerprint_key()
+            .context("a baseline needs a fingerprint key that stays: name one, --fingerprint-key FILE"),
         None => state::key_for_session(),
     }
 }
@@ -161,13 +160,10 @@ impl<W: Write> Telling<W> {
         match scanned {
             Scanned::Finding(finding) => {
                 self.progress.finding();
-                let taken = match &mut self.writing {
-                    Some(writing) => writing.add(&finding),
-                    None => {
-                        self.worst = self.worst.max(Some(finding.severity));
-                        Ok(())
-                    }
-                };
+                let taken = self.writing.as_mut().map_or(Ok(()), |writing| writing.add(&finding));
+                if self.writing.is_none() {
+                    self.worst = self.worst.max(Some(finding.severity));
+                }
                 let report = &mut self.report;
                 let printed = self.progress.aside(|| report.finding(&finding));
                 self.failed = taken.and(printed.context(NOT_WRITTEN)).err();

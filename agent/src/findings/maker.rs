@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, Policy, Rule, SCHEMA_VERSION,
-    Silence,
-    absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
+    Silence, absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
 };
 use crate::{
     detectors::{Behaviour, Hit, Leak},
@@ -30,25 +29,17 @@ impl Maker {
     }
 
     /// As [`occurrence`](Self::occurrence), unless the user decided that it is not told.
-    pub fn tell(
-        &self,
-        hit: &Hit<'_>,
-        at: Timestamp,
-        cost: Option<&Cost>,
-        policy: &Policy,
-    ) -> Result<Finding, Silence> {
+    pub fn tell(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>, policy: &Policy) -> Result<Finding, Silence> {
         let fingerprint = match hit {
             Hit::Leak(leak) => Some(self.key.fingerprint(&leak.rule.entity, secret(leak))),
             Hit::Behaviour(_) => None,
         };
-        match policy.silences(hit, fingerprint.as_ref()) {
-            Some(silence) => Err(silence),
-            None => {
-                let mut finding = self.made(hit, fingerprint, at, cost);
-                policy.adjust(&mut finding);
-                Ok(finding)
-            }
+        if let Some(silence) = policy.silences(hit, fingerprint.as_ref()) {
+            return Err(silence);
         }
+        let mut finding = self.made(hit, fingerprint, at, cost);
+        policy.adjust(&mut finding);
+        Ok(finding)
     }
 
     /// One occurrence: count 1, revision 1, first and last seen at `at`. `cost` is what the whole call cost.
@@ -56,13 +47,7 @@ impl Maker {
         self.made(hit, None, at, cost)
     }
 
-    fn made(
-        &self,
-        hit: &Hit<'_>,
-        fingerprint: Option<Fingerprint>,
-        at: Timestamp,
-        cost: Option<&Cost>,
-    ) -> Finding {
+    fn made(&self, hit: &Hit<'_>, fingerprint: Option<Fingerprint>, at: Timestamp, cost: Option<&Cost>) -> Finding {
         let mut finding = match hit {
             Hit::Leak(leak) => {
                 let print = || self.key.fingerprint(&leak.rule.entity, secret(leak));
@@ -99,7 +84,7 @@ fn clamped(leak: &Leak<'_>) -> Range<usize> {
 }
 
 fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
-    let placed = placed(leak.place, secret(leak), &clamped(leak));
+    let placed = placed(leak.place, leak.haystack, &clamped(leak));
     let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
     finding.rule =
         Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };

@@ -234,12 +234,14 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
         _ => false,
     };
     if let Some(first) = piece.iter().position(anchored) {
-        let before = first.checked_sub(1).filter(|_| tail > 0).and_then(|index| piece.get(index)).and_then(|part| match part.kind() {
-            HirKind::Class(_) => Some(part.clone()),
-            HirKind::Repetition(repetition) if repetition.min > 0 => {
-                matches!(repetition.sub.kind(), HirKind::Class(_)).then(|| (*repetition.sub).clone())
+        let before = first.checked_sub(1).filter(|_| tail > 0).and_then(|index| piece.get(index)).and_then(|part| {
+            match part.kind() {
+                HirKind::Class(_) => Some(part.clone()),
+                HirKind::Repetition(repetition) if repetition.min > 0 => {
+                    matches!(repetition.sub.kind(), HirKind::Class(_)).then(|| (*repetition.sub).clone())
+                }
+                _ => None,
             }
-            _ => None,
         });
         piece.drain(..first);
         if let Some(before) = before {

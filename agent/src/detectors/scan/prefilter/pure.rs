@@ -56,7 +56,10 @@ impl Shared {
             .build(&literals)
             .map_err(|error| failed(error.to_string()))?;
         if literals.memory_usage() > MAX_BYTES {
-            return Err(failed(format!("the rules together need {} bytes, at most {MAX_BYTES}", literals.memory_usage())));
+            return Err(failed(format!(
+                "the rules together need {} bytes, at most {MAX_BYTES}",
+                literals.memory_usage()
+            )));
         }
         Ok(Self { literals, rules: targets })
     }
@@ -143,12 +146,7 @@ impl Pure {
 }
 
 impl Prefilter for Pure {
-    fn candidates(
-        &mut self,
-        block: &[u8],
-        near: Near<'_>,
-        found: &mut dyn FnMut(Candidate),
-    ) -> Result<(), ScanError> {
+    fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
         self.numbers.candidates(block, near, found);
         for literal in self.shared.literals.find_overlapping_iter(block) {
             if let Some((rule, longest)) = self.shared.rules.get(literal.pattern().as_usize()) {

@@ -7,7 +7,7 @@ use base64::{
 
 use super::{
     super::{Text, Verdict},
-    secret::is_placeholder,
+    stand_in::is_placeholder,
 };
 
 /// Padding is often dropped.
