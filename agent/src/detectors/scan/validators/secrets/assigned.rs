@@ -40,6 +40,9 @@ const SECRET_WORDS: &[&str] = &[
     "license",
     "consumer",
     "private",
+    "reporter",
+    "signing",
+    "webhook",
 ];
 /// Words that speak for something else.
 const OTHER_WORDS: &[&str] = &[
@@ -157,7 +160,7 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
         && !stands_in(secret)
         && !counts_up(secret)
         && !has_checksum_of_its_own(secret)
-        && (hex || !(reads_like_words(secret) || (wordy(secret) && digits <= 4)));
+        && (hex || !((reads_like_words(secret) && digits <= 1) || (wordy(secret) && digits <= 4)));
     // Part of a path, a host or a file name.
     let within = matches!(text.before().last(), Some(b'/' | b'@' | b'#' | b'.' | b'-' | b'_' | b'%' | b'|'))
         || matches!(text.after(), [b'/' | b'@', ..])
