@@ -122,7 +122,7 @@ impl RuleSet {
         self.rules.get(rule).filter(|compiled| compiled.loaded.context_required).and_then(|_| self.words.of(rule))
     }
 
-    /// The DFA of the pure backend, built on first use: the other backend does not need it.
+    /// The automaton of the pure backend, built on first use: the other backend does not need it.
     pub(super) fn pure(&self) -> Result<Arc<pure::Shared>, ScanError> {
         if let Some(built) = self.pure.get() {
             return Ok(Arc::clone(built));

@@ -19,7 +19,7 @@ fn every_shipped_rule_proves_itself_on_every_backend() {
             flaws.iter().map(|f| format!("{}:{}: {}: {}: {}", f.file, f.line, f.key, f.rule, f.message)).collect();
         assert!(flaws.is_empty(), "{}", text.join("\n"));
     }
-    eprintln!("{} rules, pure DFA {} bytes", rules.len(), rules.pure_bytes().unwrap());
+    eprintln!("{} rules, pure automaton {} bytes", rules.len(), rules.pure_bytes().unwrap());
 }
 
 /// A small generator with a fixed start (SplitMix64), so that a failure can be repeated.
