@@ -76,7 +76,11 @@ fn rules_of_ones_own_are_added_and_others_changed() {
     let bad = scan(at, &["--config", "bad.toml", "app.log"], b"");
     assert_eq!(bad.code, 2);
     for part in ["bad.toml:2:6: rules.override[0].id: there is no rule", "did you mean \"pii.email\"?"] {
-        assert!(bad.stderr.contains(part) || bad.stderr.contains("rules.allow[0].reason: this key is missing"), "{}", bad.stderr);
+        assert!(
+            bad.stderr.contains(part) || bad.stderr.contains("rules.allow[0].reason: this key is missing"),
+            "{}",
+            bad.stderr
+        );
     }
 }
 
@@ -95,7 +99,11 @@ fn what_is_allowed_is_not_told_but_counted() {
         ("patterns = [\"^(ann|bob)@\"]".to_owned(), vec!["secret.github-token"], 2),
         ("patterns = [\"@\"]\npaths = [\"src/*\"]".to_owned(), vec!["secret.github-token", "pii.email"], 1),
         (format!("fingerprints = [\"{print}\"]"), vec!["pii.email", "pii.email"], 1),
-        (format!("fingerprints = [\"{print}\"]\nrules = [\"pii.*\"]"), vec!["pii.email", "secret.github-token", "pii.email"], 0),
+        (
+            format!("fingerprints = [\"{print}\"]\nrules = [\"pii.*\"]"),
+            vec!["pii.email", "secret.github-token", "pii.email"],
+            0,
+        ),
         ("services = [\"*\"]\nrules = [\"secret.*\"]".to_owned(), vec!["pii.email", "pii.email"], 1),
     ] {
         write(at, "outflow.toml", &format!("[[rules.allow]]\nreason = \"a test\"\n{allow}\n"));
@@ -231,7 +239,11 @@ fn sarif_is_valid_by_the_official_schema() {
 fn csv_has_a_row_a_finding() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    write(at, "=cmd.log", "a,\"b\" ann@outflow-fake.org # \"quoted\", with commas\nbob@outflow-fake.org # outflow:allow\n");
+    write(
+        at,
+        "=cmd.log",
+        "a,\"b\" ann@outflow-fake.org # \"quoted\", with commas\nbob@outflow-fake.org # outflow:allow\n",
+    );
     let ran = scan(at, &["--format", "csv", "--fail-on", "low", "=cmd.log"], b"");
     assert_eq!((ran.code, ran.stderr.as_str()), (1, "outflow: 1 not told, by outflow:allow\n"));
     let mut reader = csv::Reader::from_reader(ran.stdout.as_bytes());

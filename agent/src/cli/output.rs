@@ -16,7 +16,8 @@ mod summary;
 mod text;
 
 pub use self::summary::{
-    Account, FindingCount, Loss, ModelSpend, NotCopied, ScanSummary, SkippedFiles, Summary, SuppressedFindings, TlsCalls,
+    Account, FindingCount, Loss, ModelSpend, NotCopied, ScanSummary, SkippedFiles, Summary, SuppressedFindings,
+    TlsCalls,
 };
 pub(super) use self::text::wrapped;
 use self::{summary::Tally, text::Text};

@@ -136,9 +136,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn key(args: &Args) -> anyhow::Result<FingerprintKey> {
     match &args.fingerprint_key {
         Some(file) => state::read_key(file),
-        None if args.baseline.is_some() || args.write_baseline.is_some() => {
-            state::fingerprint_key().context("a baseline needs a fingerprint key that stays: name one, --fingerprint-key FILE")
-        }
+        None if args.baseline.is_some() || args.write_baseline.is_some() => state::fingerprint_key()
+            .context("a baseline needs a fingerprint key that stays: name one, --fingerprint-key FILE"),
         None => state::key_for_session(),
     }
 }

@@ -56,7 +56,8 @@ impl fmt::Display for FileGlob {
 
 impl Leaf for FileGlob {
     fn form() -> String {
-        "a path, or the end of one, in which `*`, `?`, `**`, `[a-z]` and `{a,b}` may stand, such as \"tests/**\"".to_owned()
+        "a path, or the end of one, in which `*`, `?`, `**`, `[a-z]` and `{a,b}` may stand, such as \"tests/**\""
+            .to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Option<String>> {

@@ -27,6 +27,8 @@ mod rules;
 mod sinks;
 mod tap;
 
+/// The known name that was most likely meant by another.
+pub(crate) use self::read::meant as closest;
 pub use self::{
     allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
     amounts::{Count, Period, Size, Usd},
@@ -39,8 +41,6 @@ pub use self::{
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
-/// The known name that was most likely meant by another.
-pub(crate) use self::read::meant as closest;
 use crate::detectors::budget as watch;
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 

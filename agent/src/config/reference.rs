@@ -6,7 +6,10 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap};
+use super::{
+    Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules, Sinks, State,
+    Store, Tap,
+};
 
 /// What stands above the keys.
 const HEAD: &str = "# Configuration

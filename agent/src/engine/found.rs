@@ -81,8 +81,7 @@ impl Found {
         match told {
             Err(silence) => *self.silenced.entry(silence).or_default() += 1,
             Ok(seen) => {
-                if let Some(finding) =
-                    self.by_id.get(&seen.finding_id).and_then(|index| self.findings.get_mut(*index))
+                if let Some(finding) = self.by_id.get(&seen.finding_id).and_then(|index| self.findings.get_mut(*index))
                 {
                     repeat(finding, seen);
                 } else {

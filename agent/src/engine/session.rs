@@ -92,7 +92,12 @@ impl Session {
         ];
         let disabled = Arc::clone(&rules.disabled);
         let inner = Inner { disabled, detectors, sink, outcome: Outcome::default(), failed: None };
-        Self { prices: Arc::clone(&rules.prices), maker: Maker::new(key), policy: RwLock::new(Arc::clone(&rules.policy)), inner: Mutex::new(inner) }
+        Self {
+            prices: Arc::clone(&rules.prices),
+            maker: Maker::new(key),
+            policy: RwLock::new(Arc::clone(&rules.policy)),
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Watches one thing more.

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, Policy, Rule, SCHEMA_VERSION,
-    Silence,
-    absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
+    Silence, absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
 };
 use crate::{
     detectors::{Behaviour, Hit, Leak},
@@ -30,13 +29,7 @@ impl Maker {
     }
 
     /// As [`occurrence`](Self::occurrence), unless the user decided that it is not told.
-    pub fn tell(
-        &self,
-        hit: &Hit<'_>,
-        at: Timestamp,
-        cost: Option<&Cost>,
-        policy: &Policy,
-    ) -> Result<Finding, Silence> {
+    pub fn tell(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>, policy: &Policy) -> Result<Finding, Silence> {
         let fingerprint = match hit {
             Hit::Leak(leak) => Some(self.key.fingerprint(&leak.rule.entity, secret(leak))),
             Hit::Behaviour(_) => None,
@@ -56,13 +49,7 @@ impl Maker {
         self.made(hit, None, at, cost)
     }
 
-    fn made(
-        &self,
-        hit: &Hit<'_>,
-        fingerprint: Option<Fingerprint>,
-        at: Timestamp,
-        cost: Option<&Cost>,
-    ) -> Finding {
+    fn made(&self, hit: &Hit<'_>, fingerprint: Option<Fingerprint>, at: Timestamp, cost: Option<&Cost>) -> Finding {
         let mut finding = match hit {
             Hit::Leak(leak) => {
                 let print = || self.key.fingerprint(&leak.rule.entity, secret(leak));

@@ -14,12 +14,7 @@ use super::{
     policy::{About, is_marked},
     shown::identifier,
 };
-use crate::{
-    detectors::model_ids::Mention,
-    exchange::Subject,
-    rules::models::Pin,
-    sources::log::LogBlock,
-};
+use crate::{detectors::model_ids::Mention, exchange::Subject, rules::models::Pin, sources::log::LogBlock};
 
 /// The same rule as for calls.
 pub const UNPINNED: &str = "model.unpinned";
@@ -70,7 +65,8 @@ impl Maker {
         finding.severity = mention.severity;
         finding.confidence = 90;
         finding.title = field(&format!("`{shown}` {what}, in {name}"));
-        "Write a dated model id and move to the next one on purpose, after your own tests.".clone_into(&mut finding.remedy);
+        "Write a dated model id and move to the next one on purpose, after your own tests."
+            .clone_into(&mut finding.remedy);
         let column = if line.start == 0 { block.first_column + start as u64 } else { start as u64 };
         finding.location = Some(Location {
             side: None,

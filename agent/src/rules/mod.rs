@@ -16,7 +16,13 @@ mod selection;
 pub mod tls;
 pub mod vendors;
 
-pub use self::{models::ModelRules, scan::ScanRule, selection::{Change, Selection}, tls::TlsRules, vendors::VendorTable};
+pub use self::{
+    models::ModelRules,
+    scan::ScanRule,
+    selection::{Change, Selection},
+    tls::TlsRules,
+    vendors::VendorTable,
+};
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rules");
 

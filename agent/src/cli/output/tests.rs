@@ -145,7 +145,8 @@ fn jsonl() {
 #[test]
 fn a_place_in_a_file_keeps_its_line_and_the_end_of_its_name() {
     let file = format!("/srv/{}\u{1b}app.log", "deep/".repeat(40));
-    let location = Location { side: None, path: None, file: Some(file), line: Some(1234), byte_offset: None, start: 7, end: 9 };
+    let location =
+        Location { side: None, path: None, file: Some(file), line: Some(1234), byte_offset: None, start: 7, end: 9 };
     let shown = text::place(&location, 40);
     assert_eq!(shown.chars().count(), 40);
     assert!(shown.starts_with('…') && shown.ends_with("deep/ app.log:1234:8"), "{shown}");

@@ -76,7 +76,10 @@ fn text(loaded: &LoadedRule) -> String {
 fn confidence(loaded: &LoadedRule) -> String {
     let mut text = loaded.rule.confidence.to_string();
     if let Some(validator) = &loaded.validator {
-        let _ = write!(text, "; the validator `{validator}` refuses what it is not, and may prove a match: then at least 95");
+        let _ = write!(
+            text,
+            "; the validator `{validator}` refuses what it is not, and may prove a match: then at least 95"
+        );
     }
     if !loaded.context.is_empty() && !loaded.context_required {
         text.push_str("; 20 more with a context word near it");

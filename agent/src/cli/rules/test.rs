@@ -53,9 +53,12 @@ fn read(path: &Path) -> anyhow::Result<LogBlock> {
         Box::new(File::open(path).with_context(|| format!("cannot read {shown}"))?)
     };
     let mut bytes = Vec::new();
-    let read = input.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+    let read =
+        input.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
     if read as u64 > TEXT_BYTES_MAX {
-        bail!("{shown} is larger than {TEXT_BYTES_MAX} bytes: `outflow scan` is for files, this for a few lines of one");
+        bail!(
+            "{shown} is larger than {TEXT_BYTES_MAX} bytes: `outflow scan` is for files, this for a few lines of one"
+        );
     }
     Ok(LogBlock {
         file: Arc::new(LogFile { path: shown, ..LogFile::default() }),
@@ -95,7 +98,8 @@ struct Told<'a> {
 impl Telling<'_> {
     fn all(&self, rule: Option<&str>, format: Format) -> String {
         let (mut out, mut counts) = (String::new(), [0_usize; 2]);
-        let all = self.looks.iter().filter_map(|look| self.told(look)).filter(|told| is_meant(&told.loaded.rule.id, rule));
+        let all =
+            self.looks.iter().filter_map(|look| self.told(look)).filter(|told| is_meant(&told.loaded.rule.id, rule));
         for told in all.take(LOOKS_MAX) {
             let is_found = usize::from(told.fate != "found");
             if let Some(count) = counts.get_mut(is_found) {
@@ -154,7 +158,9 @@ impl Telling<'_> {
                 let by = self.rules.scan.rule(*by).map_or("another rule", |rule| rule.id.as_str());
                 ("overlapped", format!("{by} goes before and has the text; {}", because(loaded, score)), Some(score))
             }
-            Fate::Missed(score) => ("missed", "the first stage does not see it: a bug in outflow".to_owned(), Some(score)),
+            Fate::Missed(score) => {
+                ("missed", "the first stage does not see it: a bug in outflow".to_owned(), Some(score))
+            }
             Fate::Refused(Refusal::Validator) => {
                 ("refused", format!("the pattern fits; the validator `{validator}` refuses it"), None)
             }

@@ -111,7 +111,8 @@ impl<W: Write> Sarif<W> {
 
 fn described(finding: &Finding) -> Value {
     let Rule { id, title, references } = &finding.rule;
-    let tags: Vec<&str> = ["security"].into_iter().chain(finding.group.as_deref()).chain(finding.entity.as_deref()).collect();
+    let tags: Vec<&str> =
+        ["security"].into_iter().chain(finding.group.as_deref()).chain(finding.entity.as_deref()).collect();
     let mut rule = json!({
         "id": id,
         "shortDescription": { "text": title },

@@ -6,8 +6,21 @@ use std::io::{self, Write};
 use crate::findings::Finding;
 
 const HEAD: [&str; 15] = [
-    "rule", "entity", "group", "severity", "confidence", "path", "line", "start", "end", "byte_offset", "count", "masked",
-    "fingerprint", "key_id", "title",
+    "rule",
+    "entity",
+    "group",
+    "severity",
+    "confidence",
+    "path",
+    "line",
+    "start",
+    "end",
+    "byte_offset",
+    "count",
+    "masked",
+    "fingerprint",
+    "key_id",
+    "title",
 ];
 
 pub(super) struct Table<W: Write> {

@@ -69,7 +69,11 @@ impl RuleSet {
 
     fn of(rules: Vec<Arc<Compiled>>) -> Result<Arc<Self>, RuleError> {
         let words = Words::new(rules.iter().map(|rule| rule.loaded.context.as_slice())).map_err(|message| {
-            RuleError::Invalid { file: "rules".into(), line: 1, message: format!("context: all words together: {message}") }
+            RuleError::Invalid {
+                file: "rules".into(),
+                line: 1,
+                message: format!("context: all words together: {message}"),
+            }
         })?;
         Ok(Arc::new(Self { rules, words, pure: OnceLock::new() }))
     }

@@ -188,7 +188,9 @@ impl Scanner {
         found.confidence >= SURE
             || self.rules.compiled().get(found.rule).is_some_and(|rule| {
                 let loaded = &rule.loaded;
-                loaded.trigger == Trigger::Literal && loaded.keywords.is_empty() && loaded.priority >= OWN_SHAPE_PRIORITY
+                loaded.trigger == Trigger::Literal
+                    && loaded.keywords.is_empty()
+                    && loaded.priority >= OWN_SHAPE_PRIORITY
             })
     }
 

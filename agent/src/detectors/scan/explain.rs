@@ -7,7 +7,7 @@ use std::ops::Range;
 use regex_automata::{Anchored, Input};
 
 use super::{
-    Scanner, ScanError, Segments,
+    ScanError, Scanner, Segments,
     compile::Compiled,
     judge::{Judged, Refusal, SURE},
     validators::Verdict,

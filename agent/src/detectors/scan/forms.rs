@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use base64::{Engine as _, alphabet, engine::general_purpose::GeneralPurpose, engine::general_purpose::GeneralPurposeConfig};
+use base64::{
+    Engine as _, alphabet, engine::general_purpose::GeneralPurpose, engine::general_purpose::GeneralPurposeConfig,
+};
 
 use super::segment::{Segment, Segments};
 
@@ -304,8 +306,18 @@ mod tests {
     #[test]
     fn escapes_are_decoded_and_found_again() {
         for (block, decoded, word, encoded) in [
-            (r"a=ada%40outflow-fake.org&b", "a=ada@outflow-fake.org&b\n", "ada@outflow-fake.org", "ada%40outflow-fake.org"),
-            (r#"{"m":"x\nAKIA\u0046akeKEY\/1"}"#, "{\"m\":\"x\nAKIAFakeKEY/1\"}\n", "AKIAFakeKEY/1", r"AKIA\u0046akeKEY\/1"),
+            (
+                r"a=ada%40outflow-fake.org&b",
+                "a=ada@outflow-fake.org&b\n",
+                "ada@outflow-fake.org",
+                "ada%40outflow-fake.org",
+            ),
+            (
+                r#"{"m":"x\nAKIA\u0046akeKEY\/1"}"#,
+                "{\"m\":\"x\nAKIAFakeKEY/1\"}\n",
+                "AKIAFakeKEY/1",
+                r"AKIA\u0046akeKEY\/1",
+            ),
             (r"pay %31%32 now", "pay 12 now\n", "12", "%31%32"),
             (r"100% of C:\dir \u00", "", "", ""),
             ("nothing", "", "", ""),

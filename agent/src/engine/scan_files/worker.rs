@@ -140,11 +140,8 @@ impl<'a> Worker<'a> {
             let at = block.at;
             options.progress_bytes.fetch_add((block.bytes.len() - block.overlap) as u64, Relaxed);
             // A small file is done before another worker has woken up.
-            let next = if is_first || options.workers < 2 {
-                Waiting::Done(self.found(&block)?)
-            } else {
-                self.share(block)?
-            };
+            let next =
+                if is_first || options.workers < 2 { Waiting::Done(self.found(&block)?) } else { self.share(block)? };
             is_first = false;
             waiting.push_back((at, next));
             while let Some((at, next)) = waiting.pop_front() {

@@ -79,12 +79,7 @@ impl Pure {
 }
 
 impl Prefilter for Pure {
-    fn candidates(
-        &mut self,
-        block: &[u8],
-        near: Near<'_>,
-        found: &mut dyn FnMut(Candidate),
-    ) -> Result<(), ScanError> {
+    fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
         self.numbers.candidates(block, near, found);
         let dfa = &self.shared.dfa;
         let mut state = dfa

@@ -149,8 +149,28 @@ pub(super) fn handle(text: &Text<'_>) -> Verdict {
 /// The name behind a network's domain, and not one of its own pages.
 pub(super) fn profile(text: &Text<'_>) -> Verdict {
     const PAGES: [&str; 22] = [
-        "home", "share", "sharer", "login", "watch", "intent", "search", "explore", "about", "help", "privacy", "hashtag", "pages",
-        "groups", "events", "reel", "developer", "developers", "policies", "legal", "settings", "plugins",
+        "home",
+        "share",
+        "sharer",
+        "login",
+        "watch",
+        "intent",
+        "search",
+        "explore",
+        "about",
+        "help",
+        "privacy",
+        "hashtag",
+        "pages",
+        "groups",
+        "events",
+        "reel",
+        "developer",
+        "developers",
+        "policies",
+        "legal",
+        "settings",
+        "plugins",
     ];
     let name = text.secret().to_ascii_lowercase();
     let page = PAGES.iter().any(|page| name == page.as_bytes()) || name.ends_with(b".php");

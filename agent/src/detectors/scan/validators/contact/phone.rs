@@ -179,7 +179,11 @@ pub(super) fn nanp_called(text: &Text<'_>) -> Verdict {
 pub(super) fn national(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
     let other = is_piece(text) || labels::named(text.before(), OTHERS);
-    if other || is_date(&written.groups, &written.digits) || is_decimal(text.secret(), &written.groups) || is_measured(text) {
+    if other
+        || is_date(&written.groups, &written.digits)
+        || is_decimal(text.secret(), &written.groups)
+        || is_measured(text)
+    {
         return Verdict::Refused;
     }
     let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits);

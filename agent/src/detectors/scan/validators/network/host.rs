@@ -5,8 +5,30 @@ use super::super::{Text, Verdict};
 
 /// Labels that are everybody's, or no name at all.
 const DULL: &[&str] = &[
-    "localhost", "example", "foo", "bar", "test", "www", "your", "my", "hostname", "this", "self", "window", "com", "org", "net", "java", "javax", "io",
-    "sun", "android", "kotlin", "github", "golang", "k8s",
+    "localhost",
+    "example",
+    "foo",
+    "bar",
+    "test",
+    "www",
+    "your",
+    "my",
+    "hostname",
+    "this",
+    "self",
+    "window",
+    "com",
+    "org",
+    "net",
+    "java",
+    "javax",
+    "io",
+    "sun",
+    "android",
+    "kotlin",
+    "github",
+    "golang",
+    "k8s",
 ];
 /// Files and code end like names: `settings.local`, `obj.internal`.
 const MIN_LABELS: usize = 2;
