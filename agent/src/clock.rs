@@ -16,6 +16,12 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// Processor time of this thread so far, nanoseconds: what others do meanwhile does not count.
+pub fn thread_cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
 /// Turns the kernel's monotonic nanoseconds (`bpf_ktime_get_ns`, CLOCK_MONOTONIC) into wall-clock time.
 #[derive(Clone, Copy, Debug)]
 pub struct MonotonicToWall {

@@ -29,5 +29,6 @@ pub mod engine;
 pub mod fuzz;
 pub mod lru;
 pub mod rules;
+mod spare;
 pub mod telemetry;
 pub mod units;

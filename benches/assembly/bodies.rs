@@ -20,6 +20,8 @@ impl Random {
     }
 }
 
+/// So many of them are ASCII, as nearly all that was recorded is.
+const ASCII_WORDS: usize = 31;
 const WORDS: [&str; 34] = [
     "the",
     "model",
@@ -142,6 +144,79 @@ pub(crate) fn request(random: &mut Random, kilobytes: usize, streams: bool) -> S
         body.insert("stream_options".to_owned(), json!({"include_usage": true}));
     }
     body.to_string()
+}
+
+/// A conversation as the recorded clients write it, about `kilobytes` long: their share of escapes, their values a kilobyte,
+/// their length of strings.
+pub(crate) fn usual_request(random: &mut Random, kilobytes: usize) -> String {
+    let mut messages = vec![json!({"role": "system", "content": paragraphs(random, 90)})];
+    let mut bytes = 0;
+    while bytes < kilobytes << 10 {
+        let id = format!("call_{:016x}", random.next());
+        let words = 20 + random.below(80);
+        let turn = match random.below(5) {
+            0 => vec![json!({"role": "user", "content": [{"type": "text", "text": paragraphs(random, words)}]})],
+            1 => vec![json!({"role": "user", "content": [{"type": "text", "text": plain(random, words)},
+                {"type": "text", "text": plain(random, words), "cache_control": {"type": "ephemeral"}}]})],
+            2 => vec![json!({"role": "user", "content": plain(random, words)})],
+            3 => {
+                let arguments = json!({"pattern": plain(random, 8)}).to_string();
+                let call =
+                    json!({"id": id, "type": "function", "function": {"name": "search", "arguments": arguments}});
+                vec![
+                    json!({"role": "assistant", "content": null, "tool_calls": [call]}),
+                    json!({"role": "tool", "tool_call_id": id, "content": paragraphs(random, 2 * words)}),
+                ]
+            }
+            _ => vec![json!({"role": "assistant", "content": plain(random, 2 * words)})],
+        };
+        bytes += turn.iter().map(|message| message.to_string().len()).sum::<usize>();
+        messages.extend(turn);
+    }
+    json!({"model": "gpt-4o-mini-2024-07-18", "messages": messages, "tools": tools(random, 3), "temperature": 0.2,
+        "max_completion_tokens": 4096, "user": "user-1"})
+    .to_string()
+}
+
+/// Words without anything to be escaped.
+fn plain(random: &mut Random, words: usize) -> String {
+    let mut word = || WORDS.get(random.below(ASCII_WORDS)).copied().unwrap_or_default();
+    (0..words).map(|_| word()).collect::<Vec<_>>().join(" ")
+}
+
+/// Paragraphs of them, some with quotes.
+fn paragraphs(random: &mut Random, words: usize) -> String {
+    let paragraphs: Vec<String> =
+        (0..words.div_ceil(50)).map(|_| format!("{}, \"{}\".", plain(random, 40), plain(random, 10))).collect();
+    paragraphs.join("\n\n")
+}
+
+/// An answer of chat completions, about `kilobytes` long, as the recorded ones are.
+pub(crate) fn usual_answer(random: &mut Random, kilobytes: usize) -> String {
+    let choice = |index| {
+        let content = if index % 3 == 0 { paragraphs(random, 90) } else { plain(random, 60) };
+        json!({"index": index, "message": {"role": "assistant", "content": content, "refusal": null}, "finish_reason": "stop"})
+    };
+    let choices: Vec<Value> = (0..(2 * kilobytes).max(1)).map(choice).collect();
+    json!({"id": "chatcmpl-Fake0000000000000000000000", "object": "chat.completion", "created": 1_795_392_000,
+        "model": "gpt-4o-mini-2024-07-18", "choices": choices, "usage": {"prompt_tokens": 1200,
+        "completion_tokens": 800, "total_tokens": 2000, "prompt_tokens_details": {"cached_tokens": 1024}},
+        "service_tier": "default", "system_fingerprint": "fp_fake000000"})
+    .to_string()
+}
+
+/// A call for embeddings: the texts, and an answer of about `kilobytes` with their vectors.
+pub(crate) fn embeddings(random: &mut Random, kilobytes: usize) -> (String, String) {
+    let count = (kilobytes / 33).max(1);
+    let input: Vec<String> = (0..count).map(|_| paragraphs(random, 90)).collect();
+    let numbers = (kilobytes << 10) / count / 22;
+    let mut vector = || (0..numbers).map(|_| (random.next() >> 11) as f64 / 1e18 - 0.005).collect::<Vec<f64>>();
+    let data: Vec<Value> =
+        (0..count).map(|index| json!({"object": "embedding", "index": index, "embedding": vector()})).collect();
+    let asked = json!({"model": "text-embedding-3-small", "input": input, "encoding_format": "float"});
+    let answered = json!({"object": "list", "data": data, "model": "text-embedding-3-small",
+        "usage": {"prompt_tokens": 90 * count, "total_tokens": 90 * count}});
+    (asked.to_string(), answered.to_string())
 }
 
 /// A whole answer of OpenAI chat completions.

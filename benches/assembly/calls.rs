@@ -42,7 +42,7 @@ pub(crate) struct Case {
 
 /// Every kind; the recordings too, when they are there.
 pub(crate) fn all() -> Result<Vec<Case>, Failure> {
-    let mut cases = vec![json(), h2()?, gzip()?, chat(), messages(), responses()];
+    let mut cases = vec![json(), usual()?, answers()?, h2()?, gzip()?, chat(), messages(), responses()];
     cases.extend(recordings()?);
     Ok(cases)
 }
@@ -174,7 +174,7 @@ fn case(name: &'static str, gate: f64, calls: Vec<Call>) -> Case {
     Case { name, gate: Some(gate), inputs, calls: count, bytes, documents }
 }
 
-/// Conversations from 16 KB to a megabyte.
+/// Conversations from 16 KB to two megabytes, full of escapes.
 fn json() -> Case {
     let mut random = Random(1);
     let calls = [16, 32, 64, 128, 256, 512, 1024, 2048].into_iter().flat_map(|kilobytes| {
@@ -184,7 +184,31 @@ fn json() -> Case {
     case("h1 JSON", JSON_GATE, calls.collect())
 }
 
-/// The same conversations over HTTP/2, each on a connection of its own.
+/// Conversations of the same sizes, as full of escapes, values and short strings as the recorded ones are.
+fn usual() -> Result<Case, Failure> {
+    let mut random = Random(4);
+    let mut calls = Vec::new();
+    for kilobytes in [16, 32, 64, 128, 256, 512, 1024, 2048] {
+        let asked = bodies::usual_request(&mut random, kilobytes);
+        calls.push(Call::json(asked, &bodies::usual_answer(&mut random, 5), false)?);
+    }
+    Ok(Case { gate: None, ..case("h1 JSON usual", 0.0, calls) })
+}
+
+/// Short questions with long answers, as the recorded ones are: half of their bytes are vectors.
+fn answers() -> Result<Case, Failure> {
+    let mut random = Random(5);
+    let mut calls = Vec::new();
+    for kilobytes in [16, 32, 64, 128, 256, 512] {
+        let asked = bodies::usual_request(&mut random, 1);
+        calls.push(Call::json(asked, &bodies::usual_answer(&mut random, kilobytes), false)?);
+        let (asked, answered) = bodies::embeddings(&mut random, kilobytes);
+        calls.push(Call::json(asked, &answered, false)?);
+    }
+    Ok(Case { gate: None, ..case("h1 JSON answers", 0.0, calls) })
+}
+
+/// The first conversations over HTTP/2, each on a connection of its own.
 fn h2() -> Result<Case, Failure> {
     let mut random = Random(1);
     let mut case = Case { name: "h2 JSON", gate: None, inputs: Vec::new(), calls: 0, bytes: 0, documents: Vec::new() };

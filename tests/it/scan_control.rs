@@ -75,13 +75,9 @@ fn rules_of_ones_own_are_added_and_others_changed() {
     write(at, "bad.toml", "[[rules.override]]\nid = \"pii.emial\"\n[[rules.allow]]\npaths = [\"x\"]\n");
     let bad = scan(at, &["--config", "bad.toml", "app.log"], b"");
     assert_eq!(bad.code, 2);
-    for part in ["bad.toml:2:6: rules.override[0].id: there is no rule", "did you mean \"pii.email\"?"] {
-        assert!(
-            bad.stderr.contains(part) || bad.stderr.contains("rules.allow[0].reason: this key is missing"),
-            "{}",
-            bad.stderr
-        );
-    }
+    let meant = "bad.toml:2:6: rules.override[0].id: there is no rule \"pii.emial\"; did you mean \"pii.email\"?";
+    let missing = "bad.toml:3:1: rules.allow[0].reason: this key is missing";
+    assert_eq!(bad.stderr, format!("outflow: {meant}\n{missing}\n"));
 }
 
 #[test]
@@ -186,7 +182,10 @@ fn sarif_schema() -> Value {
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == "serde-sarif").unwrap();
     let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
-    serde_json::from_str(&fs::read_to_string(folder.join("src/schema.json")).unwrap()).unwrap()
+    let text = fs::read_to_string(folder.join("src/schema.json")).unwrap();
+    // One pattern of the standard's schema is no regular expression (a bracket is closed that was never opened); it is about a
+    // property that we do not write.
+    serde_json::from_str(&text.replace("-[a-zA-Z]{2}]?$", "-[a-zA-Z]{2}$")).unwrap()
 }
 
 #[test]

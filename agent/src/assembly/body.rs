@@ -8,7 +8,7 @@ use super::{
     inflate::{Decoder, Fault},
     protobuf,
 };
-use crate::{sources::StreamId, units::Timestamp};
+use crate::{sources::StreamId, spare, units::Timestamp};
 
 /// Room made at once for a body of known length.
 const FIRST_RESERVE_BYTES: u64 = 1 << 20;
@@ -82,7 +82,7 @@ impl Incoming {
                     return Collect::Protobuf(Vec::new());
                 }
                 let known = length.unwrap_or_default().min(FIRST_RESERVE_BYTES).min(limits.body_bytes as u64);
-                Collect::Bytes(Vec::with_capacity(known as usize))
+                Collect::Bytes(spare::take(known as usize))
             },
             Collect::Announced,
         );
@@ -248,6 +248,9 @@ impl Keep {
             Collect::Bytes(bytes) | Collect::Protobuf(bytes) => {
                 let room = cap.saturating_sub(bytes.len());
                 let kept = piece.get(..room.min(piece.len())).unwrap_or_default();
+                if bytes.capacity() - bytes.len() < kept.len() {
+                    grow(bytes, kept.len(), cap);
+                }
                 bytes.extend_from_slice(kept);
                 self.held = bytes.len();
                 Left::past_cap(piece.len() - kept.len())
@@ -275,6 +278,14 @@ impl Keep {
             parser.finish(at, events);
         }
     }
+}
+
+/// Makes room for more bytes of a body, and for as many again as there are, up to the cap.
+fn grow(bytes: &mut Vec<u8>, more: usize, cap: usize) {
+    let least = bytes.len() + more;
+    let mut larger = spare::take((2 * bytes.len()).min(cap).max(least));
+    larger.extend_from_slice(bytes);
+    spare::give_back(std::mem::replace(bytes, larger));
 }
 
 impl Left {

@@ -29,7 +29,13 @@ enum Command {
     /// Prints every scan rule with its severity, its group and where it is defined
     List(Options),
     /// Proves every rule on its own examples and counter-examples, with every scan engine of this binary
-    Check(Options),
+    Check {
+        #[command(flatten)]
+        options: Options,
+        /// Also measure what each rule costs, by leaving it out; minutes. Without it only rules that were added are measured
+        #[arg(long)]
+        costs: bool,
+    },
     /// Shows what is found in a text and why, and what is nearly found and why not
     Test {
         #[command(flatten)]
@@ -64,7 +70,7 @@ struct Options {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (text, code) = match &args.command {
         Command::List(options) => (list(&options.rules.selection()?.load()?, options.format), ExitCode::SUCCESS),
-        Command::Check(options) => check::prove(options)?,
+        Command::Check { options, costs } => check::prove(options, *costs)?,
         Command::Test { options, rule, file } => (test::look(options, rule.as_deref(), file)?, ExitCode::SUCCESS),
         Command::Explain { options, id } => (explain::told(options, id)?, ExitCode::SUCCESS),
     };

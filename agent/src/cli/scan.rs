@@ -160,13 +160,10 @@ impl<W: Write> Telling<W> {
         match scanned {
             Scanned::Finding(finding) => {
                 self.progress.finding();
-                let taken = match &mut self.writing {
-                    Some(writing) => writing.add(&finding),
-                    None => {
-                        self.worst = self.worst.max(Some(finding.severity));
-                        Ok(())
-                    }
-                };
+                let taken = self.writing.as_mut().map_or(Ok(()), |writing| writing.add(&finding));
+                if self.writing.is_none() {
+                    self.worst = self.worst.max(Some(finding.severity));
+                }
                 let report = &mut self.report;
                 let printed = self.progress.aside(|| report.finding(&finding));
                 self.failed = taken.and(printed.context(NOT_WRITTEN)).err();

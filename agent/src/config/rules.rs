@@ -73,12 +73,12 @@ impl Default for Rules {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleOverride {
-    /// Which rule. One that does not exist is an error.
+    /// The id of the rule. One that does not exist is an error.
     pub id: RuleId,
     /// Whether the rule counts; `false` is the same as the id in `disable`.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// How grave a match is.
+    /// How grave a match is, instead of what the rule says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
     /// 0 to 100, for a match with nothing to confirm it.

@@ -128,13 +128,15 @@ pub fn look<'a>(rules: &'a ModelRules, text: &'a [u8], at: Timestamp, emit: &mut
     let mut from = 0;
     while let Some(found) = text.get(from..).and_then(|rest| named.captures(rest)) {
         let Some(mut span) = id_of(&found, from) else { return };
+        // What is no id may be the key of one: `ChatOpenAI(model="…")`. It begins behind a key, so this goes on.
+        from = span.start;
         for _ in 0..LIST_MAX {
-            from = span.end;
             if let Some(mention) = judge(rules, text, span.clone(), at) {
+                from = mention.span.end;
                 emit(mention);
             }
-            let following = text.get(from..).and_then(|rest| next.captures(rest));
-            match following.and_then(|found| id_of(&found, from)) {
+            let following = text.get(span.end..).and_then(|rest| next.captures(rest));
+            match following.and_then(|found| id_of(&found, span.end)) {
                 Some(item) => span = item,
                 None => break,
             }
@@ -195,10 +197,11 @@ mod tests {
     use super::*;
     use crate::rules::RuleSource;
 
+    static RULES: LazyLock<ModelRules> = LazyLock::new(|| ModelRules::load(&RuleSource::Embedded).unwrap());
+
     fn ids(text: &str) -> Vec<(String, Pin)> {
-        let rules = ModelRules::load(&RuleSource::Embedded).unwrap();
         let mut ids = Vec::new();
-        look(&rules, text.as_bytes(), Timestamp(1_795_600_000_000_000_000), &mut |mention| {
+        look(&RULES, text.as_bytes(), Timestamp(1_795_600_000_000_000_000), &mut |mention| {
             assert_eq!(&text[mention.span.clone()], mention.id);
             ids.push((mention.id.to_owned(), mention.pin));
         });
@@ -219,10 +222,10 @@ mod tests {
             (r#"ChatOpenAI(model_name="gpt-4o", temperature=0)"#, &["gpt-4o"]),
             (r#"ChatOpenAI("gpt-4o")"#, &["gpt-4o"]),
             (r#"init_chat_model("gpt-4o", model_provider="openai")"#, &["gpt-4o"]),
-            (r#"Agent('openai:gpt-4o', tools=[])"#, &["openai:gpt-4o"]),
+            ("Agent('openai:gpt-4o', tools=[])", &["openai:gpt-4o"]),
             (r#"os.getenv("OPENAI_MODEL", "gpt-4o")"#, &["gpt-4o"]),
             (r#"process.env.OPENAI_MODEL || "gpt-4o""#, &["gpt-4o"]),
-            (r#"process.env.MODEL ?? 'gpt-4o'"#, &["gpt-4o"]),
+            ("process.env.MODEL ?? 'gpt-4o'", &["gpt-4o"]),
             ("${OPENAI_MODEL:-gpt-4o}", &["gpt-4o"]),
             ("DEFAULT_MODEL: str = 'gpt-4o'", &["gpt-4o"]),
             ("const MODEL: &str = \"gpt-4o\";", &["gpt-4o"]),
@@ -256,6 +259,29 @@ mod tests {
             "",
         ] {
             assert_eq!(ids(text), [], "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read(
+            parts in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::prelude::Just(b"model=".to_vec()),
+                    proptest::prelude::Just(b"\"gpt-4o\", ".to_vec()),
+                    proptest::prelude::Just("x-latest\u{e9}".into()),
+                    proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
+                ],
+                0..30,
+            ),
+        ) {
+            let text = parts.concat();
+            let mut at = 0;
+            look(&RULES, &text, Timestamp(0), &mut |mention| {
+                assert!(mention.span.start >= at && mention.span.end <= text.len());
+                assert_eq!(&text[mention.span.clone()], mention.id.as_bytes());
+                at = mention.span.end;
+            });
         }
     }
 

@@ -27,9 +27,14 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PADDIN
 /// Google's libraries write the URL-safe alphabet.
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, PADDING);
 
+/// Whether files stand under a key.
+pub(super) fn is_key(key: &str) -> bool {
+    KEYS.contains(&key)
+}
+
 /// The text of a file.
 pub(super) fn text(key: &str, base64: &str) -> Option<String> {
-    if !KEYS.contains(&key) || !(MIN_BYTES..=MAX_BYTES).contains(&base64.len()) {
+    if !is_key(key) || !(MIN_BYTES..=MAX_BYTES).contains(&base64.len()) {
         return None;
     }
     let engine = if base64.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };

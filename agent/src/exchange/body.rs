@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 use super::{
-    json::{self, Ended, Strings},
+    ToolResult,
+    json::{self, Ended},
+    tape::Tape,
     text::Whole,
-    tool_results::Digests,
 };
 
 /// Longest string that a fact is read from.
@@ -16,55 +17,35 @@ const MAX_LINES: usize = 65_536;
 
 /// Reads one document whose strings stand below `root`.
 pub(super) fn read(bytes: &[u8], root: &str, whole: &mut Whole) -> Value {
-    let add = &mut |whole: &mut Whole| {
-        json::read(bytes, root, FACT_BYTES, &mut |path: &str, key: &str, text: &str| whole.add(path, key, text))
-    };
-    read_with(bytes, root, whole, add)
-}
-
-/// As [`read`], and keeps of what the outline does not hold that which tells results of tools apart.
-pub(super) fn read_request(bytes: &[u8], root: &str, whole: &mut Whole, digests: &mut Digests) -> Value {
-    let add = &mut |whole: &mut Whole| json::read(bytes, root, FACT_BYTES, &mut Asked { whole, digests });
-    read_with(bytes, root, whole, add)
-}
-
-/// Where the strings of a request go.
-struct Asked<'a> {
-    whole: &'a mut Whole,
-    digests: &'a mut Digests,
-}
-
-impl Strings for Asked<'_> {
-    fn string(&mut self, path: &str, key: &str, text: &str) {
-        self.digests.string(path, text);
-        self.whole.add(path, key, text);
+    if !json::looks_like_json(bytes) {
+        add_rest(bytes, root, whole);
+        return Value::Null;
     }
-
-    fn wants_elements(&self) -> bool {
-        true
+    whole.reserve(bytes.len());
+    let outline = json::read(bytes, root, FACT_BYTES, &mut whole.opener());
+    if let Ended::Malformed(at) = outline.end {
+        add_rest(bytes.get(at..).unwrap_or_default(), root, whole);
     }
-
-    fn element(&mut self, path: &str, number: &str) {
-        self.digests.element(path, number);
-    }
+    outline.doc
 }
 
-fn read_with(
-    bytes: &[u8],
-    root: &str,
-    whole: &mut Whole,
-    outline: &mut dyn FnMut(&mut Whole) -> json::Outline,
-) -> Value {
-    let (doc, text_from) = if json::looks_like_json(bytes) {
-        whole.reserve(bytes.len());
-        let outline = outline(whole);
-        (outline.doc, if let Ended::Malformed(at) = outline.end { at } else { bytes.len() })
-    } else {
-        (Value::Null, 0)
-    };
-    // No JSON from here on: text all the same, and of what is binary the text in it. A character that is cut at the end does
-    // not make it so.
-    let rest = bytes.get(text_from..).unwrap_or_default();
+/// As [`read`], and gives of the outline what facts of a request are read from, and its results of tools.
+pub(super) fn read_request(bytes: &[u8], root: &str, whole: &mut Whole) -> (Value, Vec<ToolResult>) {
+    if !json::looks_like_json(bytes) {
+        add_rest(bytes, root, whole);
+        return (Value::Null, Vec::new());
+    }
+    whole.reserve(bytes.len());
+    let mut tape = Tape::new(FACT_BYTES);
+    if let Ended::Malformed(at) = json::tape(bytes, root, &mut tape, &mut whole.opener()) {
+        add_rest(bytes.get(at..).unwrap_or_default(), root, whole);
+    }
+    tape.into_facts()
+}
+
+/// What is no JSON is text all the same, and of what is binary the text in it.
+fn add_rest(rest: &[u8], root: &str, whole: &mut Whole) {
+    // A character that is cut at the end does not make it binary.
     match std::str::from_utf8(rest) {
         Ok(text) => whole.add(root, "", text),
         Err(error) if error.error_len().is_none() => {
@@ -73,7 +54,6 @@ fn read_with(
         }
         Err(_) => whole.add_bytes(root, rest),
     }
-    doc
 }
 
 /// As [`read`], for a file that may be JSON lines: then line i stands below `root[i]`.

@@ -85,9 +85,11 @@ impl Correlator {
             Some(other) => match (other.direction, message.direction) {
                 (Direction::Sent, Direction::Received) => {
                     self.pair(*other, &message, out);
+                    read::give_back(message.body);
                 }
                 (Direction::Received, Direction::Sent) => {
                     self.pair(message, &other, out);
+                    read::give_back(other.body);
                 }
                 // Two of a kind: a source that numbers its streams twice. The older one stands alone.
                 _ => {

@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::{Leaves, body, multipart, path::Path, query, text::Whole, tool_results::Digests};
+use super::{Leaves, ToolResult, body, multipart, path::Path, query, text::Whole};
 use crate::assembly::{Content, Headers, Message};
 
 /// Members that are read of one `baggage` header (W3C Baggage, section 3.3: at most 180).
@@ -61,34 +61,45 @@ const PLAIN_STARTS: [&str; 7] = ["content-", "if-", "sec-", "x-amz-", "amz-sdk-"
 /// Headers whose value is percent-encoded.
 const ENCODED: [&str; 4] = ["referer", "http-referer", "x-title", "x-openrouter-title"];
 
-/// Outline and text of a request. `digests` gets what tells its results of tools apart.
-pub(super) fn request(message: &Message, target: &str, digests: &mut Digests) -> (Value, Leaves) {
+/// A request.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// What facts are read from.
+    pub(super) doc: Value,
+    /// Results of tools that it hands back, if it is a call that has any.
+    pub(super) tool_results: Vec<ToolResult>,
+    /// All its text.
+    pub(super) text: Leaves,
+}
+
+/// Facts and text of a request.
+pub(super) fn request(message: &Message, target: &str) -> Asked {
     let headers = message.head.headers();
-    let (doc, mut leaves) = body_of(message, headers.find("content-type").unwrap_or_default(), digests);
+    let mut asked = body_of(message, headers.find("content-type").unwrap_or_default());
     let mut whole = Whole::default();
     query::read(query::of(target).as_bytes(), "$query", &mut whole);
     read_headers(headers, &mut whole);
     let around = whole.finish();
     for (path, range) in around.iter() {
-        leaves.push(path, around.text().get(range).unwrap_or_default());
+        asked.text.push(path, around.text().get(range).unwrap_or_default());
     }
-    (doc, leaves)
+    asked
 }
 
-fn body_of(message: &Message, content_type: &str, digests: &mut Digests) -> (Value, Leaves) {
-    let Content::Bytes(bytes) = &message.body.content else { return (Value::Null, Leaves::default()) };
+fn body_of(message: &Message, content_type: &str) -> Asked {
+    let Content::Bytes(bytes) = &message.body.content else { return Asked::default() };
     if let Some(form) = multipart::boundary(content_type).and_then(|boundary| multipart::read(bytes, boundary)) {
-        return form;
+        return Asked { doc: form.0, text: form.1, ..Asked::default() };
     }
     let mut whole = Whole::default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
-    let doc = if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") && !super::json::looks_like_json(bytes)
-    {
-        query::read(bytes, "$form", &mut whole)
-    } else {
-        body::read_request(bytes, "$", &mut whole, digests)
-    };
-    (doc, whole.finish())
+    let (doc, tool_results) =
+        if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") && !super::json::looks_like_json(bytes) {
+            (query::read(bytes, "$form", &mut whole), Vec::new())
+        } else {
+            body::read_request(bytes, "$", &mut whole)
+        };
+    Asked { doc, tool_results, text: whole.finish() }
 }
 
 fn read_headers(headers: &Headers, whole: &mut Whole) {

@@ -9,7 +9,7 @@ use crate::{assembly::End, units::NanoUsd};
 /// Tool calls, finish reasons and the like that are kept of one answer.
 pub(super) const MAX_LISTED: usize = 4096;
 /// Longest name, id or model that is taken for one.
-const MAX_NAME_BYTES: usize = 256;
+pub(super) const MAX_NAME_BYTES: usize = 256;
 /// Longest error code that is reported; longer ones are no codes.
 const MAX_CODE_BYTES: usize = 64;
 

@@ -14,9 +14,12 @@ use serde_json::{Number, Value};
 use smallvec::SmallVec;
 
 use super::{
+    key::Class,
+    lanes::{self, LANES},
     outline::{Build, Nothing, Outliner, Scalar},
     path::Path,
-    quoted::{self, Cursor, Found, Stop},
+    quoted::{self, Cursor, Stop},
+    tape::Tape,
     tree::Tree,
 };
 
@@ -25,48 +28,54 @@ const MAX_DEPTH: usize = 128;
 /// So many are held without an allocation.
 const USUAL_DEPTH: usize = 8;
 
-/// Shortest key that is text whatever is in it, and fewest digits of an integer that is text.
-const KEY_MIN_CHARS: usize = 12;
+/// Fewest digits of an integer that is text.
 const NUMBER_MIN_DIGITS: usize = 9;
-/// Members whose long integers are times.
-const TIMES: [&str; 5] = ["created", "created_at", "completed_at", "expires_at", "timestamp"];
-
-/// Whether a key may be more than a name of a schema. Those are short, or lower-case words.
-pub(super) fn is_key_text(key: &str) -> bool {
-    // Without early exits: keys are short, and a loop without branches is faster on them.
-    let (mut is_odd, mut is_words) = (false, true);
-    for byte in key.bytes() {
-        is_odd |= byte.is_ascii_digit() || byte == b'@';
-        is_words &= byte.is_ascii_lowercase() || byte == b'_';
-    }
-    is_odd || (key.len() >= KEY_MIN_CHARS && !is_words)
-}
 
 /// Whether a number may be more than a quantity: it is an integer, as long as identifiers are.
-pub(super) fn is_number_text(key: &str, number: &str) -> bool {
+pub(super) fn is_number_text(number: &str) -> bool {
     let digits = number.strip_prefix('-').unwrap_or(number);
-    digits.len() >= NUMBER_MIN_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) && !TIMES.contains(&key)
+    digits.len() >= NUMBER_MIN_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Gets every string: path, object key it stands under (empty for others), text. Keys that are text themselves come under
 /// the path of their member with `~` behind it.
 pub(super) trait Strings {
-    /// A string value. `path` is valid for this call only.
-    fn string(&mut self, path: &str, key: &str, text: &str);
+    /// Whether there is anybody who wants them.
+    const ARE_WANTED: bool = true;
 
-    /// Whether numbers in arrays are wanted: whole vectors pass by otherwise, and nobody makes their paths.
-    fn wants_elements(&self) -> bool {
-        false
+    /// A string value. `path` is valid for this call only.
+    fn string(&mut self, path: &str, key: &str, class: Class, text: &str);
+
+    /// What is known of a key.
+    fn class(&mut self, key: &str) -> Class {
+        Class::of(key)
     }
 
-    /// A number in an array, which the outline leaves out; `path` is the array's.
-    fn element(&mut self, _path: &str, _number: &str) {}
+    /// Where a string that is to be decoded can be put at once, behind what is there. `first`: its first byte as it stands in
+    /// the input.
+    fn room(&mut self, _class: Class, _first: u8) -> Option<&mut String> {
+        None
+    }
+
+    /// What is in that room from `start` on is a string value, which is given back.
+    fn placed(&mut self, _path: &str, _start: usize) -> &str {
+        ""
+    }
 }
 
 impl<F: FnMut(&str, &str, &str)> Strings for F {
-    fn string(&mut self, path: &str, key: &str, text: &str) {
+    fn string(&mut self, path: &str, key: &str, _: Class, text: &str) {
         self(path, key, text);
     }
+}
+
+/// Nobody wants strings.
+struct Unwanted;
+
+impl Strings for Unwanted {
+    const ARE_WANTED: bool = false;
+
+    fn string(&mut self, _: &str, _: &str, _: Class, _: &str) {}
 }
 
 /// What a body turned out to be.
@@ -96,20 +105,28 @@ pub(super) fn looks_like_json(input: &[u8]) -> bool {
 }
 
 /// Reads `input`. `keep`: longest string that the outline holds.
-pub(super) fn read(input: &[u8], root: &str, keep: usize, strings: &mut dyn Strings) -> Outline {
-    let mut reader = Reader::new(input, quoted::valid(input), root, Some(strings), Outliner::new(keep));
+pub(super) fn read(input: &[u8], root: &str, keep: usize, strings: &mut impl Strings) -> Outline {
+    let mut reader = Reader::new(input, quoted::valid(input), root, strings, Outliner::new(keep));
     let end = reader.run();
     Outline { doc: reader.build.into_doc(), end }
 }
 
+/// Reads the body of a request, whose outline stays where it is.
+pub(super) fn tape<'a>(input: &'a [u8], root: &str, tape: &mut Tape<'a>, strings: &mut impl Strings) -> Ended {
+    let end = Reader::new(input, quoted::valid(input), root, strings, &mut *tape).run();
+    tape.finish();
+    end
+}
+
 /// Gives out the strings alone.
-pub(super) fn strings(input: &str, root: &str, strings: &mut dyn Strings) -> Ended {
-    Reader::new(input.as_bytes(), input, root, Some(strings), Nothing).run()
+pub(super) fn strings(input: &str, root: &str, strings: &mut impl Strings) -> Ended {
+    Reader::new(input.as_bytes(), input, root, strings, Nothing).run()
 }
 
 /// Reads the outline alone.
 pub(super) fn outline(input: &str, keep: usize) -> Outline {
-    let mut reader = Reader::new(input.as_bytes(), input, "", None, Outliner::new(keep));
+    let mut unwanted = Unwanted;
+    let mut reader = Reader::new(input.as_bytes(), input, "", &mut unwanted, Outliner::new(keep));
     let end = reader.run();
     Outline { doc: reader.build.into_doc(), end }
 }
@@ -120,7 +137,7 @@ pub(super) fn tree<'a>(input: &'a str, tree: &mut Tree<'a>) -> bool {
         return true;
     }
     tree.begin();
-    let is_whole = Reader::new(input.as_bytes(), input, "", None, &mut *tree).run() == Ended::Whole;
+    let is_whole = Reader::new(input.as_bytes(), input, "", &mut Unwanted, &mut *tree).run() == Ended::Whole;
     if is_whole {
         tree.end(input);
     }
@@ -130,6 +147,8 @@ pub(super) fn tree<'a>(input: &'a str, tree: &mut Tree<'a>) -> bool {
 /// An open container.
 struct Level<'a> {
     is_object: bool,
+    /// What is known of `key`.
+    class: Class,
     /// Key of the present member; elements have none.
     key: Cow<'a, str>,
     /// Index of the present element.
@@ -138,22 +157,25 @@ struct Level<'a> {
     path: usize,
 }
 
-struct Reader<'a, 's, B> {
+struct Reader<'a, 's, S, B> {
     cursor: Cursor<'a>,
+    /// The last string that had to be decoded, if nobody had room for it.
+    decoded: String,
     path: Path,
     /// Length of the path of the document.
     root_bytes: usize,
     levels: SmallVec<[Level<'a>; USUAL_DEPTH]>,
     /// Levels whose `path` is right.
     located: usize,
-    strings: Option<&'s mut dyn Strings>,
+    strings: &'s mut S,
     build: B,
 }
 
-impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
-    fn new(input: &'a [u8], valid: &'a str, root: &str, strings: Option<&'s mut dyn Strings>, build: B) -> Self {
+impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
+    fn new(input: &'a [u8], valid: &'a str, root: &str, strings: &'s mut S, build: B) -> Self {
         Self {
             cursor: Cursor::new(input, valid),
+            decoded: String::new(),
             path: Path::new(root),
             root_bytes: root.len(),
             levels: SmallVec::new(),
@@ -206,11 +228,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     fn value(&mut self) -> Result<(), Stop> {
         loop {
             match self.peek()? {
-                b'"' => {
-                    let start = self.cursor.at + 1;
-                    let (found, end) = self.cursor.string();
-                    return self.found_string(found, end, start);
-                }
+                b'"' => return self.string(),
                 open @ (b'{' | b'[') => {
                     self.cursor.at += 1;
                     if self.levels.len() >= MAX_DEPTH {
@@ -237,10 +255,22 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     fn member(&mut self, is_object: bool) -> Result<(), Stop> {
         if is_object {
             self.key()?;
-        } else if let Some(level) = self.levels.last_mut() {
-            level.index += 1;
+            return self.value();
         }
-        self.value()
+        // Vectors are thousands of numbers.
+        loop {
+            if let Some(level) = self.levels.last_mut() {
+                level.index += 1;
+            }
+            if !matches!(self.peek()?, b'-' | b'0'..=b'9') {
+                return self.value();
+            }
+            self.number()?;
+            if self.peek()? != b',' {
+                return Ok(());
+            }
+            self.cursor.at += 1;
+        }
     }
 
     fn key(&mut self) -> Result<(), Stop> {
@@ -248,24 +278,29 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             return Err(Stop::Malformed);
         }
         let start = self.cursor.at;
-        let key = match self.cursor.string() {
-            (Found::Plain(key), Ok(true)) => Cow::Borrowed(key),
-            (found, Ok(true)) => Cow::Owned(self.cursor.text(found).to_owned()),
-            (_, Ok(false)) => return Err(Stop::Cut),
-            (_, Err(stop)) => {
-                self.cursor.at = start; // the whole key is in what is no JSON
-                return Err(stop);
+        let (key, class) = if let Some(key) = self.cursor.plain() {
+            (Cow::Borrowed(key), if S::ARE_WANTED { self.strings.class(key) } else { Class::NONE })
+        } else {
+            let mut key = String::new();
+            match self.cursor.decode(&mut key) {
+                Ok(true) => {}
+                Ok(false) => return Err(Stop::Cut),
+                Err(stop) => {
+                    self.cursor.at = start; // the whole key is in what is no JSON
+                    return Err(stop);
+                }
             }
+            let class = if S::ARE_WANTED { self.strings.class(&key) } else { Class::NONE };
+            (Cow::Owned(key), class)
         };
-        let is_text = self.strings.is_some() && is_key_text(&key);
         if let Some(level) = self.levels.last_mut() {
-            level.key = key;
+            (level.key, level.class) = (key, class);
         }
-        if is_text {
+        if S::ARE_WANTED && class.is_text() {
             self.locate();
             self.path.name();
-            if let (Some(strings), Some(level)) = (&mut self.strings, self.levels.last()) {
-                strings.string(self.path.as_str(), "", &level.key);
+            if let Some(level) = self.levels.last() {
+                self.strings.string(self.path.as_str(), "", Class::NONE, &level.key);
             }
         }
         if self.peek()? != b':' {
@@ -277,7 +312,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
 
     fn enter(&mut self, is_object: bool) {
         self.build.enter(self.levels.last().map_or(&NO_KEY, |level| &level.key), is_object);
-        self.levels.push(Level { is_object, key: NO_KEY, index: 0, path: self.root_bytes });
+        self.levels.push(Level { is_object, class: Class::NONE, key: NO_KEY, index: 0, path: self.root_bytes });
     }
 
     fn leave(&mut self) {
@@ -307,16 +342,6 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         self.located = self.levels.len();
     }
 
-    /// A number in an array: not kept, and hardly ever worth a path.
-    fn element(&mut self, number: &str) {
-        if self.strings.as_ref().is_some_and(|strings| strings.wants_elements()) {
-            self.locate_container();
-            if let (Some(strings), Some(level)) = (&mut self.strings, self.levels.last()) {
-                strings.element(self.path.as_str().get(..level.path).unwrap_or_default(), number);
-            }
-        }
-    }
-
     fn literal(&mut self, word: &[u8], value: Scalar<'a, '_>) -> Result<(), Stop> {
         let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
         if rest.starts_with(word) {
@@ -330,47 +355,67 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
     }
 
     fn number(&mut self) -> Result<(), Stop> {
-        let rest = self.cursor.input.get(self.cursor.at..).unwrap_or_default();
+        let start = self.cursor.at;
+        let rest = self.cursor.input.get(start..).unwrap_or_default();
         let length = number_length(rest);
         if length == rest.len() && !self.levels.is_empty() {
             return Err(Stop::Cut); // more digits may have followed
         }
-        let text = std::str::from_utf8(rest.get(..length).unwrap_or_default()).unwrap_or_default();
-        let key = self.levels.last().map_or("", |level| level.key.as_ref());
-        if self.strings.is_some() && is_number_text(key, text) {
+        let end = start + length;
+        // They are ASCII, but behind what is no UTF-8 no piece is known to be.
+        let text = match self.cursor.piece(start, end) {
+            "" => std::str::from_utf8(rest.get(..length).unwrap_or_default()).unwrap_or_default(),
+            text => text,
+        };
+        let class = self.levels.last().map_or(Class::NONE, |level| level.class);
+        if S::ARE_WANTED && is_number_text(text) && !class.is_time() {
             self.locate();
-            if let Some(strings) = &mut self.strings {
-                let key = self.levels.last().map_or("", |level| level.key.as_ref());
-                strings.string(self.path.as_str(), key, text);
-            }
+            let key = self.levels.last().map_or("", |level| level.key.as_ref());
+            self.strings.string(self.path.as_str(), key, class, text);
         }
         // Numbers in arrays (embeddings) are not kept: they are not worth reading either.
         if self.levels.last().is_some_and(|level| !level.is_object) {
-            self.element(text);
+            self.build.element(text);
         } else {
             let number = read_number(text).ok_or(Stop::Malformed)?;
             let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
-            self.build.scalar(key, Scalar::Number(number), self.cursor.at..self.cursor.at + length);
+            self.build.scalar(key, Scalar::Number(number), start..end);
         }
-        self.cursor.at += length;
+        self.cursor.at = end;
         Ok(())
     }
 
-    /// Gives out what was read of a string, however it ended.
-    fn found_string(&mut self, found: Found<'a>, end: Result<bool, Stop>, start: usize) -> Result<(), Stop> {
-        if self.strings.is_some() {
+    /// Reads a string and gives it out, however it ends.
+    fn string(&mut self) -> Result<(), Stop> {
+        let start = self.cursor.at + 1;
+        if S::ARE_WANTED {
             self.locate();
         }
-        let text = self.cursor.text(found);
-        let key = self.levels.last().map_or(&NO_KEY, |level| &level.key);
-        if let Some(strings) = &mut self.strings {
-            strings.string(self.path.as_str(), key, text);
+        let (key, class) = self.levels.last().map_or((&NO_KEY, Class::NONE), |level| (&level.key, level.class));
+        if let Some(text) = self.cursor.plain() {
+            if S::ARE_WANTED {
+                self.strings.string(self.path.as_str(), key, class, text);
+            }
+            self.build.scalar(key, Scalar::Plain(text), start..self.cursor.at - 1);
+            return Ok(());
         }
+        let first = self.cursor.input.get(start).copied().unwrap_or_default();
+        let (text, end) = if let Some(room) = self.strings.room(class, first) {
+            let begun = room.len();
+            let end = self.cursor.decode(room);
+            (self.strings.placed(self.path.as_str(), begun), end)
+        } else {
+            self.decoded.clear();
+            let end = self.cursor.decode(&mut self.decoded);
+            if S::ARE_WANTED {
+                self.strings.string(self.path.as_str(), key, class, &self.decoded);
+            }
+            (self.decoded.as_str(), end)
+        };
         if !end? {
             return Err(Stop::Cut);
         }
-        let value = if let Found::Plain(text) = found { Scalar::Plain(text) } else { Scalar::Decoded(text) };
-        self.build.scalar(key, value, start..self.cursor.at - 1);
+        self.build.scalar(key, Scalar::Decoded(text), start..self.cursor.at - 1);
         Ok(())
     }
 
@@ -385,13 +430,7 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
             self.cursor.at += skip;
             match rest.get(skip) {
                 Some(b'"') => {
-                    let (found, end) = self.cursor.string();
-                    if let Some(strings) = &mut self.strings {
-                        strings.string(self.path.as_str(), "", self.cursor.text(found));
-                    }
-                    if !end? {
-                        return Err(Stop::Cut);
-                    }
+                    self.deep_string()?;
                     continue;
                 }
                 Some(b'{' | b'[') => depth += 1,
@@ -403,6 +442,18 @@ impl<'a, 's, B: Build<'a>> Reader<'a, 's, B> {
         self.build.scalar(key, Scalar::Null, self.cursor.at..self.cursor.at);
         Ok(())
     }
+
+    fn deep_string(&mut self) -> Result<(), Stop> {
+        let (path, class) = (self.path.as_str(), Class::NONE);
+        if let Some(text) = self.cursor.plain() {
+            self.strings.string(path, "", class, text);
+            return Ok(());
+        }
+        self.decoded.clear();
+        let end = self.cursor.decode(&mut self.decoded);
+        self.strings.string(path, "", class, &self.decoded);
+        if end? { Ok(()) } else { Err(Stop::Cut) }
+    }
 }
 
 impl Level<'_> {
@@ -410,7 +461,7 @@ impl Level<'_> {
     fn extend(&self, path: &mut Path) {
         path.truncate(self.path);
         if self.is_object {
-            path.key(&self.key);
+            path.member(&self.key, self.class.is_plain());
         } else {
             path.index(self.index);
         }
@@ -422,8 +473,18 @@ const NO_KEY: Cow<'static, str> = Cow::Borrowed("");
 
 /// How many bytes at the start can be those of a number.
 pub(super) fn number_length(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<LANES>() {
+        let same = lanes::numeric(word).trailing_ones() as usize;
+        length += same;
+        if same < LANES {
+            return length;
+        }
+        rest = behind;
+    }
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-    bytes.iter().take_while(|byte| is_part(byte)).count()
+    length + rest.iter().take_while(|byte| is_part(byte)).count()
 }
 
 pub(super) fn read_number(text: &str) -> Option<Number> {
@@ -441,6 +502,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::exchange::key::is_key_text;
 
     fn run(text: &[u8]) -> (Vec<(String, String)>, Outline) {
         let mut found = Vec::new();
@@ -542,7 +604,7 @@ mod tests {
                 found.extend(is_key_text(key).then(|| key.clone()));
                 strings_of(value, found);
             }),
-            Value::Number(number) => found.extend(Some(number.to_string()).filter(|text| is_number_text("", text))),
+            Value::Number(number) => found.extend(Some(number.to_string()).filter(|text| is_number_text(text))),
             _ => {}
         }
     }

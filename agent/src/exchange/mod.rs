@@ -1,7 +1,7 @@
 //! Room 3: messages become one LLM call. Enters: [`Message`](crate::assembly::Message). Leaves: [`Exchange`]. Pure; what it
 //! cannot read it leaves empty, and it never guesses a number that the wire did not carry.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -31,6 +31,9 @@ mod gemini;
 mod grpc;
 mod headers;
 mod json;
+mod key;
+mod lanes;
+mod leaves;
 mod mcp;
 mod media;
 mod multipart;
@@ -48,6 +51,7 @@ mod request;
 pub(crate) mod sample;
 mod shapes;
 mod stream;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -56,6 +60,7 @@ mod tree;
 mod usage;
 
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
+pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
@@ -368,119 +373,6 @@ pub struct Usage {
     /// Output tokens that are audio; part of `output_tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_audio_tokens: Option<u64>,
-}
-
-/// Text leaves of one message, laid end to end in one block so that one scan covers them all. Leaf i never overlaps leaf i + 1
-/// and a line feed stands between them.
-///
-/// Offsets count bytes of UTF-8 in the leaf, and the leaf is what was written, not how it travelled: content encoding, JSON
-/// escapes, percent-encoding and base64 are undone, the parts of a stream are joined. So a finding's path and offsets lead to
-/// the text in the member that the path names, once that is decoded. Two leaves hold more than their member: a short value
-/// whose key says what it is has `key: ` in front, and `$…` holds the rest past the bound.
-///
-/// Paths begin with `$` for the JSON body (or a body that is none), `$form` for the fields of a form, `$file` for the files in
-/// one, `$query` for the query of the URL, `$header` for headers. `~` behind a path is the name itself: of a member, of a file.
-///
-/// The paths lie in a block of their own: a body of ten thousand leaves makes no ten thousand allocations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leaves {
-    text: String,
-    paths: String,
-    entries: Vec<Leaf>,
-    /// Bytes of the decoded body that are no text and were left out.
-    left_out_bytes: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Leaf {
-    text: Range<usize>,
-    path: Range<usize>,
-}
-
-/// A state of [`Leaves`] to go back to.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    text: usize,
-    paths: usize,
-    entries: usize,
-    left_out_bytes: u64,
-}
-
-impl Leaves {
-    /// Adds a leaf; `path` is a JSON path such as `$.messages[0].content`. Empty text is not kept.
-    pub fn push(&mut self, path: impl AsRef<str>, text: &str) {
-        self.push_parts(path.as_ref(), &[text]);
-    }
-
-    /// Adds a leaf whose text is these, one behind the other.
-    fn push_parts(&mut self, path: &str, parts: &[&str]) {
-        if parts.iter().all(|part| part.is_empty()) {
-            return;
-        }
-        let (start, path_start) = (self.text.len(), self.paths.len());
-        for part in parts {
-            self.text.push_str(part);
-        }
-        self.paths.push_str(path);
-        self.entries.push(Leaf { text: start..self.text.len(), path: path_start..self.paths.len() });
-        self.text.push('\n');
-    }
-
-    /// These leaves but those whose path is out.
-    fn without(&self, is_out: impl Fn(&str) -> bool) -> Self {
-        let mut kept = Self { left_out_bytes: self.left_out_bytes, ..Self::default() };
-        for (path, range) in self.iter().filter(|(path, _)| !is_out(path)) {
-            kept.push(path, self.text.get(range).unwrap_or_default());
-        }
-        kept
-    }
-
-    fn mark(&self) -> Mark {
-        Mark {
-            text: self.text.len(),
-            paths: self.paths.len(),
-            entries: self.entries.len(),
-            left_out_bytes: self.left_out_bytes,
-        }
-    }
-
-    /// Takes back what was added since.
-    fn go_back(&mut self, mark: Mark) {
-        self.text.truncate(mark.text);
-        self.paths.truncate(mark.paths);
-        self.entries.truncate(mark.entries);
-        self.left_out_bytes = mark.left_out_bytes;
-    }
-
-    /// The whole block.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Path and extent of each leaf in the block, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
-        self.entries.iter().map(|leaf| self.show(leaf))
-    }
-
-    /// The leaf that holds the byte at `position`; `None` on a separator or past the end.
-    pub fn at(&self, position: usize) -> Option<(&str, Range<usize>)> {
-        let index = self.entries.partition_point(|leaf| leaf.text.end <= position);
-        self.entries.get(index).filter(|leaf| leaf.text.start <= position).map(|leaf| self.show(leaf))
-    }
-
-    fn show(&self, leaf: &Leaf) -> (&str, Range<usize>) {
-        (self.paths.get(leaf.path.clone()).unwrap_or_default(), leaf.text.clone())
-    }
-
-    /// Number of leaves.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// No leaf at all.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
 }
 
 /// How complete our view of an exchange was.

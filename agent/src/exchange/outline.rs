@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 /// Values kept in the outline below an array, and those that are not. Usage stands below no array, so that a body full of
 /// bulk (log probabilities, embeddings) cannot push it out.
 pub(super) const MAX_BULK_VALUES: usize = 100_000;
-const MAX_OTHER_VALUES: usize = 10_000;
+pub(super) const MAX_OTHER_VALUES: usize = 10_000;
 
 /// A value that holds no other. `'a`: the input, `'t`: this call only.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) enum Scalar<'a, 't> {
     Decoded(&'t str),
 }
 
-/// Gets the document, value by value. Numbers in arrays are left out. A key is empty when there is none.
+/// Gets the document, value by value. A key is empty when there is none.
 #[expect(clippy::ptr_arg, reason = "a key that is borrowed may be kept for as long as the input")]
 pub(super) trait Build<'a> {
     /// A container begins.
@@ -31,6 +31,8 @@ pub(super) trait Build<'a> {
     fn leave(&mut self);
     /// A whole value. `span`: where it stands in the input, a string without its quotes.
     fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>, span: Range<usize>);
+    /// A number in an array: whole vectors pass by.
+    fn element(&mut self, _number: &str) {}
 }
 
 /// Makes nothing, for those who want the strings alone.

@@ -1,12 +1,12 @@
 //! JSON paths as they are shown (`$.messages[0].content`). Enters: keys and indexes. Leaves: text, at most
 //! [`MAX_PATH_BYTES`] of it, whatever the keys of a hostile body are.
 
+use super::key;
+
 /// Longest path; what lies deeper shares the path that was reached.
 const MAX_PATH_BYTES: usize = 512;
 /// Room made at once behind the root.
 const USUAL_BYTES: usize = 64;
-/// Longest key that is shown.
-const MAX_KEY_CHARS: usize = 64;
 
 /// A path that grows and shrinks as a reader goes in and out.
 #[derive(Clone, Debug)]
@@ -71,13 +71,14 @@ impl Path {
 
     /// Into a member: `.key`, or `['a key']` (RFC 9535) when it is not a plain name.
     pub(super) fn key(&mut self, key: &str) {
+        self.member(key, key::is_plain(key));
+    }
+
+    /// The same, when it is known whether the name is plain.
+    pub(super) fn member(&mut self, key: &str, is_plain: bool) {
         if self.0.len() >= MAX_PATH_BYTES {
             return;
         }
-        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-        let is_plain = key.len() <= MAX_KEY_CHARS
-            && key.bytes().next().is_some_and(is_letter)
-            && key.bytes().fold(true, |is, byte| is & (is_letter(byte) || byte.is_ascii_digit() || byte == b'-'));
         if is_plain {
             self.0.push('.');
             self.0.push_str(key);
@@ -86,7 +87,7 @@ impl Path {
         self.0.push_str("['");
         for (count, letter) in key.chars().enumerate() {
             match letter {
-                _ if count == MAX_KEY_CHARS => {
+                _ if count == key::MAX_SHOWN_CHARS => {
                     self.0.push('…');
                     break;
                 }

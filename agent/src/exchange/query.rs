@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{body::FACT_BYTES, json::is_key_text, path::Path, text::Whole};
+use super::{body::FACT_BYTES, key::is_key_text, path::Path, text::Whole};
 
 /// Pairs that are read of one query.
 const MAX_PAIRS: usize = 4096;

@@ -1,12 +1,19 @@
 //! Strings of JSON (RFC 8259, section 7). Enters: an input, and where in it a string begins. Leaves: its text, borrowed when
-//! there is nothing to decode. What is cut or malformed gives what was readable up to there; bytes that are no UTF-8 are
-//! replaced. Never copies a string without escapes.
+//! there is nothing to decode, else behind what the caller has already. What is cut or malformed gives what was readable up to
+//! there; bytes that are no UTF-8 are replaced. Never copies a string without escapes, and checks no UTF-8 twice: pieces between
+//! escapes are pieces of what was checked.
 
-/// What follows a quote is looked at so far before a search with wide registers is worth its start.
-const NEAR_BYTES: usize = 32;
-/// Room that a step of decoding needs, and that is made at once.
-const DECODE_STEP_BYTES: usize = 32;
-const DECODE_FIRST_BYTES: usize = 1 << 10;
+/// So far a quote or an escape is looked for step by step, before a search with wide registers is worth its start.
+const NEAR_BYTES: usize = 64;
+/// Text with escapes is put together in a block, as long as escapes stand closer than this.
+const BLOCK_BYTES: usize = 1 << 10;
+const FAR_BYTES: usize = 256;
+/// So many bytes are looked at for escapes at once.
+const SPAN_BYTES: usize = 64;
+/// Room that a step needs in it: what a span stands for, the span that is copied last, and a character.
+const STEP_BYTES: usize = 2 * SPAN_BYTES + 4;
+
+use super::lanes::{self, LANES};
 
 /// Why reading does not go on.
 pub(super) enum Stop {
@@ -16,143 +23,65 @@ pub(super) enum Stop {
     Malformed,
 }
 
-/// A string that was read: as it stands in the input, or decoded in `decoded` or `scratch`.
-#[derive(Clone, Copy)]
-pub(super) enum Found<'a> {
-    Plain(&'a str),
-    Decoded,
-    Scratch,
-}
-
-/// A place in an input, and room for the string that was read last.
+/// A place in an input.
 pub(super) struct Cursor<'a> {
     pub(super) input: &'a [u8],
     /// As [`valid`] gives it.
     valid: &'a str,
     pub(super) at: usize,
-    /// The last string when it has escapes: the first so many bytes, which are UTF-8. What is behind them is room.
-    decoded: Vec<u8>,
-    decoded_bytes: usize,
-    /// The last string when something is wrong with it.
-    scratch: String,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(input: &'a [u8], valid: &'a str) -> Self {
-        Self { input, valid, at: 0, decoded: Vec::new(), decoded_bytes: 0, scratch: String::new() }
+        Self { input, valid, at: 0 }
     }
 
-    /// Text of the string that was read last.
-    pub(super) fn text<'t>(&'t self, found: Found<'t>) -> &'t str {
-        match found {
-            Found::Plain(text) => text,
-            Found::Decoded => decoded(&self.decoded, self.decoded_bytes),
-            Found::Scratch => self.scratch.as_str(),
-        }
+    /// A piece of the input, if it is UTF-8.
+    pub(super) fn piece(&self, start: usize, end: usize) -> &'a str {
+        self.valid.get(start..end).unwrap_or_default()
     }
 
-    /// Reads the string at `at`. False: the input ends inside it. Malformed: `at` is the backslash that says nothing, and what
-    /// was found stands before it.
-    pub(super) fn string(&mut self) -> (Found<'a>, Result<bool, Stop>) {
-        let start = self.at + 1;
-        let rest = self.input.get(start..).unwrap_or_default();
-        if let Some(length) = quote_or_backslash(rest)
-            && rest.get(length) == Some(&b'"')
-            && let Some(text) = self.valid.get(start..start + length)
-        {
-            self.at = start + length + 1;
-            return (Found::Plain(text), Ok(true));
+    /// Reads the string whose quote is at `at`, when it stands in the input as it is. Else `at` is behind the quote, and it is
+    /// to be decoded.
+    #[inline]
+    pub(super) fn plain(&mut self) -> Option<&'a str> {
+        self.at += 1;
+        let start = self.at;
+        let rest = self.input.get(start..)?;
+        let length = quote_or_backslash(rest)?;
+        if rest.get(length) != Some(&b'"') {
+            return None;
         }
-        if let Some(end) = self.decode_whole(start) {
-            self.at = end;
-            return (Found::Decoded, Ok(true));
-        }
-        self.at = start;
-        self.scratch.clear();
-        (Found::Scratch, self.decode())
+        let text = self.valid.get(start..start + length)?;
+        self.at = start + length + 1;
+        Some(text)
     }
 
-    /// Decodes the string at `start` into `decoded` and gives the position behind it; `None` when anything is wrong with it.
-    /// Prompts are full of line feeds and quotes, so an escape must cost little more than any other letter: eight bytes are
-    /// copied at once, and what was too much is written over.
-    fn decode_whole(&mut self, start: usize) -> Option<usize> {
-        let mut rest = self.valid.as_bytes().get(start..)?;
-        let mut length = 0;
+    /// Decodes what is left of a string behind what is in `out`. False: the input ends inside it. Malformed: `at` is the
+    /// backslash that says nothing, and what was found stands before it.
+    pub(super) fn decode(&mut self, out: &mut String) -> Result<bool, Stop> {
         loop {
-            // Room for two words and for the longest escape.
-            if self.decoded.len() < length + DECODE_STEP_BYTES {
-                self.decoded
-                    .resize((length + DECODE_STEP_BYTES).max(2 * self.decoded.len()).max(DECODE_FIRST_BYTES), 0);
+            if self.decode_block(out) {
+                return Ok(true);
             }
-            let out = self.decoded.get_mut(length..)?;
-            // Most words hold none: two are looked at at once, which is one branch for both.
-            let plain = if let (Some((words, behind)), Some(room)) =
-                (rest.split_first_chunk::<16>(), out.first_chunk_mut::<16>())
-            {
-                let [one, two] = [0, 8].map(|at| quotes_and_backslashes(word(words, at)));
-                room.copy_from_slice(words);
-                if one | two == 0 {
-                    length += 16;
-                    rest = behind;
-                    continue;
-                }
-                // Without a jump: where the next escape stands is anybody's guess.
-                let first = if one == 0 { 64 + two.trailing_zeros() } else { one.trailing_zeros() };
-                (first / 8) as usize
-            } else {
-                let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-                out.get_mut(..plain)?.copy_from_slice(rest.get(..plain)?);
-                plain
-            };
-            length += plain;
-            rest = rest.get(plain..)?;
-            let (byte, behind) = match rest {
-                [b'"', behind @ ..] => {
-                    self.decoded_bytes = length;
-                    return Some(self.valid.len() - behind.len());
-                }
-                [b'\\', byte, behind @ ..] => (*byte, behind),
-                _ => return None,
-            };
-            if byte == b'u' {
-                self.at = self.valid.len() - behind.len() - 1;
-                self.scratch.clear();
-                if !matches!(self.escape(), Ok(true)) {
-                    return None;
-                }
-                let letter = self.scratch.as_bytes();
-                self.decoded.get_mut(length..length + letter.len())?.copy_from_slice(letter);
-                length += letter.len();
-                rest = self.valid.as_bytes().get(self.at..)?;
-            } else {
-                *self.decoded.get_mut(length)? = plain_escape(byte)?;
-                length += 1;
-                rest = behind;
-            }
-        }
-    }
-
-    /// Decodes what is left of a string into `scratch`.
-    fn decode(&mut self) -> Result<bool, Stop> {
-        loop {
             let rest = self.input.get(self.at..).unwrap_or_default();
             let Some(length) = quote_or_backslash(rest) else {
                 self.at = self.input.len();
                 // A character that is cut at the very end is dropped, not replaced.
                 let text = String::from_utf8_lossy(rest);
-                self.scratch.push_str(text.trim_end_matches('\u{fffd}'));
+                out.push_str(text.trim_end_matches('\u{fffd}'));
                 return Ok(false);
             };
             match self.valid.get(self.at..self.at + length) {
-                Some(plain) => self.scratch.push_str(plain),
-                None => self.scratch.push_str(&String::from_utf8_lossy(rest.get(..length).unwrap_or_default())),
+                Some(plain) => out.push_str(plain),
+                None => out.push_str(&String::from_utf8_lossy(rest.get(..length).unwrap_or_default())),
             }
             self.at += length + 1;
             if rest.get(length) == Some(&b'"') {
                 return Ok(true);
             }
             let backslash = self.at - 1;
-            match self.escape() {
+            match self.escape(out) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.at = self.input.len();
@@ -166,29 +95,113 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Decodes what follows a backslash. False: the input ends inside it.
-    fn escape(&mut self) -> Result<bool, Stop> {
-        let Some(byte) = self.input.get(self.at).copied() else { return Ok(false) };
-        self.at += 1;
-        let plain = match byte {
-            b'u' => {
-                let Some(unit) = self.unit(self.at)? else { return Ok(false) };
-                self.at += 4;
-                if (0xd800..0xdc00).contains(&unit) && self.input.get(self.at..self.at + 2) == Some(b"\\u") {
-                    let Some(low) = self.unit(self.at + 2)? else { return Ok(false) };
-                    if (0xdc00..0xe000).contains(&low) {
-                        self.at += 6;
-                        let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-                        self.scratch.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-                        return Ok(true);
-                    }
-                }
-                char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)
+    /// Decodes up to the end of the string (true), or as far as all is well and escapes stand close to each other. Prompts are
+    /// full of line feeds and quotes, so an escape must cost little more than any other letter: all escapes of a span are found
+    /// at once, what stands before each is copied without a look at how long it is, and what was too much is written over. That
+    /// a block is UTF-8 is known before, but to say so once more where it lies in the nearest cache costs less than to add it
+    /// piece by piece.
+    fn decode_block(&mut self, out: &mut String) -> bool {
+        let bytes = self.valid.as_bytes();
+        let mut block = [0; BLOCK_BYTES];
+        let (mut at, mut filled, mut plain_bytes, mut is_over) = (self.at, 0, 0, false);
+        'spans: while plain_bytes < FAR_BYTES
+            && let Some(span) = bytes.get(at..).and_then(<[u8]>::first_chunk::<SPAN_BYTES>)
+        {
+            if filled > BLOCK_BYTES - STEP_BYTES {
+                self.flush(at, &block, filled, out);
+                (at, filled) = (self.at, 0);
+                continue;
             }
-            _ => plain_escape(byte).map(char::from).ok_or(Stop::Malformed)?,
-        };
-        self.scratch.push(plain);
+            let mut hits = quotes_and_backslashes(span);
+            plain_bytes = if hits == 0 { plain_bytes + SPAN_BYTES } else { 0 };
+            let mut from = 0;
+            while hits != 0 {
+                let hit = hits.trailing_zeros() as usize;
+                if !copy(&mut block, filled, bytes, at + from) {
+                    at += from;
+                    break 'spans;
+                }
+                filled += hit - from;
+                let Some([byte, letter]) = bytes.get(at + hit..).and_then(<[u8]>::first_chunk::<2>) else {
+                    at += hit;
+                    break 'spans;
+                };
+                if *byte == b'"' {
+                    at += hit + 1;
+                    is_over = true;
+                    break 'spans;
+                }
+                from = hit + 2;
+                let plain = plain_escape(*letter);
+                if plain == 0 {
+                    // Some libraries escape all that is not ASCII.
+                    let letter = if *letter == b'u' { self.unicode(at + from) } else { Err(Stop::Malformed) };
+                    let (Ok(Some((letter, length))), Some(room)) = (letter, block.get_mut(filled..filled + 4)) else {
+                        at += hit;
+                        break 'spans;
+                    };
+                    filled += letter.encode_utf8(room).len();
+                    at += from + length;
+                    continue 'spans;
+                }
+                if let Some(room) = block.get_mut(filled) {
+                    *room = plain;
+                }
+                filled += 1;
+                // The letter of an escape is none of its own.
+                hits &= !(3 << hit);
+            }
+            if from < SPAN_BYTES {
+                if !copy(&mut block, filled, bytes, at + from) {
+                    at += from;
+                    break;
+                }
+                filled += SPAN_BYTES - from;
+            }
+            at += from.max(SPAN_BYTES);
+        }
+        self.flush(at, &block, filled, out);
+        is_over
+    }
+
+    /// Adds a block to a text, without the start of a character whose end is yet to come. `at`: where the input goes on behind
+    /// it.
+    fn flush(&mut self, at: usize, block: &[u8], filled: usize, out: &mut String) {
+        let (mut at, mut end) = (at, filled);
+        while end > 0 && !self.valid.is_char_boundary(at) {
+            (at, end) = (at - 1, end - 1);
+        }
+        self.at = at;
+        let text = block.get(..end).and_then(|text| simdutf8::basic::from_utf8(text).ok());
+        out.push_str(text.unwrap_or_default());
+    }
+
+    /// Decodes what follows a backslash. False: the input ends inside it.
+    fn escape(&mut self, out: &mut String) -> Result<bool, Stop> {
+        let Some(letter) = self.input.get(self.at).copied() else { return Ok(false) };
+        self.at += 1;
+        if letter != b'u' {
+            out.push(Some(plain_escape(letter)).filter(|plain| *plain != 0).map(char::from).ok_or(Stop::Malformed)?);
+            return Ok(true);
+        }
+        let Some((letter, length)) = self.unicode(self.at)? else { return Ok(false) };
+        self.at += length;
+        out.push(letter);
         Ok(true)
+    }
+
+    /// The character whose digits are at `from`, with those of its second half if it has one; and how long they are. `None`:
+    /// the input ends inside them.
+    fn unicode(&self, from: usize) -> Result<Option<(char, usize)>, Stop> {
+        let Some(unit) = self.unit(from)? else { return Ok(None) };
+        if (0xd800..0xdc00).contains(&unit) && self.input.get(from + 4..from + 6) == Some(b"\\u") {
+            let Some(low) = self.unit(from + 6)? else { return Ok(None) };
+            if (0xdc00..0xe000).contains(&low) {
+                let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                return Ok(Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10)));
+            }
+        }
+        Ok(Some((char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 4)))
     }
 
     /// Four hexadecimal digits at `from`. `None`: the input ends inside them.
@@ -208,13 +221,9 @@ pub(super) fn valid(input: &[u8]) -> &str {
     })
 }
 
-fn decoded(bytes: &[u8], length: usize) -> &str {
-    bytes.get(..length).and_then(|text| simdutf8::basic::from_utf8(text).ok()).unwrap_or_default()
-}
-
-/// What a backslash and this letter stand for.
-fn plain_escape(letter: u8) -> Option<u8> {
-    ESCAPES.get(usize::from(letter)).copied().filter(|plain| *plain != 0)
+/// What a backslash and this letter stand for; zero: nothing.
+fn plain_escape(letter: u8) -> u8 {
+    ESCAPES.get(usize::from(letter)).copied().unwrap_or_default()
 }
 
 /// What stands behind a backslash for what; zero is nothing. A table, because a jump by letter is guessed wrong at every other escape.
@@ -231,36 +240,39 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-/// Eight of these bytes.
+/// Copies a span, if there is as much of it.
 #[inline]
-fn word(bytes: &[u8; 16], at: usize) -> [u8; 8] {
-    bytes.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default()
+fn copy(block: &mut [u8; BLOCK_BYTES], filled: usize, bytes: &[u8], from: usize) -> bool {
+    let span = bytes.get(from..).and_then(<[u8]>::first_chunk::<SPAN_BYTES>);
+    let room = block.get_mut(filled..).and_then(<[u8]>::first_chunk_mut::<SPAN_BYTES>);
+    let (Some(span), Some(room)) = (span, room) else { return false };
+    *room = *span;
+    true
 }
 
-/// The lowest bit that is set stands in the first quote or backslash ("Bit Twiddling Hacks", determine if a word has a zero
-/// byte).
-#[inline]
-fn quotes_and_backslashes(eight: [u8; 8]) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let word = u64::from_le_bytes(eight);
-    zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c))
-}
-
-/// Where a string ends or an escape begins. Most strings are short: the first bytes are compared eight at a time, which is
+/// Where a string ends or an escape begins. Most strings are short: the first bytes are compared sixteen at a time, which is
 /// over before a search with wide registers has begun.
 #[inline]
 pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
-    let mut near = bytes.get(..NEAR_BYTES).unwrap_or_default();
     let mut passed = 0;
-    while let Some((eight, rest)) = near.split_first_chunk::<8>() {
-        let hits = quotes_and_backslashes(*eight);
-        if hits != 0 {
-            return Some(passed + (hits.trailing_zeros() / 8) as usize);
+    let mut near = bytes;
+    while let Some((word, rest)) = near.split_first_chunk::<LANES>() {
+        if passed == NEAR_BYTES {
+            return memchr::memchr2(b'"', b'\\', near).map(|found| passed + found);
         }
-        passed += 8;
+        let hits = lanes::quoted(word);
+        if hits != 0 {
+            return Some(passed + hits.trailing_zeros() as usize);
+        }
+        passed += LANES;
         near = rest;
     }
-    memchr::memchr2(b'"', b'\\', bytes.get(passed..)?).map(|found| passed + found)
+    near.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|found| passed + found)
+}
+
+/// A bit for each byte, the lowest for the first: it is a quote or a backslash.
+#[inline]
+fn quotes_and_backslashes(span: &[u8; SPAN_BYTES]) -> u64 {
+    let (words, _) = span.as_chunks::<LANES>();
+    words.iter().rev().fold(0, |known, word| known << LANES | u64::from(lanes::quoted(word)))
 }

@@ -6,12 +6,11 @@ use serde_json::Value;
 use super::{
     Api, BodyFraming, Exchange, Leaves, McpCall, View,
     body::{self, FACT_BYTES},
-    extra,
+    extra::{self, Asked},
     facts::{Facts, Seen},
     framing::{self, Framed},
     grpc, headers, mcp, openai_responses, request, shapes, stream,
     text::Whole,
-    tool_results::{self, Digests},
 };
 use crate::{
     assembly::{Body, Content, End, Head, Headers, Message},
@@ -19,6 +18,7 @@ use crate::{
         VendorTable,
         vendors::{Kind, Vendor},
     },
+    spare,
 };
 
 /// Builds the exchange.
@@ -33,8 +33,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let mut digests = Digests::default();
-    let (asked, request_text) = extra::request(&request, target, &mut digests);
+    let Asked { doc: asked, tool_results, text: request_text } = extra::request(&request, target);
     let mut answered = answer.map(Answered::open);
     let sent_headers = request.head.headers();
     let answer_headers = answer.map(|answer| answer.head.headers());
@@ -71,15 +70,19 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let ended_at = answer.map_or(request.ended_at, |answer| answer.ended_at.max(request.ended_at));
     let started_at = request.started_at;
     let view = view(&request, answer, [&request_text, &response_text]);
+    let request_model = request::model(&asked, &path, api);
+    let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
+    let unlisted = match vendor {
+        Some(_) => None,
+        None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
+    };
+    give_back(request.body);
     Exchange {
         stream: request.stream,
-        vendor: match vendor {
-            Some(vendor) => Some(vendor.id.clone()),
-            None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
-        },
+        vendor: vendor.map(|vendor| vendor.id.clone()).or(unlisted),
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
-        request_model: request::model(&asked, &path, api),
-        usage_requested: request::usage_requested(&asked, api, request.end == End::Complete),
+        request_model,
+        usage_requested,
         host,
         method,
         path,
@@ -94,7 +97,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
         // A call that is not understood has no tools, whatever its members are called.
-        tool_results: if api == Api::Other { Vec::new() } else { tool_results::of(&asked, digests) },
+        tool_results: if api == Api::Other { Vec::new() } else { tool_results },
         service_tier: facts.service_tier,
         usage_tier: facts.usage_tier,
         system_fingerprint: facts.system_fingerprint,
@@ -111,6 +114,13 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         response_text,
         view,
         origin: request.origin,
+    }
+}
+
+/// A body is read: its room can be that of another one.
+pub(super) fn give_back(body: Body) {
+    if let Content::Bytes(bytes) = body.content {
+        spare::give_back(bytes);
     }
 }
 

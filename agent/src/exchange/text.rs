@@ -13,10 +13,12 @@ use serde_json::{Number, Value};
 
 use super::{
     Leaves, attachment,
-    json::{self, Ended},
+    json::{self, Ended, Strings},
+    key::{Class, Classes, is_key_text, is_time},
     path::Path,
     tree::Node,
 };
+use crate::spare;
 
 /// Most leaves with a path of their own.
 const MAX_LEAVES: usize = 65_536;
@@ -58,16 +60,26 @@ const RUN_MIN_CHARS: usize = 6;
 const NAME_MAX_BYTES: usize = 64;
 /// Longest value that gets its name in front.
 const NAMED_MAX_BYTES: usize = 256;
-/// Parts of keys, in lower case and without `_` and `-`, that say to rules what their value is; by their first letter.
-fn names(first: u8) -> &'static [&'static str] {
-    match first {
-        b'a' => &["apikey", "accesskey", "authorization"],
-        b'c' => &["credential", "card", "cvv", "cvc"],
-        b'i' => &["iban"],
-        b'p' => &["password", "passwd", "passphrase", "pwd", "privatekey", "passport", "phone"],
-        b'r' => &["routing"],
-        b's' => &["secret", "ssn", "socialsecurity"],
-        b't' => &["token", "taxid"],
+/// Parts of keys, in lower case and without `_` and `-`, that say to rules what their value is; by their first two letters.
+fn names(start: [u8; 2]) -> &'static [&'static str] {
+    match start {
+        [b'a', b'c'] => &["accesskey"],
+        [b'a', b'p'] => &["apikey"],
+        [b'a', b'u'] => &["authorization"],
+        [b'c', b'a'] => &["card"],
+        [b'c', b'r'] => &["credential"],
+        [b'c', b'v'] => &["cvv", "cvc"],
+        [b'i', b'b'] => &["iban"],
+        [b'p', b'a'] => &["password", "passwd", "passphrase", "passport"],
+        [b'p', b'h'] => &["phone"],
+        [b'p', b'r'] => &["privatekey"],
+        [b'p', b'w'] => &["pwd"],
+        [b'r', b'o'] => &["routing"],
+        [b's', b'e'] => &["secret"],
+        [b's', b'o'] => &["socialsecurity"],
+        [b's', b's'] => &["ssn"],
+        [b't', b'a'] => &["taxid"],
+        [b't', b'o'] => &["token"],
         _ => &[],
     }
 }
@@ -80,7 +92,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Whether rules that go by the name in front of a value know this one.
-fn is_name(key: &str) -> bool {
+pub(super) fn is_name(key: &str) -> bool {
     let mut letters = [0; NAME_MAX_BYTES];
     if key.is_empty() || key.len() > letters.len() {
         return false;
@@ -92,11 +104,15 @@ fn is_name(key: &str) -> bool {
     }
     let key = letters.get(..length).unwrap_or_default();
     key.ends_with(b"key")
-        || key.iter().enumerate().any(|(at, first)| {
+        || key.windows(2).enumerate().any(|(at, start)| {
+            let [first, second] = *start else { return false };
             let rest = key.get(at..).unwrap_or_default();
-            names(*first).iter().any(|name| rest.starts_with(name.as_bytes()))
+            names([first, second]).iter().any(|name| rest.starts_with(name.as_bytes()))
         })
 }
+
+/// Bytes that are judged at once.
+const BASE64_STEP_BYTES: usize = 64;
 
 fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=')
@@ -130,12 +146,24 @@ fn data_url(text: &str) -> Option<(&str, &str, &str)> {
     Some((head, run, tail))
 }
 
+/// Whether media stand under a key.
+pub(super) fn is_media_key(key: &str) -> bool {
+    MEDIA_KEYS.contains(&key)
+}
+
+/// Whether a string that begins so can be anything but plain text: a data URL, or JSON behind white space.
+fn may_open(first: u8) -> bool {
+    matches!(first, b'd' | b'{' | b'[' | b'\\' | 0..=b' ' | 0x80..)
+}
+
 /// Whether a string is media rather than text.
 fn is_media(key: &str, text: &str) -> bool {
-    if text.len() < MEDIA_MIN_BYTES {
-        return false;
-    }
-    MEDIA_KEYS.contains(&key) && text.bytes().all(|byte| is_base64(byte) || matches!(byte, b'\n' | b'\r'))
+    text.len() >= MEDIA_MIN_BYTES
+        && is_media_key(key)
+        && text.as_bytes().chunks(BASE64_STEP_BYTES).all(|bytes| {
+            // No early exit within a step: that is many bytes at once.
+            bytes.iter().fold(true, |is, byte| is & (is_base64(*byte) | matches!(byte, b'\n' | b'\r')))
+        })
 }
 
 /// Text that comes in whole strings, in order.
@@ -143,17 +171,27 @@ fn is_media(key: &str, text: &str) -> bool {
 pub(super) struct Whole {
     leaves: Leaves,
     rest: String,
+    classes: Classes,
 }
 
 impl Whole {
     /// Makes room for the text of a document of so many bytes, so that it need not be moved as it grows.
     pub(super) fn reserve(&mut self, bytes: usize) {
-        self.leaves.text.reserve(bytes);
+        if self.leaves.text.is_empty() {
+            self.leaves.text = String::from_utf8(spare::take(bytes)).unwrap_or_default();
+        } else {
+            self.leaves.text.reserve(bytes);
+        }
     }
 
     /// Adds a string.
     pub(super) fn add(&mut self, path: &str, key: &str, text: &str) {
-        self.open(path, key, text, 0);
+        self.open(path, (key, Class::of(key)), text, 0);
+    }
+
+    /// Takes the strings of a document.
+    pub(super) fn opener(&mut self) -> Opener<'_> {
+        Opener { whole: self, depth: 0, found: false }
     }
 
     /// Adds what is text in bytes that are none: all of it when little of it is not, else the printable runs.
@@ -178,21 +216,24 @@ impl Whole {
         self.add(path, "", &text);
     }
 
-    fn open(&mut self, path: &str, key: &str, text: &str, depth: usize) {
-        if text.is_empty() {
+    fn open(&mut self, path: &str, (key, class): (&str, Class), text: &str, depth: usize) {
+        let Some(first) = text.as_bytes().first() else { return };
+        if class.is_file() {
+            if let Some(plain) = attachment::text(key, text) {
+                return self.open(path, NO_KEY, &plain, depth + 1);
+            }
+            if is_media(key, text) {
+                self.leaves.left_out_bytes += text.len() as u64;
+                return;
+            }
+        }
+        if may_open(*first)
+            && depth < MAX_NESTING
+            && (self.open_data_url(path, text, depth) || self.open_json(path, text, depth))
+        {
             return;
         }
-        if let Some(plain) = attachment::text(key, text) {
-            return self.open(path, "", &plain, depth + 1);
-        }
-        if is_media(key, text) {
-            self.leaves.left_out_bytes += text.len() as u64;
-            return;
-        }
-        if depth < MAX_NESTING && (self.open_data_url(path, text, depth) || self.open_json(path, text, depth)) {
-            return;
-        }
-        if text.len() <= NAMED_MAX_BYTES && is_name(key) {
+        if class.is_name() && text.len() <= NAMED_MAX_BYTES {
             self.put(path, &[key, ": ", text]);
         } else {
             self.put(path, &[text]);
@@ -206,13 +247,13 @@ impl Whole {
         if is_text && run.len() <= MAX_DECODED_BYTES {
             let packed: Vec<u8> = run.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
             let Ok(plain) = BASE64.decode(packed) else { return false };
-            self.open(path, "", &String::from_utf8_lossy(&plain), depth + 1);
+            self.open(path, NO_KEY, &String::from_utf8_lossy(&plain), depth + 1);
         } else if run.len() < MEDIA_MIN_BYTES {
             return false;
         } else {
             self.leaves.left_out_bytes += run.len() as u64;
         }
-        self.open(path, "", tail, depth + 1);
+        self.open(path, NO_KEY, tail, depth + 1);
         true
     }
 
@@ -226,12 +267,9 @@ impl Whole {
         let mut root = String::with_capacity(path.len() + 2);
         root.push_str(path);
         root.push_str(".$");
-        let mut found = false;
-        let end = json::strings(text, &root, &mut |path: &str, key: &str, text: &str| {
-            found = true;
-            self.open(path, key, text, depth + 1);
-        });
-        if end != Ended::Whole || !found {
+        let mut opener = Opener { whole: self, depth: depth + 1, found: false };
+        let end = json::strings(text, &root, &mut opener);
+        if end != Ended::Whole || !opener.found {
             self.leaves.go_back(mark);
             self.rest.truncate(rest);
             return false;
@@ -253,9 +291,46 @@ impl Whole {
         self.leaves.push(REST_PATH, &self.rest);
         // What was no text (vectors, media) is room that would be held for nothing.
         if self.leaves.text.len() < self.leaves.text.capacity() / 2 {
-            self.leaves.text.shrink_to_fit();
+            let kept = self.leaves.text.as_str().to_owned();
+            spare::give_back(std::mem::replace(&mut self.leaves.text, kept).into_bytes());
         }
         self.leaves
+    }
+}
+
+/// The key of what has none.
+const NO_KEY: (&str, Class) = ("", Class::NONE);
+
+/// Takes the strings of a document, which may be one in a string.
+pub(super) struct Opener<'w> {
+    whole: &'w mut Whole,
+    depth: usize,
+    /// There was one.
+    found: bool,
+}
+
+impl Strings for Opener<'_> {
+    fn string(&mut self, path: &str, key: &str, class: Class, text: &str) {
+        self.found = true;
+        self.whole.open(path, (key, class), text, self.depth);
+    }
+
+    fn class(&mut self, key: &str) -> Class {
+        self.whole.classes.of(key)
+    }
+
+    fn room(&mut self, class: Class, first: u8) -> Option<&mut String> {
+        let is_text = !class.is_file() && !class.is_name() && !may_open(first);
+        let leaves = &mut self.whole.leaves;
+        (is_text && leaves.len() < MAX_LEAVES).then_some(&mut leaves.text)
+    }
+
+    fn placed(&mut self, path: &str, start: usize) -> &str {
+        self.found = true;
+        let leaves = &mut self.whole.leaves;
+        let end = leaves.text.len();
+        leaves.close(path, start);
+        leaves.text.get(start..end).unwrap_or_default()
     }
 }
 
@@ -399,7 +474,7 @@ impl Joined {
         } else if node.is_object() {
             for member in node.below() {
                 path.key(member.key());
-                if json::is_key_text(member.key()) {
+                if is_key_text(member.key()) {
                     self.put_name(path, member.key());
                 }
                 self.walk_node(member, path, member.key(), mode);
@@ -422,7 +497,7 @@ impl Joined {
             return; // too short to be an identifier
         }
         let number = number.to_string();
-        if json::is_number_text(key, &number) {
+        if json::is_number_text(&number) && !is_time(key) {
             self.put(path.as_str(), key, &number, Mode::Set);
         }
     }
@@ -443,7 +518,7 @@ impl Joined {
             Value::Object(map) => {
                 for (key, value) in map {
                     path.key(key);
-                    if json::is_key_text(key) {
+                    if is_key_text(key) {
                         self.put_name(path, key);
                     }
                     self.walk(value, path, key, mode);

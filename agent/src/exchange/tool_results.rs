@@ -1,139 +1,84 @@
-//! Results of tools that a request hands back. Enters: the outline of a request, and while it was read the strings that the
-//! outline does not hold. Leaves: [`ToolResult`]s, each with a digest of what the tool said. The digest is XXH64 with seed 0
-//! over a canonical form, the same on every machine and in every run: it tells repeats apart, it protects nothing.
+//! Results of tools that a request hands back. Enters: the elements of its lists. Leaves: [`ToolResult`]s, each with a digest of
+//! what the tool said. The digest is XXH64 with seed 0 over a canonical form, the same on every machine and in every run: it
+//! tells repeats apart, it protects nothing.
 
-use std::{collections::HashMap, hash::Hasher as _};
+use std::hash::Hasher as _;
 
-use serde_json::Value;
+use smallvec::SmallVec;
 use twox_hash::XxHash64;
 
 use super::{
     ToolResult,
-    facts::{MAX_LISTED, elements, text},
-    path::Path,
+    facts::{MAX_LISTED, MAX_NAME_BYTES},
+    tape::Node,
 };
 
-/// Strings longer than this are not in the outline.
-const OUTLINE_BYTES: usize = super::body::FACT_BYTES;
-/// Places that are remembered of one request; what is past it makes every digest of the request its own.
-const MAX_PLACES: usize = 65_536;
 /// Containers deeper than this are not told apart.
 const MAX_DEPTH: usize = 64;
-
-/// Hashes of what the outline leaves out, by path: long strings, and numbers in arrays.
-#[derive(Debug, Default)]
-pub(super) struct Digests {
-    places: HashMap<String, u64>,
-    /// The array whose numbers are coming.
-    open: Option<(String, u64)>,
-    /// Of all that came past the bound.
-    rest: u64,
-}
+/// So many members of an object are sorted without an allocation.
+const USUAL_MEMBERS: usize = 16;
 
 /// The same bytes, the same number, in every run.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     XxHash64::oneshot(0, bytes)
 }
 
-fn fold(known: u64, next: u64) -> u64 {
+/// Two numbers as one; the order counts.
+pub(super) fn fold(known: u64, next: u64) -> u64 {
     known.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ next
 }
 
-impl Digests {
-    /// A string of the request.
-    pub(super) fn string(&mut self, path: &str, text: &str) {
-        if text.len() > OUTLINE_BYTES {
-            self.put(path, hash(text.as_bytes()));
+/// A text is a text, whether it stands alone or in a block of its own: clients write one result in both ways, and mark
+/// blocks differently from call to call (`cache_control`).
+fn walk(node: Node<'_>, depth: usize, hasher: &mut XxHash64) {
+    if let Some(text) = node.as_str() {
+        tagged(hasher, b's', hash(text.as_bytes()));
+    } else if let Some(long) = node.long() {
+        tagged(hasher, b's', long);
+    } else if let Some(is) = node.as_bool() {
+        hasher.write(if is { b"t" } else { b"f" });
+    } else if let Some(number) = node.as_number() {
+        tagged(hasher, b'd', hash(number.to_string().as_bytes()));
+    } else if !node.is_array() && !node.is_object() {
+        hasher.write(b"n");
+    } else if depth >= MAX_DEPTH {
+        hasher.write(b"~");
+    } else if node.is_array() {
+        if let Some(numbers) = node.numbers() {
+            tagged(hasher, b'd', numbers);
         }
-    }
-
-    /// A number in the array at `path`.
-    pub(super) fn element(&mut self, path: &str, number: &str) {
-        let next = hash(number.as_bytes());
-        match &mut self.open {
-            Some((open, known)) if open == path => *known = fold(*known, next),
-            _ => {
-                self.close();
-                self.open = Some((path.to_owned(), next));
+        let is_alone = node.numbers().is_none() && node.below().take(2).count() == 1;
+        if !is_alone {
+            hasher.write(b"[");
+        }
+        node.below().for_each(|element| walk(element, depth + 1, hasher));
+        if !is_alone {
+            hasher.write(b"]");
+        }
+    } else {
+        if let Some(text) = text_of_block(node) {
+            return walk(text, depth + 1, hasher);
+        }
+        hasher.write(b"{");
+        // In the order of their names, and of several with one name the last.
+        let mut members: SmallVec<[Node<'_>; USUAL_MEMBERS]> = node.below().collect();
+        members.sort_by(|a, b| a.key().cmp(b.key()));
+        for (index, member) in members.iter().enumerate() {
+            let is_last = members.get(index + 1).is_none_or(|next| next.key() != member.key());
+            if is_last && member.key() != "cache_control" {
+                tagged(hasher, b'k', hash(member.key().as_bytes()));
+                walk(*member, depth + 1, hasher);
             }
         }
+        hasher.write(b"}");
     }
+}
 
-    fn close(&mut self) {
-        if let Some((path, hash)) = self.open.take() {
-            self.put(&path, hash);
-        }
-    }
-
-    fn put(&mut self, path: &str, hash: u64) {
-        if let Some(known) = self.places.get_mut(path) {
-            *known = fold(*known, hash); // a path that was too long to tell its members apart
-        } else if self.places.len() < MAX_PLACES {
-            self.places.insert(path.to_owned(), hash);
-        } else {
-            self.rest = fold(self.rest, hash);
-        }
-    }
-
-    fn of(&self, value: &Value, path: &mut Path) -> u64 {
-        let mut hasher = XxHash64::with_seed(self.rest);
-        self.walk(value, path, 0, &mut hasher);
-        hasher.finish()
-    }
-
-    /// A text is a text, whether it stands alone or in a block of its own: clients write one result in both ways, and mark
-    /// blocks differently from call to call (`cache_control`).
-    fn walk(&self, value: &Value, path: &mut Path, depth: usize, hasher: &mut XxHash64) {
-        let known = || self.places.get(path.as_str()).copied();
-        let length = path.len();
-        match value {
-            Value::String(text) => tagged(hasher, b's', hash(text.as_bytes())),
-            Value::Null => match known() {
-                Some(hash) => tagged(hasher, b's', hash),
-                None => hasher.write(b"n"),
-            },
-            Value::Bool(value) => hasher.write(if *value { b"t" } else { b"f" }),
-            Value::Number(number) => tagged(hasher, b'd', hash(number.to_string().as_bytes())),
-            _ if depth >= MAX_DEPTH => hasher.write(b"~"),
-            Value::Array(values) => {
-                let numbers = known();
-                if let Some(numbers) = numbers {
-                    tagged(hasher, b'd', numbers);
-                }
-                let alone = values.len() == 1 && numbers.is_none();
-                if !alone {
-                    hasher.write(b"[");
-                }
-                for (index, value) in values.iter().enumerate() {
-                    path.index(index);
-                    self.walk(value, path, depth + 1, hasher);
-                    path.truncate(length);
-                }
-                if !alone {
-                    hasher.write(b"]");
-                }
-            }
-            Value::Object(map) => {
-                let is_text = map.get("text").is_some_and(|text| text.is_string() || text.is_null());
-                if is_text
-                    && map.get("type").is_none_or(|kind| kind.as_str().is_some_and(|kind| kind.ends_with("text")))
-                {
-                    path.key("text");
-                    self.walk(map.get("text").unwrap_or(&Value::Null), path, depth + 1, hasher);
-                    return path.truncate(length);
-                }
-                hasher.write(b"{");
-                // Keys come sorted: the map is a tree.
-                for (key, value) in map.iter().filter(|(key, _)| *key != "cache_control") {
-                    tagged(hasher, b'k', hash(key.as_bytes()));
-                    path.key(key);
-                    self.walk(value, path, depth + 1, hasher);
-                    path.truncate(length);
-                }
-                hasher.write(b"}");
-            }
-        }
-    }
+/// The text of a block that is nothing else.
+fn text_of_block(block: Node<'_>) -> Option<Node<'_>> {
+    let text = block.get("text").filter(|text| text.as_str().is_some() || text.is_long() || text.is_null())?;
+    let is_text = |kind: Node<'_>| kind.as_str().is_some_and(|kind| kind.ends_with("text"));
+    block.get("type").is_none_or(is_text).then_some(text)
 }
 
 fn tagged(hasher: &mut XxHash64, tag: u8, hash: u64) {
@@ -141,129 +86,122 @@ fn tagged(hasher: &mut XxHash64, tag: u8, hash: u64) {
     hasher.write(&hash.to_le_bytes());
 }
 
+/// A string member that is not empty, and not so long that it cannot be a name.
+fn text(node: Node<'_>, key: &str) -> Option<String> {
+    node.get(key)?.as_str().filter(|text| (1..=MAX_NAME_BYTES).contains(&text.len())).map(str::to_owned)
+}
+
+/// Elements of an array member; none when it is no array.
+fn elements<'t>(node: Node<'t>, key: &str) -> impl Iterator<Item = Node<'t>> {
+    node.get(key).filter(|list| list.is_array()).into_iter().flat_map(Node::below)
+}
+
+/// Members of a request whose elements are or hold results, in the order in which they are told.
+const LISTS: [&str; 4] = ["messages", "input", "contents", "tool_results"];
+
 /// The results in a request of any shape that has them, at most [`MAX_LISTED`]. Which shape it is need not be known: each names
 /// its results in its own way.
-pub(super) fn of(asked: &Value, mut digests: Digests) -> Vec<ToolResult> {
-    digests.close();
-    let mut found = Found { digests, results: Vec::new() };
-    let mut path = Path::new("$.messages");
-    let messages = elements(asked, "messages");
-    found.each(messages, &mut path, Found::message);
-    let (input, mut path) = (elements(asked, "input"), Path::new("$.input"));
-    found.each(input, &mut path, Found::item);
-    let (contents, mut path) = (elements(asked, "contents"), Path::new("$.contents"));
-    found.each(contents, &mut path, |found, content, path| {
-        path.key("parts");
-        found.each(elements(content, "parts"), path, Found::part);
-    });
-    // Cohere, v1.
-    let (results, mut path) = (elements(asked, "tool_results"), Path::new("$.tool_results"));
-    found.each(results, &mut path, |found, result, path| {
-        let name = result.get("call").and_then(|call| text(call, "name"));
-        found.push(result, "outputs", path, None, name, false);
-    });
-    found.results
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    /// With the place of their list in [`LISTS`].
+    found: Vec<(usize, ToolResult)>,
+    /// Whose results are being taken.
+    list: usize,
+    /// Hash of what the tape does not hold of the present element: it makes the digests its own.
+    rest: u64,
 }
 
-struct Found {
-    digests: Digests,
-    results: Vec<ToolResult>,
-}
-
-impl Found {
-    fn each(&mut self, values: &[Value], path: &mut Path, take: impl Fn(&mut Self, &Value, &mut Path)) {
-        let length = path.len();
-        for (index, value) in values.iter().enumerate() {
-            path.index(index);
-            take(self, value, path);
-            path.truncate(length);
+impl Results {
+    /// A member of the document begins. One of the same name before it does not count.
+    pub(super) fn begin(&mut self, key: &str) {
+        if !self.found.is_empty() {
+            self.found.retain(|(list, _)| LISTS.get(*list) != Some(&key));
         }
     }
 
-    fn push(
-        &mut self,
-        holder: &Value,
-        key: &str,
-        path: &mut Path,
-        call_id: Option<String>,
-        name: Option<String>,
-        is_error: bool,
-    ) {
-        if self.results.len() >= MAX_LISTED {
+    /// Takes the results in an element of a list.
+    pub(super) fn take(&mut self, list: &str, element: Node<'_>, rest: u64) {
+        let Some(list) = LISTS.iter().position(|known| *known == list) else { return };
+        (self.list, self.rest) = (list, rest);
+        match list {
+            0 => self.message(element),
+            1 => self.item(element),
+            2 => elements(element, "parts").for_each(|part| self.part(part)),
+            _ => {
+                // Cohere, v1.
+                let name = element.get("call").and_then(|call| text(call, "name"));
+                self.push(element, "outputs", None, name, false);
+            }
+        }
+    }
+
+    /// All of them.
+    pub(super) fn into_list(mut self) -> Vec<ToolResult> {
+        self.found.sort_by_key(|(list, _)| *list);
+        self.found.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn push(&mut self, holder: Node<'_>, key: &str, call_id: Option<String>, name: Option<String>, is_error: bool) {
+        if self.found.len() >= MAX_LISTED {
             return;
         }
-        let length = path.len();
-        path.key(key);
-        let digest = self.digests.of(holder.get(key).unwrap_or(&Value::Null), path);
-        path.truncate(length);
-        self.results.push(ToolResult { call_id, name, is_error, digest });
+        let mut hasher = XxHash64::with_seed(self.rest);
+        match holder.get(key) {
+            Some(said) => walk(said, 0, &mut hasher),
+            None => hasher.write(b"n"),
+        }
+        self.found.push((self.list, ToolResult { call_id, name, is_error, digest: hasher.finish() }));
     }
 
     /// OpenAI chat, Cohere and Ollama have a role for it, Anthropic and Amazon blocks in a message.
-    fn message(&mut self, message: &Value, path: &mut Path) {
-        let role = message.get("role").and_then(Value::as_str);
+    fn message(&mut self, message: Node<'_>) {
+        let role = message.get("role").and_then(Node::as_str);
         if matches!(role, Some("tool" | "function")) {
             let name = text(message, "name").or_else(|| text(message, "tool_name"));
-            return self.push(message, "content", path, text(message, "tool_call_id"), name, false);
+            return self.push(message, "content", text(message, "tool_call_id"), name, false);
         }
-        path.key("content");
-        self.each(elements(message, "content"), path, |found, block, path| {
-            if block.get("type").and_then(Value::as_str) == Some("tool_result") {
-                let failed = block.get("is_error").and_then(Value::as_bool) == Some(true);
-                found.push(block, "content", path, text(block, "tool_use_id"), None, failed);
+        for block in elements(message, "content") {
+            if block.get("type").and_then(Node::as_str) == Some("tool_result") {
+                let failed = block.get("is_error").and_then(Node::as_bool) == Some(true);
+                self.push(block, "content", text(block, "tool_use_id"), None, failed);
             } else if let Some(result) = block.get("toolResult") {
-                let failed = result.get("status").and_then(Value::as_str) == Some("error");
-                path.key("toolResult");
-                found.push(result, "content", path, text(result, "toolUseId"), None, failed);
+                let failed = result.get("status").and_then(Node::as_str) == Some("error");
+                self.push(result, "content", text(result, "toolUseId"), None, failed);
             }
-        });
+        }
     }
 
     /// OpenAI responses.
-    fn item(&mut self, item: &Value, path: &mut Path) {
-        let kind = item.get("type").and_then(Value::as_str);
+    fn item(&mut self, item: Node<'_>) {
+        let kind = item.get("type").and_then(Node::as_str);
         if kind.is_some_and(|kind| kind.ends_with("_call_output")) {
-            let failed = matches!(item.get("status").and_then(Value::as_str), Some("failed" | "incomplete"));
+            let failed = matches!(item.get("status").and_then(Node::as_str), Some("failed" | "incomplete"));
             let id = text(item, "call_id").or_else(|| text(item, "id"));
-            self.push(item, "output", path, id, None, failed);
+            self.push(item, "output", id, None, failed);
         }
     }
 
     /// Google.
-    fn part(&mut self, part: &Value, path: &mut Path) {
+    fn part(&mut self, part: Node<'_>) {
         if let Some(result) = part.get("functionResponse") {
             let failed = result.get("response").is_some_and(|response| response.get("error").is_some());
-            path.key("functionResponse");
-            self.push(result, "response", path, text(result, "id"), text(result, "name"), failed);
+            self.push(result, "response", text(result, "id"), text(result, "name"), failed);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::exchange::json::{self as reader, Strings};
-
-    impl Strings for Digests {
-        fn string(&mut self, path: &str, _: &str, text: &str) {
-            Digests::string(self, path, text);
-        }
-
-        fn wants_elements(&self) -> bool {
-            true
-        }
-
-        fn element(&mut self, path: &str, number: &str) {
-            Digests::element(self, path, number);
-        }
-    }
+    use crate::exchange::{body::FACT_BYTES, json as reader, tape::Tape};
 
     fn results(request: &Value) -> Vec<ToolResult> {
-        let mut digests = Digests::default();
-        let outline = reader::read(request.to_string().as_bytes(), "$", OUTLINE_BYTES, &mut digests);
-        of(&outline.doc, digests)
+        let request = request.to_string();
+        let mut tape = Tape::new(FACT_BYTES);
+        reader::tape(request.as_bytes(), "$", &mut tape, &mut |_: &str, _: &str, _: &str| {});
+        tape.into_facts().1
     }
 
     fn short(result: &ToolResult) -> (Option<&str>, Option<&str>, bool) {

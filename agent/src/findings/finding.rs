@@ -165,7 +165,7 @@ pub struct Location {
     /// Which half of the exchange; absent in a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub side: Option<HalfName>,
-    /// JSON path of the text; absent in a log.
+    /// JSON path of the text; in a log where the line is a JSON document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Log file.

@@ -34,14 +34,12 @@ impl Maker {
             Hit::Leak(leak) => Some(self.key.fingerprint(&leak.rule.entity, secret(leak))),
             Hit::Behaviour(_) => None,
         };
-        match policy.silences(hit, fingerprint.as_ref()) {
-            Some(silence) => Err(silence),
-            None => {
-                let mut finding = self.made(hit, fingerprint, at, cost);
-                policy.adjust(&mut finding);
-                Ok(finding)
-            }
+        if let Some(silence) = policy.silences(hit, fingerprint.as_ref()) {
+            return Err(silence);
         }
+        let mut finding = self.made(hit, fingerprint, at, cost);
+        policy.adjust(&mut finding);
+        Ok(finding)
     }
 
     /// One occurrence: count 1, revision 1, first and last seen at `at`. `cost` is what the whole call cost.
@@ -86,7 +84,7 @@ fn clamped(leak: &Leak<'_>) -> Range<usize> {
 }
 
 fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
-    let placed = placed(leak.place, secret(leak), &clamped(leak));
+    let placed = placed(leak.place, leak.haystack, &clamped(leak));
     let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
     finding.rule =
         Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };

@@ -11,6 +11,7 @@ mod counted;
 mod finding;
 mod fingerprint;
 mod gap;
+mod json_place;
 mod maker;
 pub mod mask;
 mod mentioned;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{
     finding::{HalfName, Location},
-    host, mask, shown,
+    host, json_place, mask, shown,
 };
 use crate::detectors::{Place, Side};
 
@@ -19,7 +19,8 @@ pub(super) struct Placed {
 }
 
 /// `span` is the secret's in the haystack.
-pub(super) fn placed(place: Place<'_>, secret: &[u8], span: &Range<usize>) -> Placed {
+pub(super) fn placed(place: Place<'_>, haystack: &[u8], span: &Range<usize>) -> Placed {
+    let secret = haystack.get(span.clone()).unwrap_or_default();
     let (start, end) = (span.start as u64, span.end.max(span.start) as u64);
     match place {
         Place::Exchange { exchange, side, path } => {
@@ -38,9 +39,10 @@ pub(super) fn placed(place: Place<'_>, secret: &[u8], span: &Range<usize>) -> Pl
             let path = if text.is_empty() { block.file.path.clone() } else { block.file.path.replace(&*text, "…") };
             let name = path.rsplit('/').next().unwrap_or_default();
             let way = format!("in {}", mask::bounded(name, MAX_NAME_CHARS));
+            let json_path = json_place::path_at(haystack, span.start);
             let location = Location {
                 side: None,
-                path: None,
+                path: json_path.map(|path| mask::without_secret(&shown::json_path(&path), secret)),
                 file: Some(mask::bounded(&path, MAX_PATH_CHARS)),
                 line: Some(line),
                 byte_offset: Some(offset),
@@ -97,9 +99,9 @@ mod tests {
             at: Timestamp(0),
             checkpoint: None,
         };
-        let secret = b"jane@example.com";
+        let haystack = b"from jane@example.com";
         let place = Place::Log { block: &block, line: 7, column: 2, offset: 40 };
-        let Placed { way, call_site, location } = placed(place, secret, &(5..21));
+        let Placed { way, call_site, location } = placed(place, haystack, &(5..21));
         assert!(!way.contains("jane") && !location.file.as_ref().unwrap().contains("jane"), "{way} {location:?}");
         assert_eq!((location.line, location.start, location.end), (Some(7), 2, 18));
         assert_eq!(call_site, block.file.path, "it is only hashed");

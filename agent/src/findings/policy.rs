@@ -156,14 +156,14 @@ impl Allow {
     }
 }
 
-fn path_of<'a>(place: Place<'a>) -> Option<&'a str> {
+fn path_of(place: Place<'_>) -> Option<&str> {
     match place {
         Place::Exchange { .. } => None,
         Place::Log { block, .. } => Some(&block.file.path),
     }
 }
 
-fn service_of<'a>(subject: Subject<'a>) -> &'a str {
+fn service_of(subject: Subject<'_>) -> &str {
     &subject.origin().service
 }
 

@@ -58,12 +58,13 @@ fn spinner(bytes: &Arc<AtomicU64>, files: &Arc<AtomicU64>, findings: &Arc<Atomic
     // Writing to a line cannot fail.
     let figures = move |state: &ProgressState, line: &mut dyn std::fmt::Write| {
         let done = bytes.load(Relaxed);
-        let rate = done as f64 / state.elapsed().as_secs_f64().max(0.001);
+        let elapsed_ms = u64::try_from(state.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = done.saturating_mul(1000) / elapsed_ms;
         let _ = write!(
             line,
             "{} scanned ({}/s), {} files, {} findings",
             HumanBytes(done),
-            HumanBytes(rate as u64),
+            HumanBytes(rate),
             HumanCount(files.load(Relaxed)),
             HumanCount(findings.load(Relaxed))
         );

@@ -15,8 +15,8 @@ use crate::{
 
 pub(super) enum Report<W: Write> {
     Lines(Box<Printer<W>>),
-    Sarif(Ending<Sarif<W>>),
-    Table(Ending<Table<W>>),
+    Sarif(Box<Ending<Sarif<W>>>),
+    Table(Box<Ending<Table<W>>>),
 }
 
 /// A format that stops when nobody reads it.
@@ -49,8 +49,8 @@ impl<W: Write> Report<W> {
         match format {
             ScanFormat::Text => Self::Lines(Box::new(Printer::new(out, Format::Text, colour))),
             ScanFormat::Jsonl => Self::Lines(Box::new(Printer::new(out, Format::Jsonl, false))),
-            ScanFormat::Sarif => Self::Sarif(Ending::new(Sarif::new(out))),
-            ScanFormat::Csv => Self::Table(Ending::new(Table::new(out))),
+            ScanFormat::Sarif => Self::Sarif(Box::new(Ending::new(Sarif::new(out)))),
+            ScanFormat::Csv => Self::Table(Box::new(Ending::new(Table::new(out)))),
         }
     }
 

@@ -61,14 +61,11 @@ impl<W: Write> Sarif<W> {
 
     pub(super) fn finding(&mut self, finding: &Finding) -> io::Result<()> {
         self.begin()?;
-        let index = match self.known.get(&finding.rule.id) {
-            Some(index) => *index,
-            None => {
-                self.known.insert(finding.rule.id.clone(), self.rules.len());
-                self.rules.push(described(finding));
-                self.rules.len() - 1
-            }
-        };
+        let next = self.rules.len();
+        let index = *self.known.entry(finding.rule.id.clone()).or_insert(next);
+        if index == next {
+            self.rules.push(described(finding));
+        }
         if self.results > 0 {
             self.out.write_all(b",\n")?;
         }
@@ -97,7 +94,7 @@ impl<W: Write> Sarif<W> {
             "suppressed": summary.suppressed,
         });
         let tool = json!({ "driver": driver });
-        write!(self.out, "\n],\"tool\":{tool},\"invocations\":[{invocation}],\"properties\":{properties}}}]}}\n")?;
+        writeln!(self.out, "\n],\"tool\":{tool},\"invocations\":[{invocation}],\"properties\":{properties}}}]}}")?;
         self.out.flush()
     }
 
@@ -105,7 +102,7 @@ impl<W: Write> Sarif<W> {
         if self.results > 0 {
             return Ok(());
         }
-        write!(self.out, "{{\"$schema\":\"{SCHEMA}\",\"version\":\"2.1.0\",\"runs\":[{{\"results\":[\n")
+        writeln!(self.out, "{{\"$schema\":\"{SCHEMA}\",\"version\":\"2.1.0\",\"runs\":[{{\"results\":[")
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use crate::findings::Finding;
+use crate::findings::{Excerpt, Finding};
 
 const HEAD: [&str; 15] = [
     "rule",
@@ -38,7 +38,7 @@ impl<W: Write> Table<W> {
         let location = finding.location.as_ref();
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let path = location.and_then(|location| location.file.as_deref()).unwrap_or_default();
-        let masked = finding.excerpt.as_ref().map(|excerpt| excerpt.as_str()).unwrap_or_default();
+        let masked = finding.excerpt.as_ref().map(Excerpt::as_str).unwrap_or_default();
         let print = finding.fingerprint.as_ref();
         self.rows
             .write_record([

@@ -29,7 +29,7 @@ const FEW_BYTES: usize = 8;
 pub(crate) struct Shape {
     /// Parts that can be longer than so many bytes split the pattern into pieces.
     pub(crate) long_part_bytes: usize,
-    /// Bytes of a class that stay after the last literal.
+    /// Bytes of a class that stay after the last literal. None: nor does one stay before the first.
     pub(crate) tail: u32,
 }
 
@@ -133,7 +133,7 @@ fn pieces(parts: &[Hir], shape: Shape) -> Vec<Vec<Hir>> {
             && repetition.sub.properties().maximum_len().is_some_and(|length| length == 1)
         {
             current.push(copies(repetition, repetition.min.min(shape.tail)));
-            next.push(copies(repetition, repetition.min.min(1)));
+            next.push(copies(repetition, repetition.min.min(1).min(shape.tail)));
         }
         pieces.push(next);
     }
@@ -234,7 +234,7 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
         _ => false,
     };
     if let Some(first) = piece.iter().position(anchored) {
-        let before = first.checked_sub(1).and_then(|index| piece.get(index)).and_then(|part| match part.kind() {
+        let before = first.checked_sub(1).filter(|_| tail > 0).and_then(|index| piece.get(index)).and_then(|part| match part.kind() {
             HirKind::Class(_) => Some(part.clone()),
             HirKind::Repetition(repetition) if repetition.min > 0 => {
                 matches!(repetition.sub.kind(), HirKind::Class(_)).then(|| (*repetition.sub).clone())

@@ -19,6 +19,7 @@ impl Repeats {
     }
 
     /// Within a block: what is seen again only counts.
+    #[expect(clippy::needless_pass_by_value, reason = "the store's way to count takes it in")]
     pub(super) fn again(finding: &mut Finding, seen: Finding) {
         finding.count = finding.count.saturating_add(seen.count);
         finding.confidence = finding.confidence.max(seen.confidence);

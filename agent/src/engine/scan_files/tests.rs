@@ -11,9 +11,9 @@ use crate::{
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::load(&RuleSource::Embedded, &[]).unwrap());
 
-fn scan(paths: Vec<PathBuf>, options: ScanOptions, tell: &mut dyn FnMut(Scanned) -> bool) {
+fn scan(paths: Vec<PathBuf>, options: &ScanOptions, tell: &mut dyn FnMut(Scanned) -> bool) {
     let key = FingerprintKey::new([7; 32]);
-    scan_files(&RULES, &key, walk(paths, WalkOptions::default()), &options, tell).unwrap();
+    scan_files(&RULES, &key, walk(paths, WalkOptions::default()), options, tell).unwrap();
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn findings_come_file_by_file_with_their_counts() {
     }
     let options = ScanOptions { workers: 3, ..ScanOptions::default() };
     let mut told = Vec::new();
-    scan(vec![folder.path().to_owned()], options, &mut |scanned| {
+    scan(vec![folder.path().to_owned()], &options, &mut |scanned| {
         told.push(match scanned {
             Scanned::Finding(finding) => {
                 let location = finding.location.unwrap();
@@ -63,7 +63,7 @@ fn the_id_of_a_leak_is_its_rule_file_and_fingerprint() {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
         let mut ids = Vec::new();
-        scan(vec![path], ScanOptions::default(), &mut |scanned| {
+        scan(vec![path], &ScanOptions::default(), &mut |scanned| {
             if let Scanned::Finding(finding) = scanned {
                 ids.push(finding.finding_id);
             }
@@ -88,7 +88,7 @@ fn a_file_with_more_findings_than_the_table_holds_loses_none() {
     }
     fs::write(&path, text).unwrap();
     let mut lines = Vec::new();
-    scan(vec![path], ScanOptions::default(), &mut |scanned| {
+    scan(vec![path], &ScanOptions::default(), &mut |scanned| {
         if let Scanned::Finding(finding) = scanned {
             lines.push(finding.location.unwrap().line.unwrap());
         }
@@ -104,7 +104,7 @@ fn nobody_listens_any_more() {
         fs::write(folder.path().join(format!("{file}.log")), "ann@outflow-fake.org\n").unwrap();
     }
     let mut told = 0;
-    scan(vec![folder.path().to_owned()], ScanOptions { workers: 2, ..ScanOptions::default() }, &mut |_| {
+    scan(vec![folder.path().to_owned()], &ScanOptions { workers: 2, ..ScanOptions::default() }, &mut |_| {
         told += 1;
         false
     });
@@ -112,7 +112,7 @@ fn nobody_listens_any_more() {
 }
 
 /// All that is told of a text, in a file of its own.
-fn told_of(text: &[u8], options: ScanOptions) -> Vec<String> {
+fn told_of(text: &[u8], options: &ScanOptions) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.yaml");
     fs::write(&path, text).unwrap();
@@ -155,8 +155,8 @@ proptest::proptest! {
         }
         let limits = CutLimits { block_bytes: 512, line_bytes: 128, overlap_bytes: 48 };
         let one = ScanOptions { workers: 1, limits, ..ScanOptions::default() };
-        let expected = told_of(text.as_bytes(), one.clone());
-        proptest::prop_assert_eq!(told_of(text.as_bytes(), ScanOptions { workers, ..one }), expected);
+        let expected = told_of(text.as_bytes(), &one);
+        proptest::prop_assert_eq!(told_of(text.as_bytes(), &ScanOptions { workers, ..one }), expected);
     }
 }
 
@@ -168,18 +168,18 @@ fn one_file_keeps_all_workers_busy() {
     }
     let limits = CutLimits { block_bytes: 256 * 1024, ..CutLimits::default() };
     // Blocks with more findings than another worker may bring are in it.
-    let expected = told_of(text.as_bytes(), ScanOptions { workers: 1, limits, ..ScanOptions::default() });
+    let expected = told_of(text.as_bytes(), &ScanOptions { workers: 1, limits, ..ScanOptions::default() });
     assert_eq!(expected.len(), 6002);
     let progress = Arc::<AtomicU64>::default();
     let options = ScanOptions { workers: 4, limits, progress_bytes: Arc::clone(&progress), ..ScanOptions::default() };
-    assert_eq!(told_of(text.as_bytes(), options), expected);
+    assert_eq!(told_of(text.as_bytes(), &options), expected);
     assert_eq!(progress.load(std::sync::atomic::Ordering::Relaxed), text.len() as u64);
 }
 
 #[test]
 fn model_ids_are_told_once_a_file_with_their_count() {
     let text = "model: gpt-4o\nfallback_model: gpt-4o\nmodel: gpt-4o-2024-08-06\nx: ann@outflow-fake.org\nmodel: mistral-large-latest # outflow:allow\n";
-    let told = told_of(text.as_bytes(), ScanOptions::default());
+    let told = told_of(text.as_bytes(), &ScanOptions::default());
     let starts = ["model.unpinned Some(1):7 Some(7) 2 90 None", "pii.email Some(4):3 Some(", "116 0 {Inline: 1}"];
     assert_eq!(told.len(), starts.len(), "{told:?}");
     for (told, start) in told.iter().zip(starts) {

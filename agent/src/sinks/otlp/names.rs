@@ -37,7 +37,7 @@ names! {
     FINGERPRINT_KEY = "outflow.evidence.fingerprint.key_id": "Which key the fingerprint was made with",
     EXCERPT = "outflow.evidence.excerpt": "Masked window around what matched, at most 80 characters",
     SIDE = "outflow.location.side": "`request` or `response`; absent in a log",
-    JSON_PATH = "outflow.location.json_path": "JSON path of the text; absent in a log",
+    JSON_PATH = "outflow.location.json_path": "JSON path of the text; in a log where the line is a JSON document",
     FILE = "log.file.path": "Log file",
     LINE = "outflow.location.line": "Line in the log file, 1-based",
     BYTE_OFFSET = "outflow.location.byte_offset": "First byte of the match in the log file, 0-based",

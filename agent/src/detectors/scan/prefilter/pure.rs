@@ -17,8 +17,9 @@ use super::{
 };
 use crate::rules::scan::Trigger;
 
-/// Short factors: classes of many rules run side by side in one DFA and multiply its states.
-pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 4, tail: 1 };
+/// Literals alone. After one, a class holds in as many states as there are bytes in it, for every rule anew: with hundreds of rules
+/// that makes the table ten times as large, and the exact pattern is quick to say no.
+pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 0, tail: 0 };
 /// Bounds of the DFA and of the work to build it; a rule set that needs more is refused.
 const MAX_DFA_BYTES: usize = 64 * 1024 * 1024;
 const MAX_BUILD_BYTES: usize = 512 * 1024 * 1024;

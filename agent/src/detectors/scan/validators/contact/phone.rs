@@ -111,6 +111,12 @@ fn counts_up(digits: &[u8]) -> bool {
     digits.windows(2).all(|pair| matches!(pair, [a, b] if *b == (a + 1) % 10))
 }
 
+/// `01 02 03 04 05`.
+fn lists(digits: &[u8]) -> bool {
+    let mut pairs = digits.chunks(2).map(|pair| pair.iter().fold(0_u8, |sum, digit| sum * 10 + digit));
+    digits.len() > 5 && pairs.next().is_some_and(|first| (first + 1..).zip(pairs).all(|(expected, pair)| pair == expected))
+}
+
 /// Ten digits that somebody may have in the North American plan.
 fn is_nanp(national: &[u8]) -> bool {
     let (Some(area), Some(exchange), Some(line)) = (national.get(..3), national.get(3..6), national.get(6..)) else {
@@ -186,7 +192,7 @@ pub(super) fn national(text: &Text<'_>) -> Verdict {
     {
         return Verdict::Refused;
     }
-    let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits);
+    let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits) && !lists(digits);
     if (6..=14).contains(&written.digits.len()) && sound(&written.digits) {
         return Verdict::Plausible;
     }

@@ -21,6 +21,14 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
     Verdict::proven_if(algorithm == Some(true) && !signature.is_empty() && object(claims).is_some())
 }
 
+/// Supabase's key that passes by row-level security: a token whose claims say `"role": "service_role"`. The publishable one says
+/// `anon` and is left to the rule for all tokens. Source: Supabase documentation, "API keys".
+pub(super) fn supabase_service_role(text: &Text<'_>) -> Verdict {
+    let claims = text.secret().split(|byte| *byte == b'.').nth(1).and_then(object);
+    let role = claims.as_ref().and_then(|claims| claims.get("role")?.as_str());
+    if role == Some("service_role") { validate(text) } else { Verdict::Refused }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::super::verdict, *};
@@ -32,6 +40,10 @@ mod tests {
         };
         let good = token(r#"{"alg":"HS256","typ":"JWT"}"#, r#"{"sub":"demo"}"#, "c2lnbmF0dXJl");
         assert_eq!(verdict(validate, &good), Verdict::Proven);
+        let service = token(r#"{"alg":"HS256"}"#, r#"{"iss":"supabase","role":"service_role"}"#, "c2ln");
+        let public = token(r#"{"alg":"HS256"}"#, r#"{"iss":"supabase","role":"anon"}"#, "c2ln");
+        assert_eq!(verdict(supabase_service_role, &service), Verdict::Proven);
+        assert_eq!(verdict(supabase_service_role, &public), Verdict::Refused);
         for bad in [
             token(r#"{"typ":"JWT"}"#, r#"{"sub":"demo"}"#, "c2ln"),
             token(r#"{"alg":"none"}"#, r#"{"sub":"demo"}"#, "c2ln"),

@@ -2,13 +2,18 @@
 
 use super::Validator;
 
+mod assigned;
 mod aws;
 mod basic_auth;
 mod chance;
+mod crc_hex;
 mod crc_token;
 mod discord;
+mod gitlab;
+mod json_inside;
 mod jwt;
 mod kubernetes;
+mod numbered;
 mod password;
 mod pem;
 mod secret;
@@ -16,12 +21,20 @@ mod stand_in;
 
 /// By name, sorted.
 pub(super) const VALIDATORS: &[(&str, Validator)] = &[
+    ("assigned", assigned::validate),
+    ("atlassian", crc_hex::atlassian),
+    ("atlassian_data_center", numbered::atlassian_data_center),
     ("aws_access_key", aws::access_key),
     ("aws_secret_key", aws::secret_key),
+    ("base64_json", json_inside::validate),
     ("basic_auth", basic_auth::validate),
+    ("cloudflare", crc_hex::cloudflare),
     ("crc_token", crc_token::validate),
     ("database_password", password::of_database),
     ("discord_bot", discord::validate),
+    ("gitlab", gitlab::validate),
+    ("grafana", crc_hex::grafana),
+    ("jfrog", numbered::jfrog),
     ("jwt", jwt::validate),
     ("kubernetes_data", kubernetes::data),
     ("password", password::assigned),
@@ -31,5 +44,6 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("pem", pem::validate),
     ("secret", secret::generic),
     ("secret_mixed", secret::mixed),
+    ("supabase_service_role", jwt::supabase_service_role),
     ("token", secret::token),
 ];

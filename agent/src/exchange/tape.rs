@@ -1,0 +1,324 @@
+//! The outline of a request, as it stands in its body. Enters: what a reader of JSON finds. Leaves: the few members that facts
+//! are read from as a [`Value`], and the results of tools. A request is a long list of messages of which hardly any member is a
+//! fact: to make a map of each of them costs more than all else. So it is a tree in one list that borrows what it can, and an
+//! element of such a list is looked at when it is whole and then forgotten, but for the first. Never more values than an
+//! outline has.
+
+use std::{borrow::Cow, ops::Range};
+
+use serde_json::{Number, Value};
+
+use super::{
+    ToolResult,
+    outline::{Build, MAX_BULK_VALUES, MAX_OTHER_VALUES, Scalar},
+    tool_results::{Results, fold, hash},
+};
+
+/// Containers deeper than this hold no facts of a request.
+const FACT_DEPTH: usize = 4;
+
+/// Values in the order of the document; each knows where what is below it ends.
+#[derive(Debug)]
+pub(super) struct Tape<'a> {
+    /// Longest string that is told apart by more than its hash.
+    keep: usize,
+    nodes: Vec<Held<'a>>,
+    /// The containers that are open, and are held.
+    open: Vec<usize>,
+    /// Containers that are open and not held, for want of room; whether they are objects.
+    unheld: Vec<bool>,
+    /// Strings whose escapes were read, and where those of the present element begin.
+    decoded: String,
+    decoded_before: usize,
+    arrays: usize,
+    /// Values below no array.
+    other: usize,
+    /// Hash of what there was no room for since the present element began.
+    rest: u64,
+    results: Results,
+}
+
+#[derive(Debug)]
+struct Held<'a> {
+    key: Cow<'a, str>,
+    kind: Kind<'a>,
+    end: usize,
+}
+
+#[derive(Debug)]
+enum Kind<'a> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Plain(&'a str),
+    Decoded(Range<usize>),
+    /// A string that is not kept, by its hash.
+    Long(u64),
+    Object,
+    /// Its numbers, which are not kept, by their hash.
+    Array(Option<u64>),
+}
+
+impl<'a> Tape<'a> {
+    pub(super) fn new(keep: usize) -> Self {
+        Self {
+            keep,
+            nodes: Vec::new(),
+            open: Vec::new(),
+            unheld: Vec::new(),
+            decoded: String::new(),
+            decoded_before: 0,
+            arrays: 0,
+            other: 0,
+            rest: 0,
+            results: Results::default(),
+        }
+    }
+
+    /// Nothing will follow. When reading stopped early, whole members of the outermost container are kept; those that were open
+    /// are not, as in any outline.
+    pub(super) fn finish(&mut self) {
+        if let Some(cut) = self.open.get(1).copied() {
+            if let Some(member) = self.nodes.get(cut) {
+                self.results.begin(&member.key);
+            }
+            self.nodes.truncate(cut);
+        }
+        let end = self.nodes.len();
+        if let (Some(_), Some(root)) = (self.open.first(), self.nodes.first_mut()) {
+            root.end = end;
+        }
+        self.open.clear();
+    }
+
+    /// What facts are read from, of each list the first element and nothing that lies deep; and the results of tools.
+    pub(super) fn into_facts(self) -> (Value, Vec<ToolResult>) {
+        let facts = self.node(0).map_or(Value::Null, |root| root.facts(0));
+        (facts, self.results.into_list())
+    }
+
+    fn node(&self, at: usize) -> Option<Node<'_>> {
+        self.nodes.get(at).map(|held| Node { tape: self, held, at })
+    }
+
+    #[inline]
+    fn add(&mut self, key: &Cow<'a, str>, kind: Kind<'a>) {
+        let end = self.nodes.len() + 1;
+        match key {
+            Cow::Borrowed(key) => self.nodes.push(Held { key: Cow::Borrowed(key), kind, end }),
+            Cow::Owned(key) => self.nodes.push(Held { key: Cow::Owned(key.clone()), kind, end }),
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        if !self.unheld.is_empty() {
+            return false;
+        }
+        if self.arrays > 0 {
+            return self.nodes.len() < MAX_BULK_VALUES;
+        }
+        self.other += 1;
+        self.other <= MAX_OTHER_VALUES
+    }
+
+    /// The list that is a member of the document and whose elements are coming.
+    fn list(&self) -> Option<usize> {
+        let [root, list] = self.open.as_slice() else { return None };
+        let is = |at: &usize, is: fn(&Kind<'_>) -> bool| self.nodes.get(*at).is_some_and(|held| is(&held.kind));
+        (is(root, |kind| matches!(kind, Kind::Object)) && is(list, |kind| matches!(kind, Kind::Array(_))))
+            .then_some(*list)
+    }
+
+    /// An element of a list is whole.
+    fn element_ends(&mut self, list: usize, element: usize) {
+        let mut results = std::mem::take(&mut self.results);
+        if let (Some(list), Some(element)) = (self.node(list), self.node(element)) {
+            results.take(list.key(), element, self.rest);
+        }
+        self.results = results;
+        self.rest = 0;
+        if element > list + 1 {
+            self.nodes.truncate(element);
+            self.decoded.truncate(self.decoded_before);
+        }
+    }
+}
+
+impl<'a> Build<'a> for &mut Tape<'a> {
+    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool) {
+        match self.open.len() {
+            1 => self.results.begin(key),
+            2 => self.decoded_before = self.decoded.len(),
+            _ => {}
+        }
+        if self.has_room() {
+            self.open.push(self.nodes.len());
+            self.add(key, if is_object { Kind::Object } else { Kind::Array(None) });
+        } else {
+            self.unheld.push(is_object);
+        }
+        self.arrays += usize::from(!is_object);
+    }
+
+    fn leave(&mut self) {
+        if let Some(is_object) = self.unheld.pop() {
+            self.arrays -= usize::from(!is_object);
+            return;
+        }
+        let end = self.nodes.len();
+        let Some(begun) = self.open.pop() else { return };
+        if let Some(held) = self.nodes.get_mut(begun) {
+            held.end = end;
+            self.arrays -= usize::from(matches!(held.kind, Kind::Array(_)));
+        }
+        if let Some(list) = self.list() {
+            self.element_ends(list, begun);
+        }
+    }
+
+    fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>, _: Range<usize>) {
+        if self.open.len() == 1 {
+            self.results.begin(key);
+        }
+        // Of a list of texts the first one says what they are.
+        if self.open.len() == 2 && self.list().is_some_and(|list| self.nodes.len() > list + 1) {
+            return;
+        }
+        if !self.has_room() {
+            if let Scalar::Plain(text) | Scalar::Decoded(text) = value {
+                self.rest = fold(self.rest, hash(text.as_bytes()));
+            }
+            return;
+        }
+        // Each of them writes its node where it stays: to make one first and move it then stalls the processor.
+        match value {
+            Scalar::Null => self.add(key, Kind::Null),
+            Scalar::Bool(is) => self.add(key, Kind::Bool(is)),
+            Scalar::Number(number) => self.add(key, Kind::Number(number)),
+            Scalar::Plain(text) => self.add(key, Kind::Plain(text)),
+            Scalar::Decoded(text) if text.len() > self.keep => self.add(key, Kind::Long(hash(text.as_bytes()))),
+            Scalar::Decoded(text) => {
+                let start = self.decoded.len();
+                self.decoded.push_str(text);
+                self.add(key, Kind::Decoded(start..self.decoded.len()));
+            }
+        }
+    }
+
+    fn element(&mut self, number: &str) {
+        if self.open.len() <= 2 {
+            return; // of no result
+        }
+        let next = hash(number.as_bytes());
+        if !self.unheld.is_empty() {
+            self.rest = fold(self.rest, next);
+        } else if let Some(Held { kind: Kind::Array(numbers), .. }) =
+            self.open.last().and_then(|open| self.nodes.get_mut(*open))
+        {
+            *numbers = Some(numbers.map_or(next, |known| fold(known, next)));
+        }
+    }
+}
+
+/// A value. Its methods are those of [`Value`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node<'t> {
+    tape: &'t Tape<'t>,
+    held: &'t Held<'t>,
+    at: usize,
+}
+
+impl<'t> Node<'t> {
+    /// The key it stands under; empty for an element.
+    pub(super) fn key(self) -> &'t str {
+        &self.held.key
+    }
+
+    /// Members of an object, elements of an array, in the order of the document.
+    pub(super) fn below(self) -> impl Iterator<Item = Self> {
+        let end = self.held.end;
+        let mut next = self.at + 1;
+        std::iter::from_fn(move || {
+            let held = self.tape.nodes.get(next).filter(|_| next < end)?;
+            let node = Self { tape: self.tape, held, at: next };
+            next = held.end.max(next + 1);
+            Some(node)
+        })
+    }
+
+    /// A member. Of several with one name the last one counts, as in a map.
+    pub(super) fn get(self, key: &str) -> Option<Self> {
+        if !self.is_object() {
+            return None;
+        }
+        self.below().filter(|member| member.held.key == key).last()
+    }
+
+    /// Text of a string that is kept.
+    pub(super) fn as_str(self) -> Option<&'t str> {
+        match &self.held.kind {
+            Kind::Plain(text) if text.len() <= self.tape.keep => Some(text),
+            Kind::Decoded(range) => self.tape.decoded.get(range.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a string that is not.
+    pub(super) fn is_long(self) -> bool {
+        match self.held.kind {
+            Kind::Plain(text) => text.len() > self.tape.keep,
+            Kind::Long(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The hash of such a string.
+    pub(super) fn long(self) -> Option<u64> {
+        match self.held.kind {
+            Kind::Plain(text) if text.len() > self.tape.keep => Some(hash(text.as_bytes())),
+            Kind::Long(hash) => Some(hash),
+            _ => None,
+        }
+    }
+
+    /// Hash of the numbers in an array.
+    pub(super) fn numbers(self) -> Option<u64> {
+        if let Kind::Array(numbers) = self.held.kind { numbers } else { None }
+    }
+
+    pub(super) fn as_number(self) -> Option<&'t Number> {
+        if let Kind::Number(number) = &self.held.kind { Some(number) } else { None }
+    }
+
+    pub(super) fn as_bool(self) -> Option<bool> {
+        if let Kind::Bool(is) = self.held.kind { Some(is) } else { None }
+    }
+
+    pub(super) fn is_null(self) -> bool {
+        matches!(self.held.kind, Kind::Null)
+    }
+
+    pub(super) fn is_object(self) -> bool {
+        matches!(self.held.kind, Kind::Object)
+    }
+
+    pub(super) fn is_array(self) -> bool {
+        matches!(self.held.kind, Kind::Array(_))
+    }
+
+    fn facts(self, depth: usize) -> Value {
+        let most = if depth < FACT_DEPTH { usize::MAX } else { 0 };
+        match &self.held.kind {
+            Kind::Plain(_) | Kind::Decoded(_) | Kind::Long(_) | Kind::Null => {
+                self.as_str().map_or(Value::Null, Value::from)
+            }
+            Kind::Bool(is) => Value::Bool(*is),
+            Kind::Number(number) => Value::Number(number.clone()),
+            Kind::Array(_) => self.below().take(most.min(1)).map(|first| first.facts(depth + 1)).collect(),
+            Kind::Object => {
+                let members = self.below().take(most).map(|member| (member.key().to_owned(), member.facts(depth + 1)));
+                Value::Object(members.collect())
+            }
+        }
+    }
+}
