@@ -115,6 +115,7 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("pt_nif", portugal::nif),
     ("ro_cnp", romania::cnp),
     ("se_personal_number", sweden::personal_number),
+    ("se_unlabelled", sweden::unlabelled),
     ("sg_nric", singapore::nric),
     ("sg_uen", singapore::uen),
     ("si_emso", slovenia::emso),
