@@ -9,6 +9,7 @@ mod person;
 mod phone;
 mod place;
 mod plan;
+mod token;
 
 /// By name, sorted.
 pub(super) const VALIDATORS: &[(&str, Validator)] = &[
@@ -27,4 +28,5 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("street", place::street),
     ("street_compound", place::street_compound),
     ("uk_postcode", place::uk_postcode),
+    ("url_token", token::validate),
 ];

@@ -130,7 +130,7 @@ pub(super) fn name(text: &Text<'_>) -> Verdict {
     let camel = name.split(' ').any(|word| {
         word.bytes().filter(u8::is_ascii_uppercase).count() > 2 && word.bytes().any(|byte| byte.is_ascii_lowercase())
     });
-    let continued = matches!(text.after().first(), Some(b'(' | b'_' | b'/' | b'=' | b'[' | b':' | b'@' | b'<'))
+    let continued = matches!(text.after().first(), Some(b'(' | b'_' | b'/' | b'=' | b'[' | b':' | b'@'))
         || text.after().starts_with(b"::");
     Verdict::plausible_if(name.len() >= 2 && !thing && !camel && !continued)
 }
