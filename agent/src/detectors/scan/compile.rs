@@ -11,6 +11,7 @@ use regex_syntax::hir::Hir;
 
 use super::{
     factor,
+    piece::ByteSet,
     prefilter::{ScanError, numbers, pure},
     validators::{self, Validator},
     words::{WordSet, Words},
@@ -32,6 +33,8 @@ pub(crate) struct Compiled {
     pub(crate) hir: Hir,
     /// Longest match, bytes.
     pub(crate) longest: usize,
+    /// The bytes that matches begin with.
+    pub(super) first: ByteSet,
     pub(super) exact: Regex,
     /// Has the group `capture`.
     pub(super) captures: bool,
@@ -160,7 +163,7 @@ fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
         let built = Regex::builder().syntax(syntax).build_many(&loaded.allow_patterns);
         Some(built.map_err(|error| loaded.invalid(Key::AllowPatterns, error))?)
     };
-    Ok(Compiled { loaded, hir, longest, exact, captures, validator, allow })
+    Ok(Compiled { loaded, first: ByteSet::first_of(&hir), hir, longest, exact, captures, validator, allow })
 }
 
 impl Compiled {

@@ -63,8 +63,17 @@ struct Windows {
 
 #[derive(Clone)]
 struct Window {
+    /// Where to look; or, when it says where matches begin, these places.
     extent: Range<usize>,
     segment: Range<usize>,
+    /// `extent` says where matches begin.
+    starts: bool,
+}
+
+/// Where matches in a window may reach.
+fn reach(window: &Window, longest: usize) -> Range<usize> {
+    let end = if window.starts { window.extent.end.saturating_add(longest) } else { window.extent.end };
+    window.extent.start..end.min(window.segment.end)
 }
 
 impl Windows {
@@ -216,7 +225,8 @@ impl Scanner {
         for rule in &self.touched {
             if let (Some(bytes), Some(windows)) = (bytes.get_mut(*rule), self.windows.get_mut(*rule)) {
                 windows.sort();
-                *bytes = windows.windows.iter().map(|window| window.extent.len()).sum();
+                let longest = self.rules.compiled().get(*rule).map_or(0, |compiled| compiled.longest);
+                *bytes = windows.windows.iter().map(|window| reach(window, longest).len()).sum();
             }
         }
         Ok(bytes)
@@ -247,12 +257,14 @@ impl Scanner {
                     None => return,
                 },
             };
-            let extent = candidate.window.start.max(segment.start)..candidate.window.end.min(segment.end);
+            let known = !candidate.starts.is_empty();
+            let extent = if known { candidate.starts } else { candidate.window };
+            let extent = extent.start.max(segment.start)..extent.end.min(segment.end);
             let Some(windows) = windows.get_mut(candidate.rule).filter(|_| extent.start < extent.end) else { return };
             if windows.windows.is_empty() {
                 touched.push(candidate.rule);
             }
-            windows.add(Window { extent, segment });
+            windows.add(Window { extent, segment, starts: known });
         })
     }
 
@@ -269,6 +281,8 @@ impl Scanner {
             captures: compiled.exact.create_captures(),
         });
         windows.sort();
+        // A match that begins at one known place may reach beyond the next.
+        let mut done = 0_usize;
         for window in &windows.windows {
             let Some(haystack) = block.get(window.segment.clone()) else { continue };
             let offset = window.segment.start;
@@ -279,19 +293,35 @@ impl Scanner {
             };
             // Cheaper than the pattern, and seldom there.
             if let Some(required) = rules.required(rule)
-                && !nearby.any(words, block, &window.segment, &window.extent, required)
+                && !nearby.any(words, block, &window.segment, &reach(window, compiled.longest), required)
                 && labelled(required).is_none()
             {
                 continue;
             }
             // Look-around sees the whole segment, and nothing beyond it.
-            let mut from = window.extent.start - offset;
+            let mut from = (window.extent.start - offset).max(done.saturating_sub(offset));
             let to = window.extent.end - offset;
             while from < to {
-                let input = Input::new(haystack).range(from..to);
-                let Some(whole) = compiled.exact.search_with(&mut workspace.cache, &input) else { break };
+                if window.starts && haystack.get(from).is_none_or(|byte| !compiled.first.holds(*byte)) {
+                    from += 1;
+                    continue;
+                }
+                let input = if window.starts {
+                    let end = from.saturating_add(compiled.longest).min(haystack.len());
+                    Input::new(haystack).range(from..end).anchored(Anchored::Yes)
+                } else {
+                    Input::new(haystack).range(from..to)
+                };
+                let Some(whole) = compiled.exact.search_with(&mut workspace.cache, &input) else {
+                    if window.starts {
+                        from += 1;
+                        continue;
+                    }
+                    break;
+                };
                 // Patterns match four bytes at least, so this goes on.
                 from = whole.end();
+                done = offset + from;
                 let secret = if compiled.captures {
                     let input = Input::new(haystack).range(whole.range()).anchored(Anchored::Yes);
                     compiled.exact.search_captures_with(&mut workspace.cache, &input, &mut workspace.captures);

@@ -6,7 +6,7 @@
 //! Why these shapes: a leading `\b` or open class costs up to 70 times the speed, counted tails make databases large, and a
 //! literal of three bytes or more is what a multi-pattern engine anchors on (measured; `docs/ARCHITECTURE.md`).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use regex_syntax::{
     ParserBuilder,
@@ -55,7 +55,31 @@ pub(super) fn parse(pattern: &str) -> Result<(Hir, usize), String> {
 
 /// The factor of a pattern, or why there is none.
 pub(super) fn factor(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Hir, String> {
-    of_stripped(&strip(hir), keywords, shape).map(|(_, factor)| factor)
+    of_stripped(&strip(hir), keywords, shape).map(|found| found.hir)
+}
+
+/// The shortest and longest text of a factor, when every match of the pattern begins where its factor does.
+pub(super) fn begins(hir: &Hir, keywords: &[String], shape: Shape) -> Option<(usize, usize)> {
+    let found = of_stripped(&strip(hir), keywords, shape).ok().filter(|found| found.begins)?;
+    let properties = found.hir.properties();
+    Some((properties.minimum_len()?, properties.maximum_len()?))
+}
+
+/// A factor as it was found.
+struct Factor {
+    /// How good it is to look for.
+    score: usize,
+    hir: Hir,
+    /// Matches begin where it begins.
+    begins: bool,
+    /// The longest text of a match up to its end, and from its start on.
+    before: usize,
+    after: usize,
+}
+
+/// How far a match reaches at most before the end of its factor, and behind its start.
+pub(super) fn reach(hir: &Hir, keywords: &[String], shape: Shape) -> Option<(usize, usize)> {
+    of_stripped(&strip(hir), keywords, shape).ok().map(|found| (found.before, found.after))
 }
 
 /// How good the factor is to look for: the length of its longest literal whose case is known.
@@ -70,28 +94,49 @@ pub(super) fn strength(hir: &Hir, shape: Shape) -> Result<usize, String> {
             _ => 0,
         }
     }
-    of_stripped(&strip(hir), &[], shape).map(|(_, factor)| literal(&factor))
+    of_stripped(&strip(hir), &[], shape).map(|found| literal(&found.hir))
 }
 
 /// The factor and how good it is to look for.
-fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<(usize, Hir), String> {
+fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Factor, String> {
     let parts = match hir.kind() {
         // Any branch may be the one, so stage 1 looks for a piece of each, and the worst tells how good that is.
         HirKind::Alternation(branches) => {
-            let factors: Result<Vec<(usize, Hir)>, String> =
+            let factors: Result<Vec<Factor>, String> =
                 branches.iter().map(|branch| of_stripped(branch, keywords, shape)).collect();
-            let (scores, factors): (Vec<usize>, Vec<Hir>) = factors?.into_iter().unzip();
-            return Ok((scores.into_iter().min().unwrap_or(0), Hir::alternation(factors)));
+            let factors = factors?;
+            let score = factors.iter().map(|factor| factor.score).min().unwrap_or(0);
+            let begins = factors.iter().all(|factor| factor.begins);
+            let before = factors.iter().map(|factor| factor.before).max().unwrap_or(0);
+            let after = factors.iter().map(|factor| factor.after).max().unwrap_or(0);
+            let hir = Hir::alternation(factors.into_iter().map(|factor| factor.hir).collect());
+            return Ok(Factor { score, hir, begins, before, after });
         }
         HirKind::Concat(parts) => parts.as_slice(),
         _ => std::slice::from_ref(hir),
     };
-    let choices = parts.iter().filter(|part| is_long(part, shape) && matches!(part.kind(), HirKind::Alternation(_)));
-    let of_choices = choices.filter_map(|choice| of_stripped(choice, keywords, shape).ok());
-    let of_pieces =
-        pieces(parts, shape).into_iter().filter_map(|piece| Some((anchor(&piece, keywords)?, trim(piece, shape.tail))));
+    let is_choice = |part: &Hir| is_long(part, shape) && matches!(part.kind(), HirKind::Alternation(_));
+    let choices = parts.iter().enumerate().filter(|(_, part)| is_choice(part));
+    let of_choices = choices.filter_map(|(index, choice)| {
+        let factor = of_stripped(choice, keywords, shape).ok()?;
+        let (left, right) = (parts.get(..index)?, parts.get(index + 1..)?);
+        Some(Factor {
+            begins: factor.begins && index == 0,
+            before: factor.before.saturating_add(lengths(left, true)),
+            after: factor.after.saturating_add(lengths(right, true)),
+            ..factor
+        })
+    });
+    let of_pieces = pieces(parts, shape).into_iter().enumerate().filter_map(|(index, piece)| {
+        let score = anchor(&piece.parts, keywords)?;
+        let (up_to, from) = (parts.get(..piece.whole.end)?, parts.get(piece.whole.start..)?);
+        let before = lengths(up_to, true).saturating_add(piece.tail);
+        let after = lengths(from, true).saturating_add(piece.head);
+        let (hir, whole) = trim(piece.parts, shape.tail);
+        Some(Factor { score, hir, begins: whole && index == 0, before, after })
+    });
     // Of equals the first: texts are read from the left.
-    let best = of_pieces.chain(of_choices).reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let best = of_pieces.chain(of_choices).reduce(|best, next| if next.score > best.score { next } else { best });
     best.ok_or_else(|| {
         if keywords.is_empty() {
             format!(
@@ -126,23 +171,37 @@ fn copies(repetition: &Repetition, count: u32) -> Hir {
     Hir::repetition(Repetition { min: count, max: Some(count), ..repetition.clone() })
 }
 
+/// Some parts of a sequence that stand side by side.
+#[derive(Default)]
+struct Piece {
+    parts: Vec<Hir>,
+    /// Which of the parts it holds as they are.
+    whole: Range<usize>,
+    /// Bytes that it holds of the part before and of the one behind.
+    head: usize,
+    tail: usize,
+}
+
 /// Cuts a sequence at its long parts. Next to a cut the required copies of the long part stay, as far as they are short.
-fn pieces(parts: &[Hir], shape: Shape) -> Vec<Vec<Hir>> {
-    let mut pieces = vec![Vec::new()];
-    for part in parts {
+fn pieces(parts: &[Hir], shape: Shape) -> Vec<Piece> {
+    let mut pieces = vec![Piece::default()];
+    for (index, part) in parts.iter().enumerate() {
         let long = is_long(part, shape);
         let literal = matches!(part.kind(), HirKind::Literal(_));
         let Some(current) = pieces.last_mut() else { break };
         if !long || literal {
-            current.push(part.clone());
+            current.parts.push(part.clone());
+            current.whole.end = index + 1;
             continue;
         }
-        let mut next = Vec::new();
+        let mut next = Piece { whole: index + 1..index + 1, ..Piece::default() };
         if let HirKind::Repetition(repetition) = part.kind()
             && repetition.sub.properties().maximum_len().is_some_and(|length| length == 1)
         {
-            current.push(copies(repetition, repetition.min.min(shape.tail)));
-            next.push(copies(repetition, repetition.min.min(1).min(shape.tail)));
+            let (tail, head) = (repetition.min.min(shape.tail), repetition.min.min(1));
+            current.parts.push(copies(repetition, tail));
+            next.parts.push(copies(repetition, head));
+            (current.tail, next.head) = (tail as usize, head as usize);
         }
         pieces.push(next);
     }
@@ -235,8 +294,9 @@ pub(super) fn bytes_of(class: &Class) -> Option<ClassBytes> {
 }
 
 /// Cuts the ends of a piece: before the first literal one byte of a class is enough, behind the last part no more than the
-/// required copies, and of those `tail`.
-fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
+/// required copies, and of those `tail`. The second value: it still begins where the piece did.
+fn trim(mut piece: Vec<Hir>, tail: u32) -> (Hir, bool) {
+    let mut whole = true;
     let anchored = |part: &Hir| match part.kind() {
         HirKind::Literal(_) | HirKind::Alternation(_) => true,
         HirKind::Class(class) => one_letter(class).is_some(),
@@ -252,6 +312,8 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
                 _ => None,
             }
         });
+        // A class of one byte is put back as it was.
+        whole = first == 0 || (first == 1 && matches!(piece.first().map(Hir::kind), Some(HirKind::Class(_))));
         piece.drain(..first);
         if let Some(before) = before {
             piece.insert(0, before);
@@ -267,7 +329,7 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
             break;
         }
     }
-    Hir::concat(piece)
+    (Hir::concat(piece), whole)
 }
 
 /// A literal that a factor always holds, in one of several spellings.
@@ -527,6 +589,38 @@ mod tests {
             } else {
                 assert_eq!(&got, expected, "{pattern}");
             }
+        }
+    }
+
+    #[test]
+    fn the_reach_of_a_match_around_its_factor() {
+        for (pattern, expected) in [
+            (r"\bghp_[0-9A-Za-z]{36}\b", (6, 40)),
+            (r"[a-z]{0,30}=[0-9]{1,20}key-[0-9]{2}", (57, 7)),
+            (r"(?:abcd[0-9]{2}|xyz-[0-9]{9})[a-f]{40}", (15, 53)),
+            (r"-{2}[a-z]{0,30}password[ =]{1,2}[^ ]{8,90}", (44, 100)),
+        ] {
+            let found = reach(&parse(pattern).unwrap().0, &[], Shape { long_part_bytes: 16, tail: 2 });
+            assert_eq!(found, Some(expected), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_factor_begins_where_its_matches_do_or_says_no() {
+        for (pattern, expected) in [
+            (r"\bghp_[0-9A-Za-z]{36}\b", Some((6, 6))),
+            (r"(?i:passwd|password)[ ]{0,2}=[a-z]{8}", Some((9, 13))),
+            (r"[A-Z]key-[0-9]{8}", Some((7, 7))),
+            (r"[A-Z]?key-[0-9]{8}", None),
+            (r"[A-Z]{3}key-[0-9]{8}", None),
+            (r"(?:abcd|xefgh)[0-9]{4}", Some((6, 7))),
+            (r"sk-[0-9A-Za-z]{20}T3BlbkFJ[0-9A-Za-z]{20}\b", None),
+        ] {
+            assert_eq!(
+                begins(&parse(pattern).unwrap().0, &[], Shape { long_part_bytes: 16, tail: 2 }),
+                expected,
+                "{pattern}"
+            );
         }
     }
 

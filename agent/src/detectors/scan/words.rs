@@ -9,8 +9,8 @@ use std::ops::Range;
 pub(super) const REACH_BYTES: usize = 60;
 /// So much of a word is compared at once.
 const HEAD_BYTES: usize = 8;
-/// Words with the same hash of their first two bytes share a bucket.
-const BUCKETS: usize = 1024;
+/// Words with the same hash of their first three bytes share a bucket; shorter ones, of their first two.
+const BUCKETS: usize = 4096;
 /// Text is looked over in pieces of so many bytes, to see where words may begin.
 const PIECE_BYTES: usize = 64;
 
@@ -87,15 +87,16 @@ impl Words {
         for (word, text) in words.iter().enumerate() {
             let head = head(text.as_bytes(), 0);
             let mask = u64::MAX >> (64 - 8 * text.len().clamp(1, HEAD_BYTES));
+            let (first, second) = buckets(head);
             let mut add = |bucket: usize| {
                 if let Some(entries) = entries.get_mut(bucket) {
                     entries.push(Entry { head, mask, word });
                 }
             };
-            if text.len() > 1 {
-                add(bucket(head));
-            } else {
-                (0..=255).for_each(|second: u8| add(bucket(head | u64::from(second) << 8)));
+            match text.len() {
+                1 => (0..=255).for_each(|next: u8| add(buckets(head | u64::from(next) << 8).1)),
+                2 => add(second),
+                _ => add(first),
             }
         }
         let longest = words.iter().map(String::len).max().unwrap_or(0);
@@ -112,7 +113,9 @@ impl Words {
                 let start = at + starts.trailing_zeros() as usize;
                 starts &= starts - 1;
                 let head = head(text, start);
-                for entry in self.entries.get(bucket(head)).into_iter().flatten() {
+                let (first, second) = buckets(head);
+                let entries = [first, second].into_iter().filter_map(|bucket| self.entries.get(bucket));
+                for entry in entries.flatten() {
                     if (head ^ entry.head) & entry.mask != 0 {
                         continue;
                     }
@@ -174,11 +177,11 @@ fn starts(text: &[u8], piece: Range<usize>) -> u64 {
     rest.copy_from_slice(bytes.get(..PIECE_BYTES - 1).unwrap_or(&[0; PIECE_BYTES - 1]));
     // PERF: no branch, so that it becomes vector instructions.
     let mut marks = [0_u8; PIECE_BYTES];
-    for ((mark, byte), before) in marks.iter_mut().zip(bytes).zip(before) {
+    for ((mark, byte), before) in marks.iter_mut().zip(&bytes).zip(&before) {
         let letter = byte.is_ascii_alphabetic() & !before.is_ascii_alphabetic();
         let camel = byte.is_ascii_uppercase() & before.is_ascii_lowercase();
         let digit = byte.is_ascii_digit() & !before.is_ascii_alphanumeric();
-        *mark = u8::from(letter | camel | digit | (byte >= 0xc0));
+        *mark = u8::from(letter | camel | digit | (*byte >= 0xc0));
     }
     // Eight marks of 0 and 1 to eight bits: the product gathers them in its highest byte.
     marks
@@ -199,8 +202,11 @@ fn head(text: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes.map(|byte| byte.to_ascii_lowercase()))
 }
 
-fn bucket(head: u64) -> usize {
-    usize::try_from((head & 0xffff).wrapping_mul(0x9e37_79b9) >> 12).unwrap_or(0) % BUCKETS
+/// Where words of three bytes and more stand, and shorter ones.
+fn buckets(head: u64) -> (usize, usize) {
+    let half = BUCKETS / 2;
+    let hash = |bytes: u64| usize::try_from(bytes.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % half;
+    (hash(head & 0xff_ffff), half + hash(head & 0xffff))
 }
 
 /// A word ends at a place, by what follows.

@@ -40,7 +40,12 @@ impl Marks {
 
 fn report(rules: &[(usize, usize)], at: usize, found: &mut dyn FnMut(Candidate)) {
     for (rule, longest) in rules {
-        found(Candidate { rule: *rule, window: at.saturating_sub(*longest)..at.saturating_add(*longest), at });
+        found(Candidate {
+            rule: *rule,
+            window: at.saturating_sub(*longest)..at.saturating_add(*longest),
+            at,
+            starts: 0..0,
+        });
     }
 }
 

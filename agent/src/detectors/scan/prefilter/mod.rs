@@ -8,7 +8,11 @@
 
 use std::ops::Range;
 
-use super::{compile::RuleSet, words::WordSet};
+use super::{
+    compile::{Compiled, RuleSet},
+    factor,
+    words::WordSet,
+};
 
 mod marks;
 pub mod numbers;
@@ -26,6 +30,37 @@ pub(crate) struct Candidate {
     pub window: Range<usize>,
     /// A byte that tells the segment.
     pub at: usize,
+    /// Where it begins, when that is known; else it is empty.
+    pub starts: Range<usize>,
+}
+
+/// Where a match begins, of which the factor ends at `end`, by the shortest and longest text of that.
+fn starts(begins: Option<(usize, usize)>, end: usize) -> Range<usize> {
+    match begins {
+        Some((shortest, longest)) => end.saturating_sub(longest)..(end + 1).saturating_sub(shortest),
+        None => 0..0,
+    }
+}
+
+/// [`factor::reach`]; as far as the longest match when it is not known.
+fn reach(compiled: &Compiled, shape: factor::Shape) -> (usize, usize) {
+    let longest = compiled.longest;
+    let found = factor::reach(&compiled.hir, &compiled.loaded.keywords, shape);
+    found.map_or((longest, longest), |(before, after)| (before.min(longest), after.min(longest)))
+}
+
+/// Longer matches are not tried at single places: text that begins one at every byte would be read too often.
+const MAX_TRIED_BYTES: usize = 1024;
+/// Nor where there are more places than so many.
+const MAX_TRIED_PLACES: usize = 40;
+
+/// [`factor::begins`], when it is worth it.
+fn begins(compiled: &Compiled, shape: factor::Shape) -> Option<(usize, usize)> {
+    if compiled.longest > MAX_TRIED_BYTES {
+        return None;
+    }
+    factor::begins(&compiled.hir, &compiled.loaded.keywords, shape)
+        .filter(|(shortest, longest)| longest - shortest < MAX_TRIED_PLACES)
 }
 
 /// Tells whether a word of a set stands within reach of a window; the first value is a byte that tells the segment.
@@ -124,7 +159,7 @@ impl Prefilter for Exhaustive {
         let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', block).map(|at| at + 1));
         for at in starts {
             for rule in 0..self.rules {
-                found(Candidate { rule, window: 0..block.len(), at });
+                found(Candidate { rule, window: 0..block.len(), at, starts: 0..0 });
             }
         }
         Ok(())

@@ -185,7 +185,7 @@ impl Numbers {
             if !self.capitals.is_empty() && start == digit && follows_two_capitals(block, digit) {
                 for reach in &self.capitals {
                     let window = digit.saturating_sub(reach.before)..digit.saturating_add(reach.after);
-                    found(Candidate { rule: reach.rule, window, at: digit });
+                    found(Candidate { rule: reach.rule, window, at: digit, starts: 0..0 });
                 }
             }
             if !self.runs.is_empty() {
@@ -217,11 +217,21 @@ impl Numbers {
         let fit = shapes.fit(block, start, &number);
         let window = |before: usize, after: usize| start.saturating_sub(before)..end.saturating_add(after);
         for target in &fit.free {
-            found(Candidate { rule: target.rule, window: window(target.before, target.after), at: digit });
+            found(Candidate {
+                rule: target.rule,
+                window: window(target.before, target.after),
+                at: digit,
+                starts: 0..0,
+            });
         }
         if !fit.bound.is_empty() && near(digit, &window(fit.before, fit.after), &fit.words) {
             for target in &fit.bound {
-                found(Candidate { rule: target.rule, window: window(target.before, target.after), at: digit });
+                found(Candidate {
+                    rule: target.rule,
+                    window: window(target.before, target.after),
+                    at: digit,
+                    starts: 0..0,
+                });
             }
         }
         end
@@ -245,7 +255,7 @@ impl Numbers {
                     && run.bytes.is_none_or(|bytes| text.iter().all(|byte| bytes.holds(*byte)))
                 {
                     let window = start.saturating_sub(run.before)..end.saturating_add(run.after);
-                    found(Candidate { rule: run.rule, window, at: digit });
+                    found(Candidate { rule: run.rule, window, at: digit, starts: 0..0 });
                 }
             }
         }

@@ -14,8 +14,9 @@ use regex_automata::{
 
 use super::{
     super::{compile::RuleSet, factor},
-    Candidate, Near, Prefilter, ScanError,
+    Candidate, Near, Prefilter, ScanError, begins,
     numbers::Numbers,
+    reach,
 };
 use crate::rules::scan::Trigger;
 
@@ -30,12 +31,14 @@ const DENSE_BYTES: usize = 32 * 1024;
 #[derive(Debug)]
 struct Target {
     rule: usize,
-    /// Longest match of the rule.
-    longest: usize,
+    /// The reach of a match around a byte of the factor.
+    reach: (usize, usize),
     factor: Regex,
     /// Shortest and longest text of the factor before the literal, and longest from there on.
     before: (usize, usize),
     after: usize,
+    /// Matches begin where the factor does.
+    begins: bool,
 }
 
 /// One automaton for all rules; shared by the workers of a rule set.
@@ -58,6 +61,7 @@ impl Shared {
             if compiled.loaded.trigger != Trigger::Literal {
                 continue;
             }
+            let begins = begins(compiled, SHAPE).is_some();
             let factor = factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(failed)?;
             let anchors = factor::anchors(&factor);
             if anchors.is_empty() || anchors.iter().any(|anchor| anchor.spellings.iter().any(Vec::is_empty)) {
@@ -80,10 +84,11 @@ impl Shared {
                 }
                 targets.push(Target {
                     rule,
-                    longest: compiled.longest,
+                    reach: reach(compiled, SHAPE),
                     factor: regex,
                     before: anchor.before,
                     after: anchor.after,
+                    begins,
                 });
             }
         }
@@ -145,8 +150,10 @@ impl Prefilter for Pure {
                 let input = Input::new(block).range(at.saturating_sub(longest)..end).earliest(true);
                 let anchored = if shortest == longest { Anchored::Yes } else { Anchored::No };
                 if target.factor.search_half_with(cache, &input.anchored(anchored)).is_some() {
-                    let window = at.saturating_sub(target.longest)..at.saturating_add(target.longest);
-                    found(Candidate { rule: target.rule, window, at });
+                    let window = at.saturating_sub(target.reach.0)..at.saturating_add(target.reach.1);
+                    let first = at.saturating_sub(longest);
+                    let starts = if target.begins { first..at + 1 - shortest } else { 0..0 };
+                    found(Candidate { rule: target.rule, window, at, starts });
                 }
             }
         }

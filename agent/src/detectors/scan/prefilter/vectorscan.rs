@@ -11,8 +11,9 @@ use hyperscan::{BlockDatabase, BlockScanner, Flag, Pattern, Scan};
 
 use super::{
     super::{compile::RuleSet, factor},
-    Candidate, Near, Prefilter, ScanError,
+    Candidate, Near, Prefilter, ScanError, begins,
     numbers::Numbers,
+    reach, starts,
 };
 use crate::rules::scan::Trigger;
 
@@ -52,12 +53,22 @@ fn database(expressions: Vec<String>, names: &[&str]) -> Result<&'static BlockDa
     Ok(database)
 }
 
+/// What an expression stands for.
+struct Target {
+    rule: usize,
+    /// The reach of a match around the end of the expression.
+    before: usize,
+    after: usize,
+    /// Shortest and longest text of the expression, when matches begin where it does.
+    begins: Option<(usize, usize)>,
+}
+
 /// The backend.
 pub struct Vectorscan {
     /// Absent when no rule has a literal: an empty database cannot be built.
     scanner: Option<BlockScanner<'static>>,
-    /// By expression: rule and longest match.
-    rules: Vec<(usize, usize)>,
+    /// By expression.
+    rules: Vec<Target>,
     numbers: Numbers,
 }
 
@@ -69,7 +80,8 @@ impl Vectorscan {
                 let factor =
                     factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(|error| failed(&error))?;
                 expressions.push(factor::print(&factor).map_err(|error| failed(&error))?);
-                targets.push((rule, compiled.longest));
+                let (before, after) = reach(compiled, SHAPE);
+                targets.push(Target { rule, before, after, begins: begins(compiled, SHAPE) });
                 names.push(compiled.loaded.rule.id.as_str());
             }
         }
@@ -93,9 +105,10 @@ impl Prefilter for Vectorscan {
         scanner
             .scan(block, |id, _, end, _| {
                 let end = usize::try_from(end).unwrap_or(usize::MAX);
-                if let Some((rule, longest)) = usize::try_from(id).ok().and_then(|id| self.rules.get(id)) {
-                    let window = end.saturating_sub(*longest)..end.saturating_add(*longest);
-                    found(Candidate { rule: *rule, window, at: end.saturating_sub(1) });
+                if let Some(target) = usize::try_from(id).ok().and_then(|id| self.rules.get(id)) {
+                    let window = end.saturating_sub(target.before)..end.saturating_add(target.after);
+                    let starts = starts(target.begins, end);
+                    found(Candidate { rule: target.rule, window, at: end.saturating_sub(1), starts });
                 }
                 Scan::Continue
             })
