@@ -90,4 +90,3 @@ fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!("{}, {cpus} CPUs, {}", model.unwrap_or("unknown CPU"), std::env::consts::ARCH)
 }
-

@@ -112,7 +112,9 @@ fn law(own: &str) -> &'static str {
         "rules" | "clock" => "it may use units alone",
         "telemetry" => "it may use units, clock and config",
         _ if DRY.contains(&own) => "a dry room may use earlier rooms, rules, units, lru and spare",
-        _ if RIVER.contains(&own) => "a room may use earlier rooms, rules, units, lru, spare, clock, config and telemetry",
+        _ if RIVER.contains(&own) => {
+            "a room may use earlier rooms, rules, units, lru, spare, clock, config and telemetry"
+        }
         _ => "say in xtask/src/tidy/rooms.rs where it stands",
     }
 }

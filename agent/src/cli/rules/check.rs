@@ -82,7 +82,8 @@ struct Measured<'a> {
 
 /// Leaves rules out one at a time: all of them when asked, else those that were added. The dearest first.
 fn measure<'a>(set: &'a std::sync::Arc<RuleSet>, all: bool, busy: &[f64]) -> anyhow::Result<Vec<Measured<'a>>> {
-    let is_ours = |loaded: &LoadedRule| FOLDERS.iter().any(|folder| loaded.place.file.starts_with(&format!("{folder}/")));
+    let is_ours =
+        |loaded: &LoadedRule| FOLDERS.iter().any(|folder| loaded.place.file.starts_with(&format!("{folder}/")));
     let rules: Vec<&LoadedRule> = set.loaded().collect();
     let which: Vec<usize> =
         rules.iter().enumerate().filter(|(_, loaded)| all || !is_ours(loaded)).map(|(index, _)| index).collect();
@@ -118,7 +119,9 @@ fn told(measured: &[Measured<'_>], format: Format) -> String {
                 "{file}:{line}: warning: rule {rule}: takes {share:.1} % of the scan's time and looks twice at {busy:.1} % of \
                  ordinary text: begin the pattern with a literal that is rarer"
             ),
-            Format::Text => writeln!(out, "{rule}  takes {share:.1} % of the scan's time, looks twice at {busy:.1} % of the text"),
+            Format::Text => {
+                writeln!(out, "{rule}  takes {share:.1} % of the scan's time, looks twice at {busy:.1} % of the text")
+            }
             Format::Jsonl => writeln!(
                 out,
                 "{}",
@@ -217,7 +220,10 @@ mod tests {
 
         let busy = folder("(?:demo_[0-9]|(?:the|and)[^\\n]{1,200})", "demo_3");
         let (text, code) = prove(&options(busy.path(), Format::Text), false).unwrap();
-        assert!(text.contains("secrets/demo.toml:7: pattern: rule secret.demo: makes the scanner look twice"), "{text}");
+        assert!(
+            text.contains("secrets/demo.toml:7: pattern: rule secret.demo: makes the scanner look twice"),
+            "{text}"
+        );
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(exit::USAGE)));
     }
 }

@@ -174,12 +174,27 @@ impl Scanner {
         let plain = self.found.len();
         self.find(forms.text(), forms)?;
         let decoded: Vec<Match> = self.found.drain(plain..).collect();
-        for found in decoded {
-            let Some(origin) = forms.origin(&found.span) else { continue };
-            if !origin.is_base64 || self.is_sure(&found) {
-                self.found.push(Match { span: origin.span, segment: origin.segment, ..found });
-            }
-        }
+        let mut decoded: Vec<Match> = decoded
+            .into_iter()
+            .filter_map(|found| {
+                let origin = forms.origin(&found.span)?;
+                (!origin.is_base64 || self.is_sure(&found)).then_some(Match {
+                    span: origin.span,
+                    segment: origin.segment,
+                    ..found
+                })
+            })
+            .collect();
+        decoded.sort_unstable_by_key(|found| (found.rule, found.span.start));
+        // `\nada@…`: read plainly, the secret begins with the letter of the escape.
+        self.found.retain(|found| {
+            let next = decoded.partition_point(|other| (other.rule, other.span.start) < (found.rule, found.span.start));
+            let better = decoded.get(next).is_some_and(|other| {
+                other.rule == found.rule && other.span.start < found.span.end && other.span.start > found.span.start
+            });
+            !(better && forms.parts_escape(found.span.start))
+        });
+        self.found.append(&mut decoded);
         Ok(())
     }
 
@@ -188,7 +203,9 @@ impl Scanner {
         found.confidence >= SURE
             || self.rules.compiled().get(found.rule).is_some_and(|rule| {
                 let loaded = &rule.loaded;
-                loaded.trigger == Trigger::Literal && loaded.keywords.is_empty() && loaded.priority >= OWN_SHAPE_PRIORITY
+                loaded.trigger == Trigger::Literal
+                    && loaded.keywords.is_empty()
+                    && loaded.priority >= OWN_SHAPE_PRIORITY
             })
     }
 

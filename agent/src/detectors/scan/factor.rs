@@ -58,10 +58,19 @@ pub(super) fn factor(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Hir
     of_stripped(&strip(hir), keywords, shape).map(|(_, factor)| factor)
 }
 
-/// How good the factor is to look for: the length of its longest literal.
+/// How good the factor is to look for: the length of its longest literal whose case is known.
 #[cfg(feature = "vectorscan")]
 pub(super) fn strength(hir: &Hir, shape: Shape) -> Result<usize, String> {
-    of_stripped(&strip(hir), &[], shape).map(|(strength, _)| strength)
+    fn literal(hir: &Hir) -> usize {
+        match hir.kind() {
+            HirKind::Literal(literal) => literal.0.len(),
+            HirKind::Capture(capture) => literal(&capture.sub),
+            HirKind::Concat(parts) => parts.iter().map(literal).max().unwrap_or(0),
+            HirKind::Alternation(parts) => parts.iter().map(literal).min().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    of_stripped(&strip(hir), &[], shape).map(|(_, factor)| literal(&factor))
 }
 
 /// The factor and how good it is to look for.
@@ -234,12 +243,14 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
         _ => false,
     };
     if let Some(first) = piece.iter().position(anchored) {
-        let before = first.checked_sub(1).filter(|_| tail > 0).and_then(|index| piece.get(index)).and_then(|part| match part.kind() {
-            HirKind::Class(_) => Some(part.clone()),
-            HirKind::Repetition(repetition) if repetition.min > 0 => {
-                matches!(repetition.sub.kind(), HirKind::Class(_)).then(|| (*repetition.sub).clone())
+        let before = first.checked_sub(1).filter(|_| tail > 0).and_then(|index| piece.get(index)).and_then(|part| {
+            match part.kind() {
+                HirKind::Class(_) => Some(part.clone()),
+                HirKind::Repetition(repetition) if repetition.min > 0 => {
+                    matches!(repetition.sub.kind(), HirKind::Class(_)).then(|| (*repetition.sub).clone())
+                }
+                _ => None,
             }
-            _ => None,
         });
         piece.drain(..first);
         if let Some(before) = before {
@@ -257,6 +268,124 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> Hir {
         }
     }
     Hir::concat(piece)
+}
+
+/// A literal that a factor always holds, in one of several spellings.
+#[derive(Clone, Debug)]
+pub(super) struct Anchor {
+    /// The branch of the factor that it stands for.
+    pub(super) hir: Hir,
+    /// Lower-case; every match holds one of them, in whatever case.
+    pub(super) spellings: Vec<Vec<u8>>,
+    /// Shortest and longest text of the factor before it, and longest from its beginning on.
+    pub(super) before: (usize, usize),
+    pub(super) after: usize,
+}
+
+/// Bounds of the spellings of an anchor: how many, and how long.
+const MAX_SPELLINGS: usize = 48;
+const MAX_SPELLING_BYTES: usize = 16;
+
+/// The anchors of a factor, one a branch: of each the place whose shortest spelling is longest. None at all when a branch has none.
+pub(super) fn anchors(factor: &Hir) -> Vec<Anchor> {
+    if let HirKind::Alternation(branches) = factor.kind()
+        && spellings(factor).is_none_or(|(found, _)| shortest(&found) < MIN_LITERAL_BYTES)
+    {
+        let found: Vec<Vec<Anchor>> = branches.iter().map(anchors).collect();
+        return if found.iter().any(Vec::is_empty) { Vec::new() } else { found.into_iter().flatten().collect() };
+    }
+    let parts = match factor.kind() {
+        HirKind::Concat(parts) => parts.as_slice(),
+        _ => std::slice::from_ref(factor),
+    };
+    let best = (0..parts.len())
+        .filter_map(|index| {
+            let (left, right) = parts.split_at(index);
+            let (spellings, _) = sequence_spellings(right)?;
+            Some(Anchor {
+                hir: factor.clone(),
+                spellings,
+                before: (lengths(left, false), lengths(left, true)),
+                after: lengths(right, true),
+            })
+        })
+        .reduce(|best, next| if shortest(&next.spellings) > shortest(&best.spellings) { next } else { best });
+    best.into_iter().collect()
+}
+
+fn shortest(spellings: &[Vec<u8>]) -> usize {
+    spellings.iter().map(Vec::len).min().unwrap_or(0)
+}
+
+fn lengths(parts: &[Hir], longest: bool) -> usize {
+    parts.iter().fold(0, |sum, part| {
+        let properties = part.properties();
+        let length = if longest { properties.maximum_len() } else { properties.minimum_len() };
+        sum.saturating_add(length.unwrap_or(0))
+    })
+}
+
+/// What a part begins with, lower-case, and whether that is all of it. `None`: too many, or nothing certain.
+fn spellings(hir: &Hir) -> Option<(Vec<Vec<u8>>, bool)> {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Some((vec![Vec::new()], true)),
+        HirKind::Literal(literal) => Some((vec![literal.0.to_ascii_lowercase()], true)),
+        HirKind::Class(class) if few_bytes(class) => {
+            let bytes = bytes_of(class)?;
+            let all = bytes.iter().flat_map(|range| range.start()..=range.end());
+            let mut all: Vec<Vec<u8>> = all.map(|byte| vec![byte.to_ascii_lowercase()]).collect();
+            all.sort_unstable();
+            all.dedup();
+            Some((all, true))
+        }
+        HirKind::Class(_) => None,
+        HirKind::Capture(capture) => spellings(&capture.sub),
+        HirKind::Concat(parts) => sequence_spellings(parts),
+        HirKind::Repetition(repetition) => {
+            let (mut found, whole) = spellings(&repetition.sub)?;
+            match (repetition.min, repetition.max) {
+                (0, Some(1)) if whole => {
+                    found.push(Vec::new());
+                    Some((found, true))
+                }
+                (0, _) => None,
+                (1, Some(1)) => Some((found, whole)),
+                _ => Some((found, false)),
+            }
+        }
+        HirKind::Alternation(branches) => {
+            let mut all = Vec::new();
+            let mut whole = true;
+            for branch in branches {
+                let (found, is_whole) = spellings(branch)?;
+                all.extend(found);
+                whole &= is_whole;
+            }
+            all.sort_unstable();
+            all.dedup();
+            (all.len() <= MAX_SPELLINGS).then_some((all, whole))
+        }
+    }
+}
+
+fn sequence_spellings(parts: &[Hir]) -> Option<(Vec<Vec<u8>>, bool)> {
+    let mut all = vec![Vec::new()];
+    for part in parts {
+        let next = spellings(part);
+        let Some((found, whole)) = next.filter(|(found, _)| {
+            found.len() * all.len() <= MAX_SPELLINGS && all.iter().map(Vec::len).max().unwrap_or(0) < MAX_SPELLING_BYTES
+        }) else {
+            return (shortest(&all) > 0).then_some((all, false));
+        };
+        all = all
+            .iter()
+            .flat_map(|head: &Vec<u8>| found.iter().map(move |tail| [head.as_slice(), tail].concat()))
+            .collect();
+        if !whole {
+            return (shortest(&all) > 0).then_some((all, false));
+        }
+    }
+    Some((all, true))
 }
 
 /// The factor as a PCRE expression over bytes, for Vectorscan. Needs no flags but DOTALL.
@@ -398,6 +527,33 @@ mod tests {
             } else {
                 assert_eq!(&got, expected, "{pattern}");
             }
+        }
+    }
+
+    #[test]
+    fn anchors_are_the_longest_certain_literals() {
+        for (pattern, keywords, expected) in [
+            (r"\bghp_[0-9A-Za-z]{36}\b", &[][..], &[("ghp_", 0)][..]),
+            (r"\b[a-z.]{1,64}@[a-z]{1,63}\.[a-z]{2,24}", &["@"], &[("@", 1)]),
+            (r"gh[pousr]_[0-9]{9}", &[], &[("gho_", 0), ("ghp_", 0), ("ghr_", 0), ("ghs_", 0), ("ghu_", 0)]),
+            (r"(?i:pass(?:word|phrase)?)[ ]?=[a-z]{8}", &[], &[("pass =", 0), ("pass=", 0), ("passphrase =", 0)]),
+            (r"x[0-9]{2}-long-literal", &[], &[("-long-literal", 3)]),
+            (r"(?:abcd[0-9]{4}|efgh[0-9]{4})", &[], &[("abcd", 0), ("efgh", 0)]),
+        ] {
+            let keywords: Vec<String> = keywords.iter().map(ToString::to_string).collect();
+            let factor = factor(&parse(pattern).unwrap().0, &keywords, Shape { long_part_bytes: 4, tail: 1 }).unwrap();
+            let mut found: Vec<(String, usize)> = anchors(&factor)
+                .into_iter()
+                .flat_map(|anchor| {
+                    let before = anchor.before.1;
+                    anchor.spellings.into_iter().map(move |text| (String::from_utf8(text).unwrap(), before))
+                })
+                .collect();
+            found.sort();
+            found.truncate(expected.len());
+            let expected: Vec<(String, usize)> =
+                expected.iter().map(|(t, before)| ((*t).to_owned(), *before)).collect();
+            assert_eq!(found, expected, "{pattern}");
         }
     }
 

@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use base64::{Engine as _, alphabet, engine::general_purpose::GeneralPurpose, engine::general_purpose::GeneralPurposeConfig};
+use base64::{
+    Engine as _, alphabet, engine::general_purpose::GeneralPurpose, engine::general_purpose::GeneralPurposeConfig,
+};
 
 use super::segment::{Segment, Segments};
 
@@ -108,6 +110,12 @@ impl Forms {
             }
         };
         Some(Origin { span: encoded, segment: view.segment.clone(), is_base64: matches!(view.form, Form::Base64) })
+    }
+
+    /// A position of the block lies within an escape.
+    pub(super) fn parts_escape(&self, position: usize) -> bool {
+        let index = self.escapes.partition_point(|escape| escape.encoded.end <= position);
+        self.escapes.get(index).is_some_and(|escape| escape.encoded.start < position)
     }
 
     /// Position in the block of a position in the decoded block; inside of an escape its start, or its end.
@@ -232,8 +240,19 @@ impl Segments for Forms {
     }
 }
 
+const BASE64: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let value = byte as u8;
+        table[byte] = value.is_ascii_alphanumeric() || matches!(value, b'+' | b'/' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
 fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+    BASE64.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// Letters, digits, signs and white space, no other control characters, and not beyond ASCII.
@@ -304,8 +323,18 @@ mod tests {
     #[test]
     fn escapes_are_decoded_and_found_again() {
         for (block, decoded, word, encoded) in [
-            (r"a=ada%40outflow-fake.org&b", "a=ada@outflow-fake.org&b\n", "ada@outflow-fake.org", "ada%40outflow-fake.org"),
-            (r#"{"m":"x\nAKIA\u0046akeKEY\/1"}"#, "{\"m\":\"x\nAKIAFakeKEY/1\"}\n", "AKIAFakeKEY/1", r"AKIA\u0046akeKEY\/1"),
+            (
+                r"a=ada%40outflow-fake.org&b",
+                "a=ada@outflow-fake.org&b\n",
+                "ada@outflow-fake.org",
+                "ada%40outflow-fake.org",
+            ),
+            (
+                r#"{"m":"x\nAKIA\u0046akeKEY\/1"}"#,
+                "{\"m\":\"x\nAKIAFakeKEY/1\"}\n",
+                "AKIAFakeKEY/1",
+                r"AKIA\u0046akeKEY\/1",
+            ),
             (r"pay %31%32 now", "pay 12 now\n", "12", "%31%32"),
             (r"100% of C:\dir \u00", "", "", ""),
             ("nothing", "", "", ""),

@@ -156,4 +156,6 @@ impl Found {
 }
 
 #[cfg(test)]
+mod agreement;
+#[cfg(test)]
 mod tests;

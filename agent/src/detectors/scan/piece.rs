@@ -156,15 +156,7 @@ struct Around {
 impl Around {
     /// Nothing is known but how far a match may reach.
     fn reach(before: usize, after: usize) -> Self {
-        Self {
-            before,
-            after,
-            ends_left: false,
-            ends_right: false,
-            next: None,
-            left: Hir::empty(),
-            right: Hir::empty(),
-        }
+        Self { before, after, ends_left: false, ends_right: false, next: None, left: Hir::empty(), right: Hir::empty() }
     }
 }
 
@@ -478,7 +470,11 @@ mod tests {
         ] {
             let number = |byte: u8| byte.is_ascii_digit() || byte == b'-';
             let found = pieces(&parse(pattern).unwrap().0, number, |piece| piece.at_least(number)).unwrap();
-            assert_eq!(found[0].shape(kind), parse(&format!("(?:{expected}){{1}}")).unwrap_or_else(|_| panic!()).0, "{pattern}");
+            assert_eq!(
+                found[0].shape(kind),
+                parse(&format!("(?:{expected}){{1}}")).unwrap_or_else(|_| panic!()).0,
+                "{pattern}"
+            );
         }
     }
 

@@ -5,12 +5,14 @@
 
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
 /// How far before and behind a match words count, bytes.
 pub(super) const REACH_BYTES: usize = 60;
-/// Up to so many bytes of words the automaton is a table with a step a byte.
-const DENSE_BYTES: usize = 16 * 1024;
+/// So much of a word is compared at once.
+const HEAD_BYTES: usize = 8;
+/// Words with the same hash of their first two bytes share a bucket.
+const BUCKETS: usize = 1024;
+/// Text is looked over in pieces of so many bytes, to see where words may begin.
+const PIECE_BYTES: usize = 64;
 
 /// Some of the words of a rule set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,47 +45,90 @@ impl WordSet {
 }
 
 /// The words of all rules.
+///
+/// PERF: an automaton takes a step a byte, each of which waits for the one before. Words begin in few places, which are found for many
+/// bytes at once, and there two loads tell that it is none of ours.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
-    automaton: Option<AhoCorasick>,
     words: Vec<String>,
+    /// By bucket.
+    entries: Vec<Vec<Entry>>,
     longest: usize,
     /// By rule.
     sets: Vec<WordSet>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Its first bytes, and which of them there are.
+    head: u64,
+    mask: u64,
+    word: usize,
+}
+
 impl Words {
     /// Of lists of lower-case words, one a rule.
-    pub(super) fn new<'w>(lists: impl Iterator<Item = &'w [String]>) -> Result<Self, String> {
-        let mut words: Vec<&str> = Vec::new();
+    pub(super) fn new<'w>(lists: impl Iterator<Item = &'w [String]>) -> Self {
+        let mut words: Vec<String> = Vec::new();
         let mut index = std::collections::HashMap::new();
         let mut sets = Vec::new();
         for list in lists {
             let mut set = WordSet::default();
-            for word in list {
+            for word in list.iter().filter(|word| !word.is_empty()) {
                 let number = *index.entry(word.as_str()).or_insert_with(|| {
-                    words.push(word);
+                    words.push(word.clone());
                     words.len() - 1
                 });
                 set.add(number);
             }
             sets.push(set);
         }
-        let bytes: usize = words.iter().map(|word| word.len()).sum();
-        let automaton = if words.is_empty() {
-            None
-        } else {
-            let kind = (bytes <= DENSE_BYTES).then_some(AhoCorasickKind::DFA);
-            let built = AhoCorasick::builder()
-                .match_kind(MatchKind::Standard)
-                .ascii_case_insensitive(true)
-                .kind(kind)
-                .build(&words)
-                .map_err(|error| error.to_string())?;
-            Some(built)
-        };
-        let longest = words.iter().map(|word| word.len()).max().unwrap_or(0);
-        Ok(Self { automaton, words: words.into_iter().map(str::to_owned).collect(), longest, sets })
+        let mut entries = vec![Vec::new(); BUCKETS];
+        for (word, text) in words.iter().enumerate() {
+            let head = head(text.as_bytes(), 0);
+            let mask = u64::MAX >> (64 - 8 * text.len().clamp(1, HEAD_BYTES));
+            let mut add = |bucket: usize| {
+                if let Some(entries) = entries.get_mut(bucket) {
+                    entries.push(Entry { head, mask, word });
+                }
+            };
+            if text.len() > 1 {
+                add(bucket(head));
+            } else {
+                (0..=255).for_each(|second: u8| add(bucket(head | u64::from(second) << 8)));
+            }
+        }
+        let longest = words.iter().map(String::len).max().unwrap_or(0);
+        Self { words, entries, longest, sets }
+    }
+
+    /// Tells every word that begins in an extent of a text, where one may begin, by position. It may end behind the extent.
+    fn each(&self, text: &[u8], extent: Range<usize>, mut tell: impl FnMut(usize, Range<usize>)) {
+        let mut at = extent.start;
+        while at < extent.end {
+            let until = at.saturating_add(PIECE_BYTES).min(extent.end);
+            let mut starts = starts(text, at..until);
+            while starts != 0 {
+                let start = at + starts.trailing_zeros() as usize;
+                starts &= starts - 1;
+                let head = head(text, start);
+                for entry in self.entries.get(bucket(head)).into_iter().flatten() {
+                    if (head ^ entry.head) & entry.mask != 0 {
+                        continue;
+                    }
+                    let Some(word) = self.words.get(entry.word).map(String::as_bytes) else { continue };
+                    let end = start + word.len();
+                    if text.get(start..end).is_some_and(|text| {
+                        text.get(HEAD_BYTES..)
+                            .unwrap_or_default()
+                            .eq_ignore_ascii_case(word.get(HEAD_BYTES..).unwrap_or_default())
+                    }) {
+                        tell(entry.word, start..end);
+                    }
+                }
+            }
+            at = until;
+        }
     }
 
     /// The words of a rule.
@@ -98,13 +143,13 @@ impl Words {
 
     /// The first word of a set that stands in a text, such as a label.
     pub(super) fn first_in(&self, text: &[u8], set: &WordSet) -> Option<usize> {
-        let automaton = self.automaton.as_ref().filter(|_| !text.is_empty())?;
-        automaton.find_overlapping_iter(text).map(|found| (found.pattern().as_usize(), found.range())).find_map(
-            |(word, range)| {
-                let here = Here::new(text, word, range);
-                (set.holds(word) && here.starts && here.ends).then_some(word)
-            },
-        )
+        let mut first = None;
+        self.each(text, 0..text.len(), |word, range| {
+            if first.is_none() && set.holds(word) && ends(text, range.end) {
+                first = Some(word);
+            }
+        });
+        first
     }
 
     /// The word of a rule that stands near a secret in a segment, or in its label: for who asks once.
@@ -115,35 +160,64 @@ impl Words {
     }
 }
 
+/// Where in a piece of at most 64 bytes words may begin, a bit each: at a letter behind none, at a capital behind a small one, at a
+/// digit behind neither, and at every character beyond ASCII, because there are scripts without spaces.
+fn starts(text: &[u8], piece: Range<usize>) -> u64 {
+    let mut bytes = [0; PIECE_BYTES];
+    let mut before = [0; PIECE_BYTES];
+    let length = piece.len().min(PIECE_BYTES);
+    if let (Some(to), Some(from)) = (bytes.get_mut(..length), text.get(piece.clone())) {
+        to.copy_from_slice(from);
+    }
+    let (first, rest) = before.split_at_mut(1);
+    first.fill(piece.start.checked_sub(1).and_then(|at| text.get(at)).copied().unwrap_or(0));
+    rest.copy_from_slice(bytes.get(..PIECE_BYTES - 1).unwrap_or(&[0; PIECE_BYTES - 1]));
+    // PERF: no branch, so that it becomes vector instructions.
+    let mut marks = [0_u8; PIECE_BYTES];
+    for ((mark, byte), before) in marks.iter_mut().zip(bytes).zip(before) {
+        let letter = byte.is_ascii_alphabetic() & !before.is_ascii_alphabetic();
+        let camel = byte.is_ascii_uppercase() & before.is_ascii_lowercase();
+        let digit = byte.is_ascii_digit() & !before.is_ascii_alphanumeric();
+        *mark = u8::from(letter | camel | digit | (byte >= 0xc0));
+    }
+    // Eight marks of 0 and 1 to eight bits: the product gathers them in its highest byte.
+    marks
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .rev()
+        .fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56)
+}
+
+/// The bytes from a place on, lower-case, the first of them lowest.
+fn head(text: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; HEAD_BYTES];
+    match text.get(at..at + HEAD_BYTES) {
+        Some(eight) => bytes.copy_from_slice(eight),
+        None => bytes.iter_mut().zip(text.get(at..).unwrap_or_default()).for_each(|(to, from)| *to = *from),
+    }
+    u64::from_le_bytes(bytes.map(|byte| byte.to_ascii_lowercase()))
+}
+
+fn bucket(head: u64) -> usize {
+    usize::try_from((head & 0xffff).wrapping_mul(0x9e37_79b9) >> 12).unwrap_or(0) % BUCKETS
+}
+
+/// A word ends at a place, by what follows.
+fn ends(text: &[u8], end: usize) -> bool {
+    let ends = |at: usize| text.get(at).is_none_or(|byte| !byte.is_ascii_lowercase() && !byte.is_ascii_digit());
+    // A plural is the same word.
+    ends(end) || (text.get(end).is_some_and(|byte| byte.eq_ignore_ascii_case(&b's')) && ends(end + 1))
+}
+
 /// A word in the block.
 #[derive(Clone, Copy, Debug)]
 struct Here {
     word: usize,
     start: usize,
     end: usize,
-    /// A word begins and ends here, by the bytes around it.
-    starts: bool,
+    /// It ends here, by the bytes behind it.
     ends: bool,
-}
-
-impl Here {
-    fn new(text: &[u8], word: usize, range: Range<usize>) -> Self {
-        let first = text.get(range.start).copied().unwrap_or_default();
-        let before = range.start.checked_sub(1).and_then(|at| text.get(at)).copied();
-        let starts = before.is_none_or(|byte| {
-            !byte.is_ascii_alphanumeric() || (first.is_ascii_uppercase() && byte.is_ascii_lowercase())
-        });
-        let ends = |at: usize| text.get(at).is_none_or(|byte| !byte.is_ascii_lowercase() && !byte.is_ascii_digit());
-        // A plural is the same word.
-        let plural = text.get(range.end).is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'));
-        Self {
-            word,
-            start: range.start,
-            end: range.end,
-            starts,
-            ends: ends(range.end) || (plural && ends(range.end + 1)),
-        }
-    }
 }
 
 /// The words around places of the block in work. One per worker.
@@ -151,7 +225,7 @@ impl Here {
 pub(super) struct Nearby {
     /// What was looked at.
     looked: Range<usize>,
-    /// What was found there, by end.
+    /// What was found there, by where it begins.
     here: Vec<Here>,
 }
 
@@ -175,18 +249,15 @@ impl Nearby {
         let from = window.start.saturating_sub(REACH_BYTES).max(segment.start);
         let to = window.end.saturating_add(REACH_BYTES).min(segment.end);
         self.look(words, block, from..to);
-        let first = self.here.partition_point(|here| here.end <= from);
+        let first = self.here.partition_point(|here| here.start < from);
         let inside = |at: usize| (window.start..=window.end).contains(&at);
         self.here
             .get(first..)
             .unwrap_or_default()
             .iter()
-            .take_while(|here| here.end <= to)
-            .filter(|here| here.start >= from && set.holds(here.word))
-            .any(|here| {
-                (here.starts || inside(here.start) || here.start == segment.start)
-                    && (here.ends || inside(here.end) || here.end == segment.end)
-            })
+            .take_while(|here| here.start < to)
+            .filter(|here| here.end <= to && set.holds(here.word))
+            .any(|here| here.ends || inside(here.end) || here.end == segment.end)
     }
 
     /// A word of the set stands before or behind the secret, within reach.
@@ -201,20 +272,15 @@ impl Nearby {
         let before = secret.start.saturating_sub(REACH_BYTES).max(segment.start)..secret.start;
         let after = secret.end..secret.end.saturating_add(REACH_BYTES).min(segment.end);
         self.look(words, block, before.start..after.end);
-        let first = self.here.partition_point(|here| here.end <= before.start);
+        let first = self.here.partition_point(|here| here.start < before.start);
         self.here
             .get(first..)
             .unwrap_or_default()
             .iter()
-            .take_while(|here| here.end <= after.end)
-            .filter(|here| {
-                set.holds(here.word)
-                    && ((here.start >= before.start && here.end <= before.end) || here.start >= after.start)
-            })
-            .find(|here| {
-                (here.starts || here.start == secret.end || here.start == segment.start)
-                    && (here.ends || here.end == secret.start || here.end == segment.end)
-            })
+            .take_while(|here| here.start < after.end)
+            .filter(|here| set.holds(here.word))
+            .filter(|here| here.end <= before.end || (here.start >= after.start && here.end <= after.end))
+            .find(|here| here.ends || here.end == secret.start || here.end == segment.end)
             .map(|here| here.word)
     }
 
@@ -223,24 +289,17 @@ impl Nearby {
         if extent.start >= self.looked.start && extent.end <= self.looked.end {
             return;
         }
-        let Some(automaton) = &words.automaton else { return };
-        let mut from = extent.start;
-        if extent.start >= self.looked.start && extent.start <= self.looked.end {
-            // A word that ends behind what was looked at may begin inside.
-            from = self.looked.end.saturating_sub(words.longest.saturating_sub(1)).max(self.looked.start);
-        } else {
+        if extent.start < self.looked.start || extent.start > self.looked.end {
             self.here.clear();
             self.looked = extent.start..extent.start;
         }
-        let done = self.looked.end;
-        let text = block.get(from..extent.end).unwrap_or_default();
-        self.here.extend(
-            automaton
-                .find_overlapping_iter(text)
-                .filter(|found| from + found.end() > done)
-                .map(|found| Here::new(block, found.pattern().as_usize(), from + found.start()..from + found.end())),
-        );
-        self.looked.end = extent.end;
+        // By whole pieces, because the next question is mostly about what follows.
+        let pieces = (extent.end - self.looked.end).div_ceil(PIECE_BYTES);
+        let end = self.looked.end.saturating_add(pieces * PIECE_BYTES).min(block.len()).max(extent.end);
+        words.each(block, self.looked.end..end, |word, range| {
+            self.here.push(Here { word, start: range.start, end: range.end, ends: ends(block, range.end) });
+        });
+        self.looked.end = end;
     }
 }
 
@@ -250,7 +309,7 @@ mod tests {
 
     fn beside(text: &str, secret: Range<usize>, words: &[&str]) -> bool {
         let list: Vec<String> = words.iter().map(ToString::to_string).collect();
-        let words = Words::new(std::iter::once(list.as_slice())).unwrap();
+        let words = Words::new(std::iter::once(list.as_slice()));
         let (set, segment) = (words.of(0).unwrap(), 0..text.len());
         let found = Nearby::default().beside(&words, text.as_bytes(), &segment, &secret, set).is_some();
         // Whoever is beside the secret is near a window around it.
@@ -273,7 +332,7 @@ mod tests {
             ("phonetic", "phone", false),
             ("", "x", false),
         ] {
-            let words = Words::new(std::iter::once([word.to_owned()].as_slice())).unwrap();
+            let words = Words::new(std::iter::once([word.to_owned()].as_slice()));
             assert_eq!(words.first_in(text.as_bytes(), words.of(0).unwrap()).is_some(), expected, "{text} {word}");
             let block = format!("{text} 1234");
             assert_eq!(beside(&block, block.len() - 4..block.len(), &[word]), expected, "{text} {word}");
@@ -281,7 +340,33 @@ mod tests {
             assert_eq!(beside(&block, 0..4, &[word]), expected, "{text} {word}");
         }
         assert!(beside("ssn1234", 3..7, &["ssn"]), "the secret parts words too");
+        assert!(beside("1234ssn", 0..4, &["ssn"]));
+        assert!(beside("\u{8eab}\u{4efd}\u{8bc1}\u{53f7} 1234", 13..17, &["\u{8bc1}"]), "scripts without spaces");
         assert!(!beside("xssn1234", 4..8, &["ssn"]));
+    }
+
+    #[test]
+    fn words_begin_where_letters_do() {
+        for (text, expected) in [
+            ("ab cd", &[0, 3][..]),
+            ("aB cD9 9x 9", &[0, 1, 3, 4, 7, 8, 10]),
+            ("a_b-c", &[0, 2, 4]),
+            ("\u{e9}t\u{e9}", &[0, 2, 3]),
+            ("", &[]),
+        ] {
+            for offset in 0..130 {
+                let block = format!("{}{text}", ".".repeat(offset));
+                let mut found = Vec::new();
+                for from in (0..block.len()).step_by(PIECE_BYTES) {
+                    let mut bits = starts(block.as_bytes(), from..(from + PIECE_BYTES).min(block.len()));
+                    while bits != 0 {
+                        found.push(from + bits.trailing_zeros() as usize);
+                        bits &= bits - 1;
+                    }
+                }
+                assert_eq!(found, expected.iter().map(|at| at + offset).collect::<Vec<_>>(), "{text} {offset}");
+            }
+        }
     }
 
     #[test]
@@ -300,7 +385,7 @@ mod tests {
     #[test]
     fn asking_in_any_order_gives_the_same() {
         let list = ["ssn".to_owned(), "tax".to_owned()];
-        let words = Words::new(std::iter::once(list.as_slice())).unwrap();
+        let words = Words::new(std::iter::once(list.as_slice()));
         let set = words.of(0).unwrap();
         let block = "ssn 11 tax\n 22 xtaxx 33".repeat(40) + " 44 ssn";
         let bytes = block.as_bytes();

@@ -34,12 +34,7 @@ pub(crate) type Near<'n> = &'n mut dyn FnMut(usize, &Range<usize>, &WordSet) -> 
 /// Finds candidates. One per worker: scratch memory is inside.
 pub(crate) trait Prefilter: Send {
     /// Reports every candidate of a block, in any order. A rule that needs a context word may be left out where none is near.
-    fn candidates(
-        &mut self,
-        block: &[u8],
-        near: Near<'_>,
-        found: &mut dyn FnMut(Candidate),
-    ) -> Result<(), ScanError>;
+    fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError>;
 }
 
 /// Stage 1 failed; only the C++ backend can.
@@ -66,7 +61,7 @@ pub enum ScanError {
 /// Which stage 1 to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
-    /// One dense DFA over all factors, in Rust.
+    /// One automaton over the literals of all factors, in Rust.
     Pure,
     /// Vectorscan.
     #[cfg(feature = "vectorscan")]
@@ -125,12 +120,7 @@ pub(crate) struct Exhaustive {
 }
 
 impl Prefilter for Exhaustive {
-    fn candidates(
-        &mut self,
-        block: &[u8],
-        _: Near<'_>,
-        found: &mut dyn FnMut(Candidate),
-    ) -> Result<(), ScanError> {
+    fn candidates(&mut self, block: &[u8], _: Near<'_>, found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
         let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', block).map(|at| at + 1));
         for at in starts {
             for rule in 0..self.rules {

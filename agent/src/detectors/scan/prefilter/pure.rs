@@ -1,13 +1,15 @@
-//! Stage 1 in Rust: one dense DFA over the factors of all rules that have a literal. Enters: a block. Leaves: candidates.
-//! It is the default of builds without C++, and does the work on CPUs that Vectorscan does not know.
+//! Stage 1 in Rust: one automaton over a literal of every factor, and where it is found, the factor itself. Enters: a block. Leaves:
+//! candidates. It is the default of builds without C++, and does the work on CPUs that Vectorscan does not know.
+//!
+//! One table over whole factors would be as fast, but classes of many rules run side by side in it and multiply its states: it did not
+//! outlive a hundred rules. Literals add up.
 
 use std::sync::Arc;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_automata::{
-    Input, MatchKind,
-    dfa::{Automaton, StartKind, dense},
-    nfa::thompson,
-    util::primitives::StateID,
+    Anchored, Input,
+    meta::{Cache, Regex},
 };
 
 use super::{
@@ -17,99 +19,137 @@ use super::{
 };
 use crate::rules::scan::Trigger;
 
-/// Literals alone. After one, a class holds in as many states as there are bytes in it, for every rule anew: with hundreds of rules
-/// that makes the table ten times as large, and the exact pattern is quick to say no.
-pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 0, tail: 0 };
-/// Bounds of the DFA and of the work to build it; a rule set that needs more is refused.
-const MAX_DFA_BYTES: usize = 64 * 1024 * 1024;
-const MAX_BUILD_BYTES: usize = 512 * 1024 * 1024;
+/// Short factors: they are looked at one by one, and only to keep stage 2 from most literals of prose.
+pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 4, tail: 1 };
+/// Bound of one compiled factor, bytes.
+const MAX_NFA_BYTES: usize = 1024 * 1024;
+/// Up to so many bytes of literals the automaton is a table with a step a byte.
+const DENSE_BYTES: usize = 32 * 1024;
 
-/// One DFA for all rules; shared by the workers of a rule set.
+/// One branch of a rule's factor.
+#[derive(Debug)]
+struct Target {
+    rule: usize,
+    /// Longest match of the rule.
+    longest: usize,
+    factor: Regex,
+    /// Shortest and longest text of the factor before the literal, and longest from there on.
+    before: (usize, usize),
+    after: usize,
+}
+
+/// One automaton for all rules; shared by the workers of a rule set.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    dfa: dense::DFA<Vec<u32>>,
-    /// By pattern of the DFA: rule and longest match.
-    rules: Vec<(usize, usize)>,
+    literals: Option<AhoCorasick>,
+    /// By literal: which targets.
+    targets_of: Vec<Vec<usize>>,
+    targets: Vec<Target>,
 }
 
 impl Shared {
     pub(crate) fn build(rules: &RuleSet) -> Result<Self, ScanError> {
         let failed = |message: String| ScanError::Backend { backend: "pure", message };
-        let mut factors = Vec::new();
+        let mut literals: Vec<Vec<u8>> = Vec::new();
+        let mut targets_of: Vec<Vec<usize>> = Vec::new();
+        let mut known = std::collections::HashMap::new();
         let mut targets = Vec::new();
         for (rule, compiled) in rules.compiled().iter().enumerate() {
-            if compiled.loaded.trigger == Trigger::Literal {
-                factors.push(factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(failed)?);
-                targets.push((rule, compiled.longest));
+            if compiled.loaded.trigger != Trigger::Literal {
+                continue;
+            }
+            let factor = factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(failed)?;
+            let anchors = factor::anchors(&factor);
+            if anchors.is_empty() || anchors.iter().any(|anchor| anchor.spellings.iter().any(Vec::is_empty)) {
+                return Err(failed(format!("rule {} has no literal to look for", compiled.loaded.rule.id)));
+            }
+            for anchor in anchors {
+                let regex = Regex::builder()
+                    .configure(Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false))
+                    .build_from_hir(&anchor.hir)
+                    .map_err(|error| failed(format!("rule {}: {error}", compiled.loaded.rule.id)))?;
+                for spelling in anchor.spellings {
+                    let literal = *known.entry(spelling.clone()).or_insert_with(|| {
+                        literals.push(spelling);
+                        targets_of.push(Vec::new());
+                        targets_of.len() - 1
+                    });
+                    if let Some(list) = targets_of.get_mut(literal) {
+                        list.push(targets.len());
+                    }
+                }
+                targets.push(Target {
+                    rule,
+                    longest: compiled.longest,
+                    factor: regex,
+                    before: anchor.before,
+                    after: anchor.after,
+                });
             }
         }
-        let nfa = thompson::Compiler::new()
-            .configure(thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None))
-            .build_many_from_hir(&factors)
-            .map_err(|error| failed(error.to_string()))?;
-        let config = dense::Config::new()
-            .match_kind(MatchKind::All)
-            .start_kind(StartKind::Unanchored)
-            .accelerate(false)
-            .dfa_size_limit(Some(MAX_DFA_BYTES))
-            .determinize_size_limit(Some(MAX_BUILD_BYTES));
-        let dfa = dense::Builder::new()
-            .configure(config)
-            .build_from_nfa(&nfa)
-            .map_err(|error| failed(format!("the rules together are too complex: {error}")))?;
-        Ok(Self { dfa, rules: targets })
+        let bytes: usize = literals.iter().map(Vec::len).sum();
+        let automaton = if literals.is_empty() {
+            None
+        } else {
+            let built = AhoCorasick::builder()
+                .match_kind(MatchKind::Standard)
+                .ascii_case_insensitive(true)
+                .kind((bytes <= DENSE_BYTES).then_some(AhoCorasickKind::DFA))
+                .build(&literals)
+                .map_err(|error| failed(error.to_string()))?;
+            Some(built)
+        };
+        Ok(Self { literals: automaton, targets_of, targets })
     }
 
-    /// Size of the transition table, bytes.
+    /// Size of the automaton, bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.dfa.memory_usage()
+        self.literals.as_ref().map_or(0, AhoCorasick::memory_usage)
     }
 }
 
 /// The backend.
 #[derive(Debug)]
-pub struct Pure {
+pub(crate) struct Pure {
     shared: Arc<Shared>,
+    /// By target, made when it is first looked at.
+    caches: Vec<Option<Cache>>,
     numbers: Numbers,
 }
 
 impl Pure {
     pub(super) fn new(rules: &RuleSet, numbers: Numbers) -> Result<Self, ScanError> {
-        Ok(Self { shared: rules.pure()?, numbers })
+        let shared = rules.pure()?;
+        Ok(Self { caches: shared.targets.iter().map(|_| None).collect(), shared, numbers })
     }
 }
 
 impl Prefilter for Pure {
-    fn candidates(
-        &mut self,
-        block: &[u8],
-        near: Near<'_>,
-        found: &mut dyn FnMut(Candidate),
-    ) -> Result<(), ScanError> {
+    fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
         self.numbers.candidates(block, near, found);
-        let dfa = &self.shared.dfa;
-        let mut state = dfa
-            .start_state_forward(&Input::new(block))
-            .map_err(|error| ScanError::Backend { backend: "pure", message: error.to_string() })?;
-        let mut report = |state: StateID, end: usize| {
-            if !dfa.is_match_state(state) {
-                return;
-            }
-            for index in 0..dfa.match_len(state) {
-                if let Some((rule, longest)) = self.shared.rules.get(dfa.match_pattern(state, index).as_usize()) {
-                    let window = end.saturating_sub(*longest)..end.saturating_add(*longest);
-                    found(Candidate { rule: *rule, window, at: end.saturating_sub(1) });
+        let Some(literals) = &self.shared.literals else { return Ok(()) };
+        for hit in literals.find_overlapping_iter(block) {
+            let targets = self.shared.targets_of.get(hit.pattern().as_usize());
+            for index in targets.into_iter().flatten() {
+                let (Some(target), Some(cache)) = (self.shared.targets.get(*index), self.caches.get_mut(*index)) else {
+                    continue;
+                };
+                let cache = cache.get_or_insert_with(|| target.factor.create_cache());
+                let at = hit.start();
+                let (shortest, longest) = target.before;
+                if at < shortest {
+                    continue;
+                }
+                // As the factor is free of look-arounds, nothing beyond these bytes changes what it matches.
+                let end = at.saturating_add(target.after).min(block.len());
+                let input = Input::new(block).range(at.saturating_sub(longest)..end).earliest(true);
+                let anchored = if shortest == longest { Anchored::Yes } else { Anchored::No };
+                if target.factor.search_half_with(cache, &input.anchored(anchored)).is_some() {
+                    let window = at.saturating_sub(target.longest)..at.saturating_add(target.longest);
+                    found(Candidate { rule: target.rule, window, at });
                 }
             }
-        };
-        // Matches are reported one byte late by construction of the DFA, so a match state after byte i ends before it.
-        for (at, byte) in block.iter().enumerate() {
-            state = dfa.next_state(state, *byte);
-            if dfa.is_special_state(state) {
-                report(state, at);
-            }
         }
-        report(dfa.next_eoi_state(state), block.len());
         Ok(())
     }
 }

@@ -184,8 +184,12 @@ impl Shapes {
     pub(super) fn fit(&mut self, block: &[u8], start: usize, number: &Number) -> &Fit {
         if !number.short {
             let from = start.saturating_sub(1);
-            let text: Vec<u8> =
-                block.get(from..number.end.saturating_add(1).min(block.len())).unwrap_or_default().iter().map(|byte| kind(*byte)).collect();
+            let text: Vec<u8> = block
+                .get(from..number.end.saturating_add(1).min(block.len()))
+                .unwrap_or_default()
+                .iter()
+                .map(|byte| kind(*byte))
+                .collect();
             self.long = self.work_out(&text);
             return &self.long;
         }

@@ -83,12 +83,7 @@ impl Vectorscan {
 }
 
 impl Prefilter for Vectorscan {
-    fn candidates(
-        &mut self,
-        block: &[u8],
-        near: Near<'_>,
-        found: &mut dyn FnMut(Candidate),
-    ) -> Result<(), ScanError> {
+    fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError> {
         self.numbers.candidates(block, near, found);
         let Some(scanner) = &mut self.scanner else { return Ok(()) };
         if block.len() > MAX_SCAN_BYTES {

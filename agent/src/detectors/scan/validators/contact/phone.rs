@@ -6,64 +6,40 @@ use super::{
     plan,
 };
 
-/// Labels of numbers that are no phone's, whatever stands around.
+/// Labels of other numbers of persons.
 const OTHERS: &[&str] = &[
-    "id",
-    "order",
-    "invoice",
-    "tracking",
-    "trace",
-    "span",
-    "request",
-    "timestamp",
-    "ts",
-    "time",
-    "epoch",
-    "created",
-    "updated",
-    "expires",
-    "port",
-    "pid",
-    "size",
-    "bytes",
-    "count",
-    "total",
-    "amount",
-    "price",
-    "version",
-    "build",
-    "offset",
-    "line",
     "zip",
     "postcode",
     "account",
     "iban",
     "ssn",
+    "nhs",
+    "npi",
     "card",
     "imei",
-    "isbn",
-    "ean",
-    "sku",
-    "serial",
-    "ticket",
-    "case",
-    "code",
-    "otp",
-    "pin",
+    "imsi",
+    "iccid",
     "date",
     "dob",
     "born",
     "birth",
-    "latency",
-    "duration",
-    "ms",
-    "ns",
     "uid",
     "ref",
     "reference",
-    "hash",
-    "session",
+    "passport",
+    "aadhaar",
+    "tax",
+    "routing",
+    "aba",
+    "abn",
+    "vat",
+    "mrn",
 ];
+
+/// The number is called something else.
+fn is_called_else(text: &Text<'_>) -> bool {
+    labels::named(text.before(), OTHERS) || labels::named(text.before(), labels::OF_THINGS)
+}
 
 /// A number as it is written: its digits with the offset behind each, up to an extension.
 struct Written {
@@ -114,7 +90,8 @@ fn counts_up(digits: &[u8]) -> bool {
 /// `01 02 03 04 05`.
 fn lists(digits: &[u8]) -> bool {
     let mut pairs = digits.chunks(2).map(|pair| pair.iter().fold(0_u8, |sum, digit| sum * 10 + digit));
-    digits.len() > 5 && pairs.next().is_some_and(|first| (first + 1..).zip(pairs).all(|(expected, pair)| pair == expected))
+    digits.len() > 5
+        && pairs.next().is_some_and(|first| (first + 1..).zip(pairs).all(|(expected, pair)| pair == expected))
 }
 
 /// Ten digits that somebody may have in the North American plan.
@@ -169,23 +146,25 @@ fn national_of(digits: &[u8]) -> Option<&[u8]> {
 /// Ten digits in the usual American groups, perhaps with a 1 in front, that can be somebody's.
 pub(super) fn nanp(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
-    Verdict::plausible_if(
-        !is_piece(text) && !labels::named(text.before(), OTHERS) && national_of(&written.digits).is_some_and(is_nanp),
-    )
+    Verdict::plausible_if(!is_piece(text) && !is_called_else(text) && national_of(&written.digits).is_some_and(is_nanp))
 }
 
 /// The same where a word says that it is a phone's: what is invented counts too.
 pub(super) fn nanp_called(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
     let national = national_of(&written.digits).filter(|national| national.first() > Some(&1) && !all_equal(national));
-    Verdict::plausible_if(!is_piece(text) && !labels::named(text.before(), OTHERS) && national.is_some())
+    Verdict::plausible_if(!is_piece(text) && !is_called_else(text) && national.is_some())
 }
 
 /// A number as it is dialled inside of some country, where a word says so or its groups do.
 pub(super) fn national(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
-    let other = is_piece(text) || labels::named(text.before(), OTHERS);
-    if other || is_date(&written.groups, &written.digits) || is_decimal(text.secret(), &written.groups) || is_measured(text) {
+    let other = is_piece(text) || is_called_else(text);
+    if other
+        || is_date(&written.groups, &written.digits)
+        || is_decimal(text.secret(), &written.groups)
+        || is_measured(text)
+    {
         return Verdict::Refused;
     }
     let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits) && !lists(digits);
@@ -207,7 +186,10 @@ pub(super) fn national(text: &Text<'_>) -> Verdict {
 /// The same where no more is said than that somebody may be called: seven digits in two groups at the least.
 pub(super) fn spoken(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
-    if written.digits.len() < 7 || written.groups.len() < 2 { Verdict::Refused } else { national(text) }
+    // 555-0100 to 555-0199 is for fiction, and for examples.
+    let line = written.digits.last_chunk::<7>();
+    let fiction = line.is_some_and(|line| line.starts_with(&[5, 5, 5, 0, 1]));
+    if written.digits.len() < 7 || written.groups.len() < 2 || fiction { Verdict::Refused } else { national(text) }
 }
 
 /// A unit stands behind it.
@@ -325,6 +307,7 @@ mod tests {
                 "123 4567",
             ],
         );
+        check(spoken, &["450 0840"], &["555-0142", "1-800-555-0142", "123456789"]);
         for (haystack, span) in [("ts: 1795392", 4..11), ("took 450 0840 ms", 5..13)] {
             assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Refused, "{haystack}");
         }

@@ -105,7 +105,8 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
     // Part of a longer number, a decimal fraction or a dashed identifier.
     let continues = matches!(before, [.., digit, b'.' | b'-'] if digit.is_ascii_alphanumeric())
         || matches!(after, [b'-' | b'.', digit, ..] if digit.is_ascii_alphanumeric());
-    if continues || !is_card(&digits) || !alike(text.secret()) {
+    // `LLM|4539…|` begins a key of Meta's Llama API.
+    if continues || before.ends_with(b"LLM|") || !is_card(&digits) || !alike(text.secret()) {
         return Verdict::Refused;
     }
     let grouped = digits.len() < text.secret().len();

@@ -5,6 +5,7 @@
 use super::super::{
     Text, Verdict,
     checksums::{all_equal, luhn},
+    labels,
 };
 
 /// What issuer the digits of an NPI belong to: health, United States.
@@ -18,7 +19,8 @@ pub(super) fn npi(text: &Text<'_>) -> Verdict {
     let mut whole = NPI_PREFIX.to_vec();
     whole.extend_from_slice(&digits);
     let first = matches!(digits.first(), Some(1 | 2));
-    Verdict::plausible_if(digits.len() == 10 && first && luhn(&whole))
+    let other = labels::named(text.before(), labels::OF_THINGS) && !labels::named(text.before(), &["npi", "provider"]);
+    Verdict::plausible_if(digits.len() == 10 && first && !other && luhn(&whole))
 }
 
 /// A kind, a letter of the name or 9, seven digits.
@@ -51,10 +53,16 @@ pub(super) fn mbi(text: &Text<'_>) -> Verdict {
     Verdict::plausible_if(compact.len() == 11 && fits)
 }
 
-/// A record number that is not filler.
+/// A record number that is not filler, and no date, phone or size.
 pub(super) fn record(text: &Text<'_>) -> Verdict {
     let digits = text.digits();
-    Verdict::plausible_if(digits.len() >= 4 && !all_equal(&digits))
+    let called = labels::named(text.before(), &["mrn", "patient", "record", "chart", "hospital"]);
+    let other = labels::named(text.before(), labels::OF_THINGS)
+        || labels::named(text.before(), &["phone", "tel", "dob", "zip"]);
+    let goes_on = matches!(text.after(), [b'-' | b'/' | b'.' | b':', byte, ..] if byte.is_ascii_alphanumeric())
+        || matches!(text.before().last(), Some(b'-' | b'/' | b'.' | b':' | b'_' | b'+'));
+    // A word in front of the digits that is the label itself is no part of the number.
+    Verdict::plausible_if(digits.len() >= 4 && !all_equal(&digits) && !goes_on && (called || !other))
 }
 
 #[cfg(test)]

@@ -76,7 +76,13 @@ mod tests {
 
     #[test]
     fn words_are_told_from_chance() {
-        for words in ["userProfileTokenProvider", "next_page_token_for_listing", "getAccessKeyId", "awsCredentialsProvider", "Passwort"] {
+        for words in [
+            "userProfileTokenProvider",
+            "next_page_token_for_listing",
+            "getAccessKeyId",
+            "awsCredentialsProvider",
+            "Passwort",
+        ] {
             assert!(reads_like_words(words.as_bytes()), "{words} {:?}", word_pairs(words.as_bytes()));
         }
         for chance in ["tQzKxWvbRpLmGhJd", "f3Kq9ZxT1mWv7RbY", "9f86d081884c7d659a2feaa0c55ad015", "XkqPzrWmVtLbNcQd"] {

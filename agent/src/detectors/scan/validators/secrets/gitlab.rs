@@ -39,7 +39,9 @@ mod tests {
 
     #[test]
     fn routable_tokens_carry_their_checksum() {
-        for start in ["glpat-T3V0ZmxvdyBmYWtlIHRva2VuLCBub3QgcmVhbA.01.1a", "glrt-t3_T3V0ZmxvdyBmYWtlIHRva2VuLCBub3QgcmVhbA.1a"] {
+        for start in
+            ["glpat-T3V0ZmxvdyBmYWtlIHRva2VuLCBub3QgcmVhbA.01.1a", "glrt-t3_T3V0ZmxvdyBmYWtlIHRva2VuLCBub3QgcmVhbA.1a"]
+        {
             let check = crc32fast::hash(start.as_bytes());
             assert_eq!(verdict(validate, &format!("{start}{}", base_36(check))), Verdict::Proven, "{start}");
             assert_eq!(verdict(validate, &format!("{start}{}", base_36(check ^ 1))), Verdict::Refused, "{start}");

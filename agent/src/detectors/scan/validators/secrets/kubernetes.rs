@@ -23,7 +23,8 @@ pub(super) fn data(text: &Text<'_>) -> Verdict {
         part.split(|byte| byte.is_ascii_whitespace() || b"\"\\',".contains(byte)).find(|word| !word.is_empty())
     });
     Verdict::proven_if(values.filter_map(|value| LENIENT.decode(value).ok()).any(|decoded| {
-        let printable = std::str::from_utf8(&decoded).is_ok_and(|text| !text.chars().any(|c| c.is_control() && c != '\n'));
+        let printable =
+            std::str::from_utf8(&decoded).is_ok_and(|text| !text.chars().any(|c| c.is_control() && c != '\n'));
         printable && decoded.len() >= 6 && !is_placeholder(&decoded)
     }))
 }

@@ -54,7 +54,9 @@ mod tests {
         let encoded = LENIENT.encode(&token);
         assert_eq!(verdict(atlassian_data_center, &encoded), Verdict::Proven);
         assert_eq!(verdict(atlassian_data_center, &format!("BBDC-{encoded}")), Verdict::Proven);
-        for bad in [LENIENT.encode("8080:plain text that is no key"), LENIENT.encode("12:"), "NjAyMj".into(), "%".into()] {
+        for bad in
+            [LENIENT.encode("8080:plain text that is no key"), LENIENT.encode("12:"), "NjAyMj".into(), "%".into()]
+        {
             assert_eq!(verdict(atlassian_data_center, &bad), Verdict::Refused, "{bad}");
         }
         assert_eq!(verdict(jfrog, &LENIENT.encode("reftkn:01:1795392000:OutflowFake")), Verdict::Proven);

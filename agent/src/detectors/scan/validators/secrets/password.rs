@@ -10,8 +10,8 @@ use super::{
 
 /// Words with a digit that stand behind "password" in prose: `password is base64-encoded`.
 const TERMS: &[&str] = &[
-    "base64", "base32", "sha1", "sha-1", "sha256", "sha-256", "sha512", "sha-512", "md5", "utf8", "utf-8", "argon2", "oauth2", "pbkdf2", "bcrypt",
-    "scrypt", "http2", "ipv4", "ipv6", "rfc", "pkcs",
+    "base64", "base32", "sha1", "sha-1", "sha256", "sha-256", "sha512", "sha-512", "md5", "utf8", "utf-8", "argon2",
+    "oauth2", "pbkdf2", "bcrypt", "scrypt", "http2", "ipv4", "ipv6", "rfc", "pkcs",
 ];
 /// Shortest value that may be a password where the text does not say so in so many words.
 const MIN_BYTES: usize = 6;
@@ -46,7 +46,8 @@ pub(super) fn spoken(text: &Text<'_>) -> Verdict {
     let digit = secret.iter().any(u8::is_ascii_digit);
     let letter = secret.iter().any(u8::is_ascii_alphabetic);
     // "password is", "password:" or a language's word for it says it plainly; a mere blank does not.
-    let plain = !matches!(text.before(), [.., b'd' | b'D' | b'e' | b'E' | b't' | b'T', b' ' | b'\t']) || says_so(text.before());
+    let plain =
+        !matches!(text.before(), [.., b'd' | b'D' | b'e' | b'E' | b't' | b'T', b' ' | b'\t']) || says_so(text.before());
     let lower = secret.to_ascii_lowercase();
     let term = TERMS.iter().any(|term| lower.starts_with(term.as_bytes()));
     let enough = if plain { 2 } else { 3 };
@@ -71,6 +72,7 @@ pub(super) fn of_connection(text: &Text<'_>) -> Verdict {
         && !names_itself
         && !same_as_user
         && distinct(secret) >= 4
+        && !counts_up(secret)
         && !secret.ends_with(b"()")
         && !secret.iter().any(|byte| matches!(byte, b'{' | b'}' | b'<' | b'>'));
     Verdict::plausible_if(plausible)
@@ -81,7 +83,18 @@ pub(super) fn of_database(text: &Text<'_>) -> Verdict {
     /// How far before the password the host or the user may stand, bytes.
     const NEAR: usize = 400;
     const KEYS: [&[u8]; 12] = [
-        b"server=", b"host=", b"data source=", b"addr=", b"address=", b"uid=", b"user id=", b"username=", b"dsn=", b"jdbc:", b"user=", b"hostaddr=",
+        b"server=",
+        b"host=",
+        b"data source=",
+        b"addr=",
+        b"address=",
+        b"uid=",
+        b"user id=",
+        b"username=",
+        b"dsn=",
+        b"jdbc:",
+        b"user=",
+        b"hostaddr=",
     ];
     let near = text.before().get(text.before().len().saturating_sub(NEAR)..).unwrap_or_default();
     let line = near.rsplit(|byte| *byte == b'\n').next().unwrap_or_default().to_ascii_lowercase();
@@ -103,15 +116,17 @@ fn trimmed(secret: &[u8]) -> &[u8] {
 /// It ends in a verb or a sign that introduces a value.
 fn says_so(before: &[u8]) -> bool {
     let near = before.get(before.len().saturating_sub(10)..).unwrap_or_default().to_ascii_lowercase();
-    [b" is ".as_slice(), b" ist ", b" est ", b" lautet ", b" es ", b" to ", b": ", b"= "].iter().any(|end| near.ends_with(end))
+    [b" is ".as_slice(), b" ist ", b" est ", b" lautet ", b" es ", b" to ", b": ", b"= "]
+        .iter()
+        .any(|end| near.ends_with(end))
 }
 
 /// Long enough, varied enough, and neither a stand-in nor the name of the place where the password is.
 fn is_value(secret: &[u8]) -> bool {
     let lower = secret.to_ascii_lowercase();
-    let names_itself = [b"password".as_slice(), b"passwd", b"passphrase"].iter().any(|word| {
-        memchr::memmem::find(&lower, word).is_some() && (kinds(secret) < 3 || wordy(secret))
-    });
+    let names_itself = [b"password".as_slice(), b"passwd", b"passphrase"]
+        .iter()
+        .any(|word| memchr::memmem::find(&lower, word).is_some() && (kinds(secret) < 3 || wordy(secret)));
     secret.len() >= MIN_BYTES
         && !is_placeholder(secret)
         && !is_reference(secret)
@@ -174,8 +189,21 @@ mod tests {
             assert_eq!(verdict(assigned, good), Verdict::Plausible, "{good}");
         }
         for bad in [
-            "password", "changeme", "${DB_PASSWORD}", "status_t", "mem::MaybeUninit", "self.password", "xxxxxxxx", "getPassword()",
-            "********", "hunter2", "userInput", "config.password1", "/run/secrets/db1", "vault:kv/db#pass1", "12:30:44",
+            "password",
+            "changeme",
+            "${DB_PASSWORD}",
+            "status_t",
+            "mem::MaybeUninit",
+            "self.password",
+            "xxxxxxxx",
+            "getPassword()",
+            "********",
+            "hunter2",
+            "userInput",
+            "config.password1",
+            "/run/secrets/db1",
+            "vault:kv/db#pass1",
+            "12:30:44",
         ] {
             assert_eq!(verdict(assigned, bad), Verdict::Refused, "{bad}");
         }
@@ -183,11 +211,16 @@ mod tests {
 
     #[test]
     fn sentences_hold_few_passwords() {
-        for good in ["my password is »Summer-2031x", "Passwort ist »4mb3r!740, oder", "login demo password »Gxp3A!kq"] {
+        for good in ["my password is »Summer-2031x", "Passwort ist »4mb3r!740, oder", "login demo password »Gxp3A!kq"]
+        {
             check(spoken, &good.replace(", oder", "«, oder"), Verdict::Plausible);
         }
         for bad in [
-            "the password is »required.", "password is »base64-encoded", "password »authentication", "password »expires14", "the password is »12«, characters",
+            "the password is »required.",
+            "password is »base64-encoded",
+            "password »authentication",
+            "password »expires14",
+            "the password is »12«, characters",
         ] {
             check(spoken, bad, Verdict::Refused);
         }
@@ -199,7 +232,11 @@ mod tests {
             check(of_connection, good, Verdict::Plausible);
         }
         for bad in [
-            "amqp://guest:»guest«@mq", "amqp://tom:»tom«@mq", "mysql://u:»password«@db", "mysql://u:»mypassword«@db", "mysql://u:»${PASS}«@db",
+            "amqp://guest:»guest«@mq",
+            "amqp://tom:»tom«@mq",
+            "mysql://u:»password«@db",
+            "mysql://u:»mypassword«@db",
+            "mysql://u:»${PASS}«@db",
             "x://a:»ghp_OutflowFakeOutflowFakeOutflowFake123«@github.com",
         ] {
             check(of_connection, bad, Verdict::Refused);

@@ -43,16 +43,86 @@ const PLACEHOLDERS: &[&str] = &[
 ];
 /// Values that are no secret when they stand alone.
 const WORDS: &[&str] = &[
-    "password", "passwd", "secret", "token", "none", "null", "true", "false", "test", "admin", "root", "user", "pass",
-    "string", "changeit", "guest", "default", "required", "optional", "hidden", "empty", "nil", "required", "foobar",
-    "hunter2", "username", "postgres", "mysql", "redis", "mongo", "rabbitmq", "anonymous", "bearer", "basic", "opensesame",
-    "incorrect", "invalid", "unknown", "letmein", "welcome", "qwerty",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "none",
+    "null",
+    "true",
+    "false",
+    "test",
+    "admin",
+    "root",
+    "user",
+    "pass",
+    "string",
+    "changeit",
+    "guest",
+    "default",
+    "required",
+    "optional",
+    "hidden",
+    "empty",
+    "nil",
+    "required",
+    "foobar",
+    "hunter2",
+    "username",
+    "postgres",
+    "mysql",
+    "redis",
+    "mongo",
+    "rabbitmq",
+    "anonymous",
+    "bearer",
+    "basic",
+    "opensesame",
+    "incorrect",
+    "invalid",
+    "unknown",
+    "letmein",
+    "welcome",
+    "qwerty",
 ];
 /// How a value begins that only says where the secret is kept.
 const REFERENCES: &[&str] = &[
-    "vault:", "arn:", "op://", "ssm:", "file:", "env:", "secret:", "aws:", "gcp:", "kms:", "sops:", "projects/", "@microsoft",
-    "process.env", "os.environ", "os.getenv", "system.getenv", "getenv", "$env:", "env.", "env[", "config.", "settings.", "self.",
-    "this.", "var.", "data.", "local.", "secrets.", "module.", "!ref", "!sub", "!vault", "ref+", "keyvault", "enc[",
+    "vault:",
+    "arn:",
+    "op://",
+    "ssm:",
+    "file:",
+    "env:",
+    "secret:",
+    "aws:",
+    "gcp:",
+    "kms:",
+    "sops:",
+    "projects/",
+    "@microsoft",
+    "process.env",
+    "os.environ",
+    "os.getenv",
+    "system.getenv",
+    "getenv",
+    "$env:",
+    "env.",
+    "env[",
+    "config.",
+    "settings.",
+    "self.",
+    "this.",
+    "var.",
+    "data.",
+    "local.",
+    "secrets.",
+    "module.",
+    "!ref",
+    "!sub",
+    "!vault",
+    "ref+",
+    "keyvault",
+    "enc[",
 ];
 
 /// A stand-in: `YOUR_API_KEY`, `<token>`, `${SECRET}`, `xxxxxxxx`.
@@ -76,8 +146,7 @@ fn is_template(text: &[u8]) -> bool {
 
 /// It says where the secret is: `vault:secret/data/x`, `arn:aws:secretsmanager:…`, `process.env.X`, `/run/secrets/x`.
 pub(super) fn is_reference(text: &[u8]) -> bool {
-    let begins =
-        |word: &&str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
+    let begins = |word: &&str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
     REFERENCES.iter().any(|word| begins(&word)) || memchr::memmem::find(text, b"://").is_some()
 }
 
@@ -124,7 +193,9 @@ mod tests {
         ] {
             assert!(is_placeholder(stand_in.as_bytes()), "{stand_in}");
         }
-        for reference in ["vault:secret/data/app", "arn:aws:kms:x", "process.env.KEY", "https://acme.io/key", "var.password"] {
+        for reference in
+            ["vault:secret/data/app", "arn:aws:kms:x", "process.env.KEY", "https://acme.io/key", "var.password"]
+        {
             assert!(is_reference(reference.as_bytes()), "{reference}");
         }
         for value in ["Tr0ub4dor&3", "$aturn-7-moon", "q8-Zt4_Lm2Xv9Kd1", "100%sure-9"] {
