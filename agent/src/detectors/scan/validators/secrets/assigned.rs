@@ -43,6 +43,7 @@ const SECRET_WORDS: &[&str] = &[
     "reporter",
     "signing",
     "webhook",
+    "appid",
 ];
 /// Words that speak for something else.
 const OTHER_WORDS: &[&str] = &[
