@@ -262,7 +262,8 @@ fn csv_has_a_row_a_finding() {
 fn calls_heed_the_allow_list_and_no_mark() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "ann@outflow-fake.org # outflow:allow"}]});
+    let body =
+        json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "ann@outflow-fake.org # outflow:allow"}]});
     let call = json!({
         "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions",
             "headers": {"content-type": "application/json"}, "body": body.to_string()},
@@ -313,7 +314,8 @@ fn no_output_tells_what_was_planted() {
     let ran = |command: &str, arguments: &[&str]| crate::scan::outflow(at, command, arguments, b"").stdout;
     // The same in a prompt and its answer.
     let request = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}).to_string();
-    let answer = json!({"model": "gpt-4o-2024-08-06", "choices": [{"message": {"content": text}, "finish_reason": "stop"}]});
+    let answer =
+        json!({"model": "gpt-4o-2024-08-06", "choices": [{"message": {"content": text}, "finish_reason": "stop"}]});
     let headers = json!({"content-type": "application/json"});
     let call = json!({
         "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": headers, "body": request},

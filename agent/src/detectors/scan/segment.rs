@@ -76,10 +76,16 @@ const NAMES: [&[u8]; 2] = [b"name", b"variable "];
 /// Longer lines are no settings.
 const PAIR_BYTES: usize = 512;
 
+/// Longest line of names of columns, and longest name.
+const HEADER_BYTES: usize = 1024;
+const COLUMN_BYTES: usize = 40;
+
 /// Each line of a log is a segment, but the lines from `-----BEGIN …` to its `-----END …` are one, and so are a name and its value.
 #[derive(Clone, Debug)]
 pub struct LogLines<'b> {
     lines: Lines<'b>,
+    /// The block begins with the names of columns; "" if not.
+    header: &'b str,
     /// By position.
     texts: Vec<Range<usize>>,
 }
@@ -102,8 +108,29 @@ impl<'b> LogLines<'b> {
                 _ => texts.push(first.start..last.end),
             }
         }
-        Self { lines, texts }
+        Self { lines, header: header(block), texts }
     }
+}
+
+/// The first line, where it names the columns of the lines behind it (RFC 4180): names and nothing else, and as many parts in the second
+/// line. Then its words are what the values are called. Only a block that begins a table has it.
+fn header(block: &[u8]) -> &str {
+    let mut lines = block.splitn(3, |byte| *byte == b'\n');
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return "" };
+    let Some(names) = std::str::from_utf8(first).ok().filter(|_| first.len() <= HEADER_BYTES) else { return "" };
+    let parts = |text: &[u8], separator: u8| text.iter().filter(|byte| **byte == separator).count();
+    let table = b",;\t|".iter().any(|separator| {
+        let columns = parts(first, *separator);
+        let mut fields =
+            names.trim_end().split(char::from(*separator)).map(|field| field.trim_matches([' ', '"', '\'']));
+        let name = |field: &str| {
+            field.len() <= COLUMN_BYTES
+                && field.starts_with(char::is_alphabetic)
+                && field.chars().all(|c| c.is_alphanumeric() || " _-./()#'".contains(c))
+        };
+        columns > 0 && columns == parts(second, *separator) && fields.all(name)
+    });
+    if table { names } else { "" }
 }
 
 impl Segments for LogLines<'_> {
@@ -111,7 +138,10 @@ impl Segments for LogLines<'_> {
         let index = self.texts.partition_point(|text| text.end <= position);
         match self.texts.get(index) {
             Some(text) if text.start <= position => Some(Segment { range: text.clone(), label: "" }),
-            _ => self.lines.line(position).map(|line| Segment { range: self.pair(line), label: "" }),
+            _ => self.lines.line(position).map(|line| {
+                let label = if line.start == 0 { "" } else { self.header };
+                Segment { range: self.pair(line), label }
+            }),
         }
     }
 }
@@ -181,6 +211,29 @@ mod tests {
         assert_eq!(text(closed + 1).as_deref(), Some("b"));
         assert_eq!(text(closed + 3).as_deref(), Some("-----BEGIN L-----"), "it never closes");
         assert_eq!(text(block.len() - 4).as_deref(), Some("-----BEGIN M----- -----END M-----"));
+    }
+
+    #[test]
+    fn the_names_of_columns_are_what_values_are_called() {
+        for (block, label) in [
+            (&b"id,name,nhs\n1,Ada,9\n"[..], "id,name,nhs"),
+            (b"name;num\xc3\xa9ro fiscal\r\nAda;1\r\n", "name;num\u{e9}ro fiscal\r"),
+            (b"id,name\n1,Ada,9\n", ""),
+            (b"2026-01-01, started\n2026-01-02, stopped\n", ""),
+            (b"a {b}, c\nd, e\n", ""),
+            (b"one line, alone", ""),
+            (b"", ""),
+        ] {
+            let lines = LogLines::new(block);
+            assert_eq!(lines.header, label, "{}", block.escape_ascii());
+            let first = lines.around(0).map_or("", |segment| segment.label);
+            assert_eq!(first, "", "the names themselves are called nothing");
+            if let Some(at) = memchr::memchr(b'\n', block) {
+                assert_eq!(lines.around(at + 1).unwrap().label, label);
+            }
+        }
+        let long = format!("a,{}\nb,c\n", "d".repeat(COLUMN_BYTES + 1));
+        assert_eq!(LogLines::new(long.as_bytes()).header, "");
     }
 
     #[test]
