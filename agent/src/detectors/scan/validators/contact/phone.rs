@@ -77,10 +77,23 @@ fn read(secret: &[u8]) -> Written {
 
 /// The number goes on, to the left or to the right: it is a piece of something else.
 fn is_piece(text: &Text<'_>) -> bool {
-    matches!(text.before(), [.., byte, b'-' | b'.' | b'/' | b':' | b'_'] if byte.is_ascii_alphanumeric())
-        || matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'$' | b'#' | b'_'))
-        || matches!(text.after(), [b'-' | b'.' | b'/' | b':' | b'_' | b'%', byte, ..] if byte.is_ascii_alphanumeric())
-        || matches!(text.after().first(), Some(b'%' | b'_'))
+    let before = match text.before() {
+        [.., byte, b'-' | b'_'] => byte.is_ascii_alphanumeric(),
+        // `tel:030`, `Tel.030`, but not `0.30` and not a clock.
+        [.., byte, b'.' | b':' | b'/'] => byte.is_ascii_digit(),
+        [.., byte] => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'$' | b'#' | b'_'),
+        [] => false,
+    };
+    before || goes_on(text.after()) || matches!(text.after().first(), Some(b'%' | b'_'))
+}
+
+/// `212-736-5000-77`, but not `212-736-5000-Office`.
+fn goes_on(after: &[u8]) -> bool {
+    match after {
+        [b'-', first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase() => false,
+        [b'-' | b'.' | b'/' | b':' | b'_' | b'%', byte, ..] => byte.is_ascii_alphanumeric(),
+        _ => false,
+    }
 }
 
 fn counts_up(digits: &[u8]) -> bool {
@@ -106,7 +119,9 @@ fn is_nanp(national: &[u8]) -> bool {
 
 /// `+` or `00`, and a country code. A pattern cannot know where such a number ends: at the last group that fits.
 pub(super) fn e164(text: &Text<'_>) -> Verdict {
-    let joined = matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+' | b'.' | b'-'));
+    // Base64 holds both.
+    let joined =
+        matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+'));
     let written = read(text.secret());
     let skipped = if text.secret().starts_with(b"0") { 2 } else { 0 };
     let fits = |count: usize| {
@@ -308,6 +323,9 @@ mod tests {
             ],
         );
         check(spoken, &["450 0840"], &["555-0142", "1-800-555-0142", "123456789"]);
+        for (haystack, span) in [("tel:030 901820", 4..14), ("Tel.030 901820", 4..14), ("788-063-Office", 0..7)] {
+            assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Plausible, "{haystack}");
+        }
         for (haystack, span) in [("ts: 1795392", 4..11), ("took 450 0840 ms", 5..13)] {
             assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Refused, "{haystack}");
         }
