@@ -33,7 +33,10 @@ pub(super) fn cvv(text: &Text<'_>) -> Verdict {
         || matches!(text.after(), [b'%', ..] | [b' ', b'0'..=b'9', ..])
         || matches!(text.before().last(), Some(b'.' | b'-' | b'/' | b'$' | b'#'));
     let other = labels::named(text.before(), labels::OF_THINGS) && !names_a_card(text.before());
-    Verdict::plausible_if(!goes_on && !other)
+    // `security code scanning 2024`
+    let year = text.secret().len() == 4 && (text.secret().starts_with(b"20") || text.secret().starts_with(b"19"));
+    let right_before = labels::follows(text.before(), &["cvv", "cvv2", "cvc", "cvc2", "cvn", "code", "is"]);
+    Verdict::plausible_if(!goes_on && !other && (!year || right_before))
 }
 
 /// `security code`: that word is one of things too.
@@ -59,6 +62,7 @@ mod tests {
             ("cvv 417", Verdict::Plausible),
             ("security code 417", Verdict::Plausible),
             ("cvv, size 417", Verdict::Refused),
+            ("security code scan 417", Verdict::Plausible),
             ("cvv $417", Verdict::Refused),
         ] {
             let text = Text { haystack: haystack.as_bytes(), span: haystack.len() - 3..haystack.len() };
