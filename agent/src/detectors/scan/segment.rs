@@ -69,7 +69,14 @@ const CLOSES: &[u8] = b"-----END ";
 /// What opens must close within this many bytes; twice what the longest pattern matches.
 const OPEN_BYTES: usize = 16 * 1024;
 
-/// Each line of a log is a segment, but the lines from `-----BEGIN …` to its `-----END …` are one.
+/// What stands first in a line that gives the value to the name in the line before: a Kubernetes manifest, a variable of Terraform.
+const VALUES: [&[u8]; 4] = [b"value:", b"\"value\":", b"value =", b"default ="];
+/// And what the line before holds.
+const NAMES: [&[u8]; 2] = [b"name", b"variable "];
+/// Longer lines are no settings.
+const PAIR_BYTES: usize = 512;
+
+/// Each line of a log is a segment, but the lines from `-----BEGIN …` to its `-----END …` are one, and so are a name and its value.
 #[derive(Clone, Debug)]
 pub struct LogLines<'b> {
     lines: Lines<'b>,
@@ -104,8 +111,42 @@ impl Segments for LogLines<'_> {
         let index = self.texts.partition_point(|text| text.end <= position);
         match self.texts.get(index) {
             Some(text) if text.start <= position => Some(Segment { range: text.clone(), label: "" }),
-            _ => self.lines.around(position),
+            _ => self.lines.line(position).map(|line| Segment { range: self.pair(line), label: "" }),
         }
+    }
+}
+
+impl LogLines<'_> {
+    /// A line, or two where the one names what the other gives. Which of the two was asked for makes no difference.
+    fn pair(&self, line: Range<usize>) -> Range<usize> {
+        let block = self.lines.0;
+        let text = |range: &Range<usize>| block.get(range.clone()).filter(|text| text.len() <= PAIR_BYTES);
+        let gives = |range: &Range<usize>| {
+            text(range).is_some_and(|text| VALUES.iter().any(|value| text.trim_ascii_start().starts_with(value)))
+        };
+        let names = |range: &Range<usize>| {
+            text(range).is_some_and(|text| NAMES.iter().any(|name| memmem::find(text, name).is_some()))
+        };
+        if text(&line).is_none() {
+            return line;
+        }
+        if gives(&line) {
+            let before = line.start.checked_sub(2).and_then(|end| self.lines.line(end));
+            return match before {
+                Some(before) if !gives(&before) && names(&before) && !self.in_text(&before) => before.start..line.end,
+                _ => line,
+            };
+        }
+        match self.lines.line(line.end + 1) {
+            Some(next) if gives(&next) && names(&line) && !self.in_text(&next) => line.start..next.end,
+            _ => line,
+        }
+    }
+
+    /// It belongs to a text of several lines.
+    fn in_text(&self, line: &Range<usize>) -> bool {
+        let index = self.texts.partition_point(|text| text.end <= line.start);
+        self.texts.get(index).is_some_and(|text| text.start < line.end)
     }
 }
 
@@ -140,6 +181,28 @@ mod tests {
         assert_eq!(text(closed + 1).as_deref(), Some("b"));
         assert_eq!(text(closed + 3).as_deref(), Some("-----BEGIN L-----"), "it never closes");
         assert_eq!(text(block.len() - 4).as_deref(), Some("-----BEGIN M----- -----END M-----"));
+    }
+
+    #[test]
+    fn a_name_and_its_value_are_one_segment() {
+        let block = b"env:\n  - name: A_TOKEN\n    value: x1\n    value: x2\nvariable \"b\" {\n  default = \"y\"\n}\nname\n-----BEGIN K-----\nvalue: z\n-----END K-----\n";
+        let lines = LogLines::new(block);
+        let text = |word: &str| {
+            let at = memmem::find(block, word.as_bytes()).unwrap();
+            lines.around(at).map(|segment| String::from_utf8(block[segment.range].to_vec()).unwrap()).unwrap()
+        };
+        assert_eq!(text("env:"), "env:");
+        for word in ["A_TOKEN", "x1"] {
+            assert_eq!(text(word), "  - name: A_TOKEN\n    value: x1", "{word}");
+        }
+        assert_eq!(text("x2"), "    value: x2", "a value has one name");
+        for word in ["variable", "default"] {
+            assert_eq!(text(word), "variable \"b\" {\n  default = \"y\"", "{word}");
+        }
+        assert_eq!(text("name\n-----"), "name");
+        assert!(text("z\n").starts_with("-----BEGIN K"));
+        let long = format!("name {}\nvalue: x\n", "a".repeat(PAIR_BYTES));
+        assert_eq!(LogLines::new(long.as_bytes()).around(0).unwrap().range, 0..PAIR_BYTES + 5);
     }
 
     #[test]

@@ -116,7 +116,9 @@ fn names_something_else(before: &[u8]) -> bool {
     let name: Vec<u8> = near.iter().filter(|byte| !b"_-".contains(byte)).map(u8::to_ascii_lowercase).collect();
     let end = name.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
     let name = name.get(..end).unwrap_or_default();
-    NAMES.iter().any(|kind| name.ends_with(kind))
+    // The id of a key is public; that of an access key is half of a login, and some vendors' rules do not know it.
+    let id = name.ends_with(b"keyid") && !name.ends_with(b"accesskeyid");
+    id || NAMES.iter().any(|kind| name.ends_with(kind))
 }
 
 /// Two or more parts between separators, and each is a word of one case or a short number.
@@ -175,6 +177,7 @@ mod tests {
         for (text, expected) in [
             ("{\"nextPageToken\": \"f3Kq9ZxT1mWv7RbY", Verdict::Refused),
             ("arn:aws:secretsmanager:eu-west-1:1:secret:f3Kq9ZxT1mWv7RbY", Verdict::Refused),
+            ("{\"private_key_id\": \"f3Kq9ZxT1mWv7RbY", Verdict::Refused),
             ("{\"token\": \"f3Kq9ZxT1mWv7RbY", Verdict::Plausible),
         ] {
             let start = text.len() - 16;
