@@ -4,7 +4,7 @@
 
 use super::super::{
     Text, Verdict,
-    checksums::{all_equal, luhn},
+    checksums::{all_equal, luhn, weighted},
     labels,
 };
 
@@ -30,12 +30,12 @@ pub(super) fn dea(text: &Text<'_>) -> Verdict {
     let Some((head, tail)) = secret.split_at_checked(2) else { return Verdict::Refused };
     let known = head.first().is_some_and(|kind| DEA_KINDS.contains(kind))
         && head.last().is_some_and(|letter| letter.is_ascii_uppercase() || *letter == b'9');
-    let Some([a, b, c, d, e, f, check]) = digits.last_chunk::<7>().map(|last| last.map(u32::from)) else {
+    let Some((check, body)) = digits.last_chunk::<7>().and_then(|last| last.split_last()) else {
         return Verdict::Refused;
     };
-    let sum = a + c + e + 2 * (b + d + f);
+    let sum = weighted(body, &[1, 2, 1, 2, 1, 2]);
     Verdict::plausible_if(
-        known && tail.len() == 7 && tail.iter().all(u8::is_ascii_digit) && sum > 0 && sum % 10 == check,
+        known && tail.len() == 7 && tail.iter().all(u8::is_ascii_digit) && sum > 0 && sum % 10 == u32::from(*check),
     )
 }
 
