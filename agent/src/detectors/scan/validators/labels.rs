@@ -67,6 +67,11 @@ pub(super) fn named(before: &[u8], words: &[&str]) -> bool {
     last_words(before).any(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes())))
 }
 
+/// The word right before a value is one of these.
+pub(super) fn follows(before: &[u8], words: &[&str]) -> bool {
+    last_words(before).next().is_some_and(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes())))
+}
+
 /// The words of the name that ends the text, last first; `orderId` and `order_id` are two words.
 fn last_words(before: &[u8]) -> impl Iterator<Item = &[u8]> {
     let reach = before.get(before.len().saturating_sub(REACH_BYTES)..).unwrap_or_default();
@@ -111,6 +116,7 @@ mod tests {
         ] {
             assert_eq!(named(before.as_bytes(), &["order"]), expected, "{before}");
         }
+        assert!(follows(b"my order: ", &["order"]) && !follows(b"order of ", &["order"]) && !follows(b"", &["order"]));
         assert!(!named("order a b c d e ".as_bytes(), &["order"]));
     }
 }

@@ -1,7 +1,7 @@
 //! Persons by what a field says of them: their name, their handle, a token that stands in for them. What a name is no rule can
 //! tell, so only values of fields that hold names are looked at; free text is not.
 
-use super::super::{Text, Verdict};
+use super::super::{Text, Verdict, labels};
 
 /// Words that make a capitalised value the name of a thing.
 const THINGS: &[&str] = &[
@@ -87,6 +87,40 @@ const THINGS: &[&str] = &[
     "of",
     "not",
 ];
+/// Words of a label that say that a name is a person's.
+const PERSONS: &[&str] = &[
+    "full",
+    "first",
+    "last",
+    "family",
+    "given",
+    "surname",
+    "my",
+    "patient",
+    "customer",
+    "client",
+    "employee",
+    "contact",
+    "guest",
+    "recipient",
+    "sender",
+    "applicant",
+    "member",
+    "beneficiary",
+    "legal",
+    "subscriber",
+    "owner",
+    "passenger",
+    "holder",
+    "is",
+    "was",
+    "ist",
+    "lautet",
+    "est",
+    "es",
+    "vorname",
+    "nachname",
+];
 /// Words after `@` that are code, not people.
 const CODE: &[&str] = &[
     "param",
@@ -132,7 +166,10 @@ pub(super) fn name(text: &Text<'_>) -> Verdict {
     });
     let continued = matches!(text.after().first(), Some(b'(' | b'_' | b'/' | b'=' | b'[' | b':' | b'@'))
         || text.after().starts_with(b"::");
-    Verdict::plausible_if(name.len() >= 2 && !thing && !camel && !continued)
+    // `class name Foo Bar`: without a mark between, the label must say whose name it is.
+    let bare = matches!(text.before(), [.., letter, b' '] if letter.is_ascii_alphabetic());
+    let whose = !bare || labels::named(text.before(), PERSONS);
+    Verdict::plausible_if(name.len() >= 2 && whose && !thing && !camel && !continued)
 }
 
 /// A handle that is nobody's annotation.
@@ -231,6 +268,8 @@ mod tests {
             assert_eq!(profile(&text), expected, "{haystack}");
         }
         assert_eq!(handle(&Text { haystack: b"@fakescope/pkg", span: 0..10 }), Verdict::Refused);
+        assert_eq!(name(&Text { haystack: b"class name Ada Fake", span: 11..19 }), Verdict::Refused);
+        assert_eq!(name(&Text { haystack: b"customer name Ada Fake", span: 14..22 }), Verdict::Plausible);
         assert_eq!(name(&Text { haystack: b"Ada Fake(x)", span: 0..8 }), Verdict::Refused);
     }
 }

@@ -10,14 +10,13 @@ const OTHERS: &[&str] =
 /// Not all the same and not counted up: `12345678` is what people write for a placeholder, `00000000` what a mask leaves.
 pub(super) fn validate(text: &Text<'_>) -> Verdict {
     let digits = text.digits();
-    let counted = digits.windows(2).all(|pair| matches!(pair, [a, b] if *b == (a + 1) % 10));
+    let counted = digits.len() < 9 && digits.windows(2).all(|pair| matches!(pair, [a, b] if *b == (a + 1) % 10));
     // A date or a part of a longer number.
     let longer = matches!(text.before(), [.., digit, b'.' | b'-' | b'/'] if digit.is_ascii_digit())
         || matches!(text.after(), [b'.' | b'-' | b'/', digit, ..] if digit.is_ascii_digit());
     let other = labels::named(text.before(), labels::OF_THINGS) || labels::named(text.before(), OTHERS);
-    Verdict::plausible_if(
-        !digits.is_empty() && !longer && !other && !all_equal(&digits) && !(counted && digits.len() < 9),
-    )
+    let filler = digits.is_empty() || counted || all_equal(&digits);
+    Verdict::plausible_if(!filler && !longer && !other)
 }
 
 /// A sort code, perhaps with the account behind it; only digits in groups, and not all the same.
@@ -33,7 +32,10 @@ pub(super) fn cvv(text: &Text<'_>) -> Verdict {
         || matches!(text.after(), [b'%', ..] | [b' ', b'0'..=b'9', ..])
         || matches!(text.before().last(), Some(b'.' | b'-' | b'/' | b'$' | b'#'));
     let other = labels::named(text.before(), labels::OF_THINGS) && !names_a_card(text.before());
-    Verdict::plausible_if(!goes_on && !other)
+    // `security code scanning 2024`
+    let year = text.secret().len() == 4 && (text.secret().starts_with(b"20") || text.secret().starts_with(b"19"));
+    let right_before = labels::follows(text.before(), &["cvv", "cvv2", "cvc", "cvc2", "cvn", "code", "is"]);
+    Verdict::plausible_if(!goes_on && !other && (!year || right_before))
 }
 
 /// `security code`: that word is one of things too.
@@ -59,6 +61,7 @@ mod tests {
             ("cvv 417", Verdict::Plausible),
             ("security code 417", Verdict::Plausible),
             ("cvv, size 417", Verdict::Refused),
+            ("security code scan 417", Verdict::Plausible),
             ("cvv $417", Verdict::Refused),
         ] {
             let text = Text { haystack: haystack.as_bytes(), span: haystack.len() - 3..haystack.len() };

@@ -82,9 +82,9 @@ pub(super) fn vin(text: &Text<'_>) -> Verdict {
         text.before(),
         &["vin", "chassis", "fahrgestellnummer", "fin", "fin-nr", "telaio", "bastidor", "vehicle"],
     );
-    // Where a digit or an X stands in the check digit's place it is meant as one, and a wrong one is a wrong number.
-    let meant = secret.get(8).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'X');
-    Verdict::plausible_if(called && !meant)
+    // European makers fill the check digit's place with a Z; any other is meant as one, and a wrong one is a wrong number.
+    let filled = secret.get(8) == Some(&b'Z');
+    Verdict::plausible_if(called && filled)
 }
 
 fn vin_check(secret: &[u8]) -> bool {
