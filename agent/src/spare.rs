@@ -18,16 +18,15 @@ pub(crate) fn take(bytes: usize) -> Vec<u8> {
     if bytes < MIN_BYTES {
         return Vec::with_capacity(bytes);
     }
+    again(bytes).unwrap_or_else(|| Vec::with_capacity(bytes))
+}
+
+/// The smallest of those held that is large enough.
+fn again(bytes: usize) -> Option<Vec<u8>> {
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    // The smallest that is large enough.
     let fits = held.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= bytes);
-    match fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(index, _)| index) {
-        Some(index) => held.swap_remove(index),
-        None => {
-            drop(held);
-            Vec::with_capacity(bytes)
-        }
-    }
+    let index = fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(index, _)| index)?;
+    Some(held.swap_remove(index))
 }
 
 /// Takes back a buffer, which need not be one of [`take`].

@@ -37,6 +37,8 @@ fn help_says_what_each_command_does() {
         &["rules", "--help"],
         &["rules", "list", "--help"],
         &["rules", "check", "--help"],
+        &["rules", "test", "--help"],
+        &["rules", "explain", "--help"],
         &["doctor", "--help"],
         &["findings", "--help"],
         &["run", "--help"],

@@ -1,10 +1,10 @@
 //! What a user decides about a scan: rules of one's own, overrides, allow-lists, marks, baselines; and the formats that other programs
 //! read. None of them tells a secret.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use outflow::{
-    detectors::scan::{Backend, RuleSet, Scanner, Whole},
+    detectors::scan::{Backend, LogLines, RuleSet, Scanner},
     rules::RuleSource,
 };
 use serde_json::{Value, json};
@@ -258,6 +258,41 @@ fn csv_has_a_row_a_finding() {
     }
 }
 
+#[test]
+fn calls_heed_the_allow_list_and_no_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let body =
+        json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "ann@outflow-fake.org # outflow:allow"}]});
+    let call = json!({
+        "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions",
+            "headers": {"content-type": "application/json"}, "body": body.to_string()},
+        "response": {"status": 200, "headers": {"content-type": "application/json"}, "body": "{\"model\":\"gpt-4o\"}"},
+    });
+    write(at, "call.json", &call.to_string());
+    let replay = |config: &str| {
+        write(at, "outflow.toml", config);
+        crate::scan::outflow(at, "replay", &["--format", "jsonl", "--config", "outflow.toml", "call.json"], b"")
+    };
+    let found = |ran: &Ran| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let findings = records(ran).0.into_iter().filter(|record| record["event_name"] == "outflow.finding");
+        findings
+            .filter(|finding| finding["rule"]["id"] == "pii.email" || finding["rule"]["id"] == "model.unpinned")
+            .map(|finding| (text(&finding["rule"]["id"]), text(&finding["severity"])))
+            .collect()
+    };
+    let pair = |rule: &str, severity: &str| (rule.to_owned(), severity.to_owned());
+    let plain = replay("");
+    assert_eq!(found(&plain), [pair("pii.email", "low"), pair("model.unpinned", "medium")], "a prompt cannot silence");
+    assert_eq!(suppressed(&plain), Value::Null);
+    let allowed = replay("[[rules.allow]]\nreason = \"a test\"\npatterns = [\"@outflow-fake[.]org$\"]\n");
+    assert_eq!(found(&allowed), [pair("model.unpinned", "medium")]);
+    assert_eq!(suppressed(&allowed), json!([{"by": "allow-list", "occurrences": 1}]));
+    let changed = replay("[[rules.override]]\nid = \"model.unpinned\"\nseverity = \"critical\"\n");
+    assert_eq!(found(&changed), [pair("pii.email", "low"), pair("model.unpinned", "critical")]);
+}
+
 /// One value of every rule, and none of them in anything that a command writes.
 #[test]
 fn no_output_tells_what_was_planted() {
@@ -265,18 +300,28 @@ fn no_output_tells_what_was_planted() {
     let at = folder.path();
     let set = RuleSet::load(&RuleSource::Embedded).unwrap();
     let mut scanner = Scanner::new(std::sync::Arc::clone(&set), Backend::best()).unwrap();
-    let (mut planted, mut text) = (BTreeSet::new(), String::new());
-    for example in set.loaded().flat_map(|loaded| loaded.examples.clone()) {
-        let settled = scanner.scan(example.as_bytes(), &Whole { length: example.len() }).unwrap();
-        planted.extend(settled.matches.iter().map(|one| example[one.span.clone()].to_owned()));
-        text.push_str(&example);
-        text.push('\n');
+    let lines: Vec<String> = set.loaded().flat_map(|loaded| loaded.examples.clone()).collect();
+    let text = lines.join("\n");
+    let mut planted: BTreeMap<&str, usize> = BTreeMap::new();
+    let settled = scanner.scan(text.as_bytes(), &LogLines::new(text.as_bytes())).unwrap();
+    for one in &settled.matches {
+        *planted.entry(&text[one.span.clone()]).or_default() += 1;
     }
-    // What is as short as a number of a page could stand anywhere.
-    planted.retain(|secret| secret.len() >= 8);
-    assert!(planted.len() > 200, "{}", planted.len());
+    // What is as short as a number of a page could stand anywhere; what stands somewhere without being found is nothing to hide.
+    planted.retain(|secret, count| secret.len() >= 8 && text.matches(*secret).count() == *count);
+    assert!(planted.len() > 150, "{}", planted.len());
     write(at, "app.log", &text);
-    let rules = |arguments: &[&str]| crate::scan::outflow(at, "rules", arguments, b"");
+    let ran = |command: &str, arguments: &[&str]| crate::scan::outflow(at, command, arguments, b"").stdout;
+    // The same in a prompt and its answer.
+    let request = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}).to_string();
+    let answer =
+        json!({"model": "gpt-4o-2024-08-06", "choices": [{"message": {"content": text}, "finish_reason": "stop"}]});
+    let headers = json!({"content-type": "application/json"});
+    let call = json!({
+        "request": {"method": "POST", "url": "https://api.openai.com/v1/chat/completions", "headers": headers, "body": request},
+        "response": {"status": 200, "headers": headers, "body": answer.to_string()},
+    });
+    write(at, "call.json", &call.to_string());
     let outputs = [
         ("text", scan(at, &["--format", "text", "app.log"], b"").stdout),
         ("jsonl", scan(at, &["--format", "jsonl", "app.log"], b"").stdout),
@@ -286,13 +331,17 @@ fn no_output_tells_what_was_planted() {
             scan(at, &["--write-baseline", "known.json", "app.log"], b"");
             fs::read_to_string(at.join("known.json")).unwrap()
         }),
-        ("rules test", rules(&["test", "app.log"]).stdout),
-        ("rules test, as JSON", rules(&["test", "--format", "jsonl", "app.log"]).stdout),
+        ("rules test", ran("rules", &["test", "app.log"])),
+        ("rules test, as JSON", ran("rules", &["test", "--format", "jsonl", "app.log"])),
+        ("replay", ran("replay", &["--format", "text", "call.json"])),
+        ("replay, as JSON", ran("replay", &["--format", "jsonl", "--store", "s.db", "call.json"])),
+        ("the store", String::from_utf8_lossy(&fs::read(at.join("s.db")).unwrap()).into_owned()),
+        ("findings", ran("findings", &["list", "--store", "s.db", "--limit", "0", "--format", "jsonl"])),
     ];
     for (what, output) in outputs {
         assert!(output.lines().count() > 50, "{what}: {output}");
-        for secret in &planted {
-            assert!(!output.contains(secret.as_str()), "{what} tells a secret of {} bytes", secret.len());
+        for secret in planted.keys() {
+            assert!(!output.contains(secret), "{what} tells a secret of {} bytes", secret.len());
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     outline::{Build, Nothing, Outliner, Scalar},
     path::Path,
     quoted::{self, Cursor, Stop},
+    strings::{Strings, Unwanted},
     tape::Tape,
     tree::Tree,
 };
@@ -35,47 +36,6 @@ const NUMBER_MIN_DIGITS: usize = 9;
 pub(super) fn is_number_text(number: &str) -> bool {
     let digits = number.strip_prefix('-').unwrap_or(number);
     digits.len() >= NUMBER_MIN_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Gets every string: path, object key it stands under (empty for others), text. Keys that are text themselves come under
-/// the path of their member with `~` behind it.
-pub(super) trait Strings {
-    /// Whether there is anybody who wants them.
-    const ARE_WANTED: bool = true;
-
-    /// A string value. `path` is valid for this call only.
-    fn string(&mut self, path: &str, key: &str, class: Class, text: &str);
-
-    /// What is known of a key.
-    fn class(&mut self, key: &str) -> Class {
-        Class::of(key)
-    }
-
-    /// Where a string that is to be decoded can be put at once, behind what is there. `first`: its first byte as it stands in
-    /// the input.
-    fn room(&mut self, _class: Class, _first: u8) -> Option<&mut String> {
-        None
-    }
-
-    /// What is in that room from `start` on is a string value, which is given back.
-    fn placed(&mut self, _path: &str, _start: usize) -> &str {
-        ""
-    }
-}
-
-impl<F: FnMut(&str, &str, &str)> Strings for F {
-    fn string(&mut self, path: &str, key: &str, _: Class, text: &str) {
-        self(path, key, text);
-    }
-}
-
-/// Nobody wants strings.
-struct Unwanted;
-
-impl Strings for Unwanted {
-    const ARE_WANTED: bool = false;
-
-    fn string(&mut self, _: &str, _: &str, _: Class, _: &str) {}
 }
 
 /// What a body turned out to be.
@@ -403,7 +363,7 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
         let (text, end) = if let Some(room) = self.strings.room(class, first) {
             let begun = room.len();
             let end = self.cursor.decode(room);
-            (self.strings.placed(self.path.as_str(), begun), end)
+            (self.strings.placed(self.path.as_str(), begun).unwrap_or_default(), end)
         } else {
             self.decoded.clear();
             let end = self.cursor.decode(&mut self.decoded);

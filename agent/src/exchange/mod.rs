@@ -51,6 +51,7 @@ mod request;
 pub(crate) mod sample;
 mod shapes;
 mod stream;
+mod strings;
 mod tape;
 #[cfg(test)]
 mod tests;

@@ -22,14 +22,18 @@ const FACT_DEPTH: usize = 4;
 pub(super) struct Tape<'a> {
     /// Longest string that is told apart by more than its hash.
     keep: usize,
+    /// The first `count` of them; the others are room.
     nodes: Vec<Held<'a>>,
+    count: usize,
     /// The containers that are open, and are held.
     open: Vec<usize>,
     /// Containers that are open and not held, for want of room; whether they are objects.
     unheld: Vec<bool>,
-    /// Strings whose escapes were read, and where those of the present element begin.
+    /// Strings whose escapes were read, and numbers; where those of the present element begin.
     decoded: String,
     decoded_before: usize,
+    numbers: Vec<Number>,
+    numbers_before: usize,
     arrays: usize,
     /// Values below no array.
     other: usize,
@@ -38,25 +42,35 @@ pub(super) struct Tape<'a> {
     results: Results,
 }
 
+/// A value, in fields that are written one by one where they stay: to make an enum first and to move it stalls the processor.
 #[derive(Debug)]
 struct Held<'a> {
     key: Cow<'a, str>,
-    kind: Kind<'a>,
+    kind: Kind,
+    /// A string as it stands in the input.
+    text: &'a str,
+    /// What its kind says.
+    data: u64,
     end: usize,
 }
 
-#[derive(Debug)]
-enum Kind<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     Null,
-    Bool(bool),
-    Number(Number),
-    Plain(&'a str),
-    Decoded(Range<usize>),
-    /// A string that is not kept, by its hash.
-    Long(u64),
+    False,
+    True,
+    /// `data`: which one of the numbers.
+    Number,
+    /// In `text`.
+    Plain,
+    /// `data`: where it begins in the decoded strings, and how long it is, 32 bits each.
+    Decoded,
+    /// A string that is not kept. `data`: its hash.
+    Long,
     Object,
-    /// Its numbers, which are not kept, by their hash.
-    Array(Option<u64>),
+    Array,
+    /// An array with numbers, which are not kept. `data`: their hash.
+    Vector,
 }
 
 impl<'a> Tape<'a> {
@@ -64,10 +78,13 @@ impl<'a> Tape<'a> {
         Self {
             keep,
             nodes: Vec::new(),
+            count: 0,
             open: Vec::new(),
             unheld: Vec::new(),
             decoded: String::new(),
             decoded_before: 0,
+            numbers: Vec::new(),
+            numbers_before: 0,
             arrays: 0,
             other: 0,
             rest: 0,
@@ -82,11 +99,10 @@ impl<'a> Tape<'a> {
             if let Some(member) = self.nodes.get(cut) {
                 self.results.begin(&member.key);
             }
-            self.nodes.truncate(cut);
+            self.count = cut;
         }
-        let end = self.nodes.len();
         if let (Some(_), Some(root)) = (self.open.first(), self.nodes.first_mut()) {
-            root.end = end;
+            root.end = self.count;
         }
         self.open.clear();
     }
@@ -98,16 +114,28 @@ impl<'a> Tape<'a> {
     }
 
     fn node(&self, at: usize) -> Option<Node<'_>> {
-        self.nodes.get(at).map(|held| Node { tape: self, held, at })
+        let held = self.nodes.get(..self.count)?.get(at)?;
+        Some(Node { tape: self, held, at })
     }
 
+    #[expect(clippy::ptr_arg, reason = "a key that is borrowed is kept as it is")]
     #[inline]
-    fn add(&mut self, key: &Cow<'a, str>, kind: Kind<'a>) {
-        let end = self.nodes.len() + 1;
-        match key {
-            Cow::Borrowed(key) => self.nodes.push(Held { key: Cow::Borrowed(key), kind, end }),
-            Cow::Owned(key) => self.nodes.push(Held { key: Cow::Owned(key.clone()), kind, end }),
+    fn add(&mut self, key: &Cow<'a, str>, kind: Kind, text: &'a str, data: u64) {
+        let key = match key {
+            Cow::Borrowed(key) => Cow::Borrowed(*key),
+            Cow::Owned(key) => Cow::Owned(key.clone()),
+        };
+        let end = self.count + 1;
+        if let Some(held) = self.nodes.get_mut(self.count) {
+            held.key = key;
+            held.kind = kind;
+            held.text = text;
+            held.data = data;
+            held.end = end;
+        } else {
+            self.nodes.push(Held { key, kind, text, data, end });
         }
+        self.count = end;
     }
 
     fn has_room(&mut self) -> bool {
@@ -115,7 +143,7 @@ impl<'a> Tape<'a> {
             return false;
         }
         if self.arrays > 0 {
-            return self.nodes.len() < MAX_BULK_VALUES;
+            return self.count < MAX_BULK_VALUES;
         }
         self.other += 1;
         self.other <= MAX_OTHER_VALUES
@@ -124,9 +152,9 @@ impl<'a> Tape<'a> {
     /// The list that is a member of the document and whose elements are coming.
     fn list(&self) -> Option<usize> {
         let [root, list] = self.open.as_slice() else { return None };
-        let is = |at: &usize, is: fn(&Kind<'_>) -> bool| self.nodes.get(*at).is_some_and(|held| is(&held.kind));
-        (is(root, |kind| matches!(kind, Kind::Object)) && is(list, |kind| matches!(kind, Kind::Array(_))))
-            .then_some(*list)
+        let kind = |at: &usize| self.nodes.get(*at).map(|held| held.kind);
+        let is_list = matches!(kind(list), Some(Kind::Array | Kind::Vector));
+        (is_list && kind(root) == Some(Kind::Object)).then_some(*list)
     }
 
     /// An element of a list is whole.
@@ -138,8 +166,9 @@ impl<'a> Tape<'a> {
         self.results = results;
         self.rest = 0;
         if element > list + 1 {
-            self.nodes.truncate(element);
+            self.count = element;
             self.decoded.truncate(self.decoded_before);
+            self.numbers.truncate(self.numbers_before);
         }
     }
 }
@@ -148,12 +177,12 @@ impl<'a> Build<'a> for &mut Tape<'a> {
     fn enter(&mut self, key: &Cow<'a, str>, is_object: bool) {
         match self.open.len() {
             1 => self.results.begin(key),
-            2 => self.decoded_before = self.decoded.len(),
+            2 => (self.decoded_before, self.numbers_before) = (self.decoded.len(), self.numbers.len()),
             _ => {}
         }
         if self.has_room() {
-            self.open.push(self.nodes.len());
-            self.add(key, if is_object { Kind::Object } else { Kind::Array(None) });
+            self.open.push(self.count);
+            self.add(key, if is_object { Kind::Object } else { Kind::Array }, "", 0);
         } else {
             self.unheld.push(is_object);
         }
@@ -165,11 +194,10 @@ impl<'a> Build<'a> for &mut Tape<'a> {
             self.arrays -= usize::from(!is_object);
             return;
         }
-        let end = self.nodes.len();
         let Some(begun) = self.open.pop() else { return };
         if let Some(held) = self.nodes.get_mut(begun) {
-            held.end = end;
-            self.arrays -= usize::from(matches!(held.kind, Kind::Array(_)));
+            held.end = self.count;
+            self.arrays -= usize::from(held.kind != Kind::Object);
         }
         if let Some(list) = self.list() {
             self.element_ends(list, begun);
@@ -181,7 +209,7 @@ impl<'a> Build<'a> for &mut Tape<'a> {
             self.results.begin(key);
         }
         // Of a list of texts the first one says what they are.
-        if self.open.len() == 2 && self.list().is_some_and(|list| self.nodes.len() > list + 1) {
+        if self.open.len() == 2 && self.list().is_some_and(|list| self.count > list + 1) {
             return;
         }
         if !self.has_room() {
@@ -190,17 +218,18 @@ impl<'a> Build<'a> for &mut Tape<'a> {
             }
             return;
         }
-        // Each of them writes its node where it stays: to make one first and move it then stalls the processor.
         match value {
-            Scalar::Null => self.add(key, Kind::Null),
-            Scalar::Bool(is) => self.add(key, Kind::Bool(is)),
-            Scalar::Number(number) => self.add(key, Kind::Number(number)),
-            Scalar::Plain(text) => self.add(key, Kind::Plain(text)),
-            Scalar::Decoded(text) if text.len() > self.keep => self.add(key, Kind::Long(hash(text.as_bytes()))),
+            Scalar::Null => self.add(key, Kind::Null, "", 0),
+            Scalar::Bool(is) => self.add(key, if is { Kind::True } else { Kind::False }, "", 0),
+            Scalar::Number(number) => {
+                self.add(key, Kind::Number, "", self.numbers.len() as u64);
+                self.numbers.push(number);
+            }
+            Scalar::Plain(text) => self.add(key, Kind::Plain, text, 0),
+            Scalar::Decoded(text) if text.len() > self.keep => self.add(key, Kind::Long, "", hash(text.as_bytes())),
             Scalar::Decoded(text) => {
-                let start = self.decoded.len();
+                self.add(key, Kind::Decoded, "", (self.decoded.len() as u64) << 32 | text.len() as u64);
                 self.decoded.push_str(text);
-                self.add(key, Kind::Decoded(start..self.decoded.len()));
             }
         }
     }
@@ -212,10 +241,9 @@ impl<'a> Build<'a> for &mut Tape<'a> {
         let next = hash(number.as_bytes());
         if !self.unheld.is_empty() {
             self.rest = fold(self.rest, next);
-        } else if let Some(Held { kind: Kind::Array(numbers), .. }) =
-            self.open.last().and_then(|open| self.nodes.get_mut(*open))
-        {
-            *numbers = Some(numbers.map_or(next, |known| fold(known, next)));
+        } else if let Some(array) = self.open.last().and_then(|open| self.nodes.get_mut(*open)) {
+            array.data = if array.kind == Kind::Vector { fold(array.data, next) } else { next };
+            array.kind = Kind::Vector;
         }
     }
 }
@@ -256,65 +284,66 @@ impl<'t> Node<'t> {
 
     /// Text of a string that is kept.
     pub(super) fn as_str(self) -> Option<&'t str> {
-        match &self.held.kind {
-            Kind::Plain(text) if text.len() <= self.tape.keep => Some(text),
-            Kind::Decoded(range) => self.tape.decoded.get(range.clone()),
+        match self.held.kind {
+            Kind::Plain => Some(self.held.text).filter(|text| text.len() <= self.tape.keep),
+            Kind::Decoded => {
+                let (start, length) = ((self.held.data >> 32) as usize, self.held.data as u32 as usize);
+                self.tape.decoded.get(start..start + length)
+            }
             _ => None,
         }
     }
 
     /// Whether it is a string that is not.
     pub(super) fn is_long(self) -> bool {
-        match self.held.kind {
-            Kind::Plain(text) => text.len() > self.tape.keep,
-            Kind::Long(_) => true,
-            _ => false,
-        }
+        self.held.kind == Kind::Long || (self.held.kind == Kind::Plain && self.held.text.len() > self.tape.keep)
     }
 
     /// The hash of such a string.
     pub(super) fn long(self) -> Option<u64> {
         match self.held.kind {
-            Kind::Plain(text) if text.len() > self.tape.keep => Some(hash(text.as_bytes())),
-            Kind::Long(hash) => Some(hash),
+            Kind::Plain if self.is_long() => Some(hash(self.held.text.as_bytes())),
+            Kind::Long => Some(self.held.data),
             _ => None,
         }
     }
 
     /// Hash of the numbers in an array.
     pub(super) fn numbers(self) -> Option<u64> {
-        if let Kind::Array(numbers) = self.held.kind { numbers } else { None }
+        (self.held.kind == Kind::Vector).then_some(self.held.data)
     }
 
     pub(super) fn as_number(self) -> Option<&'t Number> {
-        if let Kind::Number(number) = &self.held.kind { Some(number) } else { None }
+        self.tape.numbers.get(self.held.data as usize).filter(|_| self.held.kind == Kind::Number)
     }
 
     pub(super) fn as_bool(self) -> Option<bool> {
-        if let Kind::Bool(is) = self.held.kind { Some(is) } else { None }
+        match self.held.kind {
+            Kind::False => Some(false),
+            Kind::True => Some(true),
+            _ => None,
+        }
     }
 
     pub(super) fn is_null(self) -> bool {
-        matches!(self.held.kind, Kind::Null)
+        self.held.kind == Kind::Null
     }
 
     pub(super) fn is_object(self) -> bool {
-        matches!(self.held.kind, Kind::Object)
+        self.held.kind == Kind::Object
     }
 
     pub(super) fn is_array(self) -> bool {
-        matches!(self.held.kind, Kind::Array(_))
+        matches!(self.held.kind, Kind::Array | Kind::Vector)
     }
 
     fn facts(self, depth: usize) -> Value {
         let most = if depth < FACT_DEPTH { usize::MAX } else { 0 };
-        match &self.held.kind {
-            Kind::Plain(_) | Kind::Decoded(_) | Kind::Long(_) | Kind::Null => {
-                self.as_str().map_or(Value::Null, Value::from)
-            }
-            Kind::Bool(is) => Value::Bool(*is),
-            Kind::Number(number) => Value::Number(number.clone()),
-            Kind::Array(_) => self.below().take(most.min(1)).map(|first| first.facts(depth + 1)).collect(),
+        match self.held.kind {
+            Kind::Plain | Kind::Decoded | Kind::Long | Kind::Null => self.as_str().map_or(Value::Null, Value::from),
+            Kind::False | Kind::True => Value::Bool(self.held.kind == Kind::True),
+            Kind::Number => self.as_number().map_or(Value::Null, |number| Value::Number(number.clone())),
+            Kind::Array | Kind::Vector => self.below().take(most.min(1)).map(|first| first.facts(depth + 1)).collect(),
             Kind::Object => {
                 let members = self.below().take(most).map(|member| (member.key().to_owned(), member.facts(depth + 1)));
                 Value::Object(members.collect())

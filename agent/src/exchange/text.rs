@@ -13,9 +13,10 @@ use serde_json::{Number, Value};
 
 use super::{
     Leaves, attachment,
-    json::{self, Ended, Strings},
+    json::{self, Ended},
     key::{Class, Classes, is_key_text, is_time},
     path::Path,
+    strings::Strings,
     tree::Node,
 };
 use crate::spare;
@@ -325,12 +326,12 @@ impl Strings for Opener<'_> {
         (is_text && leaves.len() < MAX_LEAVES).then_some(&mut leaves.text)
     }
 
-    fn placed(&mut self, path: &str, start: usize) -> &str {
+    fn placed(&mut self, path: &str, start: usize) -> Option<&str> {
         self.found = true;
         let leaves = &mut self.whole.leaves;
         let end = leaves.text.len();
         leaves.close(path, start);
-        leaves.text.get(start..end).unwrap_or_default()
+        leaves.text.get(start..end)
     }
 }
 

@@ -69,10 +69,23 @@ const CLOSES: &[u8] = b"-----END ";
 /// What opens must close within this many bytes; twice what the longest pattern matches.
 const OPEN_BYTES: usize = 16 * 1024;
 
-/// Each line of a log is a segment, but the lines from `-----BEGIN …` to its `-----END …` are one.
+/// What stands first in a line that gives the value to the name in the line before: a Kubernetes manifest, a variable of Terraform.
+const VALUES: [&[u8]; 4] = [b"value:", b"\"value\":", b"value =", b"default ="];
+/// And what the line before holds.
+const NAMES: [&[u8]; 2] = [b"name", b"variable "];
+/// Longer lines are no settings.
+const PAIR_BYTES: usize = 512;
+
+/// Longest line of names of columns, and longest name.
+const HEADER_BYTES: usize = 1024;
+const COLUMN_BYTES: usize = 40;
+
+/// Each line of a log is a segment, but the lines from `-----BEGIN …` to its `-----END …` are one, and so are a name and its value.
 #[derive(Clone, Debug)]
 pub struct LogLines<'b> {
     lines: Lines<'b>,
+    /// The block begins with the names of columns; "" if not.
+    header: &'b str,
     /// By position.
     texts: Vec<Range<usize>>,
 }
@@ -95,8 +108,29 @@ impl<'b> LogLines<'b> {
                 _ => texts.push(first.start..last.end),
             }
         }
-        Self { lines, texts }
+        Self { lines, header: header(block), texts }
     }
+}
+
+/// The first line, where it names the columns of the lines behind it (RFC 4180): names and nothing else, and as many parts in the second
+/// line. Then its words are what the values are called. Only a block that begins a table has it.
+fn header(block: &[u8]) -> &str {
+    let mut lines = block.splitn(3, |byte| *byte == b'\n');
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return "" };
+    let Some(names) = std::str::from_utf8(first).ok().filter(|_| first.len() <= HEADER_BYTES) else { return "" };
+    let parts = |text: &[u8], separator: u8| text.iter().filter(|byte| **byte == separator).count();
+    let table = b",;\t|".iter().any(|separator| {
+        let columns = parts(first, *separator);
+        let mut fields =
+            names.trim_end().split(char::from(*separator)).map(|field| field.trim_matches([' ', '"', '\'']));
+        let name = |field: &str| {
+            field.len() <= COLUMN_BYTES
+                && field.starts_with(char::is_alphabetic)
+                && field.chars().all(|c| c.is_alphanumeric() || " _-./()#'".contains(c))
+        };
+        columns > 0 && columns == parts(second, *separator) && fields.all(name)
+    });
+    if table { names } else { "" }
 }
 
 impl Segments for LogLines<'_> {
@@ -104,8 +138,45 @@ impl Segments for LogLines<'_> {
         let index = self.texts.partition_point(|text| text.end <= position);
         match self.texts.get(index) {
             Some(text) if text.start <= position => Some(Segment { range: text.clone(), label: "" }),
-            _ => self.lines.around(position),
+            _ => self.lines.line(position).map(|line| {
+                let label = if line.start == 0 { "" } else { self.header };
+                Segment { range: self.pair(line), label }
+            }),
         }
+    }
+}
+
+impl LogLines<'_> {
+    /// A line, or two where the one names what the other gives. Which of the two was asked for makes no difference.
+    fn pair(&self, line: Range<usize>) -> Range<usize> {
+        let block = self.lines.0;
+        let text = |range: &Range<usize>| block.get(range.clone()).filter(|text| text.len() <= PAIR_BYTES);
+        let gives = |range: &Range<usize>| {
+            text(range).is_some_and(|text| VALUES.iter().any(|value| text.trim_ascii_start().starts_with(value)))
+        };
+        let names = |range: &Range<usize>| {
+            text(range).is_some_and(|text| NAMES.iter().any(|name| memmem::find(text, name).is_some()))
+        };
+        if text(&line).is_none() {
+            return line;
+        }
+        if gives(&line) {
+            let before = line.start.checked_sub(2).and_then(|end| self.lines.line(end));
+            return match before {
+                Some(before) if !gives(&before) && names(&before) && !self.in_text(&before) => before.start..line.end,
+                _ => line,
+            };
+        }
+        match self.lines.line(line.end + 1) {
+            Some(next) if gives(&next) && names(&line) && !self.in_text(&next) => line.start..next.end,
+            _ => line,
+        }
+    }
+
+    /// It belongs to a text of several lines.
+    fn in_text(&self, line: &Range<usize>) -> bool {
+        let index = self.texts.partition_point(|text| text.end <= line.start);
+        self.texts.get(index).is_some_and(|text| text.start < line.end)
     }
 }
 
@@ -140,6 +211,51 @@ mod tests {
         assert_eq!(text(closed + 1).as_deref(), Some("b"));
         assert_eq!(text(closed + 3).as_deref(), Some("-----BEGIN L-----"), "it never closes");
         assert_eq!(text(block.len() - 4).as_deref(), Some("-----BEGIN M----- -----END M-----"));
+    }
+
+    #[test]
+    fn the_names_of_columns_are_what_values_are_called() {
+        for (block, label) in [
+            (&b"id,name,nhs\n1,Ada,9\n"[..], "id,name,nhs"),
+            (b"name;num\xc3\xa9ro fiscal\r\nAda;1\r\n", "name;num\u{e9}ro fiscal\r"),
+            (b"id,name\n1,Ada,9\n", ""),
+            (b"2026-01-01, started\n2026-01-02, stopped\n", ""),
+            (b"a {b}, c\nd, e\n", ""),
+            (b"one line, alone", ""),
+            (b"", ""),
+        ] {
+            let lines = LogLines::new(block);
+            assert_eq!(lines.header, label, "{}", block.escape_ascii());
+            let first = lines.around(0).map_or("", |segment| segment.label);
+            assert_eq!(first, "", "the names themselves are called nothing");
+            if let Some(at) = memchr::memchr(b'\n', block) {
+                assert_eq!(lines.around(at + 1).unwrap().label, label);
+            }
+        }
+        let long = format!("a,{}\nb,c\n", "d".repeat(COLUMN_BYTES + 1));
+        assert_eq!(LogLines::new(long.as_bytes()).header, "");
+    }
+
+    #[test]
+    fn a_name_and_its_value_are_one_segment() {
+        let block = b"env:\n  - name: A_TOKEN\n    value: x1\n    value: x2\nvariable \"b\" {\n  default = \"y\"\n}\nname\n-----BEGIN K-----\nvalue: z\n-----END K-----\n";
+        let lines = LogLines::new(block);
+        let text = |word: &str| {
+            let at = memmem::find(block, word.as_bytes()).unwrap();
+            lines.around(at).map(|segment| String::from_utf8(block[segment.range].to_vec()).unwrap()).unwrap()
+        };
+        assert_eq!(text("env:"), "env:");
+        for word in ["A_TOKEN", "x1"] {
+            assert_eq!(text(word), "  - name: A_TOKEN\n    value: x1", "{word}");
+        }
+        assert_eq!(text("x2"), "    value: x2", "a value has one name");
+        for word in ["variable", "default"] {
+            assert_eq!(text(word), "variable \"b\" {\n  default = \"y\"", "{word}");
+        }
+        assert_eq!(text("name\n-----"), "name");
+        assert!(text("z\n").starts_with("-----BEGIN K"));
+        let long = format!("name {}\nvalue: x\n", "a".repeat(PAIR_BYTES));
+        assert_eq!(LogLines::new(long.as_bytes()).around(0).unwrap().range, 0..PAIR_BYTES + 5);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn every_shipped_rule_proves_itself_on_every_backend() {
             flaws.iter().map(|f| format!("{}:{}: {}: {}: {}", f.file, f.line, f.key, f.rule, f.message)).collect();
         assert!(flaws.is_empty(), "{}", text.join("\n"));
     }
-    eprintln!("{} rules, pure DFA {} bytes", rules.len(), rules.pure_bytes().unwrap());
+    eprintln!("{} rules, pure automaton {} bytes", rules.len(), rules.pure_bytes().unwrap());
 }
 
 fn leaks(leaves: &[(&str, &str)]) -> Vec<(String, String, String, Vec<String>)> {

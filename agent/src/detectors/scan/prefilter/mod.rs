@@ -96,7 +96,7 @@ pub enum ScanError {
 /// Which stage 1 to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
-    /// One dense DFA over all factors, in Rust.
+    /// One automaton over the literals of all factors, in Rust.
     Pure,
     /// Vectorscan.
     #[cfg(feature = "vectorscan")]

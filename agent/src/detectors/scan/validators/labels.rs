@@ -6,9 +6,70 @@ const REACH_BYTES: usize = 40;
 /// Words of a label, counted from its end.
 const MAX_WORDS: usize = 4;
 
+/// Names of numbers that are nobody's: of things, moments and sizes.
+pub(super) const OF_THINGS: &[&str] = &[
+    "id",
+    "order",
+    "invoice",
+    "tracking",
+    "trace",
+    "span",
+    "request",
+    "timestamp",
+    "ts",
+    "epoch",
+    "created",
+    "updated",
+    "expires",
+    "expiry",
+    "port",
+    "pid",
+    "size",
+    "bytes",
+    "count",
+    "total",
+    "amount",
+    "price",
+    "version",
+    "build",
+    "offset",
+    "isbn",
+    "ean",
+    "upc",
+    "gtin",
+    "sku",
+    "serial",
+    "ticket",
+    "case",
+    "otp",
+    "pin",
+    "latency",
+    "duration",
+    "ms",
+    "ns",
+    "hash",
+    "session",
+    "seq",
+    "sequence",
+    "commit",
+    "revision",
+    "row",
+    "rows",
+    "limit",
+    "seed",
+    "uptime",
+    "took",
+    "elapsed",
+];
+
 /// The name right before a value says one of these words, which are lower-case: `order_id=`, `"traceId": "`, `Invoice no. `.
 pub(super) fn named(before: &[u8], words: &[&str]) -> bool {
     last_words(before).any(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes())))
+}
+
+/// The word right before a value is one of these.
+pub(super) fn follows(before: &[u8], words: &[&str]) -> bool {
+    last_words(before).next().is_some_and(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one.as_bytes())))
 }
 
 /// The words of the name that ends the text, last first; `orderId` and `order_id` are two words.
@@ -55,6 +116,7 @@ mod tests {
         ] {
             assert_eq!(named(before.as_bytes(), &["order"]), expected, "{before}");
         }
+        assert!(follows(b"my order: ", &["order"]) && !follows(b"order of ", &["order"]) && !follows(b"", &["order"]));
         assert!(!named("order a b c d e ".as_bytes(), &["order"]));
     }
 }

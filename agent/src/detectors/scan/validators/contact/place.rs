@@ -39,10 +39,34 @@ pub(super) fn uk_postcode(text: &Text<'_>) -> Verdict {
 /// A house number and a street.
 pub(super) fn street(text: &Text<'_>) -> Verdict {
     let piece = matches!(text.before().last(), Some(b'.' | b'-' | b'/' | b':' | b'#' | b'$' | b'_'));
-    // `5 GET St`, all capitals of a log, is a street; without any small letter or with a digit run as a name it is code.
-    let digits = text.digits();
-    let zeros = digits.first() == Some(&0);
+    let zeros = text.secret().first() == Some(&b'0');
     Verdict::plausible_if(!piece && !zeros && !labels::named(text.before(), OTHERS))
+}
+
+/// Words that end like a street and are none: `Hinweg 3`, `Arbeitsplatz 12`.
+const NO_STREETS: &[&[u8]] = &[
+    b"hinweg",
+    b"umweg",
+    b"ausweg",
+    b"rechtsweg",
+    b"arbeitsplatz",
+    b"parkplatz",
+    b"sitzplatz",
+    b"stellplatz",
+    b"speicherplatz",
+    b"platz",
+    b"weg",
+    b"dienstweg",
+    b"lehrgasse",
+    b"sackgasse",
+    b"strecke",
+];
+
+/// A street in one word and a house number.
+pub(super) fn street_compound(text: &Text<'_>) -> Verdict {
+    let lower = text.secret().to_ascii_lowercase();
+    let word = lower.split(|byte| matches!(byte, b' ' | b'.')).next().unwrap_or_default();
+    if NO_STREETS.contains(&word) { Verdict::Refused } else { street(text) }
 }
 
 /// A latitude and a longitude, with so many decimals that they are a place and not a ratio.
@@ -94,6 +118,7 @@ mod tests {
             &["152.520008, 13.404954", "0.0000, 0.0000", "52.52", "1.2.3, 4"],
         );
         check(degrees, &["52.520008", "-151.2093"], &["252.520008", "0.000", "x"]);
+        check(street_compound, &["Fakestraße 17", "Goethefakestr. 4b"], &["Hinweg 7", "Parkplatz 12"]);
         check(street, &["90 Whitchurch Road"], &["00 Whitchurch Road"]);
         assert_eq!(street(&Text { haystack: b"Section 5 Main Street", span: 8..21 }), Verdict::Refused);
     }

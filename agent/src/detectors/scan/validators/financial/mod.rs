@@ -30,6 +30,7 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("card", card::validate),
     ("card_track", track::validate),
     ("cnpj", cnpj::validate),
+    ("cvv", account::cvv),
     ("ein", ein::validate),
     ("ethereum", crypto::ethereum),
     ("gstin", gstin::validate),
@@ -38,5 +39,6 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("lei", lei::validate),
     ("luhn", card::luhn_only),
     ("monero", crypto::monero),
+    ("sort_code", account::sort_code),
     ("vat", vat::validate),
 ];

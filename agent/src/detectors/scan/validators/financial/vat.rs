@@ -19,8 +19,8 @@ const COUNTRIES: &[(&[u8], Check)] = &[
     (b"CY", cyprus),
     (b"CZ", czechia),
     (b"DE", |number| exactly::<9>(number, mod_11_10)),
-    (b"DK", |number| exactly::<8>(number, |digits| weighted(digits, &[2, 7, 6, 5, 4, 3, 2, 1]) % 11 == 0)),
-    (b"EE", |number| exactly::<9>(number, |digits| weighted(digits, &[3, 7, 1, 3, 7, 1, 3, 7, 1]) % 10 == 0)),
+    (b"DK", |number| exactly::<8>(number, |digits| weighted(digits, &[2, 7, 6, 5, 4, 3, 2, 1]).is_multiple_of(11))),
+    (b"EE", |number| exactly::<9>(number, |digits| weighted(digits, &[3, 7, 1, 3, 7, 1, 3, 7, 1]).is_multiple_of(10))),
     (b"EL", greece),
     (b"ES", spain),
     (b"FI", |number| exactly::<8>(number, |digits| mod_11(digits, &[7, 9, 10, 5, 8, 4, 2], 11, 0))),
@@ -28,7 +28,7 @@ const COUNTRIES: &[(&[u8], Check)] = &[
     (b"GB", united_kingdom),
     (b"GR", greece),
     (b"HR", |number| exactly::<11>(number, mod_11_10)),
-    (b"HU", |number| exactly::<8>(number, |digits| weighted(digits, &[9, 7, 3, 1, 9, 7, 3, 1]) % 10 == 0)),
+    (b"HU", |number| exactly::<8>(number, |digits| weighted(digits, &[9, 7, 3, 1, 9, 7, 3, 1]).is_multiple_of(10))),
     (b"IE", ireland),
     (b"IT", |number| exactly::<11>(number, luhn)),
     (b"LT", lithuania),
@@ -58,7 +58,7 @@ const COUNTRIES: &[(&[u8], Check)] = &[
         })
     }),
     (b"SI", |number| exactly::<8>(number, |digits| mod_11(digits, &[8, 7, 6, 5, 4, 3, 2], 10, 99))),
-    (b"SK", |number| exactly::<10>(number, |digits| value(Some(digits)) % 11 == 0)),
+    (b"SK", |number| exactly::<10>(number, |digits| value(Some(digits)).is_multiple_of(11))),
     (b"XI", united_kingdom),
 ];
 
@@ -181,7 +181,7 @@ fn cyprus(number: &[u8]) -> bool {
 fn czechia(number: &[u8]) -> bool {
     exactly::<8>(number, |digits| {
         digits.first().is_some_and(|first| *first < 9) && mod_11(digits, &[8, 7, 6, 5, 4, 3, 2], 10, 1)
-    }) || exactly::<10>(number, |digits| value(Some(digits)) % 11 == 0)
+    }) || exactly::<10>(number, |digits| value(Some(digits)).is_multiple_of(11))
 }
 
 fn greece(number: &[u8]) -> bool {

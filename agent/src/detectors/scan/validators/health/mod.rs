@@ -11,6 +11,7 @@ mod us;
 pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("ca_health", canada::validate),
     ("dea", us::dea),
+    ("icd10", us::icd10),
     ("kvnr", kvnr::validate),
     ("mbi", us::mbi),
     ("medical_record", us::record),

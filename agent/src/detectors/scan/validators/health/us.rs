@@ -4,7 +4,8 @@
 
 use super::super::{
     Text, Verdict,
-    checksums::{all_equal, luhn},
+    checksums::{all_equal, luhn, weighted},
+    labels,
 };
 
 /// What issuer the digits of an NPI belong to: health, United States.
@@ -18,7 +19,8 @@ pub(super) fn npi(text: &Text<'_>) -> Verdict {
     let mut whole = NPI_PREFIX.to_vec();
     whole.extend_from_slice(&digits);
     let first = matches!(digits.first(), Some(1 | 2));
-    Verdict::plausible_if(digits.len() == 10 && first && luhn(&whole))
+    let other = labels::named(text.before(), labels::OF_THINGS) && !labels::named(text.before(), &["npi", "provider"]);
+    Verdict::plausible_if(digits.len() == 10 && first && !other && luhn(&whole))
 }
 
 /// A kind, a letter of the name or 9, seven digits.
@@ -28,12 +30,12 @@ pub(super) fn dea(text: &Text<'_>) -> Verdict {
     let Some((head, tail)) = secret.split_at_checked(2) else { return Verdict::Refused };
     let known = head.first().is_some_and(|kind| DEA_KINDS.contains(kind))
         && head.last().is_some_and(|letter| letter.is_ascii_uppercase() || *letter == b'9');
-    let Some([a, b, c, d, e, f, check]) = digits.last_chunk::<7>().map(|last| last.map(u32::from)) else {
+    let Some((check, body)) = digits.last_chunk::<7>().and_then(|last| last.split_last()) else {
         return Verdict::Refused;
     };
-    let sum = a + c + e + 2 * (b + d + f);
+    let sum = weighted(body, &[1, 2, 1, 2, 1, 2]);
     Verdict::plausible_if(
-        known && tail.len() == 7 && tail.iter().all(u8::is_ascii_digit) && sum > 0 && sum % 10 == check,
+        known && tail.len() == 7 && tail.iter().all(u8::is_ascii_digit) && sum > 0 && sum % 10 == u32::from(*check),
     )
 }
 
@@ -51,10 +53,24 @@ pub(super) fn mbi(text: &Text<'_>) -> Verdict {
     Verdict::plausible_if(compact.len() == 11 && fits)
 }
 
-/// A record number that is not filler.
+/// A record number that is not filler, and no date, phone or size.
 pub(super) fn record(text: &Text<'_>) -> Verdict {
     let digits = text.digits();
-    Verdict::plausible_if(digits.len() >= 4 && !all_equal(&digits))
+    let called = labels::named(text.before(), &["mrn", "patient", "record", "chart", "hospital"]);
+    let other = labels::named(text.before(), labels::OF_THINGS)
+        || labels::named(text.before(), &["phone", "tel", "dob", "zip"]);
+    let goes_on = matches!(text.after(), [b'-' | b'/' | b'.' | b':', byte, ..] if byte.is_ascii_alphanumeric())
+        || matches!(text.before().last(), Some(b'-' | b'/' | b'.' | b':' | b'_' | b'+'));
+    // A word in front of the digits that is the label itself is no part of the number.
+    Verdict::plausible_if(digits.len() >= 4 && !all_equal(&digits) && !goes_on && (called || !other))
+}
+
+/// A code of ICD-10. A letter and two digits alone are much else, so the label must stand right before them.
+pub(super) fn icd10(text: &Text<'_>) -> Verdict {
+    const LABELS: [&str; 12] =
+        ["icd", "icd10", "10", "cm", "gm", "diagnosis", "diagnose", "diagnosed", "with", "code", "is", "dx"];
+    let dotted = text.secret().contains(&b'.');
+    Verdict::plausible_if(dotted || labels::follows(text.before(), &LABELS))
 }
 
 #[cfg(test)]
@@ -82,6 +98,9 @@ mod tests {
             &["1EG4-TE5-MK73", "1EG4TE5MK73"],
             &["1SG4-TE5-MK73", "0EG4TE5MK73", "1EG4TE5MK7", "1EGATE5MK73", ""],
         );
+        check(icd10, &["E11.9"], &["I10"]);
+        assert_eq!(icd10(&Text { haystack: b"diagnosis: I10", span: 11..14 }), Verdict::Plausible);
+        assert_eq!(icd10(&Text { haystack: b"diagnosis: disk A12", span: 16..19 }), Verdict::Refused);
         check(record, &["MRN-0012345"], &["0000", "12"]);
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// See the module.
-pub(super) fn nin(text: &Text<'_>) -> Verdict {
+pub(super) fn identity(text: &Text<'_>) -> Verdict {
     Verdict::proven_if(Number::of(text, &[13]).is_some_and(|number| {
         let digits = number.digits();
         let year = number.part(0..4);
@@ -28,6 +28,6 @@ mod tests {
 
     #[test]
     fn checks_and_parts() {
-        check(nin, &["1999040822292", "1949022819313"], &["1991031109709", "1989010417541"]);
+        check(identity, &["1999040822292", "1949022819313"], &["1991031109709", "1989010417541"]);
     }
 }

@@ -1,5 +1,5 @@
 //! Mexico. CURP: letters of the name, birthday, sex, state, consonants, a sign that parts those born before and since 2000,
-//! check digit. Source: Instructivo normativo para la asignación de la CURP, DOF 18 October 2021. RFC: letters of the name, day
+//! check digit. Source: rules of the CURP, official journal (DOF) of 18 October 2021. RFC: letters of the name, day
 //! of birth or founding, three signs of which the last is a check. Source: SAT; Wikipedia, "Registro Federal de Contribuyentes".
 
 use super::{

@@ -1,4 +1,4 @@
-//! Nigeria, national identification number: eleven digits, Verhoeff. Source: NIMC; Presidio's description of `NG_NIN`.
+//! Nigeria, national identification number: eleven digits, Verhoeff. Source: NIMC; Presidio's description.
 
 use super::{
     super::{Text, Verdict, checksums::verhoeff},
@@ -6,7 +6,7 @@ use super::{
 };
 
 /// See the module.
-pub(super) fn nin(text: &Text<'_>) -> Verdict {
+pub(super) fn identity(text: &Text<'_>) -> Verdict {
     Verdict::plausible_if(Number::of(text, &[11]).is_some_and(|number| verhoeff(number.digits())))
 }
 
@@ -16,6 +16,6 @@ mod tests {
 
     #[test]
     fn checks_and_parts() {
-        check(nin, &["25805001662", "58344637161"], &["84072697748", "50798041745"]);
+        check(identity, &["25805001662", "58344637161"], &["84072697748", "50798041745"]);
     }
 }

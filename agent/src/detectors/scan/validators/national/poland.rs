@@ -1,5 +1,5 @@
 //! Poland. PESEL: birthday with the century in the month, serial, weights 1 3 7 9, mod 10. Source: ustawa o ewidencji ludności;
-//! gov.pl, "Czym jest numer PESEL". NIP: ten digits mod 11. Source: Wikipedia, "Numer identyfikacji podatkowej".
+//! gov.pl, "PESEL". NIP: ten digits mod 11. Source: Wikipedia, "NIP (Poland)".
 
 use super::{
     super::{Text, Verdict},

@@ -18,6 +18,11 @@ struct Parts {
 
 fn parts(text: &Text<'_>) -> Option<Parts> {
     let number = Number::of(text, &[9]).filter(|number| !SAMPLES.contains(&number.part(0..9)))?;
+    // `536-90 4399` is two numbers.
+    let secret = text.secret();
+    if secret.len() == 11 && secret.get(3) != secret.get(6) {
+        return None;
+    }
     Some(Parts { area: number.part(0..3), group: number.part(3..5), serial: number.part(5..9) })
 }
 
@@ -48,9 +53,16 @@ mod tests {
         for good in ["536-90-4399", "001-01-0001", "899 99 9999"] {
             assert_eq!(verdict(ssn, good), Verdict::Plausible, "{good}");
         }
-        for bad in
-            ["000-12-3456", "666-12-3456", "900-12-3456", "536-00-4399", "536-90-0000", "078-05-1120", "123-45-6789"]
-        {
+        for bad in [
+            "000-12-3456",
+            "666-12-3456",
+            "900-12-3456",
+            "536-00-4399",
+            "536-90-0000",
+            "078-05-1120",
+            "123-45-6789",
+            "536-90 4399",
+        ] {
             assert_eq!(verdict(ssn, bad), Verdict::Refused, "{bad}");
         }
         assert_eq!(verdict(itin, "912-70-1234"), Verdict::Plausible);

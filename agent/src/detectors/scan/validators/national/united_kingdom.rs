@@ -47,8 +47,11 @@ fn driver_holds(text: &Text<'_>) -> Option<bool> {
     };
     let year = u64::from(born.at(0) * 10 + born.at(5));
     let initials = signs.get(11..13)?;
-    let named = matches!(initials, [first, second] if first.is_ascii_uppercase() && (second.is_ascii_uppercase() || *second == b'9'))
-        || initials == b"99";
+    let named = match initials {
+        b"99" => true,
+        [first, second] => first.is_ascii_uppercase() && (second.is_ascii_uppercase() || *second == b'9'),
+        _ => false,
+    };
     Some(signs.len() >= 16 && filled && named && is_short_date(year, month, born.part(3..5)))
 }
 

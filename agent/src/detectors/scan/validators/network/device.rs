@@ -82,9 +82,9 @@ pub(super) fn vin(text: &Text<'_>) -> Verdict {
         text.before(),
         &["vin", "chassis", "fahrgestellnummer", "fin", "fin-nr", "telaio", "bastidor", "vehicle"],
     );
-    // North American makers have a check digit always; a wrong one is a wrong number.
-    let american = matches!(secret.first(), Some(b'1'..=b'5'));
-    Verdict::plausible_if(called && !american)
+    // European makers fill the check digit's place with a Z; any other is meant as one, and a wrong one is a wrong number.
+    let filled = secret.get(8) == Some(&b'Z');
+    Verdict::plausible_if(called && filled)
 }
 
 fn vin_check(secret: &[u8]) -> bool {

@@ -27,11 +27,18 @@ const DULL: &[&str] = &[
     "android",
     "kotlin",
     "github",
+    "web",
+    "app",
+    "config",
+    "settings",
     "golang",
     "k8s",
 ];
 /// Files and code end like names: `settings.local`, `obj.internal`.
 const MIN_LABELS: usize = 2;
+
+/// How far a password may stand from the host of a connection string.
+const NEAR_BYTES: usize = 160;
 
 /// A name below one of the suffixes; the pattern knows these.
 pub(super) fn validate(text: &Text<'_>) -> Verdict {
@@ -44,9 +51,24 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
     let joined = matches!(text.before().last(), Some(b'@' | b'.' | b'-' | b'_' | b'$'))
         || matches!(text.after(), [b'.' | b'-', next, ..] if next.is_ascii_alphanumeric())
         || matches!(text.after().first(), Some(b'(' | b'_' | b'@'));
+    let own_rule = in_connection_string(text);
     let tells = labels.len() > MIN_LABELS
         || labels.first().is_some_and(|first| first.contains('-') || first.bytes().any(|byte| byte.is_ascii_digit()));
-    Verdict::plausible_if(sound && !dull && !joined && tells)
+    Verdict::plausible_if(sound && !dull && !joined && !own_rule && tells)
+}
+
+/// A connection string with its password is told as a whole, by a rule of its own.
+fn in_connection_string(text: &Text<'_>) -> bool {
+    let before = text.before();
+    let near = before.get(before.len().saturating_sub(NEAR_BYTES)..).unwrap_or_default();
+    let after = text.after().get(..NEAR_BYTES).unwrap_or(text.after());
+    let holds = |part: &[u8]| {
+        let lower = part.to_ascii_lowercase();
+        [&b"password"[..], b"pwd="].iter().any(|word| memchr::memmem::find(&lower, word).is_some())
+    };
+    // `host:port:database:user:password`, `user/password@//host`.
+    let port = after.strip_prefix(b":").map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    before.ends_with(b"@//") || (port > 0 && after.get(port + 1) == Some(&b':')) || holds(near) || holds(after)
 }
 
 #[cfg(test)]
@@ -62,6 +84,8 @@ mod tests {
             assert_eq!(verdict(validate, bad), Verdict::Refused, "{bad}");
         }
         assert_eq!(validate(&Text { haystack: b"ada@mx1.corp", span: 4..12 }), Verdict::Refused);
+        assert_eq!(validate(&Text { haystack: b"db01.corp:5432:app:svc:word", span: 0..9 }), Verdict::Refused);
+        assert_eq!(validate(&Text { haystack: b"db01.corp;Password=word", span: 0..9 }), Verdict::Refused);
         assert_eq!(validate(&Text { haystack: b"db01.corp()", span: 0..9 }), Verdict::Refused);
     }
 }

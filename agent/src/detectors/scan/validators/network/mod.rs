@@ -5,7 +5,6 @@ use super::Validator;
 mod device;
 mod host;
 mod ip;
-mod session;
 
 /// By name, sorted.
 pub(super) const VALIDATORS: &[(&str, Validator)] = &[
@@ -19,6 +18,5 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("ipv6", ip::v6),
     ("ipv6_private", ip::v6_private),
     ("mac", device::mac),
-    ("session_cookie", session::validate),
     ("vin", device::vin),
 ];

@@ -4,7 +4,9 @@
 
 use super::{
     super::{Text, Verdict},
-    secret::{counts_up, distinct, entropy_bits, stands_in, wordy},
+    chance::{entropy_bits, reads_like_words},
+    secret::{has_checksum_of_its_own, wordy},
+    stand_in::{counts_up, distinct, stands_in},
 };
 
 /// How far before the value its name may begin, bytes.
@@ -38,6 +40,10 @@ const SECRET_WORDS: &[&str] = &[
     "license",
     "consumer",
     "private",
+    "reporter",
+    "signing",
+    "webhook",
+    "appid",
 ];
 /// Words that speak for something else.
 const OTHER_WORDS: &[&str] = &[
@@ -103,6 +109,33 @@ const OTHER_WORDS: &[&str] = &[
     "number",
     "uuid",
     "guid",
+    "release",
+    "slug",
+    "distinct",
+    "anonymous",
+    "device",
+    "customer",
+    "order",
+    "item",
+    "transaction",
+    "issue",
+    "ticket",
+    "record",
+    "object",
+    "index",
+    "cluster",
+    "service",
+    "site",
+    "deploy",
+    "stack",
+    "model",
+    "dashboard",
+    "database",
+    "bucket",
+    "queue",
+    "topic",
+    "region",
+    "salt",
 ];
 
 /// The verdict of a name.
@@ -119,15 +152,18 @@ pub(super) fn validate(text: &Text<'_>) -> Verdict {
     let digits = secret.iter().filter(|byte| byte.is_ascii_digit()).count();
     let letters = secret.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
     let enough = if hex { 2.8 } else { 3.0 };
-    let random = digits >= 1
+    let upper = secret.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    // One random text of twenty characters in thirty has no digit; then both cases must be there.
+    let random = (digits >= 1 || (secret.len() >= 20 && upper >= 4 && letters - upper >= 4))
         && letters >= 2
         && distinct(secret) >= 7
         && entropy_bits(secret) >= enough
         && !stands_in(secret)
         && !counts_up(secret)
-        && !(wordy(secret) && digits <= 4 && !hex);
+        && !has_checksum_of_its_own(secret)
+        && (hex || !((reads_like_words(secret) && digits <= 1) || (wordy(secret) && digits <= 4)));
     // Part of a path, a host or a file name.
-    let within = matches!(text.before().last(), Some(b'/' | b'@' | b'#' | b'.' | b'-' | b'_' | b'%'))
+    let within = matches!(text.before().last(), Some(b'/' | b'@' | b'#' | b'.' | b'-' | b'_' | b'%' | b'|'))
         || matches!(text.after(), [b'/' | b'@', ..])
         || matches!(text.after(), [b'.', next, ..] if next.is_ascii_alphanumeric());
     if !random || within {
@@ -220,6 +256,9 @@ mod tests {
             ("datadog_key: ", "abcdefghijklmnopqrstuvwxyz123456", Verdict::Refused),
             ("datadog_key: ", "some-name-of-a-thing-in-the-code", Verdict::Refused),
             ("heroku key https://fake.invalid/", UUID, Verdict::Refused),
+            ("sentry_release=", HEX, Verdict::Refused),
+            ("auth0|", HEX, Verdict::Refused),
+            ("github token ", "ghp_OutflowFakeWrongChecksumx1x2x3x4x5x6", Verdict::Refused),
         ] {
             assert_eq!(check(name, value, "\n"), expected, "{name}{value}");
         }

@@ -72,6 +72,7 @@ pub(super) fn of_connection(text: &Text<'_>) -> Verdict {
         && !names_itself
         && !same_as_user
         && distinct(secret) >= 4
+        && !counts_up(secret)
         && !secret.ends_with(b"()")
         && !secret.iter().any(|byte| matches!(byte, b'{' | b'}' | b'<' | b'>'));
     Verdict::plausible_if(plausible)

@@ -19,13 +19,18 @@ pub(super) fn token(text: &Text<'_>) -> Verdict {
 }
 
 /// Tokens of these kinds have a rule of their own that knows their checksum: what that rule refuses is no secret of a general kind.
-/// Sources: GitHub's and npm's token formats (36 characters behind the prefix), Atlassian's (`ATATT3`, eight digits of CRC-32 at the end).
+/// Sources: GitHub's and npm's token formats (36 characters behind the prefix), Atlassian's (`ATATT3`, `ATCTT3`, `ATBB`), Grafana's
+/// (`glsa_`) and GitLab's routable ones (with a point); see `crc_token`, `crc_hex` and `gitlab`.
 pub(super) fn has_checksum_of_its_own(secret: &[u8]) -> bool {
     match secret {
         [b'g', b'h', b'p' | b'o' | b'u' | b's' | b'r', b'_', rest @ ..] | [b'n', b'p', b'm', b'_', rest @ ..] => {
             rest.len() == 36 && rest.iter().all(u8::is_ascii_alphanumeric)
         }
-        _ => secret.starts_with(b"ATATT3"),
+        [b'A', b'T', b'A' | b'C', b'T', b'T', b'3', ..] => true,
+        [b'A', b'T', b'B', b'B', rest @ ..] => rest.len() == 32,
+        [b'g', b'l', b's', b'a', b'_', rest @ ..] => rest.len() == 41,
+        [b'g', b'l', rest @ ..] => rest.contains(&b'-') && rest.contains(&b'.'),
+        _ => false,
     }
 }
 
@@ -111,7 +116,9 @@ fn names_something_else(before: &[u8]) -> bool {
     let name: Vec<u8> = near.iter().filter(|byte| !b"_-".contains(byte)).map(u8::to_ascii_lowercase).collect();
     let end = name.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
     let name = name.get(..end).unwrap_or_default();
-    NAMES.iter().any(|kind| name.ends_with(kind))
+    // The id of a key is public; that of an access key is half of a login, and some vendors' rules do not know it.
+    let id = name.ends_with(b"keyid") && !name.ends_with(b"accesskeyid");
+    id || NAMES.iter().any(|kind| name.ends_with(kind))
 }
 
 /// Two or more parts between separators, and each is a word of one case or a short number.
@@ -170,6 +177,7 @@ mod tests {
         for (text, expected) in [
             ("{\"nextPageToken\": \"f3Kq9ZxT1mWv7RbY", Verdict::Refused),
             ("arn:aws:secretsmanager:eu-west-1:1:secret:f3Kq9ZxT1mWv7RbY", Verdict::Refused),
+            ("{\"private_key_id\": \"f3Kq9ZxT1mWv7RbY", Verdict::Refused),
             ("{\"token\": \"f3Kq9ZxT1mWv7RbY", Verdict::Plausible),
         ] {
             let start = text.len() - 16;

@@ -1,4 +1,4 @@
-//! Values of session cookies: random, and long enough to be one. Source: OWASP, "Session management cheat sheet" (at least 64 bits).
+//! Tokens in addresses: random, and long enough to be one. Source: OWASP, "Session management cheat sheet" (at least 64 bits).
 
 use super::super::{Text, Verdict};
 
@@ -31,7 +31,7 @@ mod tests {
         for good in ["8f14e45fceea167a5a36dedd4bea2543", "s%3AOutflowFake3kd92mfLq.x81"] {
             assert_eq!(verdict(validate, good), Verdict::Plausible, "{good}");
         }
-        for bad in ["00000000000000000000", "your-session-id-123456", "sessioncookievalue", ""] {
+        for bad in ["00000000000000000000", "your-session-id-123456", "sessiontokenvalue", ""] {
             assert_eq!(verdict(validate, bad), Verdict::Refused, "{bad}");
         }
     }
