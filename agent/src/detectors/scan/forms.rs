@@ -108,7 +108,7 @@ impl Forms {
                 if inside.first().is_none_or(|escape| escape.decoded.start > last) {
                     return None;
                 }
-                self.encoded_at(view, escapes, span.start, false)..self.encoded_at(view, escapes, last, true)
+                Self::encoded_at(view, escapes, span.start, false)..Self::encoded_at(view, escapes, last, true)
             }
         };
         Some(Origin { span: encoded, segment: view.segment.clone(), is_base64: matches!(view.form, Form::Base64) })
@@ -121,7 +121,7 @@ impl Forms {
     }
 
     /// Position in the block of a position in the decoded block; inside of an escape its start, or its end.
-    fn encoded_at(&self, view: &View, escapes: &[Escape], position: usize, end: bool) -> usize {
+    fn encoded_at(view: &View, escapes: &[Escape], position: usize, end: bool) -> usize {
         let index = escapes.partition_point(|escape| escape.decoded.end <= position);
         if let Some(escape) = escapes.get(index).filter(|escape| escape.decoded.start < position) {
             return if end { escape.encoded.end } else { escape.encoded.start };

@@ -219,7 +219,9 @@ fn ways(hir: &Hir) -> Vec<Vec<Hir>> {
                         .flat_map(|way| branches.iter().map(move |branch| [way.as_slice(), branch].concat()))
                         .collect();
                 } else {
-                    ways.iter_mut().for_each(|way: &mut Vec<Hir>| way.push(part.clone()));
+                    for way in &mut ways {
+                        way.push(part.clone());
+                    }
                 }
             }
             _ => ways.iter_mut().for_each(|way| way.push(part.clone())),

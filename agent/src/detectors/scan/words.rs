@@ -50,7 +50,7 @@ impl WordSet {
 /// bytes at once, and there two loads tell that it is none of ours.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
-    words: Vec<String>,
+    texts: Vec<String>,
     /// By bucket.
     entries: Vec<Vec<Entry>>,
     longest: usize,
@@ -100,7 +100,7 @@ impl Words {
             }
         }
         let longest = words.iter().map(String::len).max().unwrap_or(0);
-        Self { words, entries, longest, sets }
+        Self { texts: words, entries, longest, sets }
     }
 
     /// Tells every word that begins in an extent of a text, where one may begin, by position. It may end behind the extent.
@@ -119,7 +119,7 @@ impl Words {
                     if (head ^ entry.head) & entry.mask != 0 {
                         continue;
                     }
-                    let Some(word) = self.words.get(entry.word).map(String::as_bytes) else { continue };
+                    let Some(word) = self.texts.get(entry.word).map(String::as_bytes) else { continue };
                     let end = start + word.len();
                     if text.get(start..end).is_some_and(|text| {
                         text.get(HEAD_BYTES..)
@@ -141,7 +141,7 @@ impl Words {
 
     /// A word by its number.
     pub(super) fn name(&self, word: usize) -> Option<&str> {
-        self.words.get(word).map(String::as_str)
+        self.texts.get(word).map(String::as_str)
     }
 
     /// The first word of a set that stands in a text, such as a label.
@@ -178,10 +178,10 @@ fn starts(text: &[u8], piece: Range<usize>) -> u64 {
     // PERF: no branch, so that it becomes vector instructions.
     let mut marks = [0_u8; PIECE_BYTES];
     for ((mark, byte), before) in marks.iter_mut().zip(&bytes).zip(&before) {
-        let letter = byte.is_ascii_alphabetic() & !before.is_ascii_alphabetic();
-        let camel = byte.is_ascii_uppercase() & before.is_ascii_lowercase();
-        let digit = byte.is_ascii_digit() & !before.is_ascii_alphanumeric();
-        *mark = u8::from(letter | camel | digit | (*byte >= 0xc0));
+        let letter = u8::from(byte.is_ascii_alphabetic()) & u8::from(!before.is_ascii_alphabetic());
+        let camel = u8::from(byte.is_ascii_uppercase()) & u8::from(before.is_ascii_lowercase());
+        let digit = u8::from(byte.is_ascii_digit()) & u8::from(!before.is_ascii_alphanumeric());
+        *mark = letter | camel | digit | u8::from(*byte >= 0xc0);
     }
     // Eight marks of 0 and 1 to eight bits: the product gathers them in its highest byte.
     marks
