@@ -110,5 +110,6 @@ fn read_folder(folder: &Path, name: &str) -> Result<Vec<RuleFile>, RuleError> {
 
 /// Line (1-based) of a byte offset, for messages.
 pub fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    memchr::memchr_iter(b'\n', before).count() + 1
 }

@@ -89,7 +89,8 @@ impl Forms {
         &self.text
     }
 
-    /// Where an extent of the decoded block comes from. `None`: no byte of it was encoded, so it stands in the block as it is.
+    /// Where an extent of the decoded block comes from. `None`: no byte of it or beside it was encoded, so it
+    /// stands in the block as it is.
     pub(super) fn origin(&self, span: &Range<usize>) -> Option<Origin> {
         let view = self.view(span.start)?;
         let (first, last) = (view.decoded.start, span.end.min(view.decoded.end));
@@ -101,9 +102,10 @@ impl Forms {
             }
             Form::Escapes(escapes) => {
                 let escapes = self.escapes.get(escapes.clone())?;
-                let before = escapes.partition_point(|escape| escape.decoded.end <= span.start);
+                // An escape beside it counts: read plainly, its last letter would be taken for part of the secret.
+                let before = escapes.partition_point(|escape| escape.decoded.end < span.start);
                 let inside = escapes.get(before..)?;
-                if inside.first().is_none_or(|escape| escape.decoded.start >= last) {
+                if inside.first().is_none_or(|escape| escape.decoded.start > last) {
                     return None;
                 }
                 self.encoded_at(view, escapes, span.start, false)..self.encoded_at(view, escapes, last, true)

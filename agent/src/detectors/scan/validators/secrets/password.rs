@@ -134,7 +134,7 @@ fn is_value(secret: &[u8]) -> bool {
         && !counts_up(secret)
         && !has_checksum_of_its_own(secret)
         && distinct(secret) >= 5
-        && secret.iter().any(u8::is_ascii_alphanumeric)
+        && secret.iter().any(u8::is_ascii_alphabetic)
 }
 
 /// A call, a type, a path.
