@@ -1,6 +1,6 @@
 //! The world's numbering plan: country codes, and how many digits come behind. Sources: ITU-T E.164 and its list of assigned
-//! country codes (2026); lengths of national numbers: ITU Operational Bulletin, national numbering plans, and Wikipedia, "Telephone numbers in
-//! …", read 2026-11. Where plans are open, the bounds are wide.
+//! country codes (2026); lengths of national numbers: ITU Operational Bulletin, national numbering plans, and Wikipedia,
+//! "Telephone numbers in …", read 2026-11. Where plans are open, the bounds are wide.
 
 /// Digits of all, at the most.
 const MAX_DIGITS: usize = 15;

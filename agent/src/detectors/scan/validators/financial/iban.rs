@@ -96,8 +96,8 @@ const LENGTHS: &[(&[u8; 2], usize)] = &[
     (b"YE", 30),
 ];
 
-/// An IBAN in one piece or in groups of four, in capitals or not. The pattern cannot know the country's length and may have run on into the next
-/// word, so the secret ends where the country says.
+/// An IBAN in one piece or in groups of four, in capitals or not. The pattern cannot know the country's length and may have
+/// run on into the next word, so the secret ends where the country says.
 pub(super) fn validate(text: &Text<'_>) -> Verdict {
     let secret = text.secret();
     let Some(country) = secret.get(..2).map(<[u8]>::to_ascii_uppercase) else { return Verdict::Refused };

@@ -1,6 +1,6 @@
-//! Canada, numbers of provincial health cards. Sources: Ontario Ministry of Health, "Health number and card validation" (ten digits);
-//! British Columbia, "Personal health number" (ten digits); Québec, RAMQ (four
-//! letters of the name, then the date of birth, a month over 50 for women).
+//! Canada, numbers of provincial health cards. Sources: Ontario Ministry of Health, "Health number and card validation" (ten
+//! digits); British Columbia, "Personal health number" (ten digits); Québec, RAMQ (four letters of the name, then the date of
+//! birth, a month over 50 for women).
 
 use super::super::{Text, Verdict, checksums::all_equal, labels};
 

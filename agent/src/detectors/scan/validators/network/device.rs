@@ -1,6 +1,6 @@
 //! Devices and vehicles. Sources: IEEE 802 (EUI-48); 3GPP TS 23.003 (IMEI, with a Luhn digit; IMSI, a country and a network);
-//! ITU-T E.118 (ICCID, 89 and a Luhn digit) and E.212 (mobile country codes); ISO 3779 and 49 CFR 565 (VIN, weights mod 11, a check digit where
-//! North America is the maker or the market); Apple and Google, advertising identifiers (UUIDs; all zeros when switched off).
+//! ITU-T E.118 (ICCID, 89 and a Luhn digit) and E.212 (mobile country codes); ISO 3779 and 49 CFR 565 (VIN, weights mod 11, a check
+//! digit where North America is the maker or the market); Apple and Google, advertising identifiers (UUIDs; all zeros when switched off).
 
 use super::super::{
     Text, Verdict,
