@@ -21,6 +21,12 @@ pub(crate) fn take(bytes: usize) -> Vec<u8> {
     again(bytes).unwrap_or_else(|| Vec::with_capacity(bytes))
 }
 
+/// The same for so many bytes that somebody only says will come: what is held can be taken, but no more than `most` is made.
+pub(crate) fn take_announced(bytes: usize, most: usize) -> Vec<u8> {
+    let held = if bytes > most { again(bytes) } else { None };
+    held.unwrap_or_else(|| take(bytes.min(most)))
+}
+
 /// The smallest of those held that is large enough.
 fn again(bytes: usize) -> Option<Vec<u8>> {
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,6 +61,11 @@ mod tests {
         give_back(buffer);
         let again = take(1 << 20);
         assert!(again.is_empty() && again.capacity() >= 1 << 20);
+        assert!(take_announced(4 << 20, 1 << 20).capacity() >= 1 << 20);
+        assert!(
+            take_announced(usize::MAX, 1 << 20).capacity() <= MAX_HELD_BYTES,
+            "no more than is held or may be made"
+        );
         for _ in 0..100 {
             give_back(Vec::with_capacity(MIN_BYTES));
             give_back(Vec::with_capacity(1 << 20));

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{sources::StreamId, spare, units::Timestamp};
 
-/// Room made at once for a body of known length.
-const FIRST_RESERVE_BYTES: u64 = 1 << 20;
+/// Room made at once for a body of known length; more is taken if it is there.
+const FIRST_RESERVE_BYTES: usize = 1 << 20;
 
 /// Why no more content is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ impl Incoming {
                 if grpc::is_protobuf(headers) {
                     return Collect::Protobuf(Vec::new());
                 }
-                let known = length.unwrap_or_default().min(FIRST_RESERVE_BYTES).min(limits.body_bytes as u64);
-                Collect::Bytes(spare::take(known as usize))
+                let known = length.unwrap_or_default().min(limits.body_bytes as u64);
+                Collect::Bytes(spare::take_announced(known as usize, FIRST_RESERVE_BYTES))
             },
             Collect::Announced,
         );

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     ToolResult,
     json::{self, Ended},
+    quoted::{self, Input},
     tape::Tape,
     text::Whole,
 };
@@ -21,12 +22,14 @@ pub(super) fn read(bytes: &[u8], root: &str, whole: &mut Whole) -> Value {
         add_rest(bytes, root, whole);
         return Value::Null;
     }
-    whole.reserve(bytes.len());
-    let outline = json::read(bytes, root, FACT_BYTES, &mut whole.opener());
-    if let Ended::Malformed(at) = outline.end {
-        add_rest(bytes.get(at..).unwrap_or_default(), root, whole);
-    }
-    outline.doc
+    let mut doc = Value::Null;
+    let mut take = |input: Input<'_>, whole: &mut Whole| {
+        let outline = json::read_once(input, root, FACT_BYTES, &mut whole.opener())?;
+        doc = outline.doc;
+        Some(outline.end)
+    };
+    read_text(bytes, root, whole, &mut take);
+    doc
 }
 
 /// As [`read`], and gives of the outline what facts of a request are read from, and its results of tools.
@@ -35,12 +38,33 @@ pub(super) fn read_request(bytes: &[u8], root: &str, whole: &mut Whole) -> (Valu
         add_rest(bytes, root, whole);
         return (Value::Null, Vec::new());
     }
+    let mut facts = (Value::Null, Vec::new());
+    let mut take = |input: Input<'_>, whole: &mut Whole| {
+        let mut tape = Tape::new(FACT_BYTES);
+        let end = json::tape(input, root, &mut tape, &mut whole.opener())?;
+        facts = tape.into_facts();
+        Some(end)
+    };
+    read_text(bytes, root, whole, &mut take);
+    facts
+}
+
+/// Reads a document as if it were UTF-8, as nearly all are. Where that is wrong, it is replaced and all is read again.
+fn read_text(
+    bytes: &[u8],
+    root: &str,
+    whole: &mut Whole,
+    read: &mut dyn FnMut(Input<'_>, &mut Whole) -> Option<Ended>,
+) {
     whole.reserve(bytes.len());
-    let mut tape = Tape::new(FACT_BYTES);
-    if let Ended::Malformed(at) = json::tape(bytes, root, &mut tape, &mut whole.opener()) {
+    let mark = whole.mark();
+    let end = read(Input::Bytes(bytes), whole).or_else(|| {
+        whole.go_back(mark);
+        Some(read(Input::Text(&quoted::text(bytes)), whole)?.within(bytes))
+    });
+    if let Some(Ended::Malformed(at)) = end {
         add_rest(bytes.get(at..).unwrap_or_default(), root, whole);
     }
-    tape.into_facts()
 }
 
 /// What is no JSON is text all the same, and of what is binary the text in it.

@@ -5,7 +5,7 @@
 //! number may hide (a mail address, a card) is given as a string too.
 //!
 //! It is the inner loop of the agent. A string without escapes is never copied, a path is put together only for a string that
-//! is given out, and UTF-8 is checked once for the whole input. `serde_json` and `jiter` stop at the first thing that is
+//! is given out, and UTF-8 is checked once, where a text is given out. `serde_json` and `jiter` stop at the first thing that is
 //! wrong and know no paths, so neither can stand in for it.
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use super::{
     lanes::{self, LANES},
     outline::{Build, Nothing, Outliner, Scalar},
     path::Path,
-    quoted::{self, Cursor, Stop},
+    quoted::{self, Cursor, Input, Stop},
     strings::{Strings, Unwanted},
     tape::Tape,
     tree::Tree,
@@ -39,7 +39,7 @@ pub(super) fn is_number_text(number: &str) -> bool {
 }
 
 /// What a body turned out to be.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Outline {
     /// The document without what is not needed to read facts: strings longer than asked for are `null`, numbers in arrays
     /// are left out. When the document is cut, members that were cut are left out.
@@ -49,14 +49,25 @@ pub(super) struct Outline {
 }
 
 /// How reading ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ended {
     /// One whole document.
     Whole,
     /// The input ends inside it.
+    #[default]
     Cut,
     /// From this position on it is no JSON.
     Malformed(usize),
+}
+
+impl Ended {
+    /// The same in what the text that was read stands for (see [`quoted::text`]).
+    pub(super) fn within(self, input: &[u8]) -> Self {
+        match self {
+            Self::Malformed(at) => Self::Malformed(quoted::place(input, at)),
+            end => end,
+        }
+    }
 }
 
 /// Whether a body is worth reading as JSON: it starts with a container or a string. A bare number or word is text.
@@ -64,31 +75,35 @@ pub(super) fn looks_like_json(input: &[u8]) -> bool {
     matches!(input.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
 }
 
-/// Reads `input`. `keep`: longest string that the outline holds.
+/// Reads `input`; what is no UTF-8 in it is replaced. `keep`: longest string that the outline holds.
 pub(super) fn read(input: &[u8], root: &str, keep: usize, strings: &mut impl Strings) -> Outline {
-    let mut reader = Reader::new(input, quoted::valid(input), root, strings, Outliner::new(keep));
-    let end = reader.run();
-    Outline { doc: reader.build.into_doc(), end }
+    let text = quoted::text(input);
+    let Outline { doc, end } = read_once(Input::Text(&text), root, keep, strings).unwrap_or_default();
+    Outline { doc, end: end.within(input) }
 }
 
-/// Reads the body of a request, whose outline stays where it is.
-pub(super) fn tape<'a>(input: &'a [u8], root: &str, tape: &mut Tape<'a>, strings: &mut impl Strings) -> Ended {
-    let end = Reader::new(input, quoted::valid(input), root, strings, &mut *tape).run();
+/// Reads `input`, and gives up (`None`) at a text that is no UTF-8.
+pub(super) fn read_once(input: Input<'_>, root: &str, keep: usize, strings: &mut impl Strings) -> Option<Outline> {
+    let mut reader = Reader::new(input, root, strings, Outliner::new(keep));
+    let end = reader.run()?;
+    Some(Outline { doc: reader.build.into_doc(), end })
+}
+
+/// Reads the body of a request, whose outline stays where it is. Gives up (`None`) at a text that is no UTF-8.
+pub(super) fn tape<'a>(input: Input<'a>, root: &str, tape: &mut Tape<'a>, strings: &mut impl Strings) -> Option<Ended> {
+    let end = Reader::new(input, root, strings, &mut *tape).run()?;
     tape.finish();
-    end
+    Some(end)
 }
 
 /// Gives out the strings alone.
 pub(super) fn strings(input: &str, root: &str, strings: &mut impl Strings) -> Ended {
-    Reader::new(input.as_bytes(), input, root, strings, Nothing).run()
+    Reader::new(Input::Text(input), root, strings, Nothing).run().unwrap_or(Ended::Cut)
 }
 
 /// Reads the outline alone.
 pub(super) fn outline(input: &str, keep: usize) -> Outline {
-    let mut unwanted = Unwanted;
-    let mut reader = Reader::new(input.as_bytes(), input, "", &mut unwanted, Outliner::new(keep));
-    let end = reader.run();
-    Outline { doc: reader.build.into_doc(), end }
+    read_once(Input::Text(input), "", keep, &mut Unwanted).unwrap_or_default()
 }
 
 /// Reads a document into a tree that borrows from it. False: it is not whole.
@@ -97,7 +112,8 @@ pub(super) fn tree<'a>(input: &'a str, tree: &mut Tree<'a>) -> bool {
         return true;
     }
     tree.begin();
-    let is_whole = Reader::new(input.as_bytes(), input, "", &mut Unwanted, &mut *tree).run() == Ended::Whole;
+    let end = Reader::new(Input::Text(input), "", &mut Unwanted, &mut *tree).run();
+    let is_whole = end == Some(Ended::Whole);
     if is_whole {
         tree.end(input);
     }
@@ -132,9 +148,9 @@ struct Reader<'a, 's, S, B> {
 }
 
 impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
-    fn new(input: &'a [u8], valid: &'a str, root: &str, strings: &'s mut S, build: B) -> Self {
+    fn new(input: Input<'a>, root: &str, strings: &'s mut S, build: B) -> Self {
         Self {
-            cursor: Cursor::new(input, valid),
+            cursor: Cursor::new(input),
             decoded: String::new(),
             path: Path::new(root),
             root_bytes: root.len(),
@@ -145,11 +161,13 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
         }
     }
 
-    fn run(&mut self) -> Ended {
+    /// `None`: a text is no UTF-8.
+    fn run(&mut self) -> Option<Ended> {
         match self.document() {
-            Ok(()) => Ended::Whole,
-            Err(Stop::Cut) => Ended::Cut,
-            Err(Stop::Malformed) => Ended::Malformed(self.cursor.at),
+            Ok(()) => Some(Ended::Whole),
+            Err(Stop::Cut) => Some(Ended::Cut),
+            Err(Stop::Malformed) => Some(Ended::Malformed(self.cursor.at)),
+            Err(Stop::Foreign) => None,
         }
     }
 
@@ -238,7 +256,7 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
             return Err(Stop::Malformed);
         }
         let start = self.cursor.at;
-        let (key, class) = if let Some(key) = self.cursor.plain() {
+        let (key, class) = if let Some(key) = self.cursor.plain()? {
             (Cow::Borrowed(key), if S::ARE_WANTED { self.strings.class(key) } else { Class::NONE })
         } else {
             let mut key = String::new();
@@ -322,11 +340,7 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
             return Err(Stop::Cut); // more digits may have followed
         }
         let end = start + length;
-        // They are ASCII, but behind what is no UTF-8 no piece is known to be.
-        let text = match self.cursor.piece(start, end) {
-            "" => std::str::from_utf8(rest.get(..length).unwrap_or_default()).unwrap_or_default(),
-            text => text,
-        };
+        let text = self.cursor.piece(start, end)?;
         let class = self.levels.last().map_or(Class::NONE, |level| level.class);
         if S::ARE_WANTED && is_number_text(text) && !class.is_time() {
             self.locate();
@@ -352,7 +366,7 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
             self.locate();
         }
         let (key, class) = self.levels.last().map_or((&NO_KEY, Class::NONE), |level| (&level.key, level.class));
-        if let Some(text) = self.cursor.plain() {
+        if let Some(text) = self.cursor.plain()? {
             if S::ARE_WANTED {
                 self.strings.string(self.path.as_str(), key, class, text);
             }
@@ -405,7 +419,7 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
 
     fn deep_string(&mut self) -> Result<(), Stop> {
         let (path, class) = (self.path.as_str(), Class::NONE);
-        if let Some(text) = self.cursor.plain() {
+        if let Some(text) = self.cursor.plain()? {
             self.strings.string(path, "", class, text);
             return Ok(());
         }
@@ -510,6 +524,34 @@ mod tests {
             let found: Vec<_> = found.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
             assert_eq!((&found[..], outline.end), (*expected, *end), "{text}");
         }
+    }
+
+    /// A text is never given out with what is wrong in it, and what is read in one go is what is read after all is checked.
+    #[test]
+    fn what_is_no_utf8_is_found_wherever_it_stands() {
+        let prose = "größer “so”\\n \\u00e9\\\"ab\\\\ ".repeat(12);
+        let (plain, short) = ("é plain ".repeat(20), "ü");
+        let text =
+            format!(r#"{{"{short}":["{short}",123456789],"a":"{prose}","b":"{plain}","c":{{"d":"{short}x","e":1}}}}"#);
+        let (mut given_up, mut read) = (0, 0);
+        for at in 0..text.len() {
+            for wrong in [0xff, 0x80, 0xc3, 0xf0, b'"', b'\\'] {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = wrong;
+                for bytes in [&bytes[..], &bytes[..(at + 1).min(bytes.len())]] {
+                    let mut found = Vec::new();
+                    let mut take = |path: &str, _: &str, text: &str| found.push((path.to_owned(), text.to_owned()));
+                    let Some(outline) = read_once(Input::Bytes(bytes), "$", 16, &mut take) else {
+                        assert!(std::str::from_utf8(bytes).is_err());
+                        given_up += 1;
+                        continue;
+                    };
+                    read += 1;
+                    assert_eq!((found, outline), run(bytes), "{wrong} at {at}");
+                }
+            }
+        }
+        assert!(given_up > text.len() && read > text.len(), "{given_up} {read}");
     }
 
     #[test]

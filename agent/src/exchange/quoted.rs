@@ -1,7 +1,12 @@
 //! Strings of JSON (RFC 8259, section 7). Enters: an input, and where in it a string begins. Leaves: its text, borrowed when
 //! there is nothing to decode, else behind what the caller has already. What is cut or malformed gives what was readable up to
-//! there; bytes that are no UTF-8 are replaced. Never copies a string without escapes, and checks no UTF-8 twice: pieces between
-//! escapes are pieces of what was checked.
+//! there. Never copies a string without escapes, and checks no UTF-8 twice: a text where it is given out, and what stands between
+//! texts not at all, for it can be ASCII only. What turns out to be no UTF-8 is not read at all: who wants it replaces what is
+//! wrong and reads again.
+
+use std::borrow::Cow;
+
+use super::lanes::{self, LANES};
 
 /// So far a quote or an escape is looked for step by step, before a search with wide registers is worth its start.
 const NEAR_BYTES: usize = 64;
@@ -10,10 +15,18 @@ const BLOCK_BYTES: usize = 1 << 10;
 const FAR_BYTES: usize = 256;
 /// So many bytes are looked at for escapes at once.
 const SPAN_BYTES: usize = 64;
+/// Bytes that must follow, so that a span can be copied from any place in one.
+const WINDOW_BYTES: usize = 2 * SPAN_BYTES + 2;
 /// Room that a step needs in it: what a span stands for, the span that is copied last, and a character.
 const STEP_BYTES: usize = 2 * SPAN_BYTES + 4;
 
-use super::lanes::{self, LANES};
+/// Bytes that are checked at once from a short piece on; the more, the more of them there are.
+const MIN_CHECKED_BYTES: usize = 256;
+const MAX_CHECKED_BYTES: usize = 4 << 10;
+/// Bytes of the character that stands for what is no UTF-8.
+const REPLACED_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
+/// Most bytes of a character behind its first.
+const MAX_CONTINUATIONS: usize = 3;
 
 /// Why reading does not go on.
 pub(super) enum Stop {
@@ -21,47 +34,86 @@ pub(super) enum Stop {
     Cut,
     /// This is no JSON.
     Malformed,
+    /// A text is no UTF-8.
+    Foreign,
+}
+
+/// A document.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input<'a> {
+    /// Bytes, of which each text is to be checked.
+    Bytes(&'a [u8]),
+    /// Known to be UTF-8.
+    Text(&'a str),
 }
 
 /// A place in an input.
 pub(super) struct Cursor<'a> {
     pub(super) input: &'a [u8],
-    /// As [`valid`] gives it.
-    valid: &'a str,
+    /// A part of it that is known to be UTF-8, and where it begins.
+    known: &'a str,
+    known_at: usize,
     pub(super) at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(input: &'a [u8], valid: &'a str) -> Self {
-        Self { input, valid, at: 0 }
+    pub(super) fn new(input: Input<'a>) -> Self {
+        match input {
+            Input::Bytes(input) => Self { input, known: "", known_at: 0, at: 0 },
+            Input::Text(text) => Self { input: text.as_bytes(), known: text, known_at: 0, at: 0 },
+        }
     }
 
-    /// A piece of the input, if it is UTF-8.
-    pub(super) fn piece(&self, start: usize, end: usize) -> &'a str {
-        self.valid.get(start..end).unwrap_or_default()
+    /// A piece of the input.
+    #[inline]
+    pub(super) fn piece(&mut self, start: usize, end: usize) -> Result<&'a str, Stop> {
+        let from = start.wrapping_sub(self.known_at);
+        match self.known.get(from..from.wrapping_add(end - start)) {
+            Some(text) => Ok(text),
+            None => self.check(start, end).ok_or(Stop::Foreign),
+        }
+    }
+
+    /// Of short pieces many are checked at once: the more, the less there was of what is checked elsewhere.
+    #[inline(never)]
+    fn check(&mut self, start: usize, end: usize) -> Option<&'a str> {
+        let known_end = self.known_at + self.known.len();
+        let more = if start < known_end + NEAR_BYTES { 2 * self.known.len() } else { 0 };
+        let more = more.clamp(MIN_CHECKED_BYTES, MAX_CHECKED_BYTES);
+        if end - start < more {
+            let mut near = (start + more).min(self.input.len());
+            for _ in 0..MAX_CONTINUATIONS {
+                near -= usize::from(self.input.get(near).is_some_and(|byte| is_continuation(*byte)));
+            }
+            let known = self.input.get(start..near).and_then(|near| simdutf8::basic::from_utf8(near).ok());
+            if let Some(text) = known.and_then(|known| known.get(..end - start)) {
+                (self.known, self.known_at) = (known.unwrap_or_default(), start);
+                return Some(text);
+            }
+        }
+        self.input.get(start..end).and_then(utf8)
     }
 
     /// Reads the string whose quote is at `at`, when it stands in the input as it is. Else `at` is behind the quote, and it is
     /// to be decoded.
     #[inline]
-    pub(super) fn plain(&mut self) -> Option<&'a str> {
+    pub(super) fn plain(&mut self) -> Result<Option<&'a str>, Stop> {
         self.at += 1;
         let start = self.at;
-        let rest = self.input.get(start..)?;
-        let length = quote_or_backslash(rest)?;
-        if rest.get(length) != Some(&b'"') {
-            return None;
-        }
-        let text = self.valid.get(start..start + length)?;
+        let rest = self.input.get(start..).unwrap_or_default();
+        let Some(length) = quote_or_backslash(rest).filter(|length| rest.get(*length) == Some(&b'"')) else {
+            return Ok(None);
+        };
+        let text = self.piece(start, start + length)?;
         self.at = start + length + 1;
-        Some(text)
+        Ok(Some(text))
     }
 
     /// Decodes what is left of a string behind what is in `out`. False: the input ends inside it. Malformed: `at` is the
     /// backslash that says nothing, and what was found stands before it.
     pub(super) fn decode(&mut self, out: &mut String) -> Result<bool, Stop> {
         loop {
-            if self.decode_block(out) {
+            if self.decode_block(out)? {
                 return Ok(true);
             }
             let rest = self.input.get(self.at..).unwrap_or_default();
@@ -72,10 +124,7 @@ impl<'a> Cursor<'a> {
                 out.push_str(text.trim_end_matches('\u{fffd}'));
                 return Ok(false);
             };
-            match self.valid.get(self.at..self.at + length) {
-                Some(plain) => out.push_str(plain),
-                None => out.push_str(&String::from_utf8_lossy(rest.get(..length).unwrap_or_default())),
-            }
+            out.push_str(self.piece(self.at, self.at + length)?);
             self.at += length + 1;
             if rest.get(length) == Some(&b'"') {
                 return Ok(true);
@@ -97,18 +146,18 @@ impl<'a> Cursor<'a> {
 
     /// Decodes up to the end of the string (true), or as far as all is well and escapes stand close to each other. Prompts are
     /// full of line feeds and quotes, so an escape must cost little more than any other letter: all escapes of a span are found
-    /// at once, what stands before each is copied without a look at how long it is, and what was too much is written over. That
-    /// a block is UTF-8 is known before, but to say so once more where it lies in the nearest cache costs less than to add it
-    /// piece by piece.
-    fn decode_block(&mut self, out: &mut String) -> bool {
-        let bytes = self.valid.as_bytes();
+    /// at once, what stands before each is copied without a look at how long it is, and what was too much is written over. A
+    /// block is checked where it lies in the nearest cache.
+    fn decode_block(&mut self, out: &mut String) -> Result<bool, Stop> {
+        let bytes = self.input;
         let mut block = [0; BLOCK_BYTES];
         let (mut at, mut filled, mut plain_bytes, mut is_over) = (self.at, 0, 0, false);
         'spans: while plain_bytes < FAR_BYTES
-            && let Some(span) = bytes.get(at..).and_then(<[u8]>::first_chunk::<SPAN_BYTES>)
+            && let Some(near) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW_BYTES>)
+            && let Some(span) = near.first_chunk::<SPAN_BYTES>()
         {
             if filled > BLOCK_BYTES - STEP_BYTES {
-                self.flush(at, &block, filled, out);
+                self.flush(at, &block, filled, out)?;
                 (at, filled) = (self.at, 0);
                 continue;
             }
@@ -116,64 +165,63 @@ impl<'a> Cursor<'a> {
             plain_bytes = if hits == 0 { plain_bytes + SPAN_BYTES } else { 0 };
             let mut from = 0;
             while hits != 0 {
-                let hit = hits.trailing_zeros() as usize;
-                if !copy(&mut block, filled, bytes, at + from) {
-                    at += from;
-                    break 'spans;
-                }
+                let hit = hits.trailing_zeros() as usize % SPAN_BYTES;
+                copy(&mut block, filled, near, from);
                 filled += hit - from;
-                let Some([byte, letter]) = bytes.get(at + hit..).and_then(<[u8]>::first_chunk::<2>) else {
+                let [byte, letter] = [hit, hit + 1].map(|at| near.get(at).copied().unwrap_or_default());
+                let plain = plain_escape(letter);
+                if byte == b'"' || plain == 0 {
                     at += hit;
-                    break 'spans;
-                };
-                if *byte == b'"' {
-                    at += hit + 1;
-                    is_over = true;
-                    break 'spans;
-                }
-                from = hit + 2;
-                let plain = plain_escape(*letter);
-                if plain == 0 {
+                    if byte == b'"' {
+                        at += 1;
+                        is_over = true;
+                        break 'spans;
+                    }
                     // Some libraries escape all that is not ASCII.
-                    let letter = if *letter == b'u' { self.unicode(at + from) } else { Err(Stop::Malformed) };
+                    let letter = if letter == b'u' { self.unicode(at + 2) } else { Err(Stop::Malformed) };
                     let (Ok(Some((letter, length))), Some(room)) = (letter, block.get_mut(filled..filled + 4)) else {
-                        at += hit;
                         break 'spans;
                     };
                     filled += letter.encode_utf8(room).len();
-                    at += from + length;
+                    at += 2 + length;
                     continue 'spans;
                 }
                 if let Some(room) = block.get_mut(filled) {
                     *room = plain;
                 }
                 filled += 1;
+                from = hit + 2;
                 // The letter of an escape is none of its own.
                 hits &= !(3 << hit);
             }
-            if from < SPAN_BYTES {
-                if !copy(&mut block, filled, bytes, at + from) {
-                    at += from;
-                    break;
-                }
-                filled += SPAN_BYTES - from;
-            }
+            // The letter of the last escape may be the first byte of the next span.
+            copy(&mut block, filled, near, from);
+            filled += SPAN_BYTES.saturating_sub(from);
             at += from.max(SPAN_BYTES);
         }
-        self.flush(at, &block, filled, out);
-        is_over
+        self.flush(at, &block, filled, out)?;
+        Ok(is_over)
     }
 
     /// Adds a block to a text, without the start of a character whose end is yet to come. `at`: where the input goes on behind
     /// it.
-    fn flush(&mut self, at: usize, block: &[u8], filled: usize, out: &mut String) {
+    fn flush(&mut self, at: usize, block: &[u8], filled: usize, out: &mut String) -> Result<(), Stop> {
         let (mut at, mut end) = (at, filled);
-        while end > 0 && !self.valid.is_char_boundary(at) {
-            (at, end) = (at - 1, end - 1);
+        let byte = |at: usize| self.input.get(at).copied().unwrap_or_default();
+        if is_continuation(byte(at)) {
+            for _ in 0..MAX_CONTINUATIONS {
+                if end > 0 && is_continuation(byte(at)) {
+                    (at, end) = (at - 1, end - 1);
+                }
+            }
+            if byte(at) < 0xc0 {
+                return Err(Stop::Foreign); // of no character
+            }
         }
         self.at = at;
-        let text = block.get(..end).and_then(|text| simdutf8::basic::from_utf8(text).ok());
-        out.push_str(text.unwrap_or_default());
+        let text = block.get(..end).and_then(utf8).ok_or(Stop::Foreign)?;
+        out.push_str(text);
+        Ok(())
     }
 
     /// Decodes what follows a backslash. False: the input ends inside it.
@@ -206,19 +254,44 @@ impl<'a> Cursor<'a> {
 
     /// Four hexadecimal digits at `from`. `None`: the input ends inside them.
     fn unit(&self, from: usize) -> Result<Option<u32>, Stop> {
-        let Some(digits) = self.input.get(from..from + 4) else { return Ok(None) };
+        let Some(digits) = self.input.get(from..from + 4) else {
+            let mut cut = self.input.get(from..).unwrap_or_default().iter();
+            return if cut.all(u8::is_ascii_hexdigit) { Ok(None) } else { Err(Stop::Malformed) };
+        };
         let text = std::str::from_utf8(digits).map_err(|_| Stop::Malformed)?;
         u32::from_str_radix(text, 16).map(Some).map_err(|_| Stop::Malformed)
     }
 }
 
-/// As much of the input as is UTF-8 from its start.
-pub(super) fn valid(input: &[u8]) -> &str {
-    // The quicker check first: the one that says where it went wrong is needed for broken bodies alone.
-    simdutf8::basic::from_utf8(input).unwrap_or_else(|_| {
-        let valid = simdutf8::compat::from_utf8(input).map_or_else(|error| error.valid_up_to(), str::len);
-        input.get(..valid).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or_default()
-    })
+/// All of an input as text: what is no UTF-8 in it is replaced.
+pub(super) fn text(input: &[u8]) -> Cow<'_, str> {
+    // The quicker check first.
+    simdutf8::basic::from_utf8(input).map_or_else(|_| String::from_utf8_lossy(input), Cow::Borrowed)
+}
+
+/// Where in an input stands what is at `at` in its [`text`].
+pub(super) fn place(input: &[u8], at: usize) -> usize {
+    let (mut left, mut passed) = (at, 0);
+    for chunk in input.utf8_chunks() {
+        let valid = chunk.valid().len();
+        if left < valid + REPLACED_BYTES {
+            return passed + left.min(valid);
+        }
+        left -= valid + REPLACED_BYTES;
+        passed += valid + chunk.invalid().len();
+    }
+    passed
+}
+
+/// Whether a byte is one of a character, but not its first.
+fn is_continuation(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
+/// Bytes as text, if they are UTF-8. What searches with wide registers takes longer to begin than to read a name.
+#[inline]
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    if bytes.len() < NEAR_BYTES { std::str::from_utf8(bytes).ok() } else { simdutf8::basic::from_utf8(bytes).ok() }
 }
 
 /// What a backslash and this letter stand for; zero: nothing.
@@ -240,14 +313,14 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-/// Copies a span, if there is as much of it.
+/// Copies a span, for which there is always room.
 #[inline]
-fn copy(block: &mut [u8; BLOCK_BYTES], filled: usize, bytes: &[u8], from: usize) -> bool {
-    let span = bytes.get(from..).and_then(<[u8]>::first_chunk::<SPAN_BYTES>);
+fn copy(block: &mut [u8; BLOCK_BYTES], filled: usize, near: &[u8; WINDOW_BYTES], from: usize) {
+    let span = near.get(from..).and_then(<[u8]>::first_chunk::<SPAN_BYTES>);
     let room = block.get_mut(filled..).and_then(<[u8]>::first_chunk_mut::<SPAN_BYTES>);
-    let (Some(span), Some(room)) = (span, room) else { return false };
-    *room = *span;
-    true
+    if let (Some(span), Some(room)) = (span, room) {
+        *room = *span;
+    }
 }
 
 /// Where a string ends or an escape begins. Most strings are short: the first bytes are compared sixteen at a time, which is
@@ -275,4 +348,19 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
 fn quotes_and_backslashes(span: &[u8; SPAN_BYTES]) -> u64 {
     let (words, _) = span.as_chunks::<LANES>();
     words.iter().rev().fold(0, |known, word| known << LANES | u64::from(lanes::quoted(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_what_was_replaced() {
+        let input = b"a\xff\xffb\xf0\x9f\x98c\xc3\xa9d\xe2";
+        let shown = text(input);
+        assert_eq!(shown, "a\u{fffd}\u{fffd}b\u{fffd}céd\u{fffd}");
+        let places: Vec<_> = shown.char_indices().map(|(at, _)| place(input, at)).collect();
+        assert_eq!(places, [0, 1, 2, 3, 4, 7, 8, 10, 11]);
+        assert_eq!(place(input, shown.len()), input.len());
+    }
 }

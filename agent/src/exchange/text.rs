@@ -15,6 +15,7 @@ use super::{
     Leaves, attachment,
     json::{self, Ended},
     key::{Class, Classes, is_key_text, is_time},
+    leaves::Mark,
     path::Path,
     strings::Strings,
     tree::Node,
@@ -185,6 +186,17 @@ impl Whole {
         }
     }
 
+    /// What there is, to go back to.
+    pub(super) fn mark(&self) -> (Mark, usize) {
+        (self.leaves.mark(), self.rest.len())
+    }
+
+    /// Takes back what was added since.
+    pub(super) fn go_back(&mut self, (leaves, rest): (Mark, usize)) {
+        self.leaves.go_back(leaves);
+        self.rest.truncate(rest);
+    }
+
     /// Adds a string.
     pub(super) fn add(&mut self, path: &str, key: &str, text: &str) {
         self.open(path, (key, Class::of(key)), text, 0);
@@ -264,15 +276,14 @@ impl Whole {
         if !text.trim_start().starts_with(['{', '[']) {
             return false;
         }
-        let (mark, rest) = (self.leaves.mark(), self.rest.len());
+        let mark = self.mark();
         let mut root = String::with_capacity(path.len() + 2);
         root.push_str(path);
         root.push_str(".$");
         let mut opener = Opener { whole: self, depth: depth + 1, found: false };
         let end = json::strings(text, &root, &mut opener);
         if end != Ended::Whole || !opener.found {
-            self.leaves.go_back(mark);
-            self.rest.truncate(rest);
+            self.go_back(mark);
             return false;
         }
         true

@@ -195,12 +195,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::exchange::{body::FACT_BYTES, json as reader, tape::Tape};
+    use crate::exchange::{body::FACT_BYTES, json as reader, quoted::Input, tape::Tape};
 
     fn results(request: &Value) -> Vec<ToolResult> {
         let request = request.to_string();
         let mut tape = Tape::new(FACT_BYTES);
-        reader::tape(request.as_bytes(), "$", &mut tape, &mut |_: &str, _: &str, _: &str| {});
+        reader::tape(Input::Text(&request), "$", &mut tape, &mut |_: &str, _: &str, _: &str| {});
         tape.into_facts().1
     }
 
