@@ -11,6 +11,7 @@ use regex_syntax::hir::Hir;
 
 use super::{
     factor,
+    needs::Needs,
     piece::ByteSet,
     prefilter::{ScanError, numbers, pure},
     validators::{self, Validator},
@@ -35,6 +36,8 @@ pub(crate) struct Compiled {
     pub(crate) longest: usize,
     /// The bytes that matches begin with.
     pub(super) first: ByteSet,
+    /// What they hold.
+    pub(super) needs: Needs,
     pub(super) exact: Regex,
     /// Has the group `capture`.
     pub(super) captures: bool,
@@ -163,7 +166,17 @@ fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
         let built = Regex::builder().syntax(syntax).build_many(&loaded.allow_patterns);
         Some(built.map_err(|error| loaded.invalid(Key::AllowPatterns, error))?)
     };
-    Ok(Compiled { loaded, first: ByteSet::first_of(&hir), hir, longest, exact, captures, validator, allow })
+    Ok(Compiled {
+        loaded,
+        first: ByteSet::first_of(&hir),
+        needs: Needs::of(&hir),
+        hir,
+        longest,
+        exact,
+        captures,
+        validator,
+        allow,
+    })
 }
 
 impl Compiled {

@@ -19,6 +19,7 @@ mod factor;
 mod forms;
 mod judge;
 mod log;
+mod needs;
 mod overlap;
 mod piece;
 pub mod prefilter;

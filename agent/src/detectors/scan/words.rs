@@ -53,7 +53,6 @@ pub(crate) struct Words {
     texts: Vec<String>,
     /// By bucket.
     entries: Vec<Vec<Entry>>,
-    longest: usize,
     /// By rule.
     sets: Vec<WordSet>,
 }
@@ -99,8 +98,7 @@ impl Words {
                 _ => add(first),
             }
         }
-        let longest = words.iter().map(String::len).max().unwrap_or(0);
-        Self { texts: words, entries, longest, sets }
+        Self { texts: words, entries, sets }
     }
 
     /// Tells every word that begins in an extent of a text, where one may begin, by position. It may end behind the extent.
@@ -229,16 +227,16 @@ struct Here {
 /// The words around places of the block in work. One per worker.
 #[derive(Debug, Default)]
 pub(super) struct Nearby {
-    /// What was looked at.
-    looked: Range<usize>,
-    /// What was found there, by where it begins.
+    /// By piece of the block: which of `here` begin in it, once somebody asked. Each rule asks from left to right, so a piece is
+    /// asked about again and again.
+    pieces: Vec<Option<(usize, usize)>>,
     here: Vec<Here>,
 }
 
 impl Nearby {
     /// Another block.
     pub(super) fn clear(&mut self) {
-        self.looked = 0..0;
+        self.pieces.clear();
         self.here.clear();
     }
 
@@ -254,14 +252,8 @@ impl Nearby {
     ) -> bool {
         let from = window.start.saturating_sub(REACH_BYTES).max(segment.start);
         let to = window.end.saturating_add(REACH_BYTES).min(segment.end);
-        self.look(words, block, from..to);
-        let first = self.here.partition_point(|here| here.start < from);
         let inside = |at: usize| (window.start..=window.end).contains(&at);
-        self.here
-            .get(first..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|here| here.start < to)
+        self.within(words, block, from..to)
             .filter(|here| here.end <= to && set.holds(here.word))
             .any(|here| here.ends || inside(here.end) || here.end == segment.end)
     }
@@ -277,35 +269,34 @@ impl Nearby {
     ) -> Option<usize> {
         let before = secret.start.saturating_sub(REACH_BYTES).max(segment.start)..secret.start;
         let after = secret.end..secret.end.saturating_add(REACH_BYTES).min(segment.end);
-        self.look(words, block, before.start..after.end);
-        let first = self.here.partition_point(|here| here.start < before.start);
-        self.here
-            .get(first..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|here| here.start < after.end)
+        self.within(words, block, before.start..after.end)
             .filter(|here| set.holds(here.word))
             .filter(|here| here.end <= before.end || (here.start >= after.start && here.end <= after.end))
             .find(|here| here.ends || here.end == secret.start || here.end == segment.end)
             .map(|here| here.word)
     }
 
-    /// Finds what stands in an extent, unless that was done.
-    fn look(&mut self, words: &Words, block: &[u8], extent: Range<usize>) {
-        if extent.start >= self.looked.start && extent.end <= self.looked.end {
-            return;
+    /// The words that begin in an extent, by position. Its pieces are looked over unless that was done.
+    fn within(&mut self, words: &Words, block: &[u8], extent: Range<usize>) -> impl Iterator<Item = &Here> {
+        let pieces = extent.start / PIECE_BYTES..extent.end.div_ceil(PIECE_BYTES);
+        if self.pieces.len() < pieces.end {
+            self.pieces.resize(pieces.end, None);
         }
-        if extent.start < self.looked.start || extent.start > self.looked.end {
-            self.here.clear();
-            self.looked = extent.start..extent.start;
+        let Self { pieces: known, here } = self;
+        for (index, piece) in known.iter_mut().enumerate().take(pieces.end).skip(pieces.start) {
+            if piece.is_none() {
+                let (first, start) = (here.len(), index * PIECE_BYTES);
+                words.each(block, start..start.saturating_add(PIECE_BYTES).min(block.len()), |word, range| {
+                    here.push(Here { word, start: range.start, end: range.end, ends: ends(block, range.end) });
+                });
+                *piece = Some((first, here.len()));
+            }
         }
-        // By whole pieces, because the next question is mostly about what follows.
-        let pieces = (extent.end - self.looked.end).div_ceil(PIECE_BYTES);
-        let end = self.looked.end.saturating_add(pieces * PIECE_BYTES).min(block.len()).max(extent.end);
-        words.each(block, self.looked.end..end, |word, range| {
-            self.here.push(Here { word, start: range.start, end: range.end, ends: ends(block, range.end) });
-        });
-        self.looked.end = end;
+        let here = &self.here;
+        let found = self.pieces.get(pieces).unwrap_or_default().iter().flatten();
+        found
+            .flat_map(move |(first, end)| here.get(*first..*end).unwrap_or_default())
+            .filter(move |here| extent.contains(&here.start))
     }
 }
 
