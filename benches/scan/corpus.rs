@@ -49,10 +49,25 @@ impl Random {
     }
 }
 
-const WORDS: [&str; 32] = [
-    "the", "model", "request", "we", "can", "cache", "of", "user", "to", "service", "answer", "token", "is", "in",
-    "and", "order", "failed", "because", "a", "stream", "with", "retry", "function", "password", "reset", "page",
-    "for", "invoice", "summary", "please", "explain", "it",
+/// Ordinary vocabulary, each word as often as any other: `token` and `password` are two of some two hundred.
+const WORDS: [&str; 206] = [
+    "the", "of", "and", "to", "in", "is", "for", "that", "it", "on", "with", "as", "was", "by", "at", "be", "this",
+    "are", "from", "or", "have", "an", "not", "but", "which", "you", "they", "we", "can", "has", "their", "were",
+    "one", "all", "been", "if", "will", "more", "when", "who", "would", "some", "so", "no", "out", "up", "into",
+    "them", "than", "its", "time", "only", "about", "other", "two", "may", "then", "do", "any", "my", "now", "such",
+    "like", "our", "over", "even", "most", "me", "state", "after", "also", "made", "many", "did", "must", "before",
+    "back", "through", "where", "much", "your", "way", "down", "should", "because", "long", "each", "just", "people",
+    "system", "part", "small", "number", "public", "work", "place", "end", "again", "off", "every", "right", "still",
+    "own", "under", "last", "never", "first", "great", "same", "another", "order", "well", "set", "both", "general",
+    "within", "high", "since", "against", "next", "need", "use", "used", "page", "line", "case", "plan", "point",
+    "value", "group", "program", "question", "problem", "answer", "request", "service", "message", "customer",
+    "account", "report", "result", "change", "data", "file", "list", "table", "test", "user", "model", "level",
+    "process", "market", "price", "water", "house", "school", "family", "company", "country", "money", "office",
+    "street", "morning", "summer", "winter", "garden", "letter", "music", "paper", "story", "history", "nature",
+    "language", "science", "machine", "network", "server", "update", "error", "failed", "retry", "timeout", "closed",
+    "started", "finished", "pending", "shipped", "invoice", "payment", "address", "product", "review", "summary",
+    "explain", "please", "thanks", "could", "cannot", "missing", "found", "token", "password", "reset", "cache",
+    "stream", "function",
 ];
 
 fn prose(random: &mut Random, words: usize, out: &mut String) {

@@ -52,6 +52,8 @@ pub fn run(name: &str, rules: &Arc<RuleSet>, text: &[u8]) -> Result<(), Box<dyn 
     let newlines = best(text.len(), || Ok(memchr::memchr_iter(b'\n', black_box(text)).count()))?;
     println!("{name}: {:8.0} MB/s         count newlines ({} lines)", newlines.0, newlines.1);
     let bare = bare(name, rules, text, &blocks)?;
+    // Such as `vectorscan of all, blocks of lines`, or a part of it.
+    let only = std::env::var("OUTFLOW_BENCH_ONLY").ok();
     let is_secret = |index: usize| rules.rule(index).is_some_and(|rule| rule.id.starts_with("secret."));
     let mut secrets = 0;
     let mixed: Vec<bool> = (0..rules.len())
@@ -71,6 +73,10 @@ pub fn run(name: &str, rules: &Arc<RuleSet>, text: &[u8]) -> Result<(), Box<dyn 
             let mut scanner = Scanner::new(Arc::clone(rules), *backend)?;
             for (cut, said) in [(Cut::Block, "blocks"), (Cut::Lines, "blocks of lines"), (Cut::Calls, "a call a line")]
             {
+                let what = format!("{} of {set}, {said}", backend.name());
+                if !only.as_ref().is_none_or(|only| what.contains(only.as_str())) {
+                    continue;
+                }
                 let measured = best(text.len(), || scan_all(&mut scanner, text, &blocks, cut))?;
                 println!(
                     "{name}: {:8.0} MB/s  {:.3}  {} of {set} ({} rules), {said}, {} matches",
