@@ -53,7 +53,6 @@ pub(crate) struct Words {
     texts: Vec<String>,
     /// By bucket.
     entries: Vec<Vec<Entry>>,
-    longest: usize,
     /// By rule.
     sets: Vec<WordSet>,
 }
@@ -99,8 +98,7 @@ impl Words {
                 _ => add(first),
             }
         }
-        let longest = words.iter().map(String::len).max().unwrap_or(0);
-        Self { texts: words, entries, longest, sets }
+        Self { texts: words, entries, sets }
     }
 
     /// Tells every word that begins in an extent of a text, where one may begin, by position. It may end behind the extent.
