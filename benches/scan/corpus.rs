@@ -4,17 +4,17 @@
 use std::fmt::Write as _;
 
 /// A kind of line.
-pub type Line = fn(&mut Random, &mut String);
+pub(crate) type Line = fn(&mut Random, &mut String);
 /// What a host's logs hold.
-pub const MIXED: &[Line] = &[json_log, access_log, kubernetes, chat, event, trace, json_log, access_log];
+pub(crate) const MIXED: &[Line] = &[json_log, access_log, kubernetes, chat, event, trace, json_log, access_log];
 /// Requests alone.
-pub const CHAT: &[Line] = &[chat];
+pub(crate) const CHAT: &[Line] = &[chat];
 
 /// Bytes from one planted value to the next.
 const PLANT_EVERY_BYTES: usize = 16 * 1024;
 
 /// Lines of these kinds, with one of the values every 16 KB.
-pub fn corpus(bytes: usize, values: &[String], lines: &[Line]) -> Vec<u8> {
+pub(crate) fn corpus(bytes: usize, values: &[String], lines: &[Line]) -> Vec<u8> {
     let mut random = Random(20_261_123);
     let mut text = String::with_capacity(bytes + PLANT_EVERY_BYTES);
     let (mut next_plant, mut planted) = (PLANT_EVERY_BYTES / 2, 0);
@@ -33,7 +33,7 @@ pub fn corpus(bytes: usize, values: &[String], lines: &[Line]) -> Vec<u8> {
 }
 
 /// A small generator with a fixed start (SplitMix64), so that a run can be repeated.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {

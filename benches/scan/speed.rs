@@ -47,7 +47,7 @@ enum Cut {
 }
 
 /// Measures all sets, backends and cuts on one text.
-pub fn run(name: &str, rules: &Arc<RuleSet>, text: &[u8]) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(name: &str, rules: &Arc<RuleSet>, text: &[u8]) -> Result<(), Box<dyn Error>> {
     let blocks = blocks(text);
     let newlines = best(text.len(), || Ok(memchr::memchr_iter(b'\n', black_box(text)).count()))?;
     println!("{name}: {:8.0} MB/s         count newlines ({} lines)", newlines.0, newlines.1);
@@ -147,7 +147,7 @@ fn blocks(text: &[u8]) -> Vec<Range<usize>> {
 }
 
 /// The best of some rounds: megabytes per CPU second, and what the last round returned.
-pub fn best(
+pub(crate) fn best(
     bytes: usize,
     mut work: impl FnMut() -> Result<usize, Box<dyn Error>>,
 ) -> Result<(f64, usize), Box<dyn Error>> {
@@ -161,7 +161,7 @@ pub fn best(
     Ok(best)
 }
 
-pub fn cpu_seconds() -> f64 {
+pub(crate) fn cpu_seconds() -> f64 {
     // Of the whole program: `outflow scan` has threads. Nothing else runs in it.
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

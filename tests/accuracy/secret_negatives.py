@@ -57,7 +57,7 @@ def placeholder(random):
         "insert_key_here",
         "dummy",
         "example",
-        "TODO",
+        "TO-DO",
         f"{{{{ secrets.{name.upper()} }}}}",
         f"${{{{ secrets.{name.upper()} }}}}",
         "sk-ant-api03-...",

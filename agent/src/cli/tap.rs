@@ -408,5 +408,5 @@ fn told(ledger: &Ledger) -> Account {
         lost: ledger.lost_calls(),
         bytes: seen.bytes,
     });
-    Account { tls_calls, losses, not_copied: not_copied.collect() }
+    Account { tls_calls, losses, not_copied: not_copied.collect(), ..Account::default() }
 }

@@ -65,26 +65,31 @@ impl Class {
     }
 
     /// It may be text itself.
+    #[inline]
     pub(super) fn is_text(self) -> bool {
         self.0 & Self::TEXT != 0
     }
 
     /// It is shown as it is.
+    #[inline]
     pub(super) fn is_plain(self) -> bool {
         self.0 & Self::PLAIN != 0
     }
 
     /// Rules that go by the name in front of a value know it.
+    #[inline]
     pub(super) fn is_name(self) -> bool {
         self.0 & Self::NAME != 0
     }
 
     /// Files and media stand under it.
+    #[inline]
     pub(super) fn is_file(self) -> bool {
         self.0 & Self::FILE != 0
     }
 
     /// Times stand under it.
+    #[inline]
     pub(super) fn is_time(self) -> bool {
         self.0 & Self::TIME != 0
     }
@@ -104,6 +109,7 @@ struct Entry {
 
 impl Classes {
     /// What is known of a key, which is remembered.
+    #[inline]
     pub(super) fn of(&mut self, key: &str) -> Class {
         let bytes = key.as_bytes();
         if self.0.is_empty() {
@@ -124,6 +130,7 @@ impl Classes {
 }
 
 /// Keys of one document differ in length, at one of their ends, or in the middle.
+#[inline]
 fn place(key: &[u8]) -> usize {
     let letter = |at: usize| key.get(at).copied().map_or(0, u32::from);
     let mixed =

@@ -49,6 +49,7 @@ impl Leaves {
     }
 
     /// Adds a leaf whose text is these, one behind the other.
+    #[inline]
     pub(super) fn push_parts(&mut self, path: &str, parts: &[&str]) {
         let start = self.text.len();
         for part in parts {
@@ -58,6 +59,7 @@ impl Leaves {
     }
 
     /// What stands in the block from `start` on is a leaf.
+    #[inline]
     pub(super) fn close(&mut self, path: &str, start: usize) {
         if self.text.len() <= start {
             return;

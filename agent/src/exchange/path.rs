@@ -32,6 +32,7 @@ impl Path {
     }
 
     /// The path as text.
+    #[inline]
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,11 +43,13 @@ impl Path {
     }
 
     /// Back to a former length.
+    #[inline]
     pub(super) fn truncate(&mut self, length: usize) {
         self.0.truncate(length);
     }
 
     /// Into an element.
+    #[inline]
     pub(super) fn index(&mut self, index: usize) {
         if self.0.len() >= MAX_PATH_BYTES {
             return;
@@ -75,6 +78,7 @@ impl Path {
     }
 
     /// The same, when it is known whether the name is plain.
+    #[inline]
     pub(super) fn member(&mut self, key: &str, is_plain: bool) {
         if self.0.len() >= MAX_PATH_BYTES {
             return;

@@ -138,6 +138,7 @@ impl<'a> Tape<'a> {
         self.count = end;
     }
 
+    #[inline]
     fn has_room(&mut self) -> bool {
         if !self.unheld.is_empty() {
             return false;
@@ -150,6 +151,7 @@ impl<'a> Tape<'a> {
     }
 
     /// The list that is a member of the document and whose elements are coming.
+    #[inline]
     fn list(&self) -> Option<usize> {
         let [root, list] = self.open.as_slice() else { return None };
         let kind = |at: &usize| self.nodes.get(*at).map(|held| held.kind);

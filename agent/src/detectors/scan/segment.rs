@@ -118,7 +118,7 @@ fn header(block: &[u8]) -> &str {
     let mut lines = block.splitn(3, |byte| *byte == b'\n');
     let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return "" };
     let Some(names) = std::str::from_utf8(first).ok().filter(|_| first.len() <= HEADER_BYTES) else { return "" };
-    let parts = |text: &[u8], separator: u8| text.iter().filter(|byte| **byte == separator).count();
+    let parts = |text: &[u8], separator: u8| memchr::memchr_iter(separator, text).count();
     let table = b",;\t|".iter().any(|separator| {
         let columns = parts(first, *separator);
         let mut fields =

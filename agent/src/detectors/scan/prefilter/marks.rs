@@ -64,7 +64,7 @@ fn colons(block: &[u8], found: &mut dyn FnMut(usize)) {
         let beside = seen
             .iter()
             .zip(seen.get(1..).unwrap_or_default())
-            .fold(false, |any, (first, second)| any | ((*first == b':') & (*second == b':')));
+            .fold(false, |any, (first, second)| any || (*first == b':' && *second == b':'));
         if beside || usize::from(count) >= COLONS_IN_A_ROW {
             close_colons(seen, &mut |at| {
                 if back + at >= from {

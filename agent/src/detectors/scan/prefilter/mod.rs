@@ -35,9 +35,10 @@ pub(crate) struct Candidate {
 }
 
 /// Where a match begins, of which the factor ends at `end`, by the shortest and longest text of that.
+#[cfg(feature = "vectorscan")]
 fn starts(begins: Option<(usize, usize)>, end: usize) -> Range<usize> {
     match begins {
-        Some((shortest, longest)) => end.saturating_sub(longest)..(end + 1).saturating_sub(shortest),
+        Some((shortest, longest)) => end.saturating_sub(longest)..end.saturating_add(1).saturating_sub(shortest),
         None => 0..0,
     }
 }

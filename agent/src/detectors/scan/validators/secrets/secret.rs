@@ -89,7 +89,7 @@ fn digits_are_inside(secret: &[u8]) -> bool {
 /// A call, a field access or a path is code, not a value.
 fn is_code(text: &Text<'_>) -> bool {
     let secret = text.secret();
-    let path = secret.first() == Some(&b'/') && secret.iter().filter(|byte| **byte == b'/').count() >= 2;
+    let path = secret.first() == Some(&b'/') && memchr::memchr_iter(b'/', secret).count() >= 2;
     path || secret.iter().any(|byte| matches!(byte, b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'<' | b'>'))
         || matches!(text.after().first(), Some(b'(' | b'['))
 }
