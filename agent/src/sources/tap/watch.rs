@@ -21,8 +21,10 @@ use rustix::{
 
 use super::ffi;
 
-/// Ring pages per processor; a power of two. A record is about 150 bytes.
-const PAGES: usize = 8;
+/// Ring pages per processor, powers of two: for a group, of which hundreds may start at once while we get no turn, and for one thread.
+/// A record is about 150 bytes. Together they stay below the 516 KiB that the kernel lets a user lock (`perf_event_mlock_kb`).
+const PAGES: usize = 32;
+const THREAD_PAGES: usize = 8;
 const PROT_EXEC: u32 = 4;
 
 /// An executable mapping of a file.
@@ -86,13 +88,15 @@ impl Watch {
         for cpu in online_cpus()? {
             for item in watched {
                 match item {
-                    Watched::OwnChildren => samplers.push(sampler(cpu, Builder::new(Software::DUMMY).inherit(true))?),
+                    Watched::OwnChildren => {
+                        samplers.push(sampler(cpu, Builder::new(Software::DUMMY).inherit(true), PAGES)?)
+                    }
                     Watched::Process(pid) => {
                         // A process that has ended meanwhile has no folder, and needs no watch.
                         for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
                             let Ok(tid) = task.file_name().to_string_lossy().parse::<i32>() else { continue };
                             let mut builder = Builder::new(Software::DUMMY);
-                            match sampler(cpu, builder.observe_pid(tid).inherit(true)) {
+                            match sampler(cpu, builder.observe_pid(tid).inherit(true), THREAD_PAGES) {
                                 Ok(sampler) => samplers.push(sampler),
                                 // The thread has ended meanwhile.
                                 Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
@@ -101,7 +105,7 @@ impl Watch {
                         }
                     }
                     Watched::Cgroup(folder) => {
-                        samplers.push(sampler(cpu, Builder::new(Software::DUMMY).observe_cgroup(folder))?);
+                        samplers.push(sampler(cpu, Builder::new(Software::DUMMY).observe_cgroup(folder), PAGES)?);
                     }
                 }
             }
@@ -145,9 +149,9 @@ impl Watch {
     }
 }
 
-fn sampler(cpu: usize, builder: &mut Builder<'_>) -> io::Result<Sampler> {
+fn sampler(cpu: usize, builder: &mut Builder<'_>, pages: usize) -> io::Result<Sampler> {
     builder.one_cpu(cpu).mmap(true).mmap2(true).wakeup_watermark(1).enabled(true);
-    builder.build()?.sampled(PAGES)
+    builder.build()?.sampled(pages)
 }
 
 fn executable_mapping(record: ParseResult<Record<'_>>) -> Option<Mapped> {
