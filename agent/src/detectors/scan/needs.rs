@@ -48,7 +48,6 @@ impl Needs {
 fn marks(hir: &Hir) -> Vec<ByteSet> {
     let is_mark = |byte: &u8| byte.is_ascii_punctuation();
     match hir.kind() {
-        HirKind::Empty | HirKind::Look(_) => Vec::new(),
         HirKind::Literal(literal) => {
             literal.0.iter().find(|byte| is_mark(byte)).map(|byte| ByteSet::from_iter([*byte])).into_iter().collect()
         }
@@ -59,7 +58,7 @@ fn marks(hir: &Hir) -> Vec<ByteSet> {
             few.then(|| all.into_iter().collect()).into_iter().collect()
         }
         HirKind::Repetition(repetition) if repetition.min > 0 => marks(&repetition.sub),
-        HirKind::Repetition(_) => Vec::new(),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Repetition(_) => Vec::new(),
         HirKind::Capture(capture) => marks(&capture.sub),
         HirKind::Concat(parts) => parts.iter().flat_map(marks).collect(),
         // One of the branches is taken, so of the best of each together.
