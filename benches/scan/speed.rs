@@ -109,6 +109,7 @@ fn bare(name: &str, rules: &Arc<RuleSet>, text: &[u8], blocks: &[Range<usize>]) 
 
 /// Without the library there is nothing to compare with.
 #[cfg(not(feature = "vectorscan"))]
+#[expect(clippy::unnecessary_wraps, reason = "as the other one")]
 fn bare(_: &str, _: &Arc<RuleSet>, _: &[u8], _: &[Range<usize>]) -> Result<f64, Box<dyn Error>> {
     Ok(f64::NAN)
 }

@@ -89,7 +89,7 @@ impl Watch {
             for item in watched {
                 match item {
                     Watched::OwnChildren => {
-                        samplers.push(sampler(cpu, Builder::new(Software::DUMMY).inherit(true), PAGES)?)
+                        samplers.push(sampler(cpu, Builder::new(Software::DUMMY).inherit(true), PAGES)?);
                     }
                     Watched::Process(pid) => {
                         // A process that has ended meanwhile has no folder, and needs no watch.

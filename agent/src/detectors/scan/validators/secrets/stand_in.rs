@@ -147,7 +147,7 @@ fn is_template(text: &[u8]) -> bool {
 /// It says where the secret is: `vault:secret/data/x`, `arn:aws:secretsmanager:…`, `process.env.X`, `/run/secrets/x`.
 pub(super) fn is_reference(text: &[u8]) -> bool {
     let begins = |word: &&str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
-    REFERENCES.iter().any(|word| begins(word)) || memchr::memmem::find(text, b"://").is_some()
+    REFERENCES.iter().any(begins) || memchr::memmem::find(text, b"://").is_some()
 }
 
 /// For long random text only the plain marks count: a random token may well hold `todo` somewhere.
