@@ -126,7 +126,9 @@ fn the_turns_of_a_realtime_session_are_understood() {
         .collect();
     assert_eq!(Value::from(tokens), facts["tokens"], "{calls:#?}");
     for call in calls.iter().filter(realtime) {
-        assert_eq!(call["model"]["requested"], "gpt-realtime", "{call:#}");
+        // The request to upgrade names it. On a loaded machine the tap may miss that one write: then the call says that it is incomplete.
+        let missed = call["complete"] == false && call["model"]["requested"].is_null();
+        assert!(missed || call["model"]["requested"] == "gpt-realtime", "{call:#}");
     }
     let places = places(&records);
     assert!(!places.is_empty() && places.iter().all(|place| place.contains("text")), "{places:?}");
