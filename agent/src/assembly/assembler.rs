@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+
 use super::{
     Anomaly, AnomalyKind, Assembled, Limits,
+    early::Early,
     http1::{Half, Shared},
     http2::Http2,
 };
@@ -34,6 +37,7 @@ struct Connection {
     shared: Shared,
     sent: Half,
     received: Half,
+    early: Early,
     /// Once it left HTTP/1 for HTTP/2.
     http2: Option<Box<Http2>>,
     turn: u64,
@@ -41,7 +45,44 @@ struct Connection {
 }
 
 impl Connection {
-    fn push(&mut self, direction: Direction, offset: u64, bytes: &[u8], at: Timestamp, out: &mut Vec<Assembled>) {
+    /// Takes a piece, in its turn: an answer waits for its request, as long as it can still come.
+    fn push(&mut self, direction: Direction, offset: u64, bytes: &Bytes, at: Timestamp, out: &mut Vec<Assembled>) {
+        if direction == Direction::Received {
+            if self.early.is_empty() && !self.is_early(offset) {
+                self.read(direction, offset, bytes, at, out);
+            } else if !self.early.hold((offset, bytes.clone(), at)) {
+                self.read_early(out);
+            }
+            return;
+        }
+        // What was sent in between is lost: the answer may be to that, and is to nothing that follows.
+        if !self.early.is_empty() && self.sent.skips_to(offset) {
+            self.read_early(out);
+        }
+        self.read(direction, offset, bytes, at, out);
+        while !self.early.is_empty() && !self.early.first_offset().is_some_and(|offset| self.is_early(offset)) {
+            let Some((offset, bytes, at)) = self.early.take() else { return };
+            self.read(Direction::Received, offset, &bytes, at, out);
+        }
+    }
+
+    /// An answer that begins here has no request. We know the connection from its start and lost nothing of it, so the request
+    /// is on its way: on HTTP/1 and in TLS with a server's name no server speaks first but to say good-bye.
+    fn is_early(&self, offset: u64) -> bool {
+        self.http2.is_none()
+            && self.shared.awaits_nothing()
+            && self.sent.is_sound()
+            && self.received.may_begin_at(offset)
+    }
+
+    /// No request came: the answers are to nothing that is known.
+    fn read_early(&mut self, out: &mut Vec<Assembled>) {
+        while let Some((offset, bytes, at)) = self.early.take() {
+            self.read(Direction::Received, offset, &bytes, at, out);
+        }
+    }
+
+    fn read(&mut self, direction: Direction, offset: u64, bytes: &[u8], at: Timestamp, out: &mut Vec<Assembled>) {
         let Self { shared, sent, received, http2, .. } = self;
         if let Some(http2) = http2 {
             return http2.push(direction, offset, bytes, at, shared, out);
@@ -62,10 +103,11 @@ impl Connection {
 
     fn buffered(&self) -> usize {
         let http2 = self.http2.as_ref().map_or(0, |http2| http2.buffered());
-        self.sent.buffered() + self.received.buffered() + http2
+        self.sent.buffered() + self.received.buffered() + self.early.buffered() + http2
     }
 
     fn close(mut self, totals: (Option<u64>, Option<u64>), certain: bool, at: Timestamp, out: &mut Vec<Assembled>) {
+        self.read_early(out);
         if let Some(mut http2) = self.http2 {
             http2.close(totals, at, &mut self.shared, out);
         } else {
@@ -97,6 +139,7 @@ impl Assembler {
             shared: Shared::new(input.stream, Arc::clone(&input.origin), limits),
             sent: Half::new(Direction::Sent),
             received: Half::new(Direction::Received),
+            early: Early::default(),
             http2: None,
             turn,
             buffered: 0,

@@ -79,6 +79,11 @@ impl Shared {
         call
     }
 
+    /// The connection is known from its start, speaks HTTP/1 as far as is known, and no answer is due.
+    pub(super) fn awaits_nothing(&self) -> bool {
+        self.server_name.is_some() && self.waiting.is_empty() && self.upgrade.is_none() && !self.ignored
+    }
+
     /// The request that an answer which begins now belongs to. After a loss in the answers, earlier requests may have lost
     /// theirs: a client that does not pipeline waits for nothing but its newest request.
     fn answered_call(&mut self, after_loss: bool) -> Option<(u64, String)> {
@@ -180,6 +185,21 @@ impl Half {
             State::Lost => 0,
             State::WebSocket(websocket) => websocket.buffered(),
         }
+    }
+
+    /// Nothing was lost of it since the last message whose place is certain.
+    pub(super) fn is_sound(&self) -> bool {
+        !self.after_loss && !matches!(self.state, State::Lost)
+    }
+
+    /// It stands between messages, and the bytes at `offset` are the next ones.
+    pub(super) fn may_begin_at(&self, offset: u64) -> bool {
+        self.is_sound() && offset == self.next && matches!(&self.state, State::Head { bytes, .. } if bytes.is_empty())
+    }
+
+    /// Bytes before `offset` were not seen.
+    pub(super) fn skips_to(&self, offset: u64) -> bool {
+        offset > self.next
     }
 
     /// Takes a piece. Bytes that were seen before are ignored; a jump is a hole. Returns the bytes at its end that were not read

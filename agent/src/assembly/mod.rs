@@ -12,6 +12,7 @@ mod assembler;
 pub(crate) mod aws_events;
 mod body;
 mod chunked;
+mod early;
 mod event_text;
 mod events;
 #[cfg(any(test, feature = "fuzz"))]

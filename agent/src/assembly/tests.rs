@@ -33,6 +33,8 @@ struct Case {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Step {
+    /// The server is named: the connection is known from its start.
+    Opened(String),
     /// Bytes.
     Sent(String),
     Received(String),
@@ -67,6 +69,7 @@ fn inputs(steps: &[Step]) -> Vec<Input> {
             inputs.push(StreamEvent::Bytes { direction, offset, bytes: Bytes::from(bytes) });
         };
         match step {
+            Step::Opened(name) => inputs.push(StreamEvent::Opened { server_name: name.as_str().into() }),
             Step::Sent(text) => bytes(Direction::Sent, &mut sent, text.clone().into()),
             Step::Received(text) => {
                 let length = steps.get(index + 1).map_or(0, |next| match next {

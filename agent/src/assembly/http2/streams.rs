@@ -133,11 +133,17 @@ impl Streams {
         if id.is_multiple_of(2) || self.gone.contains(&id) || (is_whole && !is_head) {
             return false;
         }
-        match (direction, self.open.get(&id)) {
+        match (direction, self.open.get_mut(&id)) {
             (Direction::Sent, None) if id > self.newest => {
                 self.newest = id;
                 let call = Some(turn.shared.next_call());
                 self.insert(id, Stream { call, ..Stream::new() }, turn);
+                true
+            }
+            // Its answer was told before it: see `early`.
+            (Direction::Sent, Some(stream)) if stream.call.is_none() && id > self.newest => {
+                self.newest = id;
+                stream.call = Some(turn.shared.next_call());
                 true
             }
             (Direction::Received, None) => {

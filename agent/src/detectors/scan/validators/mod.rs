@@ -103,6 +103,26 @@ fn verdict(validator: Validator, secret: &str) -> Verdict {
     validator(&Text { haystack: secret.as_bytes(), span: 0..secret.len() })
 }
 
+/// For the tests of the validators: all of these hold, none of those.
+#[cfg(test)]
+fn check(validator: Validator, good: &[&str], bad: &[&str]) {
+    for text in good {
+        assert_ne!(verdict(validator, text), Verdict::Refused, "{text}");
+    }
+    for text in bad {
+        assert_eq!(verdict(validator, text), Verdict::Refused, "{text}");
+    }
+}
+
+/// As [`check`], and those that hold get this verdict.
+#[cfg(test)]
+fn check_as(validator: Validator, expected: Verdict, good: &[&str], bad: &[&str]) {
+    check(validator, good, bad);
+    for text in good {
+        assert_eq!(verdict(validator, text), expected, "{text}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -234,28 +234,17 @@ pub(super) fn profile(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::super::{Validator, verdict},
-        *,
-    };
-
-    fn check(validator: Validator, good: &[&str], bad: &[&str]) {
-        for text in good {
-            assert_eq!(verdict(validator, text), Verdict::Plausible, "{text}");
-        }
-        for text in bad {
-            assert_eq!(verdict(validator, text), Verdict::Refused, "{text}");
-        }
-    }
+    use super::{super::super::check_as, *};
 
     #[test]
     fn people_and_things() {
-        check(
+        check_as(
             name,
+            Verdict::Plausible,
             &["Ada Lovelace", "Jürgen O'Fake", "Lovelace, Ada"],
             &["Default User", "Acme Inc.", "PaymentAPIGateway Fake", "A"],
         );
-        check(handle, &["@ada_outflow_fake", "outflow.fake"], &["@param", "@ab", "@123456"]);
+        check_as(handle, Verdict::Plausible, &["@ada_outflow_fake", "outflow.fake"], &["@param", "@ab", "@123456"]);
         for (haystack, start, expected) in [
             ("https://www.linkedin.com/in/ada-fakelace", 28, Verdict::Plausible),
             ("see instagram.com/fake_lovelace", 18, Verdict::Plausible),

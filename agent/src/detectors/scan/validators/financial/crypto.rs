@@ -91,19 +91,7 @@ pub(super) fn monero(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::super::{Validator, verdict},
-        *,
-    };
-
-    fn check(validator: Validator, good: &[&str], bad: &[&str]) {
-        for text in good {
-            assert_eq!(verdict(validator, text), Verdict::Proven, "{text}");
-        }
-        for text in bad {
-            assert_eq!(verdict(validator, text), Verdict::Refused, "{text}");
-        }
-    }
+    use super::{super::super::check_as, *};
 
     /// The inverse, for addresses of nobody.
     fn monero_address(network: u8) -> String {
@@ -135,10 +123,16 @@ mod tests {
         };
         let (key, script, other) = (address(0), address(5), address(111));
         let broken = key.replacen('F', "G", 1).replacen('a', "b", 1);
-        check(bitcoin_legacy, &[&key, &script], &[&other, &broken, "1BoatSLRHtKNngkdXEeobR76b53LETtpyU", "1", "0OIl"]);
+        check_as(
+            bitcoin_legacy,
+            Verdict::Proven,
+            &[&key, &script],
+            &[&other, &broken, "1BoatSLRHtKNngkdXEeobR76b53LETtpyU", "1", "0OIl"],
+        );
         // The first two are of BIP-173 and BIP-350; a checksum must also be of the witness version's kind.
-        check(
+        check_as(
             bitcoin_segwit,
+            Verdict::Proven,
             &[
                 "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4",
                 "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
@@ -155,8 +149,9 @@ mod tests {
     #[test]
     fn ethereum_letters_and_names() {
         // Vectors of EIP-55.
-        check(
+        check_as(
             ethereum,
+            Verdict::Proven,
             &["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"],
             &[
                 "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD",
@@ -173,6 +168,11 @@ mod tests {
     fn monero_blocks() {
         let (good, other) = (monero_address(18), monero_address(53));
         let broken = good.replacen(char::from(good.as_bytes()[20]), "z", 1);
-        check(monero, &[&good, &monero_address(42)], &[&other, &broken, &good[..94], "zzzzzzzzzzz", ""]);
+        check_as(
+            monero,
+            Verdict::Proven,
+            &[&good, &monero_address(42)],
+            &[&other, &broken, &good[..94], "zzzzzzzzzzz", ""],
+        );
     }
 }

@@ -2,6 +2,8 @@
 //! its source. `Proven` is what chance passes less than once in a hundred times: several checks, or a check and a birthday.
 
 use super::Validator;
+#[cfg(test)]
+use super::check;
 
 mod argentina;
 mod australia;
@@ -128,14 +130,3 @@ pub(super) const VALIDATORS: &[(&str, Validator)] = &[
     ("uk_utr", united_kingdom::utr),
     ("za_identity", south_africa::identity),
 ];
-
-/// For the tests of the validators: all of these hold, none of those.
-#[cfg(test)]
-fn check(validator: Validator, good: &[&str], bad: &[&str]) {
-    for text in good {
-        assert_ne!(super::verdict(validator, text), super::Verdict::Refused, "{text}");
-    }
-    for text in bad {
-        assert_eq!(super::verdict(validator, text), super::Verdict::Refused, "{text}");
-    }
-}

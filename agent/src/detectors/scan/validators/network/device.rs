@@ -114,19 +114,7 @@ pub(super) fn advertising(text: &Text<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::super::{Validator, verdict},
-        *,
-    };
-
-    fn check(validator: Validator, good: &[&str], bad: &[&str]) {
-        for text in good {
-            assert_ne!(verdict(validator, text), Verdict::Refused, "{text}");
-        }
-        for text in bad {
-            assert_eq!(verdict(validator, text), Verdict::Refused, "{text}");
-        }
-    }
+    use super::{super::super::check, *};
 
     #[test]
     fn numbers_of_devices() {
