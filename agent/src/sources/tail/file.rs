@@ -172,10 +172,15 @@ impl Followed {
         if !touched {
             return Ok(false);
         }
+        Ok(!self.is_of_this_life(file)?)
+    }
+
+    /// Do the bytes before the next one to read still stand there?
+    fn is_of_this_life(&self, file: &File) -> io::Result<bool> {
         // Of a first line that has no end yet nothing was consumed; then its own bytes tell.
         let seen = self.first.len().min(usize::try_from(self.read_at).unwrap_or(usize::MAX));
         let same_start = first_bytes(file)?.get(..seen) == self.first.get(..seen);
-        Ok(!same_start || !self.consumed.still_there(file)?)
+        Ok(same_start && self.consumed.still_there(file)?)
     }
 
     /// Reads once into `buffer` and appends the blocks that are complete. At most up to the size that [`look`](Self::look) saw.
@@ -191,12 +196,21 @@ impl Followed {
             }
         };
         // Truncated and written anew between the look and the read? Then these bytes may be of another life of the file.
-        if count > 0 && !self.consumed.still_there(file)? {
+        if count > 0 && !self.is_of_this_life(file)? {
             return Ok(State::Truncated);
         }
+        let bytes = room.get(..count).unwrap_or_default();
+        if self.read_at == 0 && count > 0 {
+            // It starts with what was read of it, whatever stood there at the look.
+            self.first = bytes.get(..FIRST_BYTES).unwrap_or(bytes).to_vec();
+        }
         let mut cuts = Vec::new();
-        self.cutter.push(room.get(..count).unwrap_or_default(), &mut cuts);
+        self.cutter.push(bytes, &mut cuts);
         self.read_at += count as u64;
+        if count > 0 && count < length {
+            // It ends here by now; what is remembered says so.
+            self.size = self.read_at;
+        }
         self.pass_on(cuts, now, blocks);
         // Nothing where there was something: the next look finds it truncated.
         Ok(if count > 0 && self.read_at < self.size { State::More } else { State::AtEnd })

@@ -502,6 +502,38 @@ fn a_log_that_is_truncated_while_a_life_begins_is_read_once() {
     world.check();
 }
 
+/// A life that takes a log up from its start has looked at it and read nothing of it: what it then reads is another beginning.
+#[test]
+fn a_log_that_is_truncated_between_its_first_look_and_its_first_read_is_read_once() {
+    let mut world = World::new();
+    world.step(1);
+    world.append("one\ntwo\nthree\n");
+    fs::copy(world.log(), world.folder.path().join("app.log.1")).unwrap();
+    let (log, mut inputs) = (world.log(), Vec::new());
+    let mut deliver = |input| {
+        inputs.push(input);
+        true
+    };
+    let mut notice = |notice| {
+        if matches!(notice, TailNotice::Following { path, .. } if path == log) {
+            fs::write(&log, "four\n").unwrap();
+        }
+    };
+    let mut out = Out { deliver: &mut deliver, notice: &mut notice, waited: Duration::ZERO };
+    world.follower.as_mut().unwrap().step(world.now, &mut out).unwrap();
+    world.waiting.extend(inputs);
+    world.commit();
+    let remembered: Vec<_> = world.stored.checkpoints.values().filter_map(record::Record::read).collect();
+    assert!(remembered.iter().any(|record| record.size == 5), "{remembered:?}");
+    world.step(1);
+    world.append("five\n");
+    world.step(40);
+    world.commit();
+    let lines: Vec<_> = world.stored.lines.iter().map(|(line, count)| (line.as_str(), *count)).collect();
+    assert_eq!(lines, [("five\n", 1), ("four\n", 1), ("one\n", 1), ("three\n", 1), ("two\n", 1)]);
+    assert_eq!(world.stored.gaps, []);
+}
+
 /// Nobody stops logrotate while a step is under way: the log is truncated after the step has looked at it, and before it judges the
 /// copy, which holds lines that were read and lines that were not.
 #[test]
