@@ -243,11 +243,17 @@ impl Scanner {
             }
         }
         nearby.clear();
-        let mut near = |at: usize, window: &Range<usize>, words: &WordSet| {
-            segments.around(at).is_some_and(|segment| {
-                rules.words().first_in(segment.label.as_bytes(), words).is_some()
-                    || nearby.any(rules.words(), block, &segment.range, window, words)
-            })
+        // Numbers come in clusters, too.
+        let mut asked: Option<Segment<'_>> = None;
+        let mut near = |at: usize, window: &Range<usize>, set: &WordSet, found: &mut Vec<usize>| {
+            if !asked.as_ref().is_some_and(|segment| segment.range.contains(&at)) {
+                asked = segments.around(at);
+            }
+            let Some(Segment { range, label }) = &asked else { return };
+            if !label.is_empty() {
+                rules.words().all_in(label.as_bytes(), |word| found.extend(Some(word).filter(|word| set.holds(*word))));
+            }
+            found.extend(nearby.around(rules.words(), block, range, window, set));
         };
         // Candidates come in clusters: most lie in the segment of the one before.
         let mut last: Option<(Range<usize>, bool)> = None;

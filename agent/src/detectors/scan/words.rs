@@ -10,7 +10,9 @@ pub(super) const REACH_BYTES: usize = 60;
 /// So much of a word is compared at once.
 const HEAD_BYTES: usize = 8;
 /// Words with the same hash of their first three bytes share a bucket; shorter ones, of their first two.
-const BUCKETS: usize = 4096;
+const BUCKETS: usize = 32 * 1024;
+/// Capital letters become small with it.
+const FOLD: u8 = 0x20;
 /// Text is looked over in pieces of so many bytes, to see where words may begin.
 const PIECE_BYTES: usize = 64;
 
@@ -29,7 +31,8 @@ impl WordSet {
         }
     }
 
-    fn holds(&self, word: usize) -> bool {
+    /// The word is one of the set.
+    pub(crate) fn holds(&self, word: usize) -> bool {
         self.0.get(word / 64).is_some_and(|bits| bits >> (word % 64) & 1 == 1)
     }
 
@@ -53,6 +56,8 @@ pub(crate) struct Words {
     texts: Vec<String>,
     /// By bucket.
     entries: Vec<Vec<Entry>>,
+    /// The buckets that hold any: most do not, and this stays in the nearest cache.
+    filled: WordSet,
     /// By rule.
     sets: Vec<WordSet>,
 }
@@ -82,23 +87,25 @@ impl Words {
             }
             sets.push(set);
         }
-        let mut entries = vec![Vec::new(); BUCKETS];
+        let (mut entries, mut filled) = (vec![Vec::new(); BUCKETS], WordSet::default());
         for (word, text) in words.iter().enumerate() {
             let head = head(text.as_bytes(), 0);
             let mask = u64::MAX >> (64 - 8 * text.len().clamp(1, HEAD_BYTES));
-            let (first, second) = buckets(head);
             let mut add = |bucket: usize| {
+                filled.add(bucket);
                 if let Some(entries) = entries.get_mut(bucket) {
                     entries.push(Entry { head, mask, word });
                 }
             };
             match text.len() {
-                1 => (0..=255).for_each(|next: u8| add(buckets(head | u64::from(next) << 8).1)),
-                2 => add(second),
-                _ => add(first),
+                1 => (0..=255)
+                    .filter(|next: &u8| next & FOLD != 0)
+                    .for_each(|next| add(two(head & 0xff | u64::from(next) << 8))),
+                2 => add(two(head)),
+                _ => add(three(head)),
             }
         }
-        Self { texts: words, entries, sets }
+        Self { texts: words, entries, filled, sets }
     }
 
     /// Tells every word that begins in an extent of a text, where one may begin, by position. It may end behind the extent.
@@ -111,25 +118,33 @@ impl Words {
                 let start = at + starts.trailing_zeros() as usize;
                 starts &= starts - 1;
                 let head = head(text, start);
-                let (first, second) = buckets(head);
-                let entries = [first, second].into_iter().filter_map(|bucket| self.entries.get(bucket));
-                for entry in entries.flatten() {
-                    if (head ^ entry.head) & entry.mask != 0 {
+                for bucket in [three(head), two(head)] {
+                    if !self.filled.holds(bucket) {
                         continue;
                     }
-                    let Some(word) = self.texts.get(entry.word).map(String::as_bytes) else { continue };
-                    let end = start + word.len();
-                    if text.get(start..end).is_some_and(|text| {
-                        text.get(HEAD_BYTES..)
-                            .unwrap_or_default()
-                            .eq_ignore_ascii_case(word.get(HEAD_BYTES..).unwrap_or_default())
-                    }) {
-                        tell(entry.word, start..end);
+                    for entry in self.entries.get(bucket).into_iter().flatten() {
+                        if (head ^ entry.head) & entry.mask != 0 {
+                            continue;
+                        }
+                        let Some(word) = self.texts.get(entry.word).map(String::as_bytes) else { continue };
+                        let end = start + word.len();
+                        if text.get(start..end).is_some_and(|text| text.eq_ignore_ascii_case(word)) {
+                            tell(entry.word, start..end);
+                        }
                     }
                 }
             }
             at = until;
         }
+    }
+
+    /// All words of a text, such as a label.
+    pub(super) fn all_in(&self, text: &[u8], mut tell: impl FnMut(usize)) {
+        self.each(text, 0..text.len(), |word, range| {
+            if ends(text, range.end) {
+                tell(word);
+            }
+        });
     }
 
     /// The words of a rule.
@@ -190,21 +205,26 @@ fn starts(text: &[u8], piece: Range<usize>) -> u64 {
         .fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56)
 }
 
-/// The bytes from a place on, lower-case, the first of them lowest.
+/// The bytes from a place on, the first of them lowest, each with the bit that makes a letter small. It makes some marks equal, too: this
+/// is asked first, and the text itself then.
 fn head(text: &[u8], at: usize) -> u64 {
-    let mut bytes = [0; HEAD_BYTES];
-    match text.get(at..at + HEAD_BYTES) {
-        Some(eight) => bytes.copy_from_slice(eight),
-        None => bytes.iter_mut().zip(text.get(at..).unwrap_or_default()).for_each(|(to, from)| *to = *from),
-    }
-    u64::from_le_bytes(bytes.map(|byte| byte.to_ascii_lowercase()))
+    let bytes = text.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_else(|| {
+        let mut bytes = [0; HEAD_BYTES];
+        bytes.iter_mut().zip(text.get(at..).unwrap_or_default()).for_each(|(to, from)| *to = *from);
+        bytes
+    });
+    u64::from_le_bytes(bytes) | u64::from_le_bytes([FOLD; HEAD_BYTES])
 }
 
-/// Where words of three bytes and more stand, and shorter ones.
-fn buckets(head: u64) -> (usize, usize) {
-    let half = BUCKETS / 2;
-    let hash = |bytes: u64| usize::try_from(bytes.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % half;
-    (hash(head & 0xff_ffff), half + hash(head & 0xffff))
+/// Where words of three bytes and more stand.
+fn three(head: u64) -> usize {
+    usize::try_from((head & 0xff_ffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % (BUCKETS / 2)
+}
+
+/// Where shorter ones do.
+fn two(head: u64) -> usize {
+    BUCKETS / 2
+        + usize::try_from((head & 0xffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % (BUCKETS / 2)
 }
 
 /// A word ends at a place, by what follows.
@@ -240,8 +260,7 @@ impl Nearby {
         self.here.clear();
     }
 
-    /// A word of the set stands within reach of a match in `window`, and inside of the segment. What lies in the window may belong
-    /// to the match or not, so there a word need not be a whole one on the side of the match.
+    /// A word of the set stands within reach of a match in `window`, and inside of the segment.
     pub(super) fn any(
         &mut self,
         words: &Words,
@@ -250,12 +269,26 @@ impl Nearby {
         window: &Range<usize>,
         set: &WordSet,
     ) -> bool {
+        self.around(words, block, segment, window, set).next().is_some()
+    }
+
+    /// The words of the set that stand within reach of a match in `window`, and inside of the segment. What lies in the window may belong
+    /// to the match or not, so there a word need not be a whole one on the side of the match.
+    pub(super) fn around(
+        &mut self,
+        words: &Words,
+        block: &[u8],
+        segment: &Range<usize>,
+        window: &Range<usize>,
+        set: &WordSet,
+    ) -> impl Iterator<Item = usize> {
         let from = window.start.saturating_sub(REACH_BYTES).max(segment.start);
         let to = window.end.saturating_add(REACH_BYTES).min(segment.end);
         let inside = |at: usize| (window.start..=window.end).contains(&at);
         self.within(words, block, from..to)
-            .filter(|here| here.end <= to && set.holds(here.word))
-            .any(|here| here.ends || inside(here.end) || here.end == segment.end)
+            .filter(move |here| here.end <= to && set.holds(here.word))
+            .filter(move |here| here.ends || inside(here.end) || here.end == segment.end)
+            .map(|here| here.word)
     }
 
     /// A word of the set stands before or behind the secret, within reach.

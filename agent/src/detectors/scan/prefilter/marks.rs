@@ -1,7 +1,10 @@
-//! Stage 1 for addresses: IPv6 by its colons, hardware addresses by pairs of hexadecimal digits. Enters: a block. Leaves:
-//! candidates. Most text holds neither, so a chunk is first asked as a whole whether it can.
+//! Stage 1 for addresses: IPv6 by its colons, hardware addresses by pairs of hexadecimal digits. Enters: a block with the kinds of its
+//! bytes. Leaves: candidates.
 
-use super::Candidate;
+use super::{
+    Candidate,
+    kinds::{Around, Kinds, Word},
+};
 
 /// Four colons this close together, or two side by side, may be an IPv6 address: full ones have up to four digits between.
 const COLON_GAP: usize = 5;
@@ -9,7 +12,6 @@ const COLONS_IN_A_ROW: usize = 4;
 /// Bytes of a pair with its mark, and of a group of four.
 const PAIR_BYTES: usize = 3;
 const QUAD_BYTES: usize = 5;
-const CHUNK: usize = 64;
 
 /// The rules with their longest matches.
 #[derive(Clone, Debug, Default)]
@@ -28,12 +30,12 @@ impl Marks {
     }
 
     /// Reports every candidate of a block.
-    pub(super) fn candidates(&self, block: &[u8], found: &mut dyn FnMut(Candidate)) {
+    pub(super) fn candidates(&self, block: &[u8], kinds: &Kinds, found: &mut dyn FnMut(Candidate)) {
         if !self.colons.is_empty() {
-            colons(block, &mut |at| report(&self.colons, at, found));
+            close_colons(kinds, |at| report(&self.colons, at, found));
         }
         if !self.pairs.is_empty() {
-            pairs(block, &mut |at| report(&self.pairs, at, found));
+            pairs(block, kinds, |at| report(&self.pairs, at, found));
         }
     }
 }
@@ -49,73 +51,37 @@ fn report(rules: &[(usize, usize)], at: usize, found: &mut dyn FnMut(Candidate))
     }
 }
 
-/// A chunk with what decides about its first byte: four colons lie this close together at most.
-const LOOK_BACK_BYTES: usize = COLON_GAP * (COLONS_IN_A_ROW - 1);
-const COLON_CHUNK: usize = 32;
-
-fn colons(block: &[u8], found: &mut dyn FnMut(usize)) {
-    let mut from = 0;
-    while from < block.len() {
-        let until = from.saturating_add(COLON_CHUNK).min(block.len());
-        let back = from.saturating_sub(LOOK_BACK_BYTES);
-        let seen = block.get(back..until).unwrap_or_default();
-        // PERF: both without an early exit, so that they become vector instructions.
-        let count = seen.iter().fold(0_u8, |count, byte| count + u8::from(*byte == b':'));
-        let beside = seen
-            .iter()
-            .zip(seen.get(1..).unwrap_or_default())
-            .fold(false, |any, (first, second)| any || (*first == b':' && *second == b':'));
-        if beside || usize::from(count) >= COLONS_IN_A_ROW {
-            close_colons(seen, &mut |at| {
-                if back + at >= from {
-                    found(back + at);
-                }
-            });
-        }
-        from = until;
-    }
-}
-
-fn close_colons(text: &[u8], found: &mut dyn FnMut(usize)) {
+fn close_colons(kinds: &Kinds, mut found: impl FnMut(usize)) {
     let mut last: Option<usize> = None;
     let mut in_a_row = 1;
-    for at in memchr::memchr_iter(b':', text) {
-        let gap = last.map_or(usize::MAX, |last| at - last);
-        in_a_row = if gap <= COLON_GAP { in_a_row + 1 } else { 1 };
-        last = Some(at);
-        if gap == 1 || in_a_row >= COLONS_IN_A_ROW {
-            found(at);
-        }
-    }
+    kinds.each(
+        |around| around.here.colons,
+        |at| {
+            let gap = last.map_or(usize::MAX, |last| at - last);
+            in_a_row = if gap <= COLON_GAP { in_a_row + 1 } else { 1 };
+            last = Some(at);
+            if gap == 1 || in_a_row >= COLONS_IN_A_ROW {
+                found(at);
+            }
+        },
+    );
 }
 
 /// Six pairs joined by `:` or `-`, or three groups of four joined by `.`: the place of one of their marks.
-fn pairs(block: &[u8], found: &mut dyn FnMut(usize)) {
-    let mut from = 0;
-    while from < block.len() {
-        // Equal marks one and two pairs further, or one group further; slices of one length, so that LLVM makes vectors of it.
-        let part = |offset: usize| block.get(from + offset..from + offset + CHUNK);
-        let any = match (part(0), part(PAIR_BYTES), part(2 * PAIR_BYTES), part(QUAD_BYTES)) {
-            (Some(first), Some(second), Some(third), Some(quad)) => {
-                let mut any = 0_u8;
-                for (((a, b), c), d) in first.iter().zip(second).zip(third).zip(quad) {
-                    let pair = (u8::from(*a == b':') | u8::from(*a == b'-')) & u8::from(a == b) & u8::from(a == c);
-                    any |= pair | (u8::from(*a == b'.') & u8::from(*d == b'.'));
-                }
-                any != 0
-            }
-            _ => true,
+fn pairs(block: &[u8], kinds: &Kinds, mut found: impl FnMut(usize)) {
+    // Equal marks one and two pairs further, or one group further: seldom there.
+    let joined = |around: &Around<'_>| {
+        let three = |kind: fn(&Word) -> u64| {
+            kind(around.here) & around.ahead(kind, PAIR_BYTES as u32) & around.ahead(kind, 2 * PAIR_BYTES as u32)
         };
-        let until = from.saturating_add(CHUNK).min(block.len());
-        if any {
-            for at in from..until {
-                if is_joined(block, at) {
-                    found(at);
-                }
-            }
+        let quads = around.here.dots & around.ahead(|word| word.dots, QUAD_BYTES as u32);
+        three(|word| word.colons) | three(|word| word.dashes) | quads
+    };
+    kinds.each(joined, |at| {
+        if is_joined(block, at) {
+            found(at);
         }
-        from = until;
-    }
+    });
 }
 
 /// `at` is the second mark of pairs, or the first of groups.
@@ -150,14 +116,12 @@ mod tests {
             ("{\"a\":1,\"bcde\":2}", &[]),
             (":", &[]),
         ] {
-            let mut found = Vec::new();
-            colons(text.as_bytes(), &mut |at| found.push(at));
-            assert_eq!(found, expected, "{text}");
-            // Wherever chunks are cut.
+            // Wherever words are cut.
             for offset in 0..70 {
                 let block = format!("{}{text}{}", ".".repeat(offset), ".".repeat(50));
-                let mut found = Vec::new();
-                colons(block.as_bytes(), &mut |at| found.push(at - offset));
+                let (mut kinds, mut found) = (Kinds::default(), Vec::new());
+                kinds.fill(block.as_bytes());
+                close_colons(&kinds, |at| found.push(at - offset));
                 assert_eq!(found, expected, "{text} {offset}");
             }
         }
@@ -178,8 +142,9 @@ mod tests {
             for offset in 0..140 {
                 for tail in [0, 1, 70, 150] {
                     let block = format!("{}{text}{}", " ".repeat(offset), ".".repeat(tail));
-                    let mut found = 0;
-                    pairs(block.as_bytes(), &mut |at| {
+                    let (mut kinds, mut found) = (Kinds::default(), 0);
+                    kinds.fill(block.as_bytes());
+                    pairs(block.as_bytes(), &kinds, |at| {
                         assert!(at >= offset && at < offset + text.len());
                         found += 1;
                     });

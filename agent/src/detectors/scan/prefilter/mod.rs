@@ -14,6 +14,7 @@ use super::{
     words::WordSet,
 };
 
+mod kinds;
 mod marks;
 pub mod numbers;
 pub mod pure;
@@ -64,8 +65,8 @@ fn begins(compiled: &Compiled, shape: factor::Shape) -> Option<(usize, usize)> {
         .filter(|(shortest, longest)| longest - shortest < MAX_TRIED_PLACES)
 }
 
-/// Tells whether a word of a set stands within reach of a window; the first value is a byte that tells the segment.
-pub(crate) type Near<'n> = &'n mut dyn FnMut(usize, &Range<usize>, &WordSet) -> bool;
+/// Adds the words of a set that stand within reach of a window; the first value is a byte that tells the segment.
+pub(crate) type Near<'n> = &'n mut dyn FnMut(usize, &Range<usize>, &WordSet, &mut Vec<usize>);
 
 /// Finds candidates. One per worker: scratch memory is inside.
 pub(crate) trait Prefilter: Send {

@@ -2,7 +2,8 @@
 //! Leaves: candidates. Such patterns must not go into the multi-pattern database: a single card pattern there costs a third of
 //! its speed, eleven cost three quarters (measured; `docs/ARCHITECTURE.md`).
 //!
-//! Everything here hangs on digits: text is stepped over until the next one, and only what stands around it is looked at.
+//! Where a number, an identifier or an address may stand is worked out for sixty-four bytes at once ([`Kinds`]); only what stands there
+//! is looked at.
 
 use regex_syntax::hir::Hir;
 
@@ -12,8 +13,9 @@ use super::{
         piece::{self, ByteSet, Piece},
     },
     Candidate, Near, ScanError,
+    kinds::{self, Around, Kinds, Word},
     marks::Marks,
-    shapes::{self, Shapes},
+    shapes::{self, Shapes, Target},
 };
 use crate::rules::scan::Trigger;
 
@@ -23,8 +25,8 @@ pub(crate) use super::shapes::is_number_byte;
 #[derive(Clone, Copy, Debug)]
 struct Run {
     rule: usize,
-    shortest: usize,
-    longest: usize,
+    /// No longer one fits.
+    closed: bool,
     /// The bytes that it may hold, when they are known.
     bytes: Option<ByteSet>,
     letters: usize,
@@ -46,17 +48,21 @@ struct Reach {
 pub struct Numbers {
     shapes: Option<Shapes>,
     fewest_digits: usize,
-    runs: Vec<Run>,
-    /// The shortest of `runs`.
-    shortest_run: usize,
+    /// By length: which runs may be what a rule looks for; the last is for all that are longer.
+    runs: Vec<Vec<Run>>,
     capitals: Vec<Reach>,
     marks: Marks,
+    /// Of the block in work.
+    kinds: Kinds,
 }
 
 /// A rule with the trigger `digits` has at least so many in one run.
-const FEWEST_DIGITS: usize = 4;
+const FEWEST_DIGITS: usize = kinds::SHORTEST_RUN as usize;
 /// A run whose ends are not known is at least so long: shorter ones are in every line.
 const SHORTEST_OPEN_RUN_BYTES: usize = 8;
+
+/// Lengths of runs that are told apart.
+const RUN_LENGTHS: usize = 128;
 
 /// Why a rule cannot have its trigger.
 pub(crate) fn fits(trigger: Trigger, hir: &Hir) -> Result<(), String> {
@@ -121,7 +127,7 @@ fn alphanumeric_runs(hir: &Hir) -> Option<Vec<Piece>> {
 impl Numbers {
     /// For the rules of a set whose trigger is not a literal.
     pub(crate) fn new(rules: &RuleSet) -> Result<Self, ScanError> {
-        let mut numbers = Self { fewest_digits: usize::MAX, shortest_run: usize::MAX, ..Self::default() };
+        let mut numbers = Self { fewest_digits: usize::MAX, ..Self::default() };
         let mut builder = shapes::Builder::default();
         for (rule, compiled) in rules.compiled().iter().enumerate() {
             let hir = &compiled.hir;
@@ -152,156 +158,107 @@ impl Numbers {
 
     fn add_run(&mut self, rule: usize, piece: &Piece) {
         let (shortest, longest) = piece.lengths();
-        self.shortest_run = self.shortest_run.min(shortest);
-        self.runs.push(Run {
+        let run = Run {
             rule,
-            shortest,
-            longest,
+            closed: longest != usize::MAX,
             bytes: piece.bytes(),
             letters: piece.at_least(|byte| byte.is_ascii_alphabetic()),
             next: piece.next,
             before: piece.before,
             after: piece.after,
-        });
+        };
+        self.runs.resize(RUN_LENGTHS, Vec::new());
+        let last = longest.min(RUN_LENGTHS - 1);
+        self.runs.iter_mut().take(last + 1).skip(shortest.min(last)).for_each(|runs| runs.push(run));
     }
 
     /// Reports every candidate of a block.
     pub(crate) fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) {
-        if self.shapes.is_some() || !self.capitals.is_empty() || !self.runs.is_empty() {
-            self.around_digits(block, near, found);
+        let mut kinds = std::mem::take(&mut self.kinds);
+        kinds.fill(block);
+        if let Some(shapes) = &mut self.shapes {
+            numbers(shapes, self.fewest_digits, block, &kinds, near, found);
         }
-        self.marks.candidates(block, found);
-    }
-
-    fn around_digits(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) {
-        let mut at = 0; // everything before is done
-        let mut run_end = 0; // so are runs of letters and digits up to here
-        while let Some(digit) = next_digit(block, at) {
-            // A run is as long as it can be, so the separators before its first digit belong to it; those of the run before
-            // do not, because that one ended at a byte that is no number byte.
-            let before = block.get(at..digit).unwrap_or_default();
-            let start = digit - before.iter().rev().take_while(|byte| is_number_byte(**byte)).count();
-            let end = self.number(block, start, digit, near, found);
-            if !self.capitals.is_empty() && start == digit && follows_two_capitals(block, digit) {
+        if !self.capitals.is_empty() {
+            kinds.each(two_capitals_and_two_digits, |at| {
                 for reach in &self.capitals {
-                    let window = digit.saturating_sub(reach.before)..digit.saturating_add(reach.after);
-                    found(Candidate { rule: reach.rule, window, at: digit, starts: 0..0 });
+                    let window = at.saturating_sub(reach.before)..at.saturating_add(reach.after);
+                    found(Candidate { rule: reach.rule, window, at, starts: 0..0 });
                 }
-            }
-            if !self.runs.is_empty() {
-                // Each run that holds a digit of the number, once.
-                let mut at = digit;
-                while at < end {
-                    if at >= run_end && block.get(at).is_some_and(u8::is_ascii_digit) {
-                        run_end = self.run(block, run_end, at, found);
-                    }
-                    at = run_end.max(at + 1);
-                }
-            }
-            at = end;
-        }
-    }
-
-    /// The run of number bytes from `start` on. Leaves its end.
-    fn number(
-        &mut self,
-        block: &[u8],
-        start: usize,
-        digit: usize,
-        near: Near<'_>,
-        found: &mut dyn FnMut(Candidate),
-    ) -> usize {
-        let number = shapes::read(block, start);
-        let end = number.end;
-        let Some(shapes) = self.shapes.as_mut().filter(|_| number.digits >= self.fewest_digits) else { return end };
-        let fit = shapes.fit(block, start, &number);
-        let window = |before: usize, after: usize| start.saturating_sub(before)..end.saturating_add(after);
-        for target in &fit.free {
-            found(Candidate {
-                rule: target.rule,
-                window: window(target.before, target.after),
-                at: digit,
-                starts: 0..0,
             });
         }
-        if !fit.bound.is_empty() && near(digit, &window(fit.before, fit.after), &fit.words) {
-            for target in &fit.bound {
-                found(Candidate {
-                    rule: target.rule,
-                    window: window(target.before, target.after),
-                    at: digit,
-                    starts: 0..0,
-                });
-            }
+        if !self.runs.is_empty() {
+            self.runs(block, &kinds, found);
         }
-        end
+        self.marks.candidates(block, &kinds, found);
+        self.kinds = kinds;
     }
 
-    /// The run of letters and digits around a digit, which begins at `from` at the earliest. Leaves its end.
-    fn run(&self, block: &[u8], from: usize, digit: usize, found: &mut dyn FnMut(Candidate)) -> usize {
-        let before = block.get(from..digit).unwrap_or_default();
-        let start = digit - before.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        let behind = block.get(digit..).unwrap_or_default();
-        let end = digit + behind.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        let length = end - start;
-        if length >= self.shortest_run {
-            let text = block.get(start..end).unwrap_or_default();
-            for run in &self.runs {
-                if length >= run.shortest
-                    && length <= run.longest
-                    && run.next.is_none_or(|next| run.longest == usize::MAX || block.get(end) == Some(&next))
-                    && (run.letters == 0
-                        || text.iter().filter(|byte| byte.is_ascii_alphabetic()).count() >= run.letters)
-                    && run.bytes.is_none_or(|bytes| text.iter().all(|byte| bytes.holds(*byte)))
+    /// Each run of letters and digits that holds a digit.
+    fn runs(&self, block: &[u8], kinds: &Kinds, found: &mut dyn FnMut(Candidate)) {
+        let (is_any, is_digit): (fn(&Word) -> u64, fn(&Word) -> u64) = (|word| word.alphanumeric, |word| word.digits);
+        kinds.runs(is_any, is_digit, |run| {
+            let Some(rules) = self.runs.get(run.len().min(RUN_LENGTHS - 1)).filter(|rules| !rules.is_empty()) else {
+                return;
+            };
+            let Some(at) = kinds.first(&run, is_digit) else { return };
+            let text = block.get(run.clone()).unwrap_or_default();
+            let letters = run.len() - kinds.count(&run, is_digit);
+            for rule in rules {
+                if letters >= rule.letters
+                    && rule.next.is_none_or(|byte| !rule.closed || block.get(run.end) == Some(&byte))
+                    && rule.bytes.is_none_or(|bytes| text.iter().all(|byte| bytes.holds(*byte)))
                 {
-                    let window = start.saturating_sub(run.before)..end.saturating_add(run.after);
-                    found(Candidate { rule: run.rule, window, at: digit, starts: 0..0 });
+                    let window = run.start.saturating_sub(rule.before)..run.end.saturating_add(rule.after);
+                    found(Candidate { rule: rule.rule, window, at, starts: 0..0 });
                 }
             }
-        }
-        end
+        });
     }
 }
 
-/// `at` is the first digit of two, and two capitals stand before it.
-fn follows_two_capitals(block: &[u8], at: usize) -> bool {
-    let Some(from) = at.checked_sub(2) else { return false };
-    matches!(block.get(from..at + 2), Some([a, b, c, d])
-        if a.is_ascii_uppercase() && b.is_ascii_uppercase() && c.is_ascii_digit() && d.is_ascii_digit())
+/// Each run of number bytes with digits enough. It is as long as it can be.
+fn numbers(
+    shapes: &mut Shapes,
+    fewest_digits: usize,
+    block: &[u8],
+    kinds: &Kinds,
+    near: Near<'_>,
+    found: &mut dyn FnMut(Candidate),
+) {
+    let (is_number, is_digit): (fn(&Word) -> u64, fn(&Word) -> u64) = (|word| word.number, |word| word.digits);
+    let mut words = Vec::new();
+    kinds.runs(is_number, is_digit, |run| {
+        let digits = kinds.count(&run, is_digit);
+        if digits < fewest_digits || (digits == run.len() && shapes.fits_no_plain(block, &run)) {
+            return;
+        }
+        let Some(at) = kinds.first(&run, is_digit) else { return };
+        let (fit, words_of) = shapes.fit(block, &run);
+        let window = |before: usize, after: usize| run.start.saturating_sub(before)..run.end.saturating_add(after);
+        let mut tell = |target: &Target| {
+            let window = window(target.before, target.after);
+            found(Candidate { rule: target.rule, window, at, starts: 0..0 });
+        };
+        fit.free.iter().for_each(&mut tell);
+        if fit.bound.is_empty() {
+            return;
+        }
+        words.clear();
+        near(at, &window(fit.before, fit.after), &fit.words, &mut words);
+        if !words.is_empty() {
+            let asks = |target: &&Target| {
+                words_of.get(target.rule).is_some_and(|set| words.iter().any(|word| set.holds(*word)))
+            };
+            fit.bound.iter().filter(asks).for_each(&mut tell);
+        }
+    });
 }
 
-/// Position of the first digit at or after `from`. Steps over text without digits a chunk at a time.
-fn next_digit(block: &[u8], from: usize) -> Option<usize> {
-    const CHUNK: usize = 32;
-    let rest = block.get(from..)?;
-    let mut at = from;
-    // PERF: numbers come in clusters, so the next is often near; eight bytes are asked at once.
-    let (eights, _) = rest.get(..CHUNK.min(rest.len())).unwrap_or_default().as_chunks::<8>();
-    for eight in eights {
-        let digits = digits_of(u64::from_le_bytes(*eight));
-        if digits != 0 {
-            return Some(at + digits.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    for chunk in block.get(at..)?.chunks(CHUNK) {
-        // PERF: without an early exit inside, this loop becomes vector instructions.
-        let any = chunk.iter().fold(false, |any, byte| any | byte.is_ascii_digit());
-        if any {
-            return chunk.iter().position(u8::is_ascii_digit).map(|offset| at + offset);
-        }
-        at += chunk.len();
-    }
-    None
-}
-
-/// The highest bit of each of eight bytes that is a digit.
-fn digits_of(eight: u64) -> u64 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    // Digits are 0x30 to 0x39: with that bit pattern taken away 0 to 9, and 0x76 more stays below 0x80. No byte carries into the next,
-    // because its highest bit is left out of the sum.
-    let rest = eight ^ 0x3030_3030_3030_3030;
-    !(((rest & LOW) + 0x7676_7676_7676_7676) | rest) & !LOW
+/// The first digit of each.
+fn two_capitals_and_two_digits(around: &Around<'_>) -> u64 {
+    let (is_capital, is_digit): (fn(&Word) -> u64, fn(&Word) -> u64) = (|word| word.capitals, |word| word.digits);
+    around.here.digits & around.ahead(is_digit, 1) & around.back(is_capital, 1) & around.back(is_capital, 2)
 }
 
 #[cfg(test)]
@@ -311,7 +268,7 @@ mod tests {
 
     fn found(numbers: &Numbers, text: &str) -> Vec<(usize, String)> {
         let mut out = Vec::new();
-        numbers.clone().candidates(text.as_bytes(), &mut |_, _, _| true, &mut |candidate| {
+        numbers.clone().candidates(text.as_bytes(), &mut |_, _, _, _| {}, &mut |candidate| {
             let end = candidate.window.end.min(text.len());
             out.push((candidate.rule, text[candidate.window.start..end].to_owned()));
         });
@@ -356,7 +313,7 @@ mod tests {
     }
 
     fn runs(patterns: &[&str]) -> Numbers {
-        let mut numbers = Numbers { fewest_digits: usize::MAX, shortest_run: usize::MAX, ..Numbers::default() };
+        let mut numbers = Numbers { fewest_digits: usize::MAX, ..Numbers::default() };
         for (rule, pattern) in patterns.iter().enumerate() {
             let hir = factor::parse(pattern).unwrap().0;
             fits(Trigger::Runs, &hir).unwrap();
@@ -408,32 +365,6 @@ mod tests {
             (Trigger::Capitals, r"\b[A-Z]\d{7}\b", false),
         ] {
             assert_eq!(fits(trigger, &factor::parse(pattern).unwrap().0).is_ok(), fine, "{trigger:?} {pattern}");
-        }
-    }
-
-    #[test]
-    fn every_byte_is_told_from_a_digit() {
-        for byte in 0..=255_u8 {
-            for place in 0..8 {
-                let mut eight = [b'9'; 8];
-                eight[place] = byte;
-                let found = digits_of(u64::from_le_bytes(eight)) >> (8 * place + 7) & 1 == 1;
-                assert_eq!(found, byte.is_ascii_digit(), "{byte} at {place}");
-                let others = digits_of(u64::from_le_bytes(eight)).count_ones();
-                assert_eq!(others, 7 + u32::from(byte.is_ascii_digit()));
-            }
-        }
-    }
-
-    #[test]
-    fn a_digit_is_found_at_every_alignment() {
-        for length in 0..80 {
-            let mut text = vec![b'x'; 100];
-            text[length] = b'7';
-            for from in 0..=length {
-                assert_eq!(next_digit(&text, from), Some(length));
-            }
-            assert_eq!(next_digit(&text, length + 1), None);
         }
     }
 }

@@ -2,54 +2,41 @@
 //! with the bytes beside it. Leaves: the rules whose pattern has a match of that shape. Logs write the same few shapes again and again, so what
 //! was worked out is remembered; a rule set with a hundred kinds of numbers costs no more than one with ten.
 
+use std::ops::Range;
+
 use regex_automata::{
     Input, PatternSet,
     meta::{Cache, Regex},
 };
 use regex_syntax::hir::Hir;
 
-use super::super::{
-    piece::Piece,
-    words::{WordSet, Words},
+use super::{
+    super::{
+        piece::Piece,
+        words::{WordSet, Words},
+    },
+    kinds,
 };
 
 /// Bytes that a number may hold: digits, and these between them.
 const MARKS: &[u8] = b" .-+()/";
-/// Stands for any digit, any other word byte, any other byte.
+/// Stands for any digit, any other byte of a word, any byte that is neither and not in a number, as [`kinds::shape`] has them.
 const DIGIT: u8 = b'0';
 const WORD: u8 = b'a';
 const OTHER: u8 = b'~';
 
-const KINDS: [u8; 256] = {
-    let mut table = [OTHER; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let value = byte as u8;
-        if value.is_ascii_digit() {
-            table[byte] = DIGIT;
-        } else if value.is_ascii_alphabetic() || value == b'_' {
-            table[byte] = WORD;
-        }
-        byte += 1;
-    }
-    let mut mark = 0;
-    while mark < MARKS.len() {
-        table[MARKS[mark] as usize] = MARKS[mark];
-        mark += 1;
-    }
-    table
-};
-
 /// What a byte is in a shape.
 fn kind(byte: u8) -> u8 {
-    KINDS.get(usize::from(byte)).copied().unwrap_or(OTHER)
+    let [kind, ..] = kinds::shape([byte; LANE_BYTES], 1);
+    kind
 }
 
 /// The byte may stand in a number.
 pub(crate) fn is_number_byte(byte: u8) -> bool {
-    !matches!(kind(byte), WORD | OTHER)
+    byte.is_ascii_digit() || MARKS.contains(&byte)
 }
 
+const LANE_BYTES: usize = 16;
 /// Shapes up to this length, with the bytes beside them, are remembered.
 const KEY_BYTES: usize = 64;
 /// How many of them. A shape takes the place of another with the same slot.
@@ -87,15 +74,6 @@ struct Slot {
     fit: Fit,
 }
 
-/// A run as it was read.
-pub(super) struct Number {
-    pub(super) end: usize,
-    pub(super) digits: usize,
-    key: [u8; KEY_BYTES],
-    /// The key is all of it.
-    short: bool,
-}
-
 /// The shapes that rules look for.
 #[derive(Clone, Debug)]
 pub(super) struct Shapes {
@@ -109,6 +87,9 @@ pub(super) struct Shapes {
     slots: Vec<Option<Box<Slot>>>,
     /// Of the last long run.
     long: Fit,
+    /// Runs of digits alone that fit nothing, by their length and whether a word goes on before and behind them: most are parts of
+    /// identifiers.
+    plain: [[[bool; 2]; 2]; KEY_BYTES],
 }
 
 /// Collects what [`Shapes`] are made of.
@@ -140,7 +121,7 @@ impl Builder {
             .build_many_from_hir(&self.shapes)
             .map_err(|error| error.to_string())?;
         let rules = self.targets.iter().map(|target| target.rule + 1).max().unwrap_or(0);
-        Ok(Some(Shapes {
+        let mut shapes = Shapes {
             cache: patterns.create_cache(),
             fitting: PatternSet::new(patterns.pattern_len()),
             patterns,
@@ -148,64 +129,87 @@ impl Builder {
             words: (0..rules).map(|rule| words.of(rule).cloned().unwrap_or_default()).collect(),
             slots: vec![None; SLOTS],
             long: Fit::default(),
-        }))
+            plain: [[[false; 2]; 2]; KEY_BYTES],
+        };
+        for length in 1..KEY_BYTES {
+            for (before, behind) in [(false, false), (false, true), (true, false), (true, true)] {
+                let beside = |word: bool| if word { WORD } else { OTHER };
+                let mut text = vec![DIGIT; length + 2];
+                text.first_mut().into_iter().for_each(|first| *first = beside(before));
+                text.last_mut().into_iter().for_each(|last| *last = beside(behind));
+                let fit = shapes.work_out(&text);
+                if let Some(place) = shapes.plain_mut(length, before, behind) {
+                    *place = fit.free.is_empty() && fit.bound.is_empty();
+                }
+            }
+        }
+        Ok(Some(shapes))
     }
 }
 
-/// Reads the run of number bytes that begins at `start`.
-pub(super) fn read(block: &[u8], start: usize) -> Number {
+/// A run with the bytes beside it, as what they are to a number; those behind them are zero. `None` when it is too long.
+fn key(block: &[u8], run: &Range<usize>) -> Option<[u8; KEY_BYTES]> {
+    let length = run.len() + 2;
+    if length > KEY_BYTES {
+        return None;
+    }
     let mut key = [0; KEY_BYTES];
-    let beside = |at: Option<usize>| at.and_then(|at| block.get(at)).map_or(OTHER, |byte| kind(*byte));
-    let (mut end, mut digits) = (start, 0);
-    let (first, rest) = key.split_at_mut(1);
-    first.fill(beside(start.checked_sub(1)));
-    let mut places = rest.iter_mut();
-    for byte in block.get(start..).unwrap_or_default() {
-        let kind = kind(*byte);
-        if matches!(kind, WORD | OTHER) {
+    for (index, to) in key.as_chunks_mut::<LANE_BYTES>().0.iter_mut().enumerate() {
+        let done = index * LANE_BYTES;
+        if done >= length {
             break;
         }
-        digits += usize::from(kind == DIGIT);
-        end += 1;
-        if let Some(place) = places.next() {
-            *place = kind;
-        }
+        // One before the run; where there is nothing, a byte that no number holds.
+        let at = (run.start + done).checked_sub(1);
+        let lane = at.and_then(|at| block.get(at..)?.first_chunk()).copied().unwrap_or_else(|| {
+            let mut lane = [0; LANE_BYTES];
+            let empty = usize::from(at.is_none());
+            let from = block.get(at.unwrap_or(0)..).unwrap_or_default();
+            lane.iter_mut().skip(empty).zip(from).for_each(|(to, from)| *to = *from);
+            lane
+        });
+        *to = kinds::shape(lane, length - done);
     }
-    let last = places.next();
-    let short = last.is_some();
-    if let Some(last) = last {
-        *last = beside(Some(end));
-    }
-    Number { end, digits, key, short }
+    Some(key)
 }
 
 impl Shapes {
-    /// What fits the run that begins at `start`.
-    pub(super) fn fit(&mut self, block: &[u8], start: usize, number: &Number) -> &Fit {
-        if !number.short {
-            let from = start.saturating_sub(1);
-            let text: Vec<u8> = block
-                .get(from..number.end.saturating_add(1).min(block.len()))
-                .unwrap_or_default()
-                .iter()
-                .map(|byte| kind(*byte))
-                .collect();
+    /// What fits a run of number bytes, and the words of every rule.
+    pub(super) fn fit(&mut self, block: &[u8], run: &Range<usize>) -> (&Fit, &[WordSet]) {
+        let Some(key) = key(block, run) else {
+            let mut text: Vec<u8> = block.get(run.clone()).unwrap_or_default().iter().map(|byte| kind(*byte)).collect();
+            text.insert(0, run.start.checked_sub(1).and_then(|at| block.get(at)).map_or(OTHER, |byte| kind(*byte)));
+            text.push(block.get(run.end).map_or(OTHER, |byte| kind(*byte)));
             self.long = self.work_out(&text);
-            return &self.long;
-        }
-        let index = slot(&number.key);
-        let known = self.slots.get(index).and_then(Option::as_ref).is_some_and(|slot| slot.key == number.key);
+            return (&self.long, &self.words);
+        };
+        let index = slot(&key);
+        let known = self.slots.get(index).and_then(Option::as_ref).is_some_and(|slot| slot.key == key);
         if !known {
-            let length = number.end - start + 2;
-            let fit = self.work_out(number.key.get(..length).unwrap_or_default());
+            let fit = self.work_out(key.get(..run.len() + 2).unwrap_or_default());
             if let Some(place) = self.slots.get_mut(index) {
-                *place = Some(Box::new(Slot { key: number.key, fit }));
+                *place = Some(Box::new(Slot { key, fit }));
             }
         }
-        match self.slots.get(index) {
+        let fit = match self.slots.get(index) {
             Some(Some(slot)) => &slot.fit,
             _ => &self.long,
-        }
+        };
+        (fit, &self.words)
+    }
+
+    /// The run is of digits alone and fits nothing.
+    pub(super) fn fits_no_plain(&self, block: &[u8], run: &Range<usize>) -> bool {
+        let is_word = |at: Option<usize>| {
+            at.and_then(|at| block.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        };
+        let (before, behind) = (is_word(run.start.checked_sub(1)), is_word(Some(run.end)));
+        let plain = self.plain.get(run.len()).and_then(|plain| plain.get(usize::from(before)));
+        plain.and_then(|plain| plain.get(usize::from(behind))).is_some_and(|nothing| *nothing)
+    }
+
+    fn plain_mut(&mut self, length: usize, before: bool, behind: bool) -> Option<&mut bool> {
+        self.plain.get_mut(length)?.get_mut(usize::from(before))?.get_mut(usize::from(behind))
     }
 
     fn work_out(&mut self, text: &[u8]) -> Fit {
@@ -230,9 +234,12 @@ impl Shapes {
 }
 
 fn slot(key: &[u8; KEY_BYTES]) -> usize {
-    // FNV's idea on words; what matters is that like shapes part.
+    // FNV's idea on words; what matters is that like shapes part. Most end before the second half.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for word in key.as_chunks::<8>().0 {
+    let (words, _) = key.as_chunks::<8>();
+    let half = words.len() / 2;
+    let used = if words.get(half).is_some_and(|word| *word == [0; 8]) { half } else { words.len() };
+    for word in words.iter().take(used) {
         hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         hash ^= hash >> 29;
     }
@@ -282,20 +289,28 @@ mod tests {
             // Twice: worked out, and remembered.
             for _ in 0..2 {
                 let start = usize::from(text.starts_with('x'));
-                let number = read(text.as_bytes(), start);
-                let fit: Vec<usize> =
-                    shapes.fit(text.as_bytes(), start, &number).free.iter().map(|target| target.rule).collect();
+                let length = text[start..].bytes().take_while(|byte| is_number_byte(*byte)).count();
+                let (fit, _) = shapes.fit(text.as_bytes(), &(start..start + length));
+                let fit: Vec<usize> = fit.free.iter().map(|target| target.rule).collect();
                 assert_eq!(fit, expected, "{text}");
             }
         }
     }
 
     #[test]
-    fn a_run_ends_where_no_number_byte_follows() {
-        for length in 1..140 {
-            let text = format!("x{}y", "1".repeat(length));
-            let number = read(text.as_bytes(), 1);
-            assert_eq!((number.end, number.digits, number.short), (length + 1, length, length + 2 <= KEY_BYTES));
+    fn a_key_is_the_run_with_what_stands_beside_it() {
+        for length in 1..70 {
+            for (before, behind) in [("", ""), ("x", "y"), ("..x", "y----------------------------------------------")] {
+                let text = format!("{before}{}{behind}", "1".repeat(length));
+                let run = before.len()..before.len() + length;
+                let beside = |text: &str| if text.is_empty() { "~" } else { "a" };
+                let expected = format!("{}{}{}", beside(before), "0".repeat(length), beside(behind)).into_bytes();
+                let key = key(text.as_bytes(), &run);
+                assert_eq!(key.is_none(), length + 2 > KEY_BYTES);
+                let Some(key) = key else { continue };
+                assert_eq!(key[..length + 2], expected);
+                assert!(key[length + 2..].iter().all(|byte| *byte == 0));
+            }
         }
     }
 }
