@@ -57,9 +57,32 @@ pub(crate) struct Words {
     /// By bucket.
     entries: Vec<Vec<Entry>>,
     /// The buckets that hold any: most do not, and this stays in the nearest cache.
-    filled: WordSet,
+    filled: Filled,
     /// By rule.
     sets: Vec<WordSet>,
+}
+
+/// A bit a bucket.
+#[derive(Debug)]
+struct Filled(Box<[u64; BUCKETS / 64]>);
+
+impl Default for Filled {
+    fn default() -> Self {
+        Self(Box::new([0; BUCKETS / 64]))
+    }
+}
+
+impl Filled {
+    fn add(&mut self, bucket: usize) {
+        if let Some(bits) = self.0.get_mut(bucket / 64) {
+            *bits |= 1 << (bucket % 64);
+        }
+    }
+
+    #[inline]
+    fn holds(&self, bucket: usize) -> bool {
+        self.0.get(bucket / 64 % (BUCKETS / 64)).is_some_and(|bits| bits >> (bucket % 64) & 1 == 1)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +110,7 @@ impl Words {
             }
             sets.push(set);
         }
-        let (mut entries, mut filled) = (vec![Vec::new(); BUCKETS], WordSet::default());
+        let (mut entries, mut filled) = (vec![Vec::new(); BUCKETS], Filled::default());
         for (word, text) in words.iter().enumerate() {
             let head = head(text.as_bytes(), 0);
             let mask = u64::MAX >> (64 - 8 * text.len().clamp(1, HEAD_BYTES));
@@ -113,24 +136,26 @@ impl Words {
         let mut at = extent.start;
         while at < extent.end {
             let until = at.saturating_add(PIECE_BYTES).min(extent.end);
-            let mut starts = starts(text, at..until);
+            let (mut starts, mut likely) = (starts(text, at..until), 0);
+            // PERF: no branch on what stands there, which nobody can predict.
             while starts != 0 {
-                let start = at + starts.trailing_zeros() as usize;
+                let place = starts.trailing_zeros();
                 starts &= starts - 1;
+                let head = head(text, at + place as usize);
+                likely |= u64::from(self.filled.holds(three(head)) | self.filled.holds(two(head))) << place;
+            }
+            while likely != 0 {
+                let start = at + likely.trailing_zeros() as usize;
+                likely &= likely - 1;
                 let head = head(text, start);
-                for bucket in [three(head), two(head)] {
-                    if !self.filled.holds(bucket) {
+                for entry in [three(head), two(head)].into_iter().filter_map(|bucket| self.entries.get(bucket)).flatten() {
+                    if (head ^ entry.head) & entry.mask != 0 {
                         continue;
                     }
-                    for entry in self.entries.get(bucket).into_iter().flatten() {
-                        if (head ^ entry.head) & entry.mask != 0 {
-                            continue;
-                        }
-                        let Some(word) = self.texts.get(entry.word).map(String::as_bytes) else { continue };
-                        let end = start + word.len();
-                        if text.get(start..end).is_some_and(|text| text.eq_ignore_ascii_case(word)) {
-                            tell(entry.word, start..end);
-                        }
+                    let Some(word) = self.texts.get(entry.word).map(String::as_bytes) else { continue };
+                    let end = start + word.len();
+                    if text.get(start..end).is_some_and(|text| text.eq_ignore_ascii_case(word)) {
+                        tell(entry.word, start..end);
                     }
                 }
             }
@@ -207,6 +232,7 @@ fn starts(text: &[u8], piece: Range<usize>) -> u64 {
 
 /// The bytes from a place on, the first of them lowest, each with the bit that makes a letter small. It makes some marks equal, too: this
 /// is asked first, and the text itself then.
+#[inline]
 fn head(text: &[u8], at: usize) -> u64 {
     let bytes = text.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_else(|| {
         let mut bytes = [0; HEAD_BYTES];
@@ -217,11 +243,13 @@ fn head(text: &[u8], at: usize) -> u64 {
 }
 
 /// Where words of three bytes and more stand.
+#[inline]
 fn three(head: u64) -> usize {
     usize::try_from((head & 0xff_ffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % (BUCKETS / 2)
 }
 
 /// Where shorter ones do.
+#[inline]
 fn two(head: u64) -> usize {
     BUCKETS / 2
         + usize::try_from((head & 0xffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % (BUCKETS / 2)
