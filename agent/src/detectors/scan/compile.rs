@@ -12,8 +12,9 @@ use regex_syntax::hir::Hir;
 use super::{
     factor,
     needs::Needs,
-    piece::ByteSet,
+    opening::Opening,
     prefilter::{ScanError, numbers, pure},
+    tail::Tail,
     validators::{self, Validator},
     words::{WordSet, Words},
 };
@@ -34,13 +35,17 @@ pub(crate) struct Compiled {
     pub(crate) hir: Hir,
     /// Longest match, bytes.
     pub(crate) longest: usize,
-    /// The bytes that matches begin with.
-    pub(super) first: ByteSet,
+    /// Shortest match, bytes.
+    pub(super) shortest: usize,
+    /// What matches begin with.
+    pub(super) opening: Opening,
     /// What they hold.
     pub(super) needs: Needs,
     pub(super) exact: Regex,
     /// Has the group `capture`.
     pub(super) captures: bool,
+    /// And where that is told without it.
+    pub(super) tail: Option<Tail>,
     pub(super) validator: Option<Validator>,
     pub(super) allow: Option<Regex>,
 }
@@ -168,7 +173,9 @@ fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
     };
     Ok(Compiled {
         loaded,
-        first: ByteSet::first_of(&hir),
+        shortest: hir.properties().minimum_len().unwrap_or(0),
+        opening: Opening::of(&hir),
+        tail: captures.then(|| Tail::of(&hir)).flatten(),
         needs: Needs::of(&hir),
         hir,
         longest,

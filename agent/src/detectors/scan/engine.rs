@@ -289,7 +289,6 @@ impl Scanner {
             captures: compiled.exact.create_captures(),
         });
         windows.sort();
-        // A match that begins at one known place may reach beyond the next.
         let mut done = 0_usize;
         for window in &windows.windows {
             let Some(haystack) = block.get(window.segment.clone()) else { continue };
@@ -299,12 +298,27 @@ impl Scanner {
                 let segment = window.labelled.then(|| segments.around(window.extent.start)).flatten();
                 segment.and_then(|segment| words.first_in(segment.label.as_bytes(), set))
             };
-            // Cheaper than the pattern, and seldom there. Where a match begins at a place that is known the pattern is cheap itself.
-            // The reference does without, so that tests see what it loses.
+            // Where matches may begin, by what is cheaper than the pattern and seldom there. The reference does without, so that tests see
+            // what it loses.
+            let to = window.extent.end - offset;
+            let next_place = |from: usize| {
+                // What is left behind a match is often too short for another.
+                let last = if window.starts { to } else { (to + 1).saturating_sub(compiled.shortest) };
+                if *backend == Backend::Exhaustive {
+                    (from < to).then_some(from)
+                } else {
+                    compiled.opening.next(haystack, from, last)
+                }
+            };
             if *backend != Backend::Exhaustive
                 && !window.starts
                 && block.get(window.extent.clone()).is_none_or(|text| !compiled.needs.met(text))
             {
+                continue;
+            }
+            // A match that begins at one known place may reach beyond the next.
+            let mut place = next_place((window.extent.start - offset).max(done.saturating_sub(offset)));
+            if place.is_none() {
                 continue;
             }
             if let Some(required) = rules.required(rule)
@@ -314,13 +328,7 @@ impl Scanner {
                 continue;
             }
             // Look-around sees the whole segment, and nothing beyond it.
-            let mut from = (window.extent.start - offset).max(done.saturating_sub(offset));
-            let to = window.extent.end - offset;
-            while from < to {
-                if window.starts && haystack.get(from).is_none_or(|byte| !compiled.first.holds(*byte)) {
-                    from += 1;
-                    continue;
-                }
+            while let Some(from) = place {
                 let input = if window.starts {
                     let end = from.saturating_add(compiled.longest).min(haystack.len());
                     Input::new(haystack).range(from..end).anchored(Anchored::Yes)
@@ -329,15 +337,18 @@ impl Scanner {
                 };
                 let Some(whole) = compiled.exact.search_with(&mut workspace.cache, &input) else {
                     if window.starts {
-                        from += 1;
+                        place = next_place(from + 1);
                         continue;
                     }
                     break;
                 };
                 // Patterns match four bytes at least, so this goes on.
-                from = whole.end();
-                done = offset + from;
-                let secret = if compiled.captures {
+                place = next_place(whole.end());
+                done = offset + whole.end();
+                let tail = compiled.tail.as_ref().and_then(|tail| tail.start(haystack.get(whole.range())?));
+                let secret = if let Some(start) = tail {
+                    Some(whole.start() + start..whole.end())
+                } else if compiled.captures {
                     let input = Input::new(haystack).range(whole.range()).anchored(Anchored::Yes);
                     compiled.exact.search_captures_with(&mut workspace.cache, &input, &mut workspace.captures);
                     Compiled::secret(&workspace.captures)

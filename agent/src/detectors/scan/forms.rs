@@ -16,6 +16,8 @@ use super::segment::{Segment, Segments};
 const AROUND_BYTES: usize = 128;
 /// Base64 shorter than this is no text of interest; a token alone is longer.
 const MIN_BASE64_BYTES: usize = 40;
+/// So much of it is looked at in one step.
+const PLACE_BYTES: usize = 16;
 /// Of a longer run the start is read.
 const MAX_BASE64_BYTES: usize = 64 * 1024;
 /// So much of a run is decoded first, to see whether it is text at all.
@@ -187,11 +189,11 @@ impl Forms {
     }
 
     fn fill_base64(&mut self, block: &[u8], segments: &dyn Segments) {
-        let mut at = MIN_BASE64_BYTES - 1;
-        // A run of that length holds one of the bytes at every so many places.
-        while let Some(byte) = block.get(at) {
-            if !is_base64(*byte) {
-                at += MIN_BASE64_BYTES;
+        let mut at = 0;
+        // Wherever a run begins, one of these places lies in it as a whole.
+        while let Some(place) = block.get(at..).and_then(|rest| rest.first_chunk::<PLACE_BYTES>()) {
+            if !may_be_base64(place) || !place.iter().all(|byte| is_base64(*byte)) {
+                at += MIN_BASE64_BYTES - PLACE_BYTES + 1;
                 continue;
             }
             let before = block.get(at.saturating_sub(MAX_BASE64_BYTES)..at).unwrap_or_default();
@@ -204,7 +206,7 @@ impl Forms {
             {
                 self.decode(block, start..end, &segment.range);
             }
-            at = end + MIN_BASE64_BYTES - 1;
+            at = end + 1;
         }
     }
 
@@ -255,6 +257,16 @@ const BASE64: [bool; 256] = {
 
 fn is_base64(byte: u8) -> bool {
     BASE64.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+/// None of these bytes is white space, a quote, beyond ASCII, or else below the signs of base64, which parts nearly all text.
+///
+/// PERF: without looking at each byte. Sixteen subtractions in one: with the highest bit set no byte borrows from the next.
+fn may_be_base64(bytes: &[u8; PLACE_BYTES]) -> bool {
+    const HIGHEST: u128 = u128::from_le_bytes([0x80; PLACE_BYTES]);
+    const LOWEST: u128 = u128::from_le_bytes([b'+'; PLACE_BYTES]);
+    let bytes = u128::from_le_bytes(*bytes);
+    bytes & HIGHEST == 0 && ((bytes | HIGHEST) - LOWEST) & HIGHEST == HIGHEST
 }
 
 /// Letters, digits, signs and white space, no other control characters, and not beyond ASCII.

@@ -20,10 +20,12 @@ mod forms;
 mod judge;
 mod log;
 mod needs;
+mod opening;
 mod overlap;
 mod piece;
 pub mod prefilter;
 pub mod segment;
+mod tail;
 pub mod validators;
 mod words;
 

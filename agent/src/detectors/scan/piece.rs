@@ -26,7 +26,7 @@ impl ByteSet {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    fn add(&mut self, byte: u8) {
+    pub(super) fn add(&mut self, byte: u8) {
         if let Some(word) = self.0.get_mut(usize::from(byte >> 6)) {
             *word |= 1 << (byte & 63);
         }
@@ -35,33 +35,6 @@ impl ByteSet {
     /// The byte is one of the set.
     pub(super) fn holds(&self, byte: u8) -> bool {
         self.0.get(usize::from(byte >> 6)).is_some_and(|word| word >> (byte & 63) & 1 == 1)
-    }
-
-    /// The bytes that a match of an expression may begin with.
-    pub(super) fn first_of(hir: &Hir) -> Self {
-        let mut set = Self::default();
-        set.first(hir);
-        set
-    }
-
-    fn first(&mut self, hir: &Hir) {
-        match hir.kind() {
-            HirKind::Empty | HirKind::Look(_) => {}
-            HirKind::Literal(literal) => literal.0.first().into_iter().for_each(|byte| self.add(*byte)),
-            HirKind::Class(_) => self.collect(hir),
-            HirKind::Repetition(repetition) => self.first(&repetition.sub),
-            HirKind::Capture(capture) => self.first(&capture.sub),
-            HirKind::Alternation(parts) => parts.iter().for_each(|part| self.first(part)),
-            HirKind::Concat(parts) => {
-                for part in parts {
-                    self.first(part);
-                    // What may be empty leaves the first byte to what follows.
-                    if part.properties().minimum_len().is_some_and(|length| length > 0) {
-                        break;
-                    }
-                }
-            }
-        }
     }
 
     /// All bytes that a match of an expression may hold.

@@ -43,15 +43,17 @@ pub(super) fn quoted(text: &Text<'_>) -> Verdict {
 /// Said in a sentence, or behind a blank alone: `my password is …`, `login x password …`.
 pub(super) fn spoken(text: &Text<'_>) -> Verdict {
     let secret = trimmed(text.secret());
-    let digit = secret.iter().any(u8::is_ascii_digit);
-    let letter = secret.iter().any(u8::is_ascii_alphabetic);
+    // Most of what stands behind a password in prose is a word.
+    if !secret.iter().any(u8::is_ascii_digit) || !secret.iter().any(u8::is_ascii_alphabetic) {
+        return Verdict::Refused;
+    }
     // "password is", "password:" or a language's word for it says it plainly; a mere blank does not.
     let plain =
         !matches!(text.before(), [.., b'd' | b'D' | b'e' | b'E' | b't' | b'T', b' ' | b'\t']) || says_so(text.before());
     let lower = secret.to_ascii_lowercase();
     let term = TERMS.iter().any(|term| lower.starts_with(term.as_bytes()));
     let enough = if plain { 2 } else { 3 };
-    Verdict::plausible_if(is_value(secret) && !is_code(text) && !term && digit && letter && kinds(secret) >= enough)
+    Verdict::plausible_if(is_value(secret) && !is_code(text) && !term && kinds(secret) >= enough)
 }
 
 /// In a connection string or a URI in front of a host. Everything is a password there but a stand-in: also a plain word.
