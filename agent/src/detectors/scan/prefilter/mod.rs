@@ -14,6 +14,8 @@ use super::{
     words::WordSet,
 };
 
+#[cfg(feature = "vectorscan")]
+mod literals;
 mod marks;
 pub mod numbers;
 pub mod pure;
