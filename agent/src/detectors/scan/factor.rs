@@ -202,10 +202,20 @@ fn pieces(parts: &[Hir], shape: Shape) -> Vec<Piece> {
             current.parts.push(copies(repetition, tail));
             next.parts.push(copies(repetition, head));
             (current.tail, next.head) = (tail as usize, head as usize);
+        } else if let Some(last) = last_literal(part) {
+            next.head = last.properties().maximum_len().unwrap_or(0);
+            next.parts.push(last);
         }
         pieces.push(next);
     }
     pieces
+}
+
+/// The literal that a repeated group ends with, such as the dot of `(?:[a-z]{1,63}\.){1,6}`.
+fn last_literal(part: &Hir) -> Option<Hir> {
+    let HirKind::Repetition(repetition) = part.kind() else { return None };
+    let HirKind::Concat(parts) = repetition.sub.kind() else { return None };
+    parts.last().filter(|last| repetition.min > 0 && matches!(last.kind(), HirKind::Literal(_))).cloned()
 }
 
 /// How good a piece is to look for: the length of its longest literal, counting caseless letters. `None`: not good enough.
@@ -264,7 +274,7 @@ fn literal_runs(parts: &[Hir], runs: &mut Vec<Vec<u8>>) {
 }
 
 /// Nothing but literals, caseless letters, classes of few bytes, choices between such, and such that may be missing.
-fn spelled(hir: &Hir) -> bool {
+pub(super) fn spelled(hir: &Hir) -> bool {
     match hir.kind() {
         HirKind::Empty | HirKind::Literal(_) => true,
         HirKind::Class(class) => few_bytes(class),
@@ -275,7 +285,7 @@ fn spelled(hir: &Hir) -> bool {
 }
 
 /// The lower-case letter of a class such as `[Aa]`; that is how a caseless literal arrives here.
-fn one_letter(class: &Class) -> Option<u8> {
+pub(super) fn one_letter(class: &Class) -> Option<u8> {
     let bytes = bytes_of(class)?;
     let mut all = bytes.iter().flat_map(|range| range.start()..=range.end());
     let (first, second) = (all.next()?, all.next()?);
@@ -581,6 +591,7 @@ mod tests {
             (r"-----BEGIN KEY-----(?s:.){10,2000}-----END", &[], ""),
             (r"(?i:secret)[ ]{0,2}=[a-z]{8}", &[], r"[Ss][Ee][Cc][Rr][Ee][Tt](?:\x20){0,2}\x3d(?:[a-z]){2,2}"),
             (r"abcd[0-9]{0,3}", &[], "abcd"),
+            (r"(?:[a-z]{1,63}\.){1,6}(?:lan|corp)", &[], r"\x2e(?:lan|corp)"),
         ];
         for (pattern, keywords, expected) in cases {
             let got = printed(pattern, keywords, 2).unwrap();
@@ -598,6 +609,7 @@ mod tests {
             (r"\bghp_[0-9A-Za-z]{36}\b", (6, 40)),
             (r"[a-z]{0,30}=[0-9]{1,20}key-[0-9]{2}", (57, 7)),
             (r"(?:abcd[0-9]{2}|xyz-[0-9]{9})[a-f]{40}", (15, 53)),
+            (r"(?:[a-z]{1,9}\.){1,6}(?:lan|corp)", (64, 5)),
             (r"-{2}[a-z]{0,30}password[ =]{1,2}[^ ]{8,90}", (44, 100)),
         ] {
             let found = reach(&parse(pattern).unwrap().0, &[], Shape { long_part_bytes: 16, tail: 2 });

@@ -15,6 +15,8 @@ use super::{
 };
 
 mod kinds;
+#[cfg(feature = "vectorscan")]
+mod literals;
 mod marks;
 pub mod numbers;
 pub mod pure;

@@ -1,6 +1,8 @@
 //! Stage 1 by Vectorscan. Enters: a block. Leaves: candidates. No start-of-match flag (27 % slower, and long repeats are
 //! refused with it), no UTF-8 mode, no caseless flag: factors spell both cases.
 //!
+//! The library is fastest with literals alone (`literals.rs`), so the class behind one is looked at here.
+//!
 //! The binding's scanner borrows its database. A database is built once per set of expressions and kept for the life of the
 //! process (half a megabyte for a hundred rules), so that workers can hold `&'static`; asking for the same expressions again
 //! gives the same database, so reloading unchanged rules costs nothing.
@@ -10,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use hyperscan::{BlockDatabase, BlockScanner, Flag, Pattern, Scan};
 
 use super::{
-    super::{compile::RuleSet, factor},
+    super::{compile::RuleSet, factor, piece::ByteSet},
     Candidate, Near, Prefilter, ScanError, begins,
+    literals::{Literal, literals},
     numbers::Numbers,
     reach, starts,
 };
@@ -61,6 +64,8 @@ struct Target {
     after: usize,
     /// Shortest and longest text of the expression, when matches begin where it does.
     begins: Option<(usize, usize)>,
+    /// Of these bytes so many follow; they belong to the expression.
+    follow: (ByteSet, usize),
 }
 
 /// The backend.
@@ -79,10 +84,13 @@ impl Vectorscan {
             if compiled.loaded.trigger == Trigger::Literal {
                 let factor =
                     factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(|error| failed(&error))?;
-                expressions.push(factor::print(&factor).map_err(|error| failed(&error))?);
                 let (before, after) = reach(compiled, SHAPE);
-                targets.push(Target { rule, before, after, begins: begins(compiled, SHAPE) });
-                names.push(compiled.loaded.rule.id.as_str());
+                let begins = begins(compiled, SHAPE);
+                for Literal { hir, follow } in literals(&factor) {
+                    expressions.push(factor::print(&hir).map_err(|error| failed(&error))?);
+                    targets.push(Target { rule, before, after, begins, follow });
+                    names.push(compiled.loaded.rule.id.as_str());
+                }
             }
         }
         let scanner = if expressions.is_empty() {
@@ -105,7 +113,12 @@ impl Prefilter for Vectorscan {
         scanner
             .scan(block, |id, _, end, _| {
                 let end = usize::try_from(end).unwrap_or(usize::MAX);
-                if let Some(target) = usize::try_from(id).ok().and_then(|id| self.rules.get(id)) {
+                if let Some(target) = usize::try_from(id).ok().and_then(|id| self.rules.get(id))
+                    && let (bytes, count) = &target.follow
+                    && let Some(rest) = block.get(end..end.saturating_add(*count))
+                    && rest.iter().all(|byte| bytes.holds(*byte))
+                {
+                    let end = end.saturating_add(*count);
                     let window = end.saturating_sub(target.before)..end.saturating_add(target.after);
                     let starts = starts(target.begins, end);
                     found(Candidate { rule: target.rule, window, at: end.saturating_sub(1), starts });
