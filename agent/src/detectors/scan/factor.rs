@@ -356,6 +356,8 @@ pub(super) struct Anchor {
 
 /// Bounds of the spellings of an anchor: how many, and how long.
 const MAX_SPELLINGS: usize = 48;
+/// A choice of words may have more: without them the anchor is what stands before, perhaps a space.
+const MAX_CHOICE: usize = 256;
 const MAX_SPELLING_BYTES: usize = 16;
 
 /// The anchors of a factor, one a branch: of each the place whose shortest spelling is longest. None at all when a branch has none.
@@ -435,7 +437,7 @@ fn spellings(hir: &Hir) -> Option<(Vec<Vec<u8>>, bool)> {
             }
             all.sort_unstable();
             all.dedup();
-            (all.len() <= MAX_SPELLINGS).then_some((all, whole))
+            (all.len() <= MAX_CHOICE).then_some((all, whole))
         }
     }
 }
@@ -445,7 +447,8 @@ fn sequence_spellings(parts: &[Hir]) -> Option<(Vec<Vec<u8>>, bool)> {
     for part in parts {
         let next = spellings(part);
         let Some((found, whole)) = next.filter(|(found, _)| {
-            found.len() * all.len() <= MAX_SPELLINGS && all.iter().map(Vec::len).max().unwrap_or(0) < MAX_SPELLING_BYTES
+            let most = if all.len() == 1 { MAX_CHOICE } else { MAX_SPELLINGS };
+            found.len() * all.len() <= most && all.iter().map(Vec::len).max().unwrap_or(0) < MAX_SPELLING_BYTES
         }) else {
             return (shortest(&all) > 0).then_some((all, false));
         };

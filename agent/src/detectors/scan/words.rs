@@ -148,7 +148,9 @@ impl Words {
                 let start = at + likely.trailing_zeros() as usize;
                 likely &= likely - 1;
                 let head = head(text, start);
-                for entry in [three(head), two(head)].into_iter().filter_map(|bucket| self.entries.get(bucket)).flatten() {
+                for entry in
+                    [three(head), two(head)].into_iter().filter_map(|bucket| self.entries.get(bucket)).flatten()
+                {
                     if (head ^ entry.head) & entry.mask != 0 {
                         continue;
                     }

@@ -40,7 +40,7 @@ const LANE_BYTES: usize = 16;
 /// Shapes up to this length, with the bytes beside them, are remembered.
 const KEY_BYTES: usize = 64;
 /// How many of them. A shape takes the place of another with the same slot.
-const SLOTS: usize = 1024;
+const SLOTS: usize = 4096;
 /// Bound of the compiled patterns, bytes.
 const MAX_NFA_BYTES: usize = 8 * 1024 * 1024;
 
