@@ -100,7 +100,7 @@ fn check(label: &str, arguments: &[&str], protocol: &str, connections: usize) {
     let last = |sent: &[u8]| sent.len().checked_sub(length).is_some_and(|at| sent[at..].starts_with(&goodbye));
     let goodbyes = journal.iter().filter(|connection| last(&connection.sent)).count();
     let unread = crossed - ledger.of(Outcome::Copied).bytes as usize;
-    assert!(unread % length == 0 && unread / length <= goodbyes, "{unread} of {crossed}: {ledger:#?}");
+    assert!(unread.is_multiple_of(length) && unread / length <= goodbyes, "{unread} of {crossed}: {ledger:#?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) struct Word {
 }
 
 /// One kind of a word.
-type Kind = fn(&Word) -> u64;
+pub(super) type Kind = fn(&Word) -> u64;
 
 /// A block. The memory is used again for the next.
 #[derive(Clone, Debug, Default)]

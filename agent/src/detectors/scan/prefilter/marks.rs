@@ -3,7 +3,7 @@
 
 use super::{
     Candidate,
-    kinds::{Around, Kinds, Word},
+    kinds::{Around, Kind, Kinds},
 };
 
 /// Four colons this close together, or two side by side, may be an IPv6 address: full ones have up to four digits between.
@@ -71,7 +71,7 @@ fn close_colons(kinds: &Kinds, mut found: impl FnMut(usize)) {
 fn pairs(block: &[u8], kinds: &Kinds, mut found: impl FnMut(usize)) {
     // Equal marks one and two pairs further, or one group further: seldom there.
     let joined = |around: &Around<'_>| {
-        let three = |kind: fn(&Word) -> u64| {
+        let three = |kind: Kind| {
             kind(around.here) & around.ahead(kind, PAIR_BYTES as u32) & around.ahead(kind, 2 * PAIR_BYTES as u32)
         };
         let quads = around.here.dots & around.ahead(|word| word.dots, QUAD_BYTES as u32);

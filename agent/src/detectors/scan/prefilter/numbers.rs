@@ -13,7 +13,7 @@ use super::{
         piece::{self, ByteSet, Piece},
     },
     Candidate, Near, ScanError,
-    kinds::{self, Around, Kinds, Word},
+    kinds::{self, Around, Kind, Kinds},
     marks::Marks,
     shapes::{self, Shapes, Target},
 };
@@ -196,7 +196,7 @@ impl Numbers {
 
     /// Each run of letters and digits that holds a digit.
     fn runs(&self, block: &[u8], kinds: &Kinds, found: &mut dyn FnMut(Candidate)) {
-        let (is_any, is_digit): (fn(&Word) -> u64, fn(&Word) -> u64) = (|word| word.alphanumeric, |word| word.digits);
+        let (is_any, is_digit): (Kind, Kind) = (|word| word.alphanumeric, |word| word.digits);
         kinds.runs(is_any, is_digit, |run| {
             let Some(rules) = self.runs.get(run.len().min(RUN_LENGTHS - 1)).filter(|rules| !rules.is_empty()) else {
                 return;
@@ -226,7 +226,7 @@ fn numbers(
     near: Near<'_>,
     found: &mut dyn FnMut(Candidate),
 ) {
-    let (is_number, is_digit): (fn(&Word) -> u64, fn(&Word) -> u64) = (|word| word.number, |word| word.digits);
+    let (is_number, is_digit): (Kind, Kind) = (|word| word.number, |word| word.digits);
     let mut words = Vec::new();
     kinds.runs(is_number, is_digit, |run| {
         let digits = kinds.count(&run, is_digit);
@@ -257,7 +257,7 @@ fn numbers(
 
 /// The first digit of each.
 fn two_capitals_and_two_digits(around: &Around<'_>) -> u64 {
-    let (is_capital, is_digit): (fn(&Word) -> u64, fn(&Word) -> u64) = (|word| word.capitals, |word| word.digits);
+    let (is_capital, is_digit): (Kind, Kind) = (|word| word.capitals, |word| word.digits);
     around.here.digits & around.ahead(is_digit, 1) & around.back(is_capital, 1) & around.back(is_capital, 2)
 }
 

@@ -184,7 +184,7 @@ impl Shapes {
             return (&self.long, &self.words);
         };
         let index = slot(&key);
-        let known = self.slots.get(index).and_then(Option::as_ref).is_some_and(|slot| slot.key == key);
+        let known = self.slots.get(index).and_then(Option::as_ref).is_some_and(|slot| same(&slot.key, &key));
         if !known {
             let fit = self.work_out(key.get(..run.len() + 2).unwrap_or_default());
             if let Some(place) = self.slots.get_mut(index) {
@@ -231,6 +231,13 @@ impl Shapes {
         }
         fit
     }
+}
+
+/// PERF: a comparison of slices is a call.
+#[inline]
+fn same(one: &[u8; KEY_BYTES], other: &[u8; KEY_BYTES]) -> bool {
+    let words = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+    words.fold(0, |all, (one, other)| all | (u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other))) == 0
 }
 
 fn slot(key: &[u8; KEY_BYTES]) -> usize {
