@@ -70,6 +70,14 @@ fn rules_of_ones_own_are_added_and_others_changed() {
         .collect();
     assert_eq!(shown, [("pii.email", "critical"), ("custom.house-token", "info")]);
     assert!(findings[0]["confidence"].as_u64() < records(&added).0[0]["confidence"].as_u64());
+    // One that looks at every line is refused, before it slows the others down.
+    let busy = RULE
+        .lines()
+        .map(|line| if line.starts_with("pattern") { r"pattern = '(?:the|and)[^\n]{1,200}'" } else { line });
+    write(at, "busy.toml", &busy.map(|line| line.to_owned() + "\n").collect::<String>());
+    let busy = scan(at, &["--add-rules", "busy.toml", "app.log"], b"");
+    assert_eq!(busy.code, 2, "{}", busy.stderr);
+    assert!(busy.stderr.starts_with("outflow: busy.toml:") && busy.stderr.contains("look twice at"), "{}", busy.stderr);
     write(at, "off.toml", "[rules]\ndisable = [\"pii.email\"]\n");
     assert_eq!(rules(&scan(at, &["--config", "off.toml", "app.log"], b"")), Vec::<String>::new());
     write(at, "bad.toml", "[[rules.override]]\nid = \"pii.emial\"\n[[rules.allow]]\npaths = [\"x\"]\n");

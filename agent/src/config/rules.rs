@@ -39,7 +39,8 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<AbsolutePath>,
     /// Files of scan rules, and folders of such files, that come on top of the others. They have the keys of the project's own
-    /// rules (`rules/README.md`), with ids that begin with `custom.`, `pii.` or `secret.`; `outflow rules check` proves them.
+    /// rules (`rules/README.md`), with ids that begin with `custom.`, `pii.` or `secret.`; `outflow rules check` proves them. A
+    /// rule that would make the scanner look twice at more than half of ordinary text is refused.
     pub add: Vec<AbsolutePath>,
     /// Ids of rules that do not count, such as `pii.email` or `model.unpinned`. `outflow rules list` shows the ids; one that
     /// does not exist is an error, so that a slip of the pen leaves no rule on or off unseen.

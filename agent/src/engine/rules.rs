@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    detectors::scan::{RuleSet, ScanDetector, ScanError},
+    detectors::scan::{RuleSet, ScanDetector, ScanError, cost},
     exchange::Catalogue,
     findings::Policy,
     rules::{ModelRules, RuleError, RuleSource, Selection, VendorTable},
@@ -56,8 +56,17 @@ impl Rules {
         // Of scan rules each hit has its own confidence, so they are changed where they are loaded.
         let is_scan = |id: &str| rules.iter().any(|loaded| loaded.rule.id == id);
         let changes = selection.changes.iter().filter(|change| !is_scan(&change.id)).cloned().collect();
+        let added: Vec<bool> = rules.iter().map(|loaded| selection.is_added(loaded)).collect();
+        let scan = RuleSet::compile(rules)?;
+        // The shipped ones are known not to be. One that looks at every line would slow all others down.
+        let own = scan.without(|index| !added.get(index).is_some_and(|added| *added));
+        if !own.is_empty()
+            && let Some(error) = cost::too_busy(&own)?
+        {
+            return Err(error.into());
+        }
         Ok(Self {
-            scan: RuleSet::compile(rules)?,
+            scan,
             vendors: Arc::new(
                 VendorTable::load(source)?.with_hosts(hosts.iter().map(String::as_str)).map_err(LoadError::Host)?,
             ),

@@ -61,6 +61,11 @@ impl Selection {
         parse_all(&files)
     }
 
+    /// The rule came on top.
+    pub fn is_added(&self, loaded: &LoadedRule) -> bool {
+        self.added.iter().any(|path| Path::new(&loaded.place.file).starts_with(path))
+    }
+
     /// The rules that count.
     pub fn load(&self) -> Result<Vec<LoadedRule>, RuleError> {
         let mut rules = self.all()?;

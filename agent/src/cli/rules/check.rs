@@ -16,8 +16,8 @@ use crate::{
         cost::{busy, complaint, leave_one_out, ordinary_text},
     },
     rules::{
-        ModelRules, RuleError, TlsRules, VendorTable,
-        scan::{FOLDERS, Key, LoadedRule},
+        ModelRules, RuleError, Selection, TlsRules, VendorTable,
+        scan::{Key, LoadedRule},
     },
 };
 
@@ -39,9 +39,9 @@ pub(super) fn prove(options: &Options, costs: bool) -> anyhow::Result<(String, E
         Err(error) => return Err(error.into()),
     };
     // These prove their own examples while they are read. A folder of one's own may hold scan rules alone.
-    let source = selection.source;
+    let source = &selection.source;
     let others =
-        [VendorTable::load(&source).map(drop), ModelRules::load(&source).map(drop), TlsRules::load(&source).map(drop)];
+        [VendorTable::load(source).map(drop), ModelRules::load(source).map(drop), TlsRules::load(source).map(drop)];
     for loaded in others {
         match loaded {
             Err(RuleError::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {}
@@ -63,7 +63,7 @@ pub(super) fn prove(options: &Options, costs: bool) -> anyhow::Result<(String, E
             message,
         }));
     }
-    let measured = measure(&set, costs, &busy)?;
+    let measured = measure(&set, &selection, costs, &busy)?;
     let examples: usize = set.loaded().map(|loaded| loaded.examples.len() + loaded.counter_examples.len()).sum();
     let engines: Vec<&str> = Backend::all().iter().map(|backend| backend.name()).collect();
     let code = if flaws.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
@@ -81,12 +81,15 @@ struct Measured<'a> {
 }
 
 /// Leaves rules out one at a time: all of them when asked, else those that were added. The dearest first.
-fn measure<'a>(set: &'a std::sync::Arc<RuleSet>, all: bool, busy: &[f64]) -> anyhow::Result<Vec<Measured<'a>>> {
-    let is_ours =
-        |loaded: &LoadedRule| FOLDERS.iter().any(|folder| loaded.place.file.starts_with(&format!("{folder}/")));
+fn measure<'a>(
+    set: &'a std::sync::Arc<RuleSet>,
+    selection: &Selection,
+    all: bool,
+    busy: &[f64],
+) -> anyhow::Result<Vec<Measured<'a>>> {
     let rules: Vec<&LoadedRule> = set.loaded().collect();
-    let which: Vec<usize> =
-        rules.iter().enumerate().filter(|(_, loaded)| all || !is_ours(loaded)).map(|(index, _)| index).collect();
+    let asked = |(_, loaded): &(usize, &&LoadedRule)| all || selection.is_added(loaded);
+    let which: Vec<usize> = rules.iter().enumerate().filter(asked).map(|(index, _)| index).collect();
     if which.is_empty() {
         return Ok(Vec::new());
     }

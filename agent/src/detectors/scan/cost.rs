@@ -7,8 +7,12 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use super::{Backend, Lines, RuleSet, ScanError, Scanner};
+use crate::rules::{RuleError, scan::Key};
+
 /// A rule that makes stage 2 look at more than this part of ordinary text is refused. Of the shipped rules none comes near.
 pub const MAX_BUSY: f64 = 0.5;
+/// So much text tells.
+const BUSY_BYTES: usize = 64 * 1024;
 /// Of the rounds of one measurement the fastest counts.
 const ROUNDS: usize = 3;
 
@@ -79,6 +83,13 @@ pub fn complaint(busy: f64) -> Option<String> {
     })
 }
 
+/// The first of some rules that is too busy on ordinary text, as an error at its pattern. Takes milliseconds for a few rules.
+pub fn too_busy(rules: &Arc<RuleSet>) -> Result<Option<RuleError>, ScanError> {
+    let busy = busy(rules, ordinary_text(BUSY_BYTES).as_bytes())?;
+    let errors = rules.loaded().zip(busy).map(|(loaded, busy)| Some(loaded.invalid(Key::Pattern, complaint(busy)?)));
+    Ok(errors.flatten().next())
+}
+
 /// Ordinary text to try rules on, about so many bytes: log lines, JSON, prose, headers, paths, numbers; no secret.
 pub fn ordinary_text(bytes: usize) -> String {
     let mut text = String::with_capacity(bytes + 1024);
@@ -127,6 +138,9 @@ mod tests {
         let busy_of = |pattern: &str| busy(&with(pattern), text.as_bytes()).unwrap()[0];
         let bad = busy_of(r"(?:the|and)[^\n]{1,200}");
         assert!(complaint(bad).is_some_and(|said| said.contains("keywords")), "{bad}");
+        let refused = too_busy(&with(r"(?:the|and)[^\n]{1,200}")).unwrap().unwrap().to_string();
+        assert!(refused.starts_with("secrets/x.toml:11: pattern: rule secret.x: makes the scanner"), "{refused}");
+        assert!(too_busy(&with(r"fake_[0-9a-z]{20}")).unwrap().is_none());
         let good = busy_of(r"fake_[0-9a-z]{20}");
         assert!(complaint(good).is_none() && good.abs() < 1e-9, "{good}");
     }
