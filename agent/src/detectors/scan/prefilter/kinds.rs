@@ -153,12 +153,10 @@ fn word(bytes: &[u8; WORD_BYTES]) -> Word {
         let bits = |is: u8x16| u64::from(is.to_bitmask()) << (LANE_BYTES * index);
         let digit = within(lane, b'0', b'9');
         let letter = within(lane | u8x16::splat(0x20), b'a', b'z');
-        let other = is(lane, b'*') | is(lane, b',');
-        let between = is(lane, b' ') | (within(lane, b'(', b'/') ^ other);
         word.digits |= bits(digit);
         word.capitals |= bits(within(lane, b'A', b'Z'));
         word.alphanumeric |= bits(digit | letter);
-        word.number |= bits(digit | between);
+        word.number |= bits(digit | between(lane));
         word.colons |= bits(is(lane, b':'));
         word.dashes |= bits(is(lane, b'-'));
         word.dots |= bits(is(lane, b'.'));
@@ -177,6 +175,12 @@ fn within(lane: u8x16, first: u8, last: u8) -> u8x16 {
     from_first.min(u8x16::splat(last - first)).simd_eq(from_first)
 }
 
+/// What may stand between the digits of a number: a space, and of `(` to `/` all but the asterisk and the comma.
+#[inline]
+fn between(lane: u8x16) -> u8x16 {
+    is(lane, b' ') | (within(lane, b'(', b'/') ^ (is(lane, b'*') | is(lane, b',')))
+}
+
 /// Bytes of a shape: sixteen of a text, each as what it is to a number. Digits become `0`, other bytes of words `a`, what
 /// may stand between digits stays, and the rest becomes `~`; bytes from `length` on become nothing.
 #[inline]
@@ -185,9 +189,8 @@ pub(super) fn shape(lane: [u8; LANE_BYTES], length: usize) -> [u8; LANE_BYTES] {
     let lane = u8x16::new(lane);
     let digit = within(lane, b'0', b'9');
     let of_word = within(lane | u8x16::splat(0x20), b'a', b'z') | is(lane, b'_');
-    let between = is(lane, b' ') | (within(lane, b'(', b'/') ^ (is(lane, b'*') | is(lane, b',')));
     let kind = digit.bitselect(u8x16::splat(b'0'), of_word.bitselect(u8x16::splat(b'a'), u8x16::splat(b'~')));
-    let kind = between.bitselect(lane, kind);
+    let kind = between(lane).bitselect(lane, kind);
     let last = u8x16::splat(u8::try_from(length.min(LANE_BYTES)).unwrap_or(0));
     // Places from `length` on: there the greater of both is the place.
     let beyond = PLACES.max(last).simd_eq(PLACES);
