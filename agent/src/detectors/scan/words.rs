@@ -187,11 +187,7 @@ impl Words {
     /// The first word of a set that stands in a text, such as a label.
     pub(super) fn first_in(&self, text: &[u8], set: &WordSet) -> Option<usize> {
         let mut first = None;
-        self.each(text, 0..text.len(), |word, range| {
-            if first.is_none() && set.holds(word) && ends(text, range.end) {
-                first = Some(word);
-            }
-        });
+        self.all_in(text, |word| first = first.or(Some(word).filter(|word| set.holds(*word))));
         first
     }
 
