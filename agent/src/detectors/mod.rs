@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub mod budget;
+pub mod model_changes;
 pub mod model_ids;
 pub mod pinning;
 pub mod resolved_model;

@@ -106,7 +106,8 @@ fn difference(a: &[String], b: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn plain_id(raw: &str) -> String {
+/// The id without case, path, region and routing suffix: what two spellings of one id have in common.
+pub(in crate::detectors) fn plain_id(raw: &str) -> String {
     let lower = raw.trim().to_lowercase().replace('@', "-");
     if lower.starts_with("ft:") {
         return lower;
