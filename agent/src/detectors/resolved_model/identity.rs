@@ -11,7 +11,7 @@ const POINTERS: [&str; 4] = ["latest", "auto", "default", "router"];
 const STAGES: [&str; 4] = ["preview", "exp", "experimental", "beta"];
 
 /// Regions that Bedrock puts before an id (cross-region inference profiles).
-const REGIONS: [&str; 7] = ["us.", "eu.", "apac.", "au.", "jp.", "ca.", "global."];
+const REGIONS: [&str; 8] = ["us.", "us-gov.", "eu.", "apac.", "au.", "jp.", "ca.", "global."];
 
 /// What an id says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Identity {
             words.pop();
         }
         words.sort_unstable();
-        let pointer = tokens.iter().any(|token| POINTERS.contains(token));
+        let pointer = is_opaque_arn(raw) || tokens.iter().any(|token| POINTERS.contains(token));
         Self { id, words, snapshot, pointer }
     }
 
@@ -81,6 +81,11 @@ pub(super) fn is_same_model(asked: &Identity, answered: &Identity) -> bool {
     }
     let (missing, added) = (difference(&asked.words, &answered.words), difference(&answered.words, &asked.words));
     (missing.is_empty() || added.is_empty()) && !missing.iter().chain(&added).any(|word| SIZES.contains(&word.as_str()))
+}
+
+/// Amazon's name of something that its owner can point at any model: an application's profile, provisioned or imported weights.
+fn is_opaque_arn(raw: &str) -> bool {
+    raw.starts_with("arn:") && ![":foundation-model/", ":inference-profile/"].iter().any(|kind| raw.contains(kind))
 }
 
 /// `llama3` is `llama-3`; `o3`, `v4` and `4o` are words of their own.
