@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Behaviour, Detector, Hit};
 use crate::{
-    exchange::Exchange,
+    exchange::{Api, Exchange},
     rules::{
         ModelRules,
         models::{Class, End, Pin, Shutdown},
@@ -35,9 +35,13 @@ impl Detector for Pinning {
     }
 
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
-        let (Some(vendor), Some(model)) = (exchange.paid_vendor(), exchange.request_model.as_deref()) else {
+        let (Some(vendor), Some((model, _))) = (exchange.paid_vendor(), requested(exchange)) else {
             return;
         };
+        // Counting tokens makes no answer that could change; the call that is counted for will be seen.
+        if exchange.api == Api::CountTokens {
+            return;
+        }
         let class = self.rules.classify(vendor, model, exchange.started_at);
         // The id that answers is the only thing to be known about a name that hides the model.
         let resolved = exchange.response_model.as_deref().filter(|_| class.pin == Pin::Opaque);
@@ -45,7 +49,9 @@ impl Detector for Pinning {
         // An id that the vendor refused may be a slip of the pen: nothing will change under anybody.
         if !matches!(exchange.status, Some(400 | 404 | 422)) {
             match class.pin {
-                Pin::Alias | Pin::Latest | Pin::Preview => emit(Hit::Behaviour(unpinned(exchange, model, &class))),
+                Pin::Alias | Pin::Latest | Pin::Preview => {
+                    emit(Hit::Behaviour(self.unpinned(exchange, vendor, model, &class)));
+                }
                 Pin::Opaque => emit(Hit::Behaviour(hidden(exchange, model, &class, behind.as_ref()))),
                 Pin::Unpinnable => emit(Hit::Behaviour(unpinnable(exchange, model, &class))),
                 Pin::Pinned | Pin::Unknown => {}
@@ -59,40 +65,57 @@ impl Detector for Pinning {
     }
 }
 
-fn unpinned<'a>(exchange: &'a Exchange, model: &str, class: &Class<'_>) -> Behaviour<'a> {
-    let what = match class.pin {
-        Pin::Latest => "follows the newest model",
-        Pin::Preview => "is a preview",
-        _ => "is an alias that can move",
-    };
-    let mut facts = facts(model, class);
-    let title = match suggestion(exchange, model) {
-        Some(dated) => {
-            facts.push(("model.suggested", json!(dated)));
-            format!("`{model}` {what}; it answered as `{dated}`")
+/// The model that a call asks for, and whether it is but the first of a list (`models` of OpenRouter).
+pub(super) fn requested(exchange: &Exchange) -> Option<(&str, bool)> {
+    let first = || exchange.asking.fallback_models.first().map(|model| (model.as_str(), true));
+    exchange.request_model.as_deref().map(|model| (model, false)).or_else(first)
+}
+
+impl Pinning {
+    fn unpinned<'a>(&self, exchange: &'a Exchange, vendor: &str, model: &str, class: &Class<'_>) -> Behaviour<'a> {
+        let what = match class.pin {
+            Pin::Latest => "follows the newest model",
+            Pin::Preview => "is a preview",
+            _ => "is an alias that can move",
+        };
+        let mut facts = facts(exchange, model, class);
+        let resolved = exchange.response_model.as_deref().filter(|id| !id.eq_ignore_ascii_case(model));
+        let title = match resolved {
+            Some(id) => {
+                facts.push(("model.resolved", json!(id)));
+                // Asking for it would pin the call: its vendor says so.
+                if self.rules.classify(vendor, id, exchange.started_at).pin == Pin::Pinned {
+                    facts.push(("model.suggested", json!(id)));
+                }
+                format!("`{model}` {what}; it answered as `{id}`")
+            }
+            None => format!("`{model}` {what}"),
+        };
+        Behaviour {
+            rule: "model.unpinned",
+            rule_title: "Model identifier that can change",
+            references: class.references.to_vec(),
+            key: model.to_lowercase(),
+            severity: class.severity,
+            confidence: 95,
+            title,
+            remedy: "Ask for a dated model id and move to the next one on purpose, after your own tests.",
+            facts,
+            exchange,
         }
-        None => format!("`{model}` {what}"),
-    };
-    Behaviour {
-        rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
-        references: class.references.to_vec(),
-        key: model.to_lowercase(),
-        severity: class.severity,
-        confidence: 95,
-        title,
-        remedy: "Ask for a dated model id and move to the next one on purpose, after your own tests.",
-        facts,
-        exchange,
     }
 }
 
-fn facts(model: &str, class: &Class<'_>) -> Vec<(&'static str, Value)> {
-    vec![
+fn facts(exchange: &Exchange, model: &str, class: &Class<'_>) -> Vec<(&'static str, Value)> {
+    let mut facts = vec![
         ("model.requested", json!(model)),
         ("model.pin_class", json!(class.pin.as_str())),
         ("model.note", json!(class.note)),
-    ]
+    ];
+    if requested(exchange).is_some_and(|(_, from_list)| from_list) {
+        facts.push(("model.from_fallbacks", json!(true)));
+    }
+    facts
 }
 
 /// A name of somebody's own. A snapshot that answers says which model it is, and the name can be pointed elsewhere all the same: less
@@ -103,7 +126,7 @@ fn hidden<'a>(
     class: &Class<'_>,
     behind: Option<&(&str, Class<'_>)>,
 ) -> Behaviour<'a> {
-    let mut facts = facts(model, class);
+    let mut facts = facts(exchange, model, class);
     let (severity, title) = match behind {
         None => (class.severity, format!("`{model}` hides which model answers")),
         Some((id, behind)) => {
@@ -139,19 +162,11 @@ fn unpinnable<'a>(exchange: &'a Exchange, model: &str, class: &Class<'_>) -> Beh
         key: String::new(),
         severity: class.severity,
         confidence: 90,
-        title: format!("`{model}` may change, and there is no id to ask for that may not"),
+        title: format!("`{model}` may change: its vendor has no id for it that stays the same"),
         remedy: "Test the answers regularly: a change will not be announced by the id.",
-        facts: facts(model, class),
+        facts: facts(exchange, model, class),
         exchange,
     }
-}
-
-/// The id that answered, when asking for it would pin the call: it goes on from the requested one with a date.
-fn suggestion<'a>(exchange: &'a Exchange, requested: &str) -> Option<&'a str> {
-    let resolved = exchange.response_model.as_deref()?;
-    let digits =
-        resolved.bytes().rev().take_while(|byte| byte.is_ascii_digit() || *byte == b'-').filter(u8::is_ascii_digit);
-    (!resolved.eq_ignore_ascii_case(requested) && digits.count() >= 4).then_some(resolved)
 }
 
 /// `requested` was asked for; `id`, the same or what answered for it, is the one that ends.
@@ -332,7 +347,7 @@ mod tests {
                 vec![(
                     "model.unpinnable",
                     Severity::Info,
-                    "`deepseek-v4-flash` may change, and there is no id to ask for that may not",
+                    "`deepseek-v4-flash` may change: its vendor has no id for it that stays the same",
                 )],
             ),
             (
@@ -383,7 +398,8 @@ mod tests {
         let unread = Exchange { request_model: None, ..sample::exchange("openai", "gpt-4o") };
         // A server of one's own serves what its owner pulled.
         let at_home = Exchange { host: "localhost".into(), ..sample::exchange("ollama", "llama3:latest") };
-        for exchange in [unlisted, unread, at_home] {
+        let counting = Exchange { api: Api::CountTokens, ..sample::exchange("anthropic", "claude-sonnet-4-5") };
+        for exchange in [unlisted, unread, at_home, counting] {
             assert_eq!(seen(&exchange), []);
         }
     }
@@ -401,6 +417,33 @@ mod tests {
         };
         let one = [("model.unpinnable", String::new())];
         assert_eq!((keys("openai/gpt-oss-120b"), keys("llama-3.3-70b-versatile")), (one.to_vec(), one.to_vec()));
+    }
+
+    #[test]
+    fn what_to_ask_for_instead_is_only_said_where_it_would_pin_and_a_list_without_a_first_choice_is_read() {
+        let facts = |exchange: &Exchange| {
+            let (mut detector, mut facts) = (detector(), Vec::new());
+            detector.inspect(exchange, &mut |hit| match hit {
+                Hit::Behaviour(hit) => {
+                    facts.extend(hit.facts.into_iter().map(|(name, value)| (name, value.to_string())))
+                }
+                Hit::Leak(_) => panic!("this detector knows no leaks"),
+            });
+            facts
+                .into_iter()
+                .filter(|(name, _)| ["model.suggested", "model.from_fallbacks"].contains(name))
+                .collect::<Vec<_>>()
+        };
+        let answered = |vendor, requested, resolved: &str| Exchange {
+            response_model: Some(resolved.to_owned()),
+            ..sample::exchange(vendor, requested)
+        };
+        let pinned: Vec<(&str, String)> = vec![("model.suggested", "\"gpt-5.4-2026-03-05\"".into())];
+        assert_eq!(facts(&answered("openai", "gpt-5.4", "gpt-5.4-2026-03-05")), pinned);
+        assert_eq!(facts(&answered("openrouter", "openai/gpt-5-mini", "openai/gpt-5-mini-2025-08-07")), []);
+        let mut unnamed = Exchange { request_model: None, ..sample::exchange("openrouter", "x") };
+        unnamed.asking.fallback_models = vec!["openai/gpt-5-mini".into(), "x-ai/grok-4".into()];
+        assert_eq!(facts(&unnamed), [("model.from_fallbacks", "true".to_owned())]);
     }
 
     #[test]

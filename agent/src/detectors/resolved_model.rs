@@ -1,5 +1,5 @@
 //! Finds models that change under their name. Enters: exchanges, in order. Leaves: `model.substituted` (another model
-//! answered than was asked), `model.resolved_changed` (the same id is answered by another model than before), `model.flapping` (it goes
+//! answered than was asked), `model.fallback` (the request itself named it as a second choice), `model.resolved_changed` (the same id is answered by another model than before), `model.flapping` (it goes
 //! back and forth) and `model.unverifiable` (this API's answers never name their model, so nobody can tell). It never alarms on
 //! `system_fingerprint`: one pinned snapshot had 39 values.
 //!
@@ -12,7 +12,7 @@
 
 use serde_json::json;
 
-use super::{Behaviour, Detector, Hit, StateChange, model_changes};
+use super::{Behaviour, Detector, Hit, StateChange, model_changes, pinning};
 use crate::{
     detectors::model_changes::ModelChanges,
     exchange::{Api, Exchange},
@@ -122,7 +122,7 @@ impl Detector for ResolvedModel {
         if !exchange.succeeded() || !exchange.view.complete {
             return;
         }
-        let Some(requested) = exchange.request_model.as_deref() else { return };
+        let Some((requested, _)) = pinning::requested(exchange) else { return };
         let Some(resolved) = exchange.response_model.as_deref() else {
             if never_names_its_model(exchange) {
                 emit(Hit::Behaviour(unverifiable(exchange, requested)));
@@ -133,8 +133,16 @@ impl Detector for ResolvedModel {
             return;
         }
         let (asked, answered) = (Identity::of(requested), Identity::of(resolved));
-        if promises_a_model(exchange, &asked) && !is_same_model(&asked, &answered) {
-            emit(Hit::Behaviour(substituted(exchange, requested, resolved)));
+        if !is_same_model(&asked, &answered) {
+            let fallbacks = &exchange.asking.fallback_models;
+            if fallbacks.iter().any(|model| is_same_model(&Identity::of(model), &answered)) {
+                // Asked for, in the second place. The model behind the first one has not changed.
+                emit(Hit::Behaviour(fallback(exchange, requested, resolved)));
+                return;
+            }
+            if promises_a_model(exchange, &asked) {
+                emit(Hit::Behaviour(substituted(exchange, requested, resolved)));
+            }
         }
         // An echo is no proof of anything: vendors answer with the alias on some calls and the snapshot on others.
         if answered.id == asked.id && !asked.is_snapshot() {
@@ -289,6 +297,25 @@ fn substituted<'a>(exchange: &'a Exchange, requested: &str, resolved: &str) -> B
         title: format!("asked for `{requested}`, answered by `{resolved}`"),
         remedy: "Check the vendor's notices and your gateway's routing; test with the model that answers, or pin another one.",
         facts: vec![("model.requested", json!(requested)), ("model.resolved", json!(resolved))],
+        exchange,
+    }
+}
+
+fn fallback<'a>(exchange: &'a Exchange, requested: &str, resolved: &str) -> Behaviour<'a> {
+    Behaviour {
+        rule: "model.fallback",
+        rule_title: "A fallback answered",
+        references: vec!["https://openrouter.ai/docs/features/model-routing".to_owned()],
+        key: format!("{requested} {resolved}").to_lowercase(),
+        severity: Severity::Low,
+        confidence: 95,
+        title: format!("asked for `{requested}`, answered by its fallback `{resolved}`"),
+        remedy: "See why the first choice does not answer; test the fallback as you tested the first choice, or leave it out of `models`.",
+        facts: vec![
+            ("model.requested", json!(requested)),
+            ("model.resolved", json!(resolved)),
+            ("model.fallbacks", json!(exchange.asking.fallback_models)),
+        ],
         exchange,
     }
 }
@@ -481,6 +508,43 @@ mod tests {
             "model.resolved_changed: `gpt-4o` was `gpt-4o-2024-08-06` for 1 call, now it is `gpt-4o-2024-11-20`";
         assert_eq!(rules(&mut detector, &call("openai", "gpt-4o", "gpt-4o-2024-11-20", 24 * 60)), [expected]);
         assert_eq!(rules(&mut detector, &call("openai", "gpt-4o", "gpt-4o-2024-11-20", 48 * 60)), [""; 0]);
+    }
+
+    #[test]
+    fn a_fallback_that_the_request_names_is_no_substitution_and_no_change() {
+        let mut detector = ResolvedModel::new();
+        let asked = |resolved: &str, minute| {
+            let mut exchange = call("openrouter", "google/gemini-2.0-flash-exp:free", resolved, minute);
+            exchange.asking.fallback_models = vec!["mistralai/mistral-small".into(), "x-ai/grok-4".into()];
+            exchange
+        };
+        let told =
+            "model.fallback: asked for `google/gemini-2.0-flash-exp:free`, answered by its fallback `x-ai/grok-4`";
+        for (resolved, minute, expected) in [
+            ("google/gemini-2.0-flash-001", 0, None),
+            ("x-ai/grok-4", 1, Some(told)),
+            ("x-ai/grok-4", 2, Some(told)),
+            ("google/gemini-2.0-flash-001", 3, None),
+            (
+                "meta-llama/llama-3.2-3b-instruct",
+                4,
+                Some(
+                    "model.substituted: asked for `google/gemini-2.0-flash-exp:free`, answered by `meta-llama/llama-3.2-3b-instruct`",
+                ),
+            ),
+        ] {
+            assert_eq!(
+                rules(&mut detector, &asked(resolved, minute)).first().map(String::as_str),
+                expected,
+                "{minute}"
+            );
+        }
+        // Without a first choice of its own the first of the list is it.
+        let unnamed = Exchange { request_model: None, ..asked("x-ai/grok-4", 5) };
+        assert_eq!(
+            rules(&mut detector, &unnamed),
+            ["model.fallback: asked for `mistralai/mistral-small`, answered by its fallback `x-ai/grok-4`"]
+        );
     }
 
     #[test]
