@@ -157,8 +157,8 @@ fn detectors_are_calm_and_deterministic() {
         "openrouter asked for `google/gemini-2.0-flash-exp:free`, answered by `x-ai/grok-4`",
     ];
     assert_eq!(of("model.substituted"), BTreeSet::from(substituted));
-    let changed = ["openai `gpt-4.1-mini` was `gpt-4.1-mini-2025-04-14` for 1 call, now it is `moonshotai/kimi-k2`"];
-    assert_eq!(of("model.resolved_changed"), BTreeSet::from(changed));
+    // The gateway's call is the only odd one, and it does not come again.
+    assert_eq!(of("model.resolved_changed"), BTreeSet::new());
     assert_eq!(of("model.flapping"), BTreeSet::new());
     let untracked = of("cost.untracked");
     assert!(!untracked.iter().any(|hit| hit.starts_with("openai ") || hit.starts_with("anthropic ")), "{untracked:?}");

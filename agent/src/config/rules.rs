@@ -17,18 +17,21 @@ use crate::{
 };
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 10] = [
+pub(super) const BEHAVIOURS: [&str; 13] = [
     "cost.budget",
     "cost.burn_rate",
     "cost.untracked",
     // `coverage.log-gap` is not among them: that lines were lost is not to be silenced.
     "coverage.unknown_tls_stack",
+    "model.fallback",
     "model.flapping",
     "model.resolved_changed",
     "model.retired",
     "model.retiring",
     "model.substituted",
+    "model.unpinnable",
     "model.unpinned",
+    "model.unverifiable",
 ];
 
 /// What is looked for.
