@@ -183,12 +183,12 @@ fn judge<'a>(rules: &'a ModelRules, text: &'a [u8], mut span: Range<usize>, at: 
 /// `openai:x`), else as that of each vendor whose ids one knows by sight.
 fn readings<'a>(rules: &'a ModelRules, id: &'a str) -> Vec<(&'a str, &'a str)> {
     let behind = |separator| id.split_once(separator);
-    let named = [behind('/'), behind(':')].into_iter().flatten().find_map(|(prefix, rest)| {
-        let vendors = rules.vendors_of_prefix(prefix);
-        (!vendors.is_empty()).then_some((rest, vendors))
-    });
-    if let Some((rest, vendors)) = named {
-        return vendors.iter().map(|vendor| (rest, &**vendor)).collect();
+    let named = [behind('/'), behind(':')]
+        .into_iter()
+        .flatten()
+        .find_map(|(prefix, rest)| Some((rest, rules.vendor_of_prefix(prefix)?)));
+    if let Some(named) = named {
+        return vec![named];
     }
     let parts = [Some(id), behind('/').map(|(_, rest)| rest), behind(':').map(|(_, rest)| rest)];
     let last = id.rsplit_once('/').map(|(_, rest)| rest);

@@ -27,7 +27,7 @@ pub(super) use identity::plain_id;
 use identity::{Identity, is_same_model};
 
 /// Bound of the table.
-const MAX_TRACKED: usize = 4096;
+const MAX_TRACKED: usize = 10_000;
 
 /// Bound of the ids that are remembered for one entry.
 const MAX_ANSWERS: usize = 8;
@@ -278,6 +278,11 @@ fn unverifiable<'a>(exchange: &'a Exchange, requested: &str) -> Behaviour<'a> {
         facts: vec![("model.requested", json!(requested))],
         exchange,
     }
+}
+
+/// The id as it is compared with another: without case, path, region and routing suffix.
+pub fn compared_as(id: &str) -> String {
+    plain_id(id)
 }
 
 /// A deployment, a router or a pointer to the newest promises no model, so none can be put in its place. So does a host that

@@ -24,7 +24,7 @@ const DAY_NS: u64 = 24 * 60 * 60 * 1_000_000_000;
 pub struct ModelRules {
     vendors: HashMap<String, Arc<Vendor>>,
     /// Vendors by the word that client libraries write before an id: `azure/x`, `bedrock:x`.
-    prefixes: HashMap<String, Vec<String>>,
+    prefixes: HashMap<String, String>,
     /// Vendors whose ids are told from other words without such a word, sorted.
     bare: Vec<String>,
     listed: Listed,
@@ -146,16 +146,23 @@ impl ModelRules {
         let parsed = file::read(rule_file)?;
         let names = file::names(rule_file, &parsed)?;
         let (prefixes, is_bare) = (parsed.prefixes.clone(), parsed.bare_ids);
+        let own: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
         let vendor = Arc::new(Vendor::new(rule_file, parsed)?);
         for (name, span) in names {
             if self.vendors.insert(name.clone(), Arc::clone(&vendor)).is_some() {
                 return Err(file::invalid(rule_file, &span, "another file has this vendor: one file a vendor"));
             }
-            for prefix in &prefixes {
-                self.prefixes.entry(prefix.to_lowercase()).or_default().push(name.clone());
-            }
             if is_bare {
                 self.bare.push(name);
+            }
+        }
+        for (prefix, name) in prefixes {
+            let (span, vendor) = (name.span(), name.into_inner().to_lowercase());
+            if !own.contains(&vendor) {
+                return Err(file::invalid(rule_file, &span, "is none of the vendors of this file"));
+            }
+            if self.prefixes.insert(prefix.to_lowercase(), vendor).is_some() {
+                return Err(file::invalid(rule_file, &span, "another file has this prefix"));
             }
         }
         Ok(())
@@ -203,9 +210,9 @@ impl ModelRules {
         self.vendors.get(vendor).map_or(&*model, |rules| rules.base(&model)).to_owned()
     }
 
-    /// Ids of the vendors that a client library means by the word before an id.
-    pub fn vendors_of_prefix(&self, prefix: &str) -> &[String] {
-        self.prefixes.get(&prefix.to_lowercase()).map_or(&[], Vec::as_slice)
+    /// Id of the vendor that a client library means by the word before an id.
+    pub fn vendor_of_prefix(&self, prefix: &str) -> Option<&str> {
+        self.prefixes.get(&prefix.to_lowercase()).map(String::as_str)
     }
 
     /// Ids of the vendors whose model ids are told from other words by themselves.
@@ -433,6 +440,11 @@ mod tests {
             let error = load(&whole.replacen(from, to, 1)).expect_err(to);
             assert!(error.starts_with(expected), "{to}: {error}");
         }
+        let prefixed =
+            |vendor: &str| whole.replacen("[severity]", &format!("prefixes = {{ y = '{vendor}' }}\n[severity]"), 1);
+        assert_eq!(load(&prefixed("x")), Ok(()));
+        let error = load(&prefixed("z")).expect_err("a vendor of another file");
+        assert!(error.starts_with("models/x.toml:3: `prefixes`: is none of the vendors"), "{error}");
         let error = load(&whole.replace("vendors = ['x']", "vendors = []")).expect_err("no vendor");
         assert!(error.starts_with("models/x.toml:1: `vendors`: name at least one"), "{error}");
         let error = load(&whole.replace("retired = 'high'\n", "")).expect_err("a missing severity");

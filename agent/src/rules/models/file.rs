@@ -1,7 +1,7 @@
 //! What a file of `rules/models/` may say. Enters: TOML text. Leaves: its parts, or an error with file, line and key. Anything else in a
 //! file is refused.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -24,9 +24,9 @@ pub(super) const RETIRING: [RetiringFile; 3] = [
 pub(super) struct VendorFile {
     /// Ids of `rules/vendors`.
     pub(super) vendors: Spanned<Vec<Spanned<String>>>,
-    /// What client libraries write before an id of these vendors.
+    /// What client libraries write before an id, and which of these vendors they mean by it.
     #[serde(default)]
-    pub(super) prefixes: Vec<String>,
+    pub(super) prefixes: BTreeMap<String, Spanned<String>>,
     /// The ids are told from other words without such a prefix.
     #[serde(default)]
     pub(super) bare_ids: bool,
