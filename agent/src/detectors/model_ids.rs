@@ -270,6 +270,12 @@ mod tests {
             // Names of weights that somebody runs at home.
             "model: mistral-small",
             "model: meta-llama/Llama-3.1-8B-Instruct",
+            "model: mistralai/Mistral-7B-Instruct-v0.3",
+            "model: openai/gpt-oss-20b",
+            "model: google/gemma-3-27b-it",
+            "model: acme-forecast-beta",
+            "model: acme-forecast-preview",
+            "model: acme-exp-7",
             "model: sentence-transformers/all-MiniLM-L6-v2",
             "model: qwen3-max",
             "model: command-r",
