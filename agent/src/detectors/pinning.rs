@@ -425,7 +425,7 @@ mod tests {
             let (mut detector, mut facts) = (detector(), Vec::new());
             detector.inspect(exchange, &mut |hit| match hit {
                 Hit::Behaviour(hit) => {
-                    facts.extend(hit.facts.into_iter().map(|(name, value)| (name, value.to_string())))
+                    facts.extend(hit.facts.into_iter().map(|(name, value)| (name, value.to_string())));
                 }
                 Hit::Leak(_) => panic!("this detector knows no leaks"),
             });

@@ -596,7 +596,7 @@ mod tests {
     fn an_entry_of_the_longest_ids_is_bounded() {
         let mut detector = ResolvedModel::new();
         for number in 0..40 {
-            let (requested, resolved) = ("r".repeat(MAX_ID_BYTES), format!("{number:0>width$}", width = MAX_ID_BYTES));
+            let (requested, resolved) = ("r".repeat(MAX_ID_BYTES), format!("{number:0>MAX_ID_BYTES$}"));
             for _ in 0..2 {
                 rules(&mut detector, &call("openai", &requested, &resolved, number));
             }
@@ -679,7 +679,9 @@ mod tests {
         assert_eq!((told, kept.len()), (expected, 2));
 
         let mut woken = ResolvedModel::new();
-        kept.iter().for_each(|(key, value)| woken.restore(key, value));
+        for (key, value) in &kept {
+            woken.restore(key, value);
+        }
         let at = calls.last().unwrap().started_at;
         let known = |detector: &ResolvedModel| {
             let changes = detector.model_changes();

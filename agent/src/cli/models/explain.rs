@@ -42,10 +42,16 @@ pub(super) fn told(facts: &Facts, id: &str, vendor: Option<&str>, format: Format
                     "\nno vendor is known by this id: --vendor says what one of them makes of it. Calls with an id that no rule knows are no finding.\n",
                 );
             }
-            found.iter().for_each(|explained| text(&mut out, explained));
+            for explained in &found {
+                text(&mut out, explained);
+            }
             out
         }
-        Format::Jsonl => found.iter().map(|explained| format!("{}\n", object(explained))).collect(),
+        Format::Jsonl => found.iter().fold(String::new(), |mut out, explained| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{}", object(explained));
+            out
+        }),
     }
 }
 
