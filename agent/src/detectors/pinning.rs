@@ -52,6 +52,8 @@ impl Detector for Pinning {
                 Pin::Alias | Pin::Latest | Pin::Preview => {
                     emit(Hit::Behaviour(self.unpinned(exchange, vendor, model, &class)));
                 }
+                // A call that failed says nothing about what is behind the name; those that answer will.
+                Pin::Opaque if !exchange.succeeded() && resolved.is_none() => {}
                 Pin::Opaque => emit(Hit::Behaviour(hidden(exchange, model, &class, behind.as_ref()))),
                 Pin::Unpinnable => emit(Hit::Behaviour(unpinnable(exchange, model, &class))),
                 Pin::Pinned | Pin::Unknown => {}
@@ -79,7 +81,9 @@ impl Pinning {
             _ => "is an alias that can move",
         };
         let mut facts = facts(exchange, model, class);
-        let resolved = exchange.response_model.as_deref().filter(|id| !id.eq_ignore_ascii_case(model));
+        // With fallbacks it may have been one of them that answered.
+        let resolved = exchange.response_model.as_deref().filter(|_| exchange.asking.fallback_models.is_empty());
+        let resolved = resolved.filter(|id| !id.eq_ignore_ascii_case(model));
         let title = match resolved {
             Some(id) => {
                 facts.push(("model.resolved", json!(id)));
@@ -398,8 +402,9 @@ mod tests {
         let unread = Exchange { request_model: None, ..sample::exchange("openai", "gpt-4o") };
         // A server of one's own serves what its owner pulled.
         let at_home = Exchange { host: "localhost".into(), ..sample::exchange("ollama", "llama3:latest") };
+        let busy = Exchange { status: Some(429), response_model: None, ..sample::exchange("azure", "my-deployment") };
         let counting = Exchange { api: Api::CountTokens, ..sample::exchange("anthropic", "claude-sonnet-4-5") };
-        for exchange in [unlisted, unread, at_home, counting] {
+        for exchange in [unlisted, unread, at_home, counting, busy] {
             assert_eq!(seen(&exchange), []);
         }
     }

@@ -24,7 +24,7 @@ mod identity;
 mod state;
 
 pub(super) use identity::plain_id;
-use identity::{Identity, is_same_model};
+use identity::{Identity, is_same_model, names_the_snapshot_of};
 
 /// Bound of the table.
 const MAX_TRACKED: usize = 10_000;
@@ -207,10 +207,20 @@ impl ResolvedModel {
     }
 }
 
+impl Answer {
+    /// It is that id, or the same with or without its snapshot.
+    fn is(&self, id: &str) -> bool {
+        self.id == id || names_the_snapshot_of(id, &self.id) || names_the_snapshot_of(&self.id, id)
+    }
+}
+
 impl Track {
     fn see(&mut self, id: String, at: Timestamp) -> Change {
         let (from, calls, silence_ns) = match self.answers.last_mut() {
-            Some(current) if current.id == id => {
+            Some(current) if current.is(&id) => {
+                if names_the_snapshot_of(&id, &current.id) {
+                    current.id = id;
+                }
                 current.calls = current.calls.saturating_add(1);
                 current.last_at = at;
                 let confirmed = self.unconfirmed.take();
@@ -219,7 +229,7 @@ impl Track {
             Some(current) => (current.id.clone(), current.calls, at.since_ns(current.last_at)),
             None => return Change::None,
         };
-        let known = self.answers.iter().position(|answer| answer.id == id);
+        let known = self.answers.iter().position(|answer| answer.is(&id));
         let recently = known
             .and_then(|index| self.answers.get(index))
             .is_some_and(|answer| at.since_ns(answer.last_at) <= FLAPPING_NS);
@@ -503,6 +513,20 @@ mod tests {
         }
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("model.flapping"), "{told:?}");
+    }
+
+    #[test]
+    fn the_same_model_with_and_without_its_snapshot_is_no_change() {
+        // Recorded at Azure: one deployment answered ten times each way (anchors-llm §2.3).
+        let mut detector = ResolvedModel::new();
+        for minute in 0..20 {
+            let resolved = if minute % 2 == 0 { "gpt-5-mini" } else { "gpt-5-mini-2025-08-07" };
+            assert_eq!(rules(&mut detector, &call("azure", "my-deployment", resolved, minute)), [""; 0]);
+        }
+        let newer = |minute| call("azure", "my-deployment", "gpt-5-mini-2026-02-02", minute);
+        assert_eq!(rules(&mut detector, &newer(20)), [""; 0]);
+        let expected = "model.resolved_changed: `my-deployment` was `gpt-5-mini-2025-08-07` for 20 calls, now it is `gpt-5-mini-2026-02-02`";
+        assert_eq!(rules(&mut detector, &newer(21)), [expected]);
     }
 
     #[test]
