@@ -119,6 +119,10 @@ fn tcp(skb: *mut __sk_buff, header: u32, is_v4: bool) -> i32 {
     if known != breaker::VENDOR {
         wants = if is_cut { breaker::UNREADABLE } else { hello::judge(skb, data, end) };
         if wants == hello::OTHER {
+            // The whole of a hello of which a part came alone: TCP keeps what was stopped, and sends it with what follows.
+            if known == breaker::UNREADABLE {
+                let _ = BREAKER_SOCKETS.remove(cookie);
+            }
             return PASS;
         }
         // Without room another socket is forgotten.

@@ -210,8 +210,17 @@ fn what_cannot_be_read_follows_the_policy() {
         }
         assert_eq!(gate.counts().unwrap().unreadable_handshakes, 2);
         gate.set_open(true).unwrap();
-        for command in ["ask nameless", "open nameless2 -", &format!("cut parts2 {OTHER}")] {
+        for command in ["ask nameless", "open nameless2 -"] {
             if stops { client.waits(command) } else { client.works(command) }
+        }
+        // What the server said before is still there to read: only the packet tells.
+        let before = gate.counts().unwrap().stopped_packets;
+        client.works("say parts");
+        assert_eq!(gate.counts().unwrap().stopped_packets > before, stops);
+        if stops {
+            // A part that was stopped is sent again with the rest, and then says whom it wants.
+            client.works(&format!("cut parts2 {OTHER}"));
+            client.waits(&format!("cut parts3 {OPENAI}"));
         }
         if stops { client.refused("udp 127.0.0.1:443") } else { client.works("udp 127.0.0.1:443") }
         client.works("udp 127.0.0.1:444");
