@@ -17,9 +17,15 @@ use outflow::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use testbed::{Cgroup, client};
+use testbed::{Agent, Cgroup, client};
 
-use crate::support::{CLIENT_TIMEOUT_S, bpf_or_skip, outflow};
+use crate::{
+    split::in_group,
+    support::{CLIENT_TIMEOUT_S, bench, bpf_or_skip, outflow},
+};
+
+/// How long an agent may take to say something, in seconds.
+const TALK_LIMIT_S: u64 = 120;
 
 /// How long a client waits for what is stopped.
 const STOPPED_S: &str = "0.6";
@@ -153,7 +159,7 @@ impl Drop for Client {
 fn gate(group: &Path, unreadable: Unreadable, networks: &[&str]) -> Gate {
     let networks: Vec<Network> = networks.iter().map(|network| network.parse().unwrap()).collect();
     let mut gate = Gate::attach(group, unreadable, &networks).unwrap();
-    gate.list(VendorTable::load(&RuleSource::Embedded).unwrap().hosts()).unwrap();
+    gate.list(VendorTable::load(&RuleSource::Embedded).unwrap().llm_hosts()).unwrap();
     gate
 }
 
@@ -260,4 +266,84 @@ fn listed_networks_are_refused_at_once() {
     gate.set_open(false).unwrap();
     client.works(&format!("dial again {third}"));
     client.works(&format!("dial again6 {sixth}"));
+}
+
+/// Runs `outflow budget ARGUMENTS` for the agent with this config.
+fn budget(config: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(outflow()).arg("budget").args(arguments).arg("--config").arg(config).output().unwrap();
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+/// The whole of it: a real client spends, the agent stops it, a killed agent lets go, the next one stops it again, a reset lifts it.
+#[test]
+fn an_exhausted_budget_stops_the_client_that_spent_it_until_it_is_reset() {
+    if !bpf_or_skip() {
+        return;
+    }
+    // The bystander's group is stopped, but not tapped: it uses the system's TLS library, which is not ours to probe.
+    let (bench, server, beside) = (bench("breaker-run"), Server::start(), Cgroup::create("breaker-beside").unwrap());
+    let (config, signals) = (bench.dir().join("outflow.toml"), bench.dir().join("signals.jsonl"));
+    let text = format!(
+        "[state]\ndirectory = {:?}\n[tap]\nenabled = true\nscope = \"cgroup\"\ncgroups = [{group:?}]\n[admin]\nlisten = \"off\"\n\
+         [breaker]\nfile = {signals:?}\n\
+         [[budget]]\nservice = \"raw_*\"\nlimit_usd = \"0.0001\"\nwindow = \"31d\"\nenforce = true\ncgroups = [{group:?}, {:?}]\n",
+        bench.dir().join("state"),
+        beside.path(),
+        group = bench.cgroup.path(),
+    );
+    fs::write(&config, text).unwrap();
+    assert!(!budget(&config, &["list"]).0, "no agent runs yet");
+    let start = |label| {
+        let agent = Agent::start(outflow(), &config, bench.dir(), label).unwrap();
+        agent.says("outflow: ready", TALK_LIMIT_S).unwrap();
+        agent
+    };
+    let agent = start("first");
+    let mut bystander = Client::start(&server, &beside);
+    bystander.works(&format!("open vendor {OPENAI}"));
+
+    // It sends on one connection until it is told to stop, and waits as long as it takes.
+    let stop = bench.dir().join("stop");
+    let mut meeting = bench.rendezvous().unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let (ready, go, stopped) = (path(&meeting.ready_path), path(&meeting.go_path), path(&stop));
+    let arguments = ["--ready", &ready, "--go", &go, "--stop", &stopped, "--requests", "1000000"];
+    let spender = bench.start(&in_group(&bench, bench.client("raw_client.py", &arguments)), "spender").unwrap();
+    meeting.wait_ready(CLIENT_TIMEOUT_S).unwrap();
+    agent.says(&format!("outflow: tapping OpenSSL in {}", bench.tls.libssl.display()), TALK_LIMIT_S).unwrap();
+    meeting.go().unwrap();
+    agent.says("outflow: budget raw_* is exhausted", TALK_LIMIT_S).unwrap();
+    bystander.waits(&format!("open new {OPENAI}"));
+    bystander.waits("ask vendor");
+    bystander.works(&format!("open other {OTHER}"));
+    let (_, shown) = budget(&config, &["list", "--format", "text"]);
+    assert!(shown.contains("budget raw_*: EXHAUSTED since") && shown.contains("STOPS calls"), "{shown}");
+    let signal: Value = serde_json::from_str(fs::read_to_string(&signals).unwrap().lines().next().unwrap()).unwrap();
+    assert_eq!((&signal["budget"], &signal["change"]), (&"raw_*".into(), &"exhausted".into()));
+    assert!(!budget(&config, &["reset", "of-nobody"]).0);
+
+    // The links go with the agent: what was stopped goes on.
+    agent.kill().unwrap();
+    wait_for("the end of the links", || bystander.tell(&format!("open free {OPENAI}"))["ok"].as_bool().filter(|ok| *ok));
+    wait_for("the held answer", || bystander.tell("await vendor")["ok"].as_bool().filter(|ok| *ok));
+    // And come back with it, open: it remembers what was spent, and who was connected.
+    let agent = start("second");
+    bystander.waits(&format!("open again {OPENAI}"));
+    bystander.waits("ask vendor");
+    // But for whom no agent saw: documented.
+    bystander.works("ask free");
+
+    let (done, said) = budget(&config, &["reset", "raw_*"]);
+    assert!(done && said.contains("was reset"), "{said}");
+    bystander.works(&format!("open lifted {OPENAI}"));
+    agent.terminate(CLIENT_TIMEOUT_S).unwrap();
+    let agent = start("third");
+    bystander.works(&format!("open still-lifted {OPENAI}"));
+    let (_, shown) = budget(&config, &["list", "--format", "text"]);
+    assert!(shown.contains("budget raw_*: reset, stops nothing until"), "{shown}");
+
+    // The client never noticed more than a delay.
+    fs::write(&stop, "").unwrap();
+    spender.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
+    agent.terminate(CLIENT_TIMEOUT_S).unwrap();
 }

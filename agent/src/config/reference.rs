@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules, Sinks, State,
+    Admin, Breaker, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules, Sinks, State,
     Store, Tap,
 };
 
@@ -38,6 +38,7 @@ pub fn reference() -> String {
         ("[[rules.override]]", keys::<RuleOverride>()),
         ("[[rules.allow]]", keys::<RuleAllow>()),
         ("[[budget]]", keys::<Budget>()),
+        ("[breaker]", keys::<Breaker>()),
         ("[store]", keys::<Store>()),
         ("[sinks]", keys::<Sinks>()),
         ("[[sinks.kafka]]", keys::<KafkaSink>()),

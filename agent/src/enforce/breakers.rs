@@ -1,5 +1,5 @@
 //! All circuit breakers of an agent. Enters: which budgets stop which control groups, and what is exhausted now. Leaves: gates that
-//! are open or closed, a small file with what was lifted, and word to whoever wants it. A group is open while any of its budgets is
+//! are open or closed, a file with what was lifted and which connections are known, and word to whoever wants it. A group is open while any of its budgets is
 //! exhausted and not lifted.
 
 use std::{
@@ -10,13 +10,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Board, Change, Counts, EnforceError, Exhausted, Gate, Moved, Network, Signal, Signals, Standing, Unreadable};
+use serde::{Deserialize, Serialize};
+
+use super::{Connection, Board, Change, Counts, EnforceError, Exhausted, Gate, Moved, Network, Signal, Signals, Standing, Unreadable};
 use crate::{rules::vendors::HostPattern, units::Timestamp};
 
-/// What was lifted, in the state folder.
+/// What a restart must not forget, in the state folder.
 const FILE: &str = "breaker.json";
 /// More than any such file holds; a wrong one must not fill the memory.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What the file holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    /// Until when budgets were lifted, nanoseconds since the epoch.
+    lifted: BTreeMap<String, u64>,
+    /// The run of the kernel in which the cookies were given.
+    boot: String,
+    /// Connections by control group.
+    connections: BTreeMap<String, Vec<Connection>>,
+}
 
 /// A control group and the budgets that stop it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +88,25 @@ impl Breakers {
     pub fn start(&mut self, state: &Path, signals: Option<Signals>) -> Result<(), EnforceError> {
         let file = state.join(FILE);
         // What cannot be read was not lifted: fail closed.
-        let lifted = read(&file).unwrap_or_default();
-        let ours = lifted.into_iter().filter(|(budget, _)| self.budgets.contains(budget));
+        let kept = read(&file).unwrap_or_default();
+        let ours = kept.lifted.into_iter().filter(|(budget, _)| self.budgets.contains(budget));
         self.board = Board::with_lifted(ours.map(|(budget, until)| (budget, Timestamp(until))));
         self.file = Some(file);
         self.signals = signals;
-        self.gates.iter_mut().try_for_each(|gated| gated.gate.set_open(false))
+        for Gated { group, gate, .. } in &mut self.gates {
+            gate.set_open(false)?;
+            let known = kept.connections.get(&name(group)).filter(|_| kept.boot == boot());
+            known.map_or(Ok(()), |known| gate.remember(known))?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what the next run must know.
+    fn keep(&self) -> io::Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| !self.is_empty()) else { return Ok(()) };
+        let lifted = self.board.lifted().iter().map(|(budget, until)| (budget.clone(), until.0)).collect();
+        let connections = self.gates.iter().map(|gated| (name(&gated.group), gated.gate.connections())).collect();
+        write(file, &Kept { lifted, boot: boot(), connections })
     }
 
     /// No budget enforces anything.
@@ -136,21 +163,32 @@ impl Breakers {
         if moved.is_empty() {
             return Ok(());
         }
-        if let Some(file) = &self.file {
-            let lifted: BTreeMap<&str, u64> =
-                self.board.lifted().iter().map(|(budget, until)| (budget.as_str(), until.0)).collect();
-            write(file, &lifted)
-                .map_err(|source| EnforceError::Signal { what: format!("cannot write {}", file.display()), source })?;
-        }
+        self.keep().map_err(|source| EnforceError::Signal { what: format!("cannot write {FILE}"), source })?;
         for moved in moved {
             let is_of = |gated: &&Gated| gated.group.budgets.contains(&moved.budget);
-            let groups = self.gates.iter().filter(is_of).map(|gated| gated.group.folder.display().to_string()).collect();
+            let groups = self.gates.iter().filter(is_of).map(|gated| name(&gated.group)).collect();
             if let Some(signals) = &self.signals {
                 signals.send(Signal::new(moved, groups));
             }
         }
         Ok(())
     }
+}
+
+impl Drop for Breakers {
+    /// The links go with this process; what they knew is for the next one.
+    fn drop(&mut self) {
+        let _ = self.keep();
+    }
+}
+
+fn name(group: &Group) -> String {
+    group.folder.display().to_string()
+}
+
+/// A number of its own for each run of the kernel, random(4).
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 impl Moved {
@@ -166,17 +204,17 @@ impl Moved {
     }
 }
 
-fn read(file: &Path) -> io::Result<BTreeMap<String, u64>> {
+fn read(file: &Path) -> io::Result<Kept> {
     let mut text = String::new();
     File::open(file)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(serde_json::from_str(&text)?)
 }
 
 /// Under another name first: nobody reads half of it.
-fn write(file: &Path, lifted: &BTreeMap<&str, u64>) -> io::Result<()> {
+fn write(file: &Path, kept: &Kept) -> io::Result<()> {
     let draft = file.with_extension("json.new");
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    out.write_all(serde_json::to_string(lifted)?.as_bytes())?;
+    out.write_all(serde_json::to_string(kept)?.as_bytes())?;
     out.sync_all()?;
     fs::rename(draft, file)
 }
@@ -214,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_file_that_says_nothing_lifts_nothing() {
-        for text in ["", "{", "[]", "{\"a\":-1}", "{\"a\":\"x\"}", "\0\0"] {
+        for text in ["", "{", "[]", "{\"lifted\":{\"a\":-1}}", "{\"lifted\":7}", "\0\0"] {
             let state = tempfile::tempdir().unwrap();
             fs::write(state.path().join(FILE), text).unwrap();
             let mut breakers = breakers(&["a"], state.path());
@@ -222,7 +260,7 @@ mod tests {
         }
         // A budget that is gone from the config leaves no line.
         let state = tempfile::tempdir().unwrap();
-        fs::write(state.path().join(FILE), "{\"gone\":99,\"a\":99}").unwrap();
+        fs::write(state.path().join(FILE), "{\"lifted\":{\"gone\":99,\"a\":99}}").unwrap();
         assert_eq!(breakers(&["a"], state.path()).board.lifted().len(), 1);
     }
 }

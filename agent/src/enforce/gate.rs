@@ -18,7 +18,7 @@ use aya::{
 };
 use outflow_ebpf::wire::breaker;
 
-use super::{Counts, EnforceError, Network, Unreadable};
+use super::{Connection, Counts, EnforceError, Network, Unreadable};
 use crate::{
     rules::vendors::HostPattern,
     sources::{privileges, refusal::Barrier, tap::kernel},
@@ -34,6 +34,7 @@ pub struct Gate {
     folder: PathBuf,
     settings: Array<MapData, u32>,
     hosts: HashMap<MapData, u64, u32>,
+    sockets: HashMap<MapData, u64, u32>,
     counts: PerCpuArray<MapData, u64>,
     /// Holds the links.
     _programs: Ebpf,
@@ -56,6 +57,7 @@ impl Gate {
                 table.insert(&Key::new(bits, address), 1, 0)?;
             }
             let hosts = HashMap::try_from(take(programs, "HOSTS")?)?;
+            let sockets = HashMap::try_from(take(programs, "BREAKER_SOCKETS")?)?;
             let counts = PerCpuArray::try_from(take(programs, "BREAKER_COUNTS")?)?;
             let egress: &mut CgroupSkb = program(programs, "breaker_egress")?.try_into()?;
             egress.load()?;
@@ -67,10 +69,10 @@ impl Gate {
                 connect.load()?;
                 connect.attach(&group, CgroupAttachMode::Single)?;
             }
-            Ok((settings, hosts, counts))
+            Ok((settings, hosts, sockets, counts))
         };
-        let (settings, hosts, counts) = gate(&mut programs).map_err(|error| failed(&*error))?;
-        Ok(Self { folder: folder.to_owned(), settings, hosts, counts, _programs: programs })
+        let (settings, hosts, sockets, counts) = gate(&mut programs).map_err(|error| failed(&*error))?;
+        Ok(Self { folder: folder.to_owned(), settings, hosts, sockets, counts, _programs: programs })
     }
 
     /// These are the hosts of vendors from now on.
@@ -90,6 +92,22 @@ impl Gate {
     pub fn set_open(&mut self, is_open: bool) -> Result<(), EnforceError> {
         let set = self.settings.set(breaker::OPEN, u32::from(is_open), 0);
         set.map_err(|error| refused(&self.folder, &error))
+    }
+
+    /// Connections whose handshake was seen: the socket's cookie, and what it said. Those that end meanwhile may be there or not.
+    pub fn connections(&self) -> Vec<Connection> {
+        // Where the kernel forgets sockets while they are listed, the list begins anew.
+        self.sockets.iter().take(SOCKETS_MAX as usize).filter_map(Result::ok).collect()
+    }
+
+    /// Knows these too. A cookie is never used twice, so one whose connection has ended does no harm.
+    pub fn remember(&mut self, connections: &[Connection]) -> Result<(), EnforceError> {
+        let known = [breaker::VENDOR, breaker::UNREADABLE];
+        let ours = connections.iter().take(SOCKETS_MAX as usize).filter(|(_, said)| known.contains(said));
+        for (cookie, said) in ours {
+            self.sockets.insert(cookie, said, 0).map_err(|error| refused(&self.folder, &error))?;
+        }
+        Ok(())
     }
 
     /// What it saw and stopped so far.

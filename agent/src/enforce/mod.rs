@@ -14,8 +14,16 @@ mod gate;
 mod gate;
 mod network;
 mod signals;
+#[cfg(feature = "otlp")]
+mod webhook;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_webhook.rs"]
+mod webhook;
 
 use std::{io, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use self::{
     board::{Board, Change, Exhausted, Moved, Standing},
@@ -27,7 +35,8 @@ pub use self::{
 use crate::sources::refusal::Barrier;
 
 /// What is done with what cannot be read while a budget is exhausted: a handshake without a readable name of a server, and QUIC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Unreadable {
     /// It is stopped: fail closed.
     #[default]
@@ -36,8 +45,11 @@ pub enum Unreadable {
     Pass,
 }
 
+/// A socket's cookie, and what its handshake said (`outflow_ebpf::wire::breaker`).
+pub type Connection = (u64, u32);
+
 /// How often a gate of a group saw or stopped something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Handshakes with vendors, stopped or not.
     pub vendor_handshakes: u64,

@@ -9,23 +9,29 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Arc,
-    thread::JoinHandle,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use serde::Serialize;
 
-use super::{Change, EnforceError, Moved};
+use super::{Change, EnforceError, Moved, webhook::Webhook};
+use crate::config::Setting;
 
 /// Signals that may wait.
 const QUEUE: usize = 64;
 /// How long a command may take.
 const COMMAND_TIME: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+/// How long what waits may take when the agent ends.
+const END_TIME: Duration = Duration::from_secs(5);
 
 /// One signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,7 +67,7 @@ pub struct Targets {
     /// A command that is run for each, with the object on its standard input.
     pub command: Vec<String>,
     /// An address that gets a POST for each.
-    pub webhook: Option<String>,
+    pub webhook: Option<Setting>,
 }
 
 impl Targets {
@@ -77,7 +83,10 @@ type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 /// The thread that tells.
 pub struct Signals {
     queue: Sender<Signal>,
-    thread: Option<JoinHandle<()>>,
+    /// Set at the end: what fails is not tried again.
+    ending: Arc<AtomicBool>,
+    /// Closed when all is told.
+    done: Receiver<()>,
     tell: Tell,
 }
 
@@ -85,19 +94,21 @@ impl Signals {
     /// Starts it.
     pub fn start(targets: Targets, tell: impl Fn(&str) + Send + Sync + 'static) -> Result<Self, EnforceError> {
         let tell: Tell = Arc::new(tell);
-        let webhook = targets.webhook.as_deref().map(Webhook::new).transpose();
+        let webhook = targets.webhook.clone().map(Webhook::new).transpose();
         let webhook = webhook.map_err(|why| EnforceError::Signal {
             what: "the webhook of [breaker]".to_owned(),
             source: io::Error::other(why),
         })?;
         let (queue, signals) = bounded::<Signal>(QUEUE);
-        let told = Arc::clone(&tell);
+        let (told, ending) = (Arc::clone(&tell), Arc::new(AtomicBool::new(false)));
+        let (is_ending, (told_all, done)) = (Arc::clone(&ending), bounded(0));
         let run = move || {
+            let _told_all: Sender<()> = told_all;
             for signal in signals {
                 let Ok(text) = serde_json::to_string(&signal) else { continue };
                 let file = targets.file.as_ref().map(|file| append(file, &text).map_err(|error| error.to_string()));
                 let command = (!targets.command.is_empty()).then(|| exec(&targets.command, &signal, &text));
-                let webhook = webhook.as_ref().map(|webhook| webhook.post(&text));
+                let webhook = webhook.as_ref().map(|webhook| webhook.post(&text, &is_ending));
                 for (name, told_it) in [("file", file), ("command", command), ("webhook", webhook)] {
                     if let Some(Err(why)) = told_it {
                         told(&format!("the {name} of [breaker] was not told of budget {}: {why}", signal.budget));
@@ -105,11 +116,11 @@ impl Signals {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("outflow-signals".to_owned())
             .spawn(run)
             .map_err(|source| EnforceError::Signal { what: "cannot start a thread".to_owned(), source })?;
-        Ok(Self { queue, thread: Some(thread), tell })
+        Ok(Self { queue, ending, done, tell })
     }
 
     /// Has it told, without waiting.
@@ -121,13 +132,12 @@ impl Signals {
 }
 
 impl Drop for Signals {
-    /// What waits is told first.
+    /// What waits is told first, once and not for long.
     fn drop(&mut self) {
+        self.ending.store(true, Ordering::Release);
         let (closed, _) = bounded(0);
         self.queue = closed;
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        let _ = self.done.recv_timeout(END_TIME);
     }
 }
 
@@ -174,24 +184,6 @@ fn ends(child: &Child) -> bool {
             Err(rustix::io::Errno::INTR) => {}
             ended => return ended.is_ok_and(|count| count > 0),
         }
-    }
-}
-
-#[cfg(feature = "otlp")]
-use crate::sinks::otlp::Webhook;
-
-/// A build without HTTP.
-#[cfg(not(feature = "otlp"))]
-struct Webhook;
-
-#[cfg(not(feature = "otlp"))]
-impl Webhook {
-    fn new(_address: &str) -> Result<Self, String> {
-        Err("this binary was built without HTTP: build with the feature `otlp`".to_owned())
-    }
-
-    fn post(&self, _text: &str) -> Result<(), String> {
-        Ok(())
     }
 }
 
