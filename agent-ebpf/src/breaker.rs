@@ -74,8 +74,7 @@ pub fn breaker_egress(ctx: SkBuffContext) -> i32 {
     let Some(version) = load::<u8>(skb, 0) else { return PASS };
     let is_v4 = version >> 4 == 4;
     // A program that sends extension headers of its own needs a right (ipv6(7)): those are not followed.
-    let (header_bytes, protocol_at) =
-        if is_v4 { (u32::from(version & 15) * 4, 9) } else { (IPV6_HEADER_BYTES, 6) };
+    let (header_bytes, protocol_at) = if is_v4 { (u32::from(version & 15) * 4, 9) } else { (IPV6_HEADER_BYTES, 6) };
     match load::<u8>(skb, protocol_at) {
         Some(TCP) => tcp(skb, header_bytes, is_v4),
         Some(UDP) if setting(breaker::OPEN) != 0 => udp(skb, header_bytes, is_v4),
@@ -208,9 +207,7 @@ pub fn breaker_connect6(ctx: SockAddrContext) -> i32 {
     connect(ctx.sock_addr, |at| {
         // SAFETY: as above.
         let [a, b, c, d] = unsafe { (*at).user_ip6 }.map(u32::to_ne_bytes);
-        [
-            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
-        ]
+        [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]]
     })
 }
 

@@ -114,8 +114,7 @@ unsafe extern "C" fn step(_step: u32, walk: *mut Walk) -> c_long {
 #[inline(never)]
 pub fn judge(skb: *mut __sk_buff, record: u32, packet_end: u32) -> u32 {
     let place = extensions(skb, record, packet_end);
-    let mut walk =
-        Walk { skb, at: (place >> 32) as u32, end: place as u32, name: 0, name_bytes: 0, encrypted: 0 };
+    let mut walk = Walk { skb, at: (place >> 32) as u32, end: place as u32, name: 0, name_bytes: 0, encrypted: 0 };
     // SAFETY: the callback gets what it wants, and it lives longer than the loop.
     unsafe { bpf_loop(EXTENSIONS_MAX, step as *mut c_void, (&raw mut walk).cast(), 0) };
     let bytes = walk.name_bytes;

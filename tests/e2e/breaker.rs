@@ -195,7 +195,8 @@ fn new_and_known_connections_to_vendors_stop_and_nothing_else_does() {
 
     gate.set_open(false).unwrap();
     // The kernel kept the request and sends it again: nothing is lost, it was only held.
-    let answer = wait_for("the held request", || Some(client.tell("await vendor")).filter(|answer| answer["ok"] == true));
+    let answer =
+        wait_for("the held request", || Some(client.tell("await vendor")).filter(|answer| answer["ok"] == true));
     println!("a held request is answered {} ms after the breaker closed", answer["ms"]);
     client.works("ask vendor");
     client.works(&format!("open newer {OPENAI}"));
@@ -228,7 +229,11 @@ fn what_cannot_be_read_follows_the_policy() {
             client.works(&format!("cut parts2 {OTHER}"));
             client.waits(&format!("cut parts3 {OPENAI}"));
         }
-        if stops { client.refused("udp 127.0.0.1:443") } else { client.works("udp 127.0.0.1:443") }
+        if stops {
+            client.refused("udp 127.0.0.1:443")
+        } else {
+            client.works("udp 127.0.0.1:443")
+        }
         client.works("udp 127.0.0.1:444");
         client.works(&format!("open other {OTHER}"));
         client.waits(&format!("open vendor {OPENAI}"));
@@ -324,7 +329,9 @@ fn an_exhausted_budget_stops_the_client_that_spent_it_until_it_is_reset() {
 
     // The links go with the agent: what was stopped goes on.
     agent.kill().unwrap();
-    wait_for("the end of the links", || bystander.tell(&format!("open free {OPENAI}"))["ok"].as_bool().filter(|ok| *ok));
+    wait_for("the end of the links", || {
+        bystander.tell(&format!("open free {OPENAI}"))["ok"].as_bool().filter(|ok| *ok)
+    });
     wait_for("the held answer", || bystander.tell("await vendor")["ok"].as_bool().filter(|ok| *ok));
     // And come back with it, open: it remembers what was spent, and who was connected.
     let agent = start("second");

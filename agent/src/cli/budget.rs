@@ -77,19 +77,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Reset(reset) => (&reset.which, Ask::Reset { budget: reset.budget.clone() }),
     };
     let said = match which.ask(&ask) {
-        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) => {
+        Err(error)
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) =>
+        {
             anstream::eprintln!("outflow: {error:#}");
             return Ok(ExitCode::from(exit::PERMISSION));
         }
         said => said?,
     };
     match (&args.command, said) {
-        (Command::List(list), Say::Budgets { budgets, groups, spend }) => {
-            write(&match shown::format(list.format) {
-                Format::Text => text(&budgets, &groups, &spend),
-                Format::Jsonl => lines(&budgets, &groups, &spend)?,
-            })
-        }
+        (Command::List(list), Say::Budgets { budgets, groups, spend }) => write(&match shown::format(list.format) {
+            Format::Text => text(&budgets, &groups, &spend),
+            Format::Jsonl => lines(&budgets, &groups, &spend)?,
+        }),
         (Command::Reset(_), Say::Done { what }) => write(&(what + "\n")),
         (_, Say::Refused { why }) => bail!(why),
         _ => bail!("the agent answers something else: is it of another version?"),
@@ -128,7 +130,9 @@ fn lines(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> serd
         add(json!({"kind": "cgroup", "cgroup": cgroup, "budgets": budgets, "stops": stops, "counts": counts}))?;
     }
     for SpendRow { service, spent_nano_usd, limit_nano_usd } in spend {
-        add(json!({"kind": "spend", "service": service, "spent_nano_usd": spent_nano_usd, "limit_nano_usd": limit_nano_usd}))?;
+        add(
+            json!({"kind": "spend", "service": service, "spent_nano_usd": spent_nano_usd, "limit_nano_usd": limit_nano_usd}),
+        )?;
     }
     Ok(out)
 }

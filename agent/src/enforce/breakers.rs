@@ -12,7 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, Board, Change, Counts, EnforceError, Exhausted, Gate, Moved, Network, Signal, Signals, Standing, Unreadable};
+use super::{
+    Board, Change, Connection, Counts, EnforceError, Exhausted, Gate, Moved, Network, Signal, Signals, Standing,
+    Unreadable,
+};
 use crate::{rules::vendors::HostPattern, units::Timestamp};
 
 /// What a restart must not forget, in the state folder.
@@ -121,8 +124,7 @@ impl Breakers {
 
     /// What is exhausted at `now`, all of it.
     pub fn update(&mut self, now: Timestamp, exhausted: &[Exhausted]) -> Result<Vec<Moved>, EnforceError> {
-        let ours: Vec<Exhausted> =
-            exhausted.iter().filter(|one| self.budgets.contains(&one.budget)).cloned().collect();
+        let ours: Vec<Exhausted> = exhausted.iter().filter(|one| self.budgets.contains(&one.budget)).cloned().collect();
         let moved = self.board.update(now, &ours);
         self.follow(&moved)?;
         Ok(moved)
@@ -197,7 +199,9 @@ impl Moved {
         let Self { budget, change, until, .. } = self;
         let until = until.rfc3339();
         match change {
-            Change::Exhausted => format!("budget {budget} is exhausted: calls to LLM vendors are stopped until {until}"),
+            Change::Exhausted => {
+                format!("budget {budget} is exhausted: calls to LLM vendors are stopped until {until}")
+            }
             Change::Reset => format!("budget {budget} was reset: nothing is stopped until {until}"),
             Change::Recovered => format!("budget {budget} has recovered: nothing is stopped any more"),
         }

@@ -43,8 +43,7 @@ pub struct Gate {
 impl Gate {
     /// Attaches it to a group, closed: nothing is stopped, and until [`Gate::list`] nobody is remembered.
     pub fn attach(folder: &Path, unreadable: Unreadable, networks: &[Network]) -> Result<Self, EnforceError> {
-        let group = File::open(folder)
-            .map_err(|source| EnforceError::Group { folder: folder.to_owned(), source })?;
+        let group = File::open(folder).map_err(|source| EnforceError::Group { folder: folder.to_owned(), source })?;
         let failed = |error: &(dyn std::error::Error + 'static)| refused(folder, error);
         let mut programs = load().map_err(|error| failed(&error))?;
         let gate = |programs: &mut Ebpf| -> Result<_, Box<dyn std::error::Error>> {

@@ -206,7 +206,8 @@ mod tests {
         let script = "{ echo \"$OUTFLOW_BUDGET $OUTFLOW_CHANGE $OUTFLOW_UNTIL ${HOME-none}\"; cat; echo; } >> \"$1\"";
         let command = ["sh", "-c", script, "sh", by_command.to_str().unwrap()].map(str::to_owned).to_vec();
         let signals =
-            Signals::start(Targets { file: Some(file.clone()), command, webhook: None }, |why| panic!("{why}")).unwrap();
+            Signals::start(Targets { file: Some(file.clone()), command, webhook: None }, |why| panic!("{why}"))
+                .unwrap();
         signals.send(Signal::new(&moved(Change::Exhausted), vec!["/g".to_owned()]));
         signals.send(Signal::new(&moved(Change::Reset), Vec::new()));
         drop(signals);
@@ -226,11 +227,8 @@ mod tests {
     fn whoever_cannot_be_told_is_named() {
         let said = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&said);
-        let targets = Targets {
-            file: Some("/nonexistent/folder/file".into()),
-            command: vec!["false".to_owned()],
-            webhook: None,
-        };
+        let targets =
+            Targets { file: Some("/nonexistent/folder/file".into()), command: vec!["false".to_owned()], webhook: None };
         let signals = Signals::start(targets, move |why: &str| heard.lock().unwrap().push(why.to_owned())).unwrap();
         signals.send(Signal::new(&moved(Change::Exhausted), Vec::new()));
         drop(signals);

@@ -34,8 +34,7 @@ pub const LOAD: Rights = Rights(CapabilitySet::BPF.union(CapabilitySet::PERFMON)
 
 /// The circuit breaker: loading its programs, and attaching them to control groups (`bpf_prog_attach_check_attach_type` of
 /// kernel/bpf/syscall.c). Nothing of it is kept; the links are.
-pub const ENFORCE: Rights =
-    Rights(CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::NET_ADMIN));
+pub const ENFORCE: Rights = Rights(CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::NET_ADMIN));
 
 /// Mapping records of other users' processes.
 pub const WATCH: Rights = Rights(CapabilitySet::PERFMON);

@@ -133,6 +133,7 @@ impl Agent {
         }
         let in_logs = self.logs.as_ref().map(|logs| logs.workers.unseen().silenced()).unwrap_or_default();
         self.figures.session(&self.session, &in_logs, &self.budgets, clock::now());
+        self.figures.breakers(&self.enforcement.groups());
         self.figures.sinks(&self.sinks);
         if self.sinks.has_ended() {
             return Err(anyhow!("a sink has ended: findings are not delivered any more"));

@@ -81,7 +81,9 @@ impl Enforcement {
                 Ok(None) if self.breakers.budgets().contains(&budget) => {
                     Say::Refused { why: format!("budget {budget} stops nothing now") }
                 }
-                Ok(None) => Say::Refused { why: format!("no budget {budget} enforces anything; these do: {}", self.names()) },
+                Ok(None) => {
+                    Say::Refused { why: format!("no budget {budget} enforces anything; these do: {}", self.names()) }
+                }
                 Err(error) => Say::Refused { why: error.to_string() },
             },
         }
@@ -104,7 +106,8 @@ impl Enforcement {
         self.breakers.budgets().iter().map(row).collect()
     }
 
-    fn groups(&self) -> Vec<GroupRow> {
+    /// The control groups.
+    pub(super) fn groups(&self) -> Vec<GroupRow> {
         let row = |(group, is_open, counts): (&crate::enforce::Group, bool, Result<_, EnforceError>)| GroupRow {
             cgroup: group.folder.display().to_string(),
             budgets: group.budgets.clone(),
