@@ -230,9 +230,9 @@ fn what_cannot_be_read_follows_the_policy() {
             client.waits(&format!("cut parts3 {OPENAI}"));
         }
         if stops {
-            client.refused("udp 127.0.0.1:443")
+            client.refused("udp 127.0.0.1:443");
         } else {
-            client.works("udp 127.0.0.1:443")
+            client.works("udp 127.0.0.1:443");
         }
         client.works("udp 127.0.0.1:444");
         client.works(&format!("open other {OTHER}"));

@@ -141,8 +141,8 @@ fn text(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> Strin
     let mut out = String::new();
     // Writing to a string cannot fail.
     for SpendRow { service, spent_nano_usd, limit_nano_usd } in spend {
-        let (spent, limit) = (NanoUsd(*spent_nano_usd), NanoUsd(*limit_nano_usd));
-        let _ = writeln!(out, "{service:<24} spent {spent} of {limit}");
+        let (sum, limit) = (NanoUsd(*spent_nano_usd), NanoUsd(*limit_nano_usd));
+        let _ = writeln!(out, "{service:<24} spent {sum} of {limit}");
     }
     if spend.is_empty() {
         out += "no service with a budget has spent anything in its window\n";

@@ -118,7 +118,7 @@ impl Breakers {
     }
 
     /// These are the hosts of vendors from now on.
-    pub fn list<'a>(&mut self, hosts: impl Iterator<Item = &'a HostPattern> + Clone) -> Result<(), EnforceError> {
+    pub fn list<'a>(&mut self, hosts: &(impl Iterator<Item = &'a HostPattern> + Clone)) -> Result<(), EnforceError> {
         self.gates.iter_mut().try_for_each(|gated| gated.gate.list(hosts.clone()))
     }
 

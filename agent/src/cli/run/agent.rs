@@ -116,8 +116,20 @@ impl Agent {
         } else {
             None
         };
-        let _admin = admin;
-        Ok(Self { config, rules, budgets, session, store, sinks, meters, logs, taps, enforcement, figures, _admin })
+        Ok(Self {
+            config,
+            rules,
+            budgets,
+            session,
+            store,
+            sinks,
+            meters,
+            logs,
+            taps,
+            enforcement,
+            figures,
+            _admin: admin,
+        })
     }
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.

@@ -32,7 +32,7 @@ impl Enforcement {
         let tell = |why: &str| anstream::eprintln!("outflow: {why}");
         let signals = targets.map(|targets| Signals::start(targets, tell)).transpose()?;
         self.breakers.start(state, signals)?;
-        self.breakers.list(vendors.llm_hosts())?;
+        self.breakers.list(&vendors.llm_hosts())?;
         for (group, ..) in self.breakers.groups() {
             let (folder, budgets) = (group.folder.display(), group.budgets.join(", "));
             anstream::eprintln!("outflow: circuit breaker on {folder} for the budgets {budgets}");
@@ -47,7 +47,7 @@ impl Enforcement {
 
     /// Other rules, with perhaps other vendors.
     pub(super) fn reload(&mut self, vendors: &VendorTable) -> Result<(), EnforceError> {
-        self.breakers.list(vendors.llm_hosts())
+        self.breakers.list(&vendors.llm_hosts())
     }
 
     /// What another config enforces is not what was attached.
