@@ -176,3 +176,61 @@ fn text(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> Strin
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforce::Counts;
+
+    fn rows() -> (Vec<BudgetRow>, Vec<GroupRow>, Vec<SpendRow>) {
+        let budget = |budget: &str, state: &str, since: Option<&str>, until: Option<&str>| BudgetRow {
+            budget: budget.to_owned(),
+            state: state.to_owned(),
+            since: since.map(str::to_owned),
+            until: until.map(str::to_owned),
+        };
+        let budgets = vec![
+            budget("batch", "exhausted", Some("2026-11-26T12:09:41.107Z"), Some("2026-11-26T13:00:00.000Z")),
+            budget("search", "reset", None, Some("2026-11-27T00:00:00.000Z")),
+            budget("shop", "good", None, None),
+        ];
+        let counts = Counts { vendor_handshakes: 48, stopped_handshakes: 12, stopped_packets: 3, ..Counts::default() };
+        let budgets_of = vec!["batch".to_owned(), "shop".to_owned()];
+        let groups =
+            vec![GroupRow { cgroup: "/sys/fs/cgroup/a.slice".to_owned(), budgets: budgets_of, stops: true, counts }];
+        let spend =
+            SpendRow { service: "batch".to_owned(), spent_nano_usd: 10_020_000_000, limit_nano_usd: 10_000_000_000 };
+        (budgets, groups, vec![spend])
+    }
+
+    #[test]
+    fn people_read_what_stops_and_until_when() {
+        let (budgets, groups, spend) = rows();
+        let expected = "batch                    spent $10.02 of $10.00\n\n\
+             budget batch: EXHAUSTED since 2026-11-26T12:09:41.107Z, until 2026-11-26T13:00:00.000Z\n\
+             budget search: reset, stops nothing until 2026-11-27T00:00:00.000Z\n\
+             budget shop: good\n\n\
+             /sys/fs/cgroup/a.slice\n  STOPS calls to LLM vendors; budgets: batch, shop\n  \
+             so far: 48 handshakes with vendors, 0 unreadable; stopped: 12 handshakes, 3 packets, 0 of QUIC, 0 to listed networks\n";
+        assert_eq!(text(&budgets, &groups, &spend), expected);
+        assert!(text(&[], &[], &spend).ends_with("none has `enforce = true`\n"));
+    }
+
+    #[test]
+    fn programs_read_a_line_each() {
+        let (budgets, groups, spend) = rows();
+        let lines = lines(&budgets, &groups, &spend).unwrap();
+        let kinds: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let kinds: Vec<&str> = kinds.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["budget", "budget", "budget", "cgroup", "spend"]);
+    }
+
+    #[test]
+    fn nobody_to_ask_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("outflow.toml");
+        std::fs::write(&config, format!("[state]\ndirectory = {:?}\n", folder.path())).unwrap();
+        let error = Which { config: Some(config) }.ask(&Ask::List).unwrap_err();
+        assert!(format!("{error:#}").contains("does `outflow run` run?"), "{error:#}");
+    }
+}

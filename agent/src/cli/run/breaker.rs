@@ -148,3 +148,53 @@ fn spend(watch: &BudgetWatch, now: Timestamp) -> Vec<SpendRow> {
     };
     watch.spend(now).into_iter().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        detectors::Detector as _,
+        exchange::{Catalogue, sample},
+        units::NanoUsd,
+    };
+
+    const HOUR: u64 = 3600 * 1_000_000_000;
+    const CENT: u64 = 10_000_000;
+
+    /// What is exhausted an hour and a minute past midnight, when these services spent so many cents at one in the morning.
+    fn check(spent: &[(&str, u64)], expected: &[(&str, u64)]) {
+        let text = "[tap]\nenabled = true\nscope = \"host\"\n[breaker]\nfile = \"/f\"\n\
+             [[budget]]\nservice = \"batch-*\"\nlimit_usd = 0.10\nwindow = \"1h\"\nenforce = true\n\
+             [[budget]]\nservice = \"batch-free\"\nlimit_usd = 0.10\nwindow = \"1h\"\n\
+             [[budget]]\nservice = \"shop\"\nlimit_usd = 0.10\nwindow = \"1d\"\nenforce = true\n";
+        let config = Config::parse("outflow.toml", text).unwrap();
+        let mut watch = BudgetWatch::new(Arc::new(Catalogue::bundled()), config.budgets());
+        for (service, cents) in spent {
+            let mut exchange = sample::exchange("openai", "gpt-4o-mini");
+            exchange.origin = Arc::new(crate::sources::Origin { service: (*service).into(), ..Default::default() });
+            exchange.ended_at = Timestamp(sample::MIDNIGHT.0 + HOUR);
+            exchange.reported_cost = Some(NanoUsd(cents * CENT));
+            watch.inspect(&exchange, &mut |_| {});
+        }
+        let now = Timestamp(sample::MIDNIGHT.0 + HOUR + HOUR / 60);
+        let found: Vec<(String, u64)> = exhausted(&config.budget, &watch, now)
+            .into_iter()
+            .map(|one| (one.budget, (one.until.0 - sample::MIDNIGHT.0) / HOUR))
+            .collect();
+        let expected: Vec<(String, u64)> = expected.iter().map(|(name, hour)| ((*name).to_owned(), *hour)).collect();
+        assert_eq!(found, expected, "{spent:?}");
+    }
+
+    #[test]
+    fn a_budget_is_exhausted_when_its_last_cent_is_spent_until_its_window_ends() {
+        check(&[], &[]);
+        check(&[("shop", 9), ("batch-a", 9)], &[]);
+        check(&[("shop", 10)], &[("shop", 24)]);
+        // Two services of one pattern have it each for themselves: one of them is enough.
+        check(&[("batch-a", 9), ("batch-b", 11)], &[("batch-*", 2)]);
+        // The exact name wins, and its budget does not enforce; nobody has a budget for the last one.
+        check(&[("batch-free", 99), ("other", 99)], &[]);
+    }
+}
