@@ -90,7 +90,7 @@ impl Agent {
         let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));
         let now = rules.now();
         let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
-        let budgets = BudgetWatch::new(Arc::clone(&now.prices) as _, config.budgets());
+        let budgets = BudgetWatch::new(config.budgets());
         session.watch(Box::new(budgets.clone()));
         let reader = store.reader()?;
         session.restore(|detector| reader.states(detector))?;
@@ -260,7 +260,8 @@ fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) 
 /// The rules of a config.
 fn load(config: &Config) -> anyhow::Result<Rules> {
     let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
-    Ok(Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?)
+    let rules = Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?;
+    Ok(Rules { attribution: Arc::new(config.attribution.sources()), ..rules })
 }
 
 fn limits(config: &Config) -> Limits {
