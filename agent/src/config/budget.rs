@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     amounts::{DAY, MINUTE, Period, Usd},
-    names::NameGlob,
+    names::{AbsolutePath, NameGlob},
 };
 
 /// What a service may spend.
@@ -26,6 +26,14 @@ pub struct Budget {
     /// 200 critical.
     #[serde(default)]
     pub warn_at_percent: WarnAt,
+    /// Whether calls to LLM vendors are stopped while nothing is left of the budget, in the control groups of `cgroups`; without any,
+    /// the signals of `[breaker]` are sent and nothing is stopped. Off by default. To switch it on takes a restart.
+    #[serde(default)]
+    pub enforce: bool,
+    /// Control groups of the v2 hierarchy in which calls are stopped, with all below them: the slice or scope in which the service
+    /// runs. They must be there when the agent starts. All services that the budget fits stop them, so give each its own budget.
+    #[serde(default)]
+    pub cgroups: Vec<AbsolutePath>,
 }
 
 fn day() -> Period<MINUTE, { 31 * DAY }> {

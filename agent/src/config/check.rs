@@ -1,10 +1,11 @@
 //! What no single key can know: keys that need or exclude each other. Enters: a config whose values are all in range. Leaves: what
 //! does not go together, with the key to look at.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
-    Config, Scope, Setting,
+    Config, Endpoint, Scope, Setting,
+    leaf::Leaf as _,
     read::{Step, meant},
     sinks::{is_secret, is_secret_header},
 };
@@ -231,5 +232,43 @@ fn budgets(config: &Config, wrong: &mut Vec<Wrong>) {
             let message = format!("\"{}\" has a budget already, budget[{earlier}]", budget.service);
             wrong.push((item(&["budget"], index, &["service"]), message));
         }
+    }
+    enforcement(config, wrong);
+}
+
+/// Control groups that a circuit breaker is attached to at most; each has its own programs in the kernel.
+const ENFORCED_MAX: usize = 32;
+
+fn enforcement(config: &Config, wrong: &mut Vec<Wrong>) {
+    let breaker = &config.breaker;
+    let mut groups = HashSet::new();
+    for (index, budget) in config.budget.iter().enumerate() {
+        let at = |name: &str| item(&["budget"], index, &[name]);
+        if budget.enforce && !config.tap.enabled {
+            wrong.push((at("enforce"), "needs the [tap]: without it nobody knows what is spent".to_owned()));
+        } else if budget.enforce && budget.cgroups.is_empty() && breaker.targets().is_empty() {
+            let message = "needs `cgroups`, or in [breaker] a `file`, a `command` or a `webhook`: else nothing happens";
+            wrong.push((at("enforce"), message.to_owned()));
+        } else if !budget.enforce && !budget.cgroups.is_empty() {
+            wrong.push((at("cgroups"), "has no effect without `enforce = true`".to_owned()));
+        }
+        for (number, folder) in budget.cgroups.iter().enumerate() {
+            groups.insert(folder);
+            if budget.cgroups.iter().take(number).any(|other| other == folder) {
+                let mut steps = at("cgroups");
+                steps.push(Step::Index(number));
+                wrong.push((steps, "stands in the list already".to_owned()));
+            }
+        }
+    }
+    if groups.len() > ENFORCED_MAX {
+        let message = format!("all budgets together have {} `cgroups`, at most {ENFORCED_MAX}", groups.len());
+        wrong.push((key(&["budget"]), message));
+    }
+    if let Some(Setting::Text(address)) = &breaker.webhook
+        && Endpoint::parse(address).is_err()
+    {
+        let message = "must be an address with http or https and without a user or a query; or { file = \"/path\" }";
+        wrong.push((key(&["breaker", "webhook"]), message.to_owned()));
     }
 }

@@ -18,6 +18,7 @@ mod amounts;
 mod attribution;
 mod budget;
 mod check;
+mod enforce;
 mod leaf;
 mod logs;
 mod names;
@@ -35,6 +36,7 @@ pub use self::{
     amounts::{Count, Period, Size, Usd},
     attribution::{Attribution, FeatureSource},
     budget::{Budget, WarnAt},
+    enforce::Breaker,
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     places::{Broker, Endpoint, HostName, SinkName, Topic},
@@ -78,6 +80,9 @@ pub struct Config {
     /// exactly, else the first one in the file whose pattern fits. A service that none fits has no budget. SIGHUP takes up a
     /// change of these.
     pub budget: Vec<Budget>,
+    /// The circuit breaker: what happens when a budget with `enforce = true` is exhausted. See [BREAKER.md](BREAKER.md) for what it
+    /// can do and what it cannot. Taken up at start.
+    pub breaker: Breaker,
 }
 
 /// What the agent keeps between two runs.
@@ -239,6 +244,13 @@ impl Config {
         watch::Budgets::new(self.budget.iter().map(taken).collect())
     }
 
+    /// The budgets that enforce: their names, and the control groups that each of them stops.
+    pub fn enforced(&self) -> Vec<(String, Vec<PathBuf>)> {
+        let folders = |budget: &Budget| budget.cgroups.iter().map(|folder| folder.get().to_owned()).collect();
+        let enforced = self.budget.iter().filter(|budget| budget.enforce);
+        enforced.map(|budget| (budget.service.as_str().to_owned(), folders(budget))).collect()
+    }
+
     /// Neither logs nor a tap: there is nothing to do.
     pub fn watches_nothing(&self) -> bool {
         !self.tap.enabled && self.logs.files.is_empty()
@@ -254,6 +266,7 @@ impl Config {
             ("store", self.store != other.store),
             ("sinks", self.sinks != other.sinks),
             ("admin", self.admin != other.admin),
+            ("breaker", self.breaker != other.breaker),
         ]
         .into_iter()
         .filter_map(|(section, differs)| differs.then_some(section))

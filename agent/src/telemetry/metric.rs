@@ -65,6 +65,10 @@ pub enum Metric {
     BudgetSpend,
     /// Limit of a service.
     BudgetLimit,
+    /// Whether a circuit breaker stops calls.
+    BreakerOpen,
+    /// What circuit breakers stopped.
+    BreakerStopped,
 }
 
 /// How a value moves.
@@ -135,7 +139,7 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -166,6 +170,8 @@ impl Metric {
         Self::ConfigReloads,
         Self::BudgetSpend,
         Self::BudgetLimit,
+        Self::BreakerOpen,
+        Self::BreakerStopped,
     ];
 
     /// What there is to say about it.
@@ -252,6 +258,18 @@ impl Metric {
             Self::BudgetLimit => {
                 gauge("outflow_budget_limit", Usd, &["service"], "What a service may spend in a window")
             }
+            Self::BreakerOpen => gauge(
+                "outflow_breaker_open",
+                None,
+                &["cgroup"],
+                "1 while calls to LLM vendors are stopped in this control group, else 0",
+            ),
+            Self::BreakerStopped => counter(
+                "outflow_breaker_stopped_packets",
+                None,
+                &["what"],
+                "Packets that circuit breakers stopped: `handshakes`, `data` of known connections, `quic`, `networks`",
+            ),
         }
     }
 

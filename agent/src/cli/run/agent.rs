@@ -12,6 +12,8 @@ use anyhow::{Context as _, anyhow};
 
 use super::{
     attach::{Attachers, Taps},
+    breaker::Enforcement,
+    control::{Ask, Say},
     figures::{Counted, Figures},
     meters::Meters,
 };
@@ -50,6 +52,7 @@ pub(super) struct Agent {
     meters: Arc<Meters>,
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
+    enforcement: Enforcement,
     figures: Figures,
     /// Held for its life.
     _admin: Option<Admin>,
@@ -62,7 +65,12 @@ struct Logs {
 
 impl Agent {
     /// Starts everything that the config asks for.
-    pub(super) fn start(config: Config, folder: &Path, attachers: Attachers) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        config: Config,
+        folder: &Path,
+        attachers: Attachers,
+        mut enforcement: Enforcement,
+    ) -> anyhow::Result<Self> {
         let figures = Figures::new(&config);
         let admin = config.admin.listen.address();
         let admin = admin.map(|address| Admin::start(address, figures.metrics(), figures.health())).transpose()?;
@@ -86,6 +94,9 @@ impl Agent {
         session.watch(Box::new(budgets.clone()));
         let reader = store.reader()?;
         session.restore(|detector| reader.states(detector))?;
+        // Before anything is tapped: what was exhausted before a restart is so at once.
+        enforcement.start(&config, folder, &now.vendors)?;
+        enforcement.follow(&config.budget, &budgets, clock::now())?;
 
         let threads = available_parallelism().map_or(1, usize::from);
         let logs = if config.logs.files.is_empty() {
@@ -105,7 +116,20 @@ impl Agent {
         } else {
             None
         };
-        Ok(Self { config, rules, budgets, session, store, sinks, meters, logs, taps, figures, _admin: admin })
+        Ok(Self {
+            config,
+            rules,
+            budgets,
+            session,
+            store,
+            sinks,
+            meters,
+            logs,
+            taps,
+            enforcement,
+            figures,
+            _admin: admin,
+        })
     }
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
@@ -121,6 +145,7 @@ impl Agent {
         }
         let in_logs = self.logs.as_ref().map(|logs| logs.workers.unseen().silenced()).unwrap_or_default();
         self.figures.session(&self.session, &in_logs, &self.budgets, clock::now());
+        self.figures.breakers(&self.enforcement.groups());
         self.figures.sinks(&self.sinks);
         if self.sinks.has_ended() {
             return Err(anyhow!("a sink has ended: findings are not delivered any more"));
@@ -141,6 +166,21 @@ impl Agent {
         Ok(())
     }
 
+    /// A budget enforces something.
+    pub(super) fn enforces(&self) -> bool {
+        self.enforcement.is_on()
+    }
+
+    /// Opens and closes the circuit breakers as the spend is now.
+    pub(super) fn enforce(&mut self) -> anyhow::Result<()> {
+        self.enforcement.follow(&self.config.budget, &self.budgets, clock::now()).context("the circuit breaker")
+    }
+
+    /// Answers `outflow budget`.
+    pub(super) fn answer(&mut self, ask: Ask) -> Say {
+        self.enforcement.answer(ask, &self.budgets, clock::now())
+    }
+
     /// All parts do their work.
     pub(super) fn is_up(&self) -> bool {
         self.figures.is_ready()
@@ -157,9 +197,14 @@ impl Agent {
             Ok(rules)
         });
         self.figures.metrics().add(Metric::ConfigReloads, &[if taken.is_ok() { "ok" } else { "failed" }], 1);
-        self.session.reload(&taken?);
+        let taken = taken?;
+        self.session.reload(&taken);
+        self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
-        let waiting = self.config.needs_restart(&config);
+        let mut waiting = self.config.needs_restart(&config);
+        if self.enforcement.differs(&config) {
+            waiting.push("budget");
+        }
         self.config.rules = config.rules;
         self.config.budget = config.budget;
         Ok(waiting)

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::meters::Meters;
+use super::{control::GroupRow, meters::Meters};
 use crate::{
     cli::shown::anomaly,
     clock,
@@ -152,6 +152,19 @@ impl Figures {
             for (reason, count) in stats.dead_letters() {
                 self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);
             }
+        }
+    }
+
+    /// The circuit breakers, by control group.
+    pub(super) fn breakers(&self, groups: &[GroupRow]) {
+        let mut sums = [0_u64; 4];
+        for GroupRow { cgroup, stops, counts, .. } in groups {
+            self.metrics.set(Metric::BreakerOpen, &[cgroup], u64::from(*stops));
+            let of = [counts.stopped_handshakes, counts.stopped_packets, counts.stopped_quic, counts.stopped_networks];
+            sums.iter_mut().zip(of).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+        }
+        for (what, sum) in ["handshakes", "data", "quic", "networks"].iter().zip(sums).filter(|_| !groups.is_empty()) {
+            self.metrics.set(Metric::BreakerStopped, &[what], sum);
         }
     }
 
