@@ -230,6 +230,43 @@ impl Leaf for Usd {
 
 leaf!(Usd);
 
+/// Most tokens that a budget can have.
+const TOKENS_MAX: u64 = 1_000_000_000_000_000;
+
+/// A number of tokens above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tokens(u64);
+
+impl Tokens {
+    /// How many.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Leaf for Tokens {
+    fn form() -> String {
+        format!("a whole number of tokens from 1 to {TOKENS_MAX}")
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        let number = text.parse().ok().filter(|number| (1..=TOKENS_MAX).contains(number));
+        number.map(Self).ok_or(None)
+    }
+
+    fn parse_number(text: &str) -> Option<Result<Self, Option<String>>> {
+        Some(Self::parse(text))
+    }
+}
+
+leaf!(Tokens);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -8,6 +8,7 @@ use super::{
     read::{Step, meant},
     sinks::{is_secret, is_secret_header},
 };
+use crate::detectors::call_scope::By;
 
 /// A key and what is wrong with it.
 type Wrong = (Vec<Step>, String);
@@ -225,11 +226,32 @@ fn refusal(_name: &str, _setting: &Setting) -> Option<String> {
 }
 
 fn budgets(config: &Config, wrong: &mut Vec<Wrong>) {
-    let mut seen = HashMap::new();
+    let (mut seen, mut named) = (HashMap::new(), HashMap::new());
     for (index, budget) in config.budget.iter().enumerate() {
-        if let Some(earlier) = seen.insert(budget.service.as_str(), index) {
-            let message = format!("\"{}\" has a budget already, budget[{earlier}]", budget.service);
-            wrong.push((item(&["budget"], index, &["service"]), message));
+        let mut add = |name: &str, message: String| wrong.push((item(&["budget"], index, &[name]), message));
+        let patterns: Vec<(By, &str)> = budget.patterns().into_iter().map(|(by, glob)| (by, glob.as_str())).collect();
+        let Some((first, text)) = patterns.first() else {
+            add(
+                "service",
+                "is missing, and so are `feature`, `model`, `key` and `host`: whose budget is it?".to_owned(),
+            );
+            continue;
+        };
+        let limits = [budget.limit_usd.is_some(), budget.limit_tokens.is_some()];
+        let is_limited = limits.contains(&true) || budget.request_usd.is_some() || budget.request_tokens.is_some();
+        if !is_limited {
+            let others = "`limit_tokens`, `request_usd` and `request_tokens`";
+            add("limit_usd", format!("is missing, and so are {others}: what is the limit?"));
+        }
+        if let Some(name) = &budget.name {
+            if let Some(earlier) = named.insert(name.as_str(), index) {
+                add("name", format!("budget[{earlier}] is called \"{name}\" already"));
+            }
+        } else if let Some(earlier) = seen.insert((patterns.clone(), limits, budget.shared), index) {
+            let message = format!(
+                "\"{text}\" has a budget already, budget[{earlier}]; give one of them a `name`, and both count"
+            );
+            add(first.as_str(), message);
         }
     }
 }

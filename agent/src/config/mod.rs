@@ -31,7 +31,7 @@ mod tap;
 pub(crate) use self::read::meant as closest;
 pub use self::{
     allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
-    amounts::{Count, Period, Size, Usd},
+    amounts::{Count, Period, Size, Tokens, Usd},
     budget::{Budget, WarnAt},
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
@@ -41,7 +41,7 @@ pub use self::{
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
-use crate::detectors::budget as watch;
+use crate::detectors::{budget::Budgets, request_limit::RequestLimit};
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 
 /// No config file is larger; a wrong path must not read a disk into memory.
@@ -70,9 +70,10 @@ pub struct Config {
     pub sinks: Sinks,
     /// The page for probes and monitoring: `/healthz`, `/readyz` and `/metrics`. Taken up at start.
     pub admin: Admin,
-    /// What a service may spend; `[[budget]]` may be given once for each service. Every service gets the budget that names it
-    /// exactly, else the first one in the file whose pattern fits. A service that none fits has no budget. SIGHUP takes up a
-    /// change of these.
+    /// What may be spent, per service, feature, model, key or host; `[[budget]]` may be given many times. Of the budgets without a
+    /// name that are for the same (such as `service`), one counts for a call: that which names it exactly, else the first one in
+    /// the file whose patterns fit. Budgets with a name count besides, so that a service can have one for the day and one for 30
+    /// days. A call that none fits has no budget. SIGHUP takes up a change of these.
     pub budget: Vec<Budget>,
 }
 
@@ -225,14 +226,13 @@ impl Config {
     }
 
     /// The budgets as the detector takes them.
-    pub fn budgets(&self) -> watch::Budgets {
-        let taken = |budget: &Budget| watch::Budget {
-            service: budget.service.matcher().clone(),
-            limit: budget.limit_usd.get(),
-            window_ns: budget.window.nanos(),
-            warn_at_percent: budget.warn_at_percent.percents().to_vec(),
-        };
-        watch::Budgets::new(self.budget.iter().map(taken).collect())
+    pub fn budgets(&self) -> Budgets {
+        Budgets::new(self.budget.iter().flat_map(Budget::watched).collect())
+    }
+
+    /// What single calls may cost, as the detector takes it.
+    pub fn request_limits(&self) -> Vec<RequestLimit> {
+        self.budget.iter().flat_map(Budget::request_limits).collect()
     }
 
     /// Neither logs nor a tap: there is nothing to do.

@@ -17,9 +17,14 @@ use crate::{
 };
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 10] = [
+pub(super) const BEHAVIOURS: [&str; 15] = [
     "cost.budget",
     "cost.burn_rate",
+    "cost.creep",
+    "cost.no_limit",
+    "cost.rate_shift",
+    "cost.request_limit",
+    "cost.request_outlier",
     "cost.untracked",
     // `coverage.log-gap` is not among them: that lines were lost is not to be silenced.
     "coverage.unknown_tls_stack",

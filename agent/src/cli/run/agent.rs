@@ -19,7 +19,7 @@ use crate::{
     cli::state,
     clock,
     config::{Config, HostName},
-    detectors::budget::BudgetWatch,
+    detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, LiveRules, LogWorkers, Rules, Session, Workers},
     sinks::{Host, SinkNotice, Sinks},
     sources::{
@@ -44,6 +44,7 @@ pub(super) struct Agent {
     config: Config,
     rules: Arc<LiveRules>,
     budgets: BudgetWatch,
+    request_limits: RequestLimits,
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
@@ -84,6 +85,8 @@ impl Agent {
         let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
         let budgets = BudgetWatch::new(config.budgets());
         session.watch(Box::new(budgets.clone()));
+        let request_limits = RequestLimits::new(config.request_limits());
+        session.watch(Box::new(request_limits.clone()));
         let reader = store.reader()?;
         session.restore(|detector| reader.states(detector))?;
 
@@ -105,7 +108,20 @@ impl Agent {
         } else {
             None
         };
-        Ok(Self { config, rules, budgets, session, store, sinks, meters, logs, taps, figures, _admin: admin })
+        Ok(Self {
+            config,
+            rules,
+            budgets,
+            request_limits,
+            session,
+            store,
+            sinks,
+            meters,
+            logs,
+            taps,
+            figures,
+            _admin: admin,
+        })
     }
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
@@ -159,6 +175,7 @@ impl Agent {
         self.figures.metrics().add(Metric::ConfigReloads, &[if taken.is_ok() { "ok" } else { "failed" }], 1);
         self.session.reload(&taken?);
         self.budgets.set_budgets(config.budgets());
+        self.request_limits.set(config.request_limits());
         let waiting = self.config.needs_restart(&config);
         self.config.rules = config.rules;
         self.config.budget = config.budget;
