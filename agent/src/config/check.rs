@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config) -> Vec<Wrong> {
     logs(config, &mut wrong);
     rules(config, &mut wrong);
     budgets(config, &mut wrong);
+    prices(config, &mut wrong);
     sinks(config, &mut wrong);
     wrong
 }
@@ -252,6 +253,28 @@ fn budgets(config: &Config, wrong: &mut Vec<Wrong>) {
                 "\"{text}\" has a budget already, budget[{earlier}]; give one of them a `name`, and both count"
             );
             add(first.as_str(), message);
+        }
+    }
+}
+
+fn prices(config: &Config, wrong: &mut Vec<Wrong>) {
+    for (index, price) in config.price.iter().enumerate() {
+        let mut add = |name: &str, message: &str| wrong.push((item(&["price"], index, &[name]), message.to_owned()));
+        let own = [
+            ("input", price.input),
+            ("output", price.output),
+            ("cache_read", price.cache_read),
+            ("cache_write", price.cache_write),
+        ];
+        match (&price.as_model, price.input) {
+            (None, None) => add("input", "is missing, and so is `as_model`: what is the price?"),
+            (Some(_), _) => {
+                for (name, _) in own.iter().filter(|(_, price)| price.is_some()) {
+                    add(name, "has no effect beside `as_model`");
+                }
+            }
+            (None, Some(_)) if price.as_vendor.is_some() => add("as_vendor", "has no effect without `as_model`"),
+            (None, Some(_)) => {}
         }
     }
 }

@@ -21,6 +21,7 @@ mod leaf;
 mod logs;
 mod names;
 mod places;
+mod prices;
 mod read;
 mod reference;
 mod rules;
@@ -31,17 +32,21 @@ mod tap;
 pub(crate) use self::read::meant as closest;
 pub use self::{
     allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
-    amounts::{Count, Period, Size, Tokens, Usd},
+    amounts::{Count, Period, Size, Tokens, Usd, UsdPerMillion},
     budget::{Budget, WarnAt},
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     places::{Broker, Endpoint, HostName, SinkName, Topic},
+    prices::{Price, Prices},
     reference::reference,
     rules::{RuleAllow, RuleOverride, Rules},
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
-use crate::detectors::{budget::Budgets, request_limit::RequestLimit};
+use crate::{
+    detectors::{budget::Budgets, request_limit::RequestLimit},
+    exchange::PriceRule,
+};
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 
 /// No config file is larger; a wrong path must not read a disk into memory.
@@ -75,6 +80,12 @@ pub struct Config {
     /// the file whose patterns fit. Budgets with a name count besides, so that a service can have one for the day and one for 30
     /// days. A call that none fits has no budget. SIGHUP takes up a change of these.
     pub budget: Vec<Budget>,
+    /// Where prices come from. What the vendor itself reports comes first, then `[[price]]`, then the catalogue. SIGHUP takes up a
+    /// change of these.
+    pub prices: Prices,
+    /// What tokens cost by contract, at home, or behind a name that the catalogue does not know; `[[price]]` may be given many
+    /// times, and the first that fits a call counts. SIGHUP takes up a change of these.
+    pub price: Vec<Price>,
 }
 
 /// What the agent keeps between two runs.
@@ -233,6 +244,11 @@ impl Config {
     /// What single calls may cost, as the detector takes it.
     pub fn request_limits(&self) -> Vec<RequestLimit> {
         self.budget.iter().flat_map(Budget::request_limits).collect()
+    }
+
+    /// The operator's prices, as room 3 takes them.
+    pub fn price_rules(&self) -> Vec<PriceRule> {
+        self.price.iter().filter_map(Price::rule).collect()
     }
 
     /// Neither logs nor a tap: there is nothing to do.

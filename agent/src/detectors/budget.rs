@@ -82,7 +82,9 @@ impl Unit {
             Self::Usd => exchange.cost.as_ref().map_or(0, |cost| cost.nano_usd.0),
             Self::Tokens => {
                 let usage = &exchange.usage;
-                usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0))
+                let counted = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
+                let estimate = exchange.estimate.filter(|_| counted == 0);
+                estimate.map_or(counted, |tokens| tokens.input_tokens.saturating_add(tokens.output_tokens))
             }
         }
     }

@@ -11,7 +11,7 @@ use super::{Rules, Silenced, detectors, found::add_silenced};
 use crate::{
     assembly::AnomalyKind,
     detectors::{Detector, Hit, StateChange},
-    exchange::{Attribution, Catalogue, Cost, Exchange, Prices as _, Subject},
+    exchange::{Attribution, Cost, Exchange, PriceBook, Subject},
     findings::{Finding, Fingerprint, FingerprintKey, Maker, Policy, Silence},
     rules::VendorTable,
     sources::coverage::Unseen,
@@ -64,7 +64,7 @@ impl Outcome {
 
 /// Shared by the workers.
 pub struct Session {
-    prices: Arc<Catalogue>,
+    prices: RwLock<Arc<PriceBook>>,
     attribution: Arc<Attribution>,
     maker: Maker,
     policy: RwLock<Arc<Policy>>,
@@ -88,7 +88,7 @@ impl Session {
         let disabled = Arc::clone(&rules.disabled);
         let inner = Inner { disabled, detectors, sink, outcome: Outcome::default(), failed: None };
         Self {
-            prices: Arc::clone(&rules.prices),
+            prices: RwLock::new(Arc::clone(&rules.prices)),
             attribution: Arc::clone(&rules.attribution),
             maker: Maker::new(key),
             policy: RwLock::new(Arc::clone(&rules.policy)),
@@ -101,8 +101,14 @@ impl Session {
         self.lock().detectors.push(detector);
     }
 
+    /// Goes on with other prices; calls that are under way keep theirs.
+    pub fn set_prices(&self, prices: Arc<PriceBook>) {
+        *self.prices.write().unwrap_or_else(PoisonError::into_inner) = prices;
+    }
+
     /// Goes on with other rules. What detectors know stays.
     pub fn reload(&self, rules: &Rules) {
+        self.set_prices(Arc::clone(&rules.prices));
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&rules.policy);
         let mut inner = self.lock();
         inner.disabled = Arc::clone(&rules.disabled);
@@ -126,7 +132,8 @@ impl Session {
     /// Adds to an exchange what its bytes do not say: its cost, its feature, and what stands for the caller's key. It needs no
     /// lock, and comes before [`record`](Self::record).
     pub fn complete(&self, exchange: &mut Exchange) {
-        exchange.cost = self.prices.price(exchange);
+        let prices = Arc::clone(&self.prices.read().unwrap_or_else(PoisonError::into_inner));
+        prices.complete(exchange);
         exchange.feature = self.attribution.feature(exchange);
         let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
         exchange.caller = caller.map(|print| print.value.into());

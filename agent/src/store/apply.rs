@@ -299,7 +299,7 @@ pub(super) fn rank(severity: Severity) -> i64 {
 
 /// A sum past the largest integer would become a float, so it stops there.
 fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
-    const COUNTS: [&str; 8] = [
+    const COUNTS: [&str; 9] = [
         "calls",
         "input_tokens",
         "output_tokens",
@@ -308,11 +308,12 @@ fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
         "reasoning_tokens",
         "cost_nano_usd",
         "unpriced",
+        "estimated",
     ];
     let sum = |name: &str| format!("{name} = min({name} + excluded.{name}, 9223372036854775807)");
     let sql = format!(
         "INSERT INTO usage (minute, service, host, api, model, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-         ?12, ?13) ON CONFLICT DO UPDATE SET {}",
+         ?12, ?13, ?14) ON CONFLICT DO UPDATE SET {}",
         COUNTS.join(", "),
         COUNTS.map(sum).join(", "),
     );
@@ -330,6 +331,7 @@ fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
         int(row.reasoning_tokens),
         int(row.cost_nano_usd.0),
         int(row.unpriced),
+        int(row.estimated),
     ])?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use super::StoreError;
 use crate::{
     detectors::StateChange,
-    exchange::{Cost, Exchange, is_unpriced},
+    exchange::{Cost, CostSource, Exchange, is_unpriced},
     findings::{ExchangeRecord, Finding},
     sources::Checkpoint,
     units::NanoUsd,
@@ -63,6 +63,8 @@ pub struct UsageRow {
     pub cost_nano_usd: NanoUsd,
     /// Calls that cost something, and nobody knows how much.
     pub unpriced: u64,
+    /// Calls whose cost is an estimate.
+    pub estimated: u64,
 }
 
 impl UsageRow {
@@ -84,6 +86,7 @@ impl UsageRow {
             reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
             cost_nano_usd: cost.map(|cost| cost.nano_usd).unwrap_or_default(),
             unpriced: u64::from(is_unpriced(exchange, cost)),
+            estimated: u64::from(cost.is_some_and(|cost| cost.source == CostSource::Estimated)),
         }
     }
 }

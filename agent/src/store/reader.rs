@@ -234,7 +234,7 @@ impl StoreReader {
     pub fn usage(&self, since_minute: u64) -> Result<Vec<UsageRow>, StoreError> {
         self.all(
             "SELECT minute, service, host, api, model, calls, input_tokens, output_tokens, cache_read_tokens,
-                 cache_write_tokens, reasoning_tokens, cost_nano_usd, unpriced
+                 cache_write_tokens, reasoning_tokens, cost_nano_usd, unpriced, estimated
              FROM usage WHERE minute >= ?1 ORDER BY minute, service, host, api, model",
             params![int(since_minute)],
             |row| {
@@ -252,6 +252,7 @@ impl StoreReader {
                     reasoning_tokens: row.get(10)?,
                     cost_nano_usd: NanoUsd(row.get(11)?),
                     unpriced: row.get(12)?,
+                    estimated: row.get(13)?,
                 })
             },
         )

@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x4f75_7466;
 
 /// Version n is reached by the first n steps.
-pub(super) const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 4] = [
     // `finding`: the current state, an id a row. `news`: counted up since the newest revision was cut at `told_at_ns`.
     // `outbox`: every revision, in order; only its payload may ever be taken away.
     "CREATE TABLE finding (
@@ -52,6 +52,8 @@ pub(super) const STEPS: [&str; 3] = [
         sink TEXT NOT NULL, seq INTEGER NOT NULL, record_id TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
         at TEXT NOT NULL, PRIMARY KEY (sink, seq)
     ) STRICT, WITHOUT ROWID;",
+    // Calls of which only an estimate says what they cost.
+    "ALTER TABLE usage ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// What a file is.

@@ -14,6 +14,7 @@ use super::{
     attach::{Attachers, Taps},
     figures::{Counted, Figures},
     meters::Meters,
+    prices::PriceSource,
 };
 use crate::{
     cli::state,
@@ -45,6 +46,7 @@ pub(super) struct Agent {
     rules: Arc<LiveRules>,
     budgets: BudgetWatch,
     request_limits: RequestLimits,
+    prices: PriceSource,
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
@@ -70,7 +72,8 @@ impl Agent {
         if let Some(admin) = &admin {
             anstream::eprintln!("outflow: admin page on http://{}/", admin.address());
         }
-        let rules = LiveRules::new(load(&config)?);
+        let prices = PriceSource::new(&config, clock::now());
+        let rules = LiveRules::new(load(&config, &prices)?);
         let key = state::fingerprint_key_in(folder)?;
         let store = Arc::new(Store::open(&folder.join(STORE_FILE), limits(&config))?);
         figures.store_opened();
@@ -113,6 +116,7 @@ impl Agent {
             rules,
             budgets,
             request_limits,
+            prices,
             session,
             store,
             sinks,
@@ -126,6 +130,9 @@ impl Agent {
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
     pub(super) fn tick(&mut self) -> anyhow::Result<()> {
+        if self.prices.refresh(clock::now()) {
+            self.session.set_prices(self.prices.book(&self.config));
+        }
         let stats = self.store.stats();
         self.figures.store(&stats);
         // While there is no room revisions wait, as everything does.
@@ -162,13 +169,14 @@ impl Agent {
         self.figures.is_ready()
     }
 
-    /// Takes up the rules and budgets of another config. Gives the sections whose changes wait for a restart; after an error
+    /// Takes up the rules, budgets and prices of another config. Gives the sections whose changes wait for a restart; after an error
     /// everything is as it was.
     pub(super) fn reload(&mut self, mut config: Config) -> anyhow::Result<Vec<&'static str>> {
         // A folder that the file does not name was found at the start, when we were perhaps somebody else.
         config.state.directory = config.state.directory.or_else(|| self.config.state.directory.clone());
         config.sinks.host_name = config.sinks.host_name.or_else(|| self.config.sinks.host_name.clone());
-        let taken = load(&config).and_then(|rules| {
+        self.prices.configure(&config, clock::now());
+        let taken = load(&config, &self.prices).and_then(|rules| {
             self.rules.replace(rules.clone())?;
             Ok(rules)
         });
@@ -179,6 +187,8 @@ impl Agent {
         let waiting = self.config.needs_restart(&config);
         self.config.rules = config.rules;
         self.config.budget = config.budget;
+        self.config.prices = config.prices;
+        self.config.price = config.price;
         Ok(waiting)
     }
 
@@ -229,10 +239,11 @@ fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) 
     tail.and(taps).and(logs).and(calls).and(sent).and(stored)
 }
 
-/// The rules of a config.
-fn load(config: &Config) -> anyhow::Result<Rules> {
+/// The rules of a config, with their prices.
+fn load(config: &Config, prices: &PriceSource) -> anyhow::Result<Rules> {
     let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
-    Ok(Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?)
+    let rules = Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?;
+    Ok(Rules { prices: prices.book(config), ..rules })
 }
 
 fn limits(config: &Config) -> Limits {

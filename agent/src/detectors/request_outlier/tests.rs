@@ -93,7 +93,7 @@ fn a_restart_changes_nothing_and_state_is_small() {
     let calls: Vec<Exchange> = (0..900_u64)
         .map(|number| {
             let mut call =
-                call(if number % 211 == 100 { 500 * CENT } else { CENT + (number * 7919 % 977) * CENT / 30 });
+                call(if number % 211 == 100 { 500 * CENT } else { CENT + (number * 7919 % 977) * CENT / 300 });
             call.asking.system_digest = Some(number % 2);
             call
         })
