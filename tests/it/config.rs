@@ -99,7 +99,7 @@ fn values_are_what_was_written() {
         assert_eq!(config.tap.wants(service, program), wanted, "{service} {program}");
     }
     assert_eq!(config.logs.scan_interval.get().as_millis(), 250);
-    let limits: Vec<NanoUsd> = config.budget.iter().map(|budget| budget.limit_usd.get()).collect();
+    let limits: Vec<NanoUsd> = config.budget.iter().filter_map(|budget| Some(budget.limit_usd?.get())).collect();
     assert_eq!(limits, [NanoUsd(100_000_000), NanoUsd(12_000_000_001)]);
     assert_eq!(config.budget[0].window.nanos(), 90 * 60 * 1_000_000_000);
     assert_eq!(config.budget[0].warn_at_percent.percents(), [50, 80, 100]);

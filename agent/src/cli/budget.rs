@@ -21,7 +21,7 @@ use super::{
     run::control::{Ask, BudgetRow, GroupRow, Say, SpendRow, short},
     shown, state,
 };
-use crate::{config::Config, units::NanoUsd};
+use crate::{config::Config, detectors::budget::Unit};
 
 /// The agent looks up from its work at least once a second.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -129,10 +129,15 @@ fn lines(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> serd
     for GroupRow { cgroup, budgets, stops, counts } in groups {
         add(json!({"kind": "cgroup", "cgroup": cgroup, "budgets": budgets, "stops": stops, "counts": counts}))?;
     }
-    for SpendRow { service, spent_nano_usd, limit_nano_usd } in spend {
-        add(
-            json!({"kind": "spend", "service": service, "spent_nano_usd": spent_nano_usd, "limit_nano_usd": limit_nano_usd}),
-        )?;
+    for SpendRow { budget, owner, unit, spent, limit } in spend {
+        let mut line = json!({"kind": "spend", "budget": budget, "owner": owner});
+        let (of_spent, of_limit) = match unit {
+            Unit::Usd => ("spent_nano_usd", "limit_nano_usd"),
+            Unit::Tokens => ("spent_tokens", "limit_tokens"),
+        };
+        line[of_spent] = json!(spent);
+        line[of_limit] = json!(limit);
+        add(line)?;
     }
     Ok(out)
 }
@@ -140,12 +145,12 @@ fn lines(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> serd
 fn text(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    for SpendRow { service, spent_nano_usd, limit_nano_usd } in spend {
-        let (sum, limit) = (NanoUsd(*spent_nano_usd), NanoUsd(*limit_nano_usd));
-        let _ = writeln!(out, "{service:<24} spent {sum} of {limit}");
+    for SpendRow { budget, owner, unit, spent, limit } in spend {
+        let whose = if owner.is_empty() || owner == budget { budget.clone() } else { format!("{budget}: {owner}") };
+        let _ = writeln!(out, "{whose:<24} spent {} of {}", unit.shown(*spent), unit.shown(*limit));
     }
     if spend.is_empty() {
-        out += "no service with a budget has spent anything in its window\n";
+        out += "nothing was spent of any budget in its window\n";
     }
     if budgets.is_empty() {
         out += "\nno budget stops anything: none has `enforce = true`\n";
@@ -199,14 +204,19 @@ mod tests {
         let groups =
             vec![GroupRow { cgroup: "/sys/fs/cgroup/a.slice".to_owned(), budgets: budgets_of, stops: true, counts }];
         let spend =
-            SpendRow { service: "batch".to_owned(), spent_nano_usd: 10_020_000_000, limit_nano_usd: 10_000_000_000 };
-        (budgets, groups, vec![spend])
+            |owner: &str, unit, spent, limit| SpendRow { budget: "batch".to_owned(), owner: owner.to_owned(), unit, spent, limit };
+        let spend = vec![
+            spend("batch", Unit::Usd, 10_020_000_000, 10_000_000_000),
+            spend("nightly", Unit::Tokens, 40, 1000),
+        ];
+        (budgets, groups, spend)
     }
 
     #[test]
     fn people_read_what_stops_and_until_when() {
         let (budgets, groups, spend) = rows();
-        let expected = "batch                    spent $10.02 of $10.00\n\n\
+        let expected = "batch                    spent $10.02 of $10.00\n\
+             batch: nightly           spent 40 tokens of 1000 tokens\n\n\
              budget batch: EXHAUSTED since 2026-11-26T12:09:41.107Z, until 2026-11-26T13:00:00.000Z\n\
              budget search: reset, stops nothing until 2026-11-27T00:00:00.000Z\n\
              budget shop: good\n\n\
@@ -222,7 +232,7 @@ mod tests {
         let lines = lines(&budgets, &groups, &spend).unwrap();
         let kinds: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let kinds: Vec<&str> = kinds.iter().map(|line| line["kind"].as_str().unwrap()).collect();
-        assert_eq!(kinds, ["budget", "budget", "budget", "cgroup", "spend"]);
+        assert_eq!(kinds, ["budget", "budget", "budget", "cgroup", "spend", "spend"]);
     }
 
     #[test]

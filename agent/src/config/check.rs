@@ -9,6 +9,7 @@ use super::{
     read::{Step, meant},
     sinks::{is_secret, is_secret_header},
 };
+use crate::detectors::call_scope::By;
 
 /// A key and what is wrong with it.
 type Wrong = (Vec<Step>, String);
@@ -25,6 +26,7 @@ pub(super) fn check(config: &Config) -> Vec<Wrong> {
     logs(config, &mut wrong);
     rules(config, &mut wrong);
     budgets(config, &mut wrong);
+    prices(config, &mut wrong);
     sinks(config, &mut wrong);
     wrong
 }
@@ -226,11 +228,54 @@ fn refusal(_name: &str, _setting: &Setting) -> Option<String> {
 }
 
 fn budgets(config: &Config, wrong: &mut Vec<Wrong>) {
-    let mut seen = HashMap::new();
+    let (mut seen, mut named) = (HashMap::new(), HashMap::new());
     for (index, budget) in config.budget.iter().enumerate() {
-        if let Some(earlier) = seen.insert(budget.service.as_str(), index) {
-            let message = format!("\"{}\" has a budget already, budget[{earlier}]", budget.service);
-            wrong.push((item(&["budget"], index, &["service"]), message));
+        let mut add = |name: &str, message: String| wrong.push((item(&["budget"], index, &[name]), message));
+        let patterns: Vec<(By, &str)> = budget.patterns().into_iter().map(|(by, glob)| (by, glob.as_str())).collect();
+        let Some((first, text)) = patterns.first() else {
+            add(
+                "service",
+                "is missing, and so are `feature`, `model`, `key` and `host`: whose budget is it?".to_owned(),
+            );
+            continue;
+        };
+        let limits = [budget.limit_usd.is_some(), budget.limit_tokens.is_some()];
+        let is_limited = limits.contains(&true) || budget.request_usd.is_some() || budget.request_tokens.is_some();
+        if !is_limited {
+            let others = "`limit_tokens`, `request_usd` and `request_tokens`";
+            add("limit_usd", format!("is missing, and so are {others}: what is the limit?"));
+        }
+        if let Some(name) = &budget.name {
+            if let Some(earlier) = named.insert(name.as_str(), index) {
+                add("name", format!("budget[{earlier}] is called \"{name}\" already"));
+            }
+        } else if let Some(earlier) = seen.insert((patterns.clone(), limits, budget.shared), index) {
+            let message = format!(
+                "\"{text}\" has a budget already, budget[{earlier}]; give one of them a `name`, and both count"
+            );
+            add(first.as_str(), message);
+        }
+    }
+}
+
+fn prices(config: &Config, wrong: &mut Vec<Wrong>) {
+    for (index, price) in config.price.iter().enumerate() {
+        let mut add = |name: &str, message: &str| wrong.push((item(&["price"], index, &[name]), message.to_owned()));
+        let own = [
+            ("input", price.input),
+            ("output", price.output),
+            ("cache_read", price.cache_read),
+            ("cache_write", price.cache_write),
+        ];
+        match (&price.as_model, price.input) {
+            (None, None) => add("input", "is missing, and so is `as_model`: what is the price?"),
+            (Some(_), _) => {
+                for (name, _) in own.iter().filter(|(_, price)| price.is_some()) {
+                    add(name, "has no effect beside `as_model`");
+                }
+            }
+            (None, Some(_)) if price.as_vendor.is_some() => add("as_vendor", "has no effect without `as_model`"),
+            (None, Some(_)) => {}
         }
     }
     enforcement(config, wrong);

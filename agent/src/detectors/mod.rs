@@ -11,10 +11,17 @@ use crate::{
 };
 
 pub mod budget;
+pub mod call_scope;
 pub mod call_site;
+mod cost_mix;
+pub mod creep;
 pub mod model_changes;
 pub mod model_ids;
+pub mod no_limit;
 pub mod pinning;
+pub mod rate_shift;
+pub mod request_limit;
+pub mod request_outlier;
 pub mod resolved_model;
 pub mod scan;
 pub mod untracked_spend;

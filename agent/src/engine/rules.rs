@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     detectors::scan::{RuleSet, ScanDetector, ScanError, cost},
-    exchange::{Attribution, Catalogue},
+    exchange::{Attribution, PriceBook},
     findings::Policy,
     rules::{ModelRules, RuleError, RuleSource, Selection, VendorTable},
 };
@@ -36,7 +36,7 @@ pub struct Rules {
     /// Which models are pinned.
     pub models: Arc<ModelRules>,
     /// What calls cost.
-    pub prices: Arc<Catalogue>,
+    pub prices: Arc<PriceBook>,
     /// Where calls say which feature they are for.
     pub attribution: Arc<Attribution>,
     /// Ids of rules that do not count.
@@ -73,7 +73,7 @@ impl Rules {
                 VendorTable::load(source)?.with_hosts(hosts.iter().map(String::as_str)).map_err(LoadError::Host)?,
             ),
             models: Arc::new(ModelRules::load(source)?),
-            prices: Arc::new(Catalogue::bundled()),
+            prices: Arc::new(PriceBook::bundled()),
             attribution: Arc::new(Attribution::default()),
             disabled: selection.disabled.clone().into(),
             policy: Arc::new(Policy { changes, ..policy }),

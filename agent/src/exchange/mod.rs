@@ -64,7 +64,9 @@ mod usage;
 
 pub use self::asking::Asking;
 pub use self::attribution::{Attribution, FeatureSource};
-pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
+pub use self::cost::{
+    Catalogue, Cost, CostSource, PriceBook, PriceRule, Prices, Rate, Rates, TokenEstimate, is_gateway_zero, is_unpriced,
+};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
 
@@ -128,6 +130,8 @@ pub struct Exchange {
     pub reported_cost: Option<NanoUsd>,
     /// What it cost, once somebody who knows prices was asked ([`Prices`]).
     pub cost: Option<Cost>,
+    /// Tokens as counted from the text, where the vendor counted none and the text was looked at for it.
+    pub estimate: Option<TokenEstimate>,
     /// Part of the service that asks, once somebody who knows the operator's words was asked ([`Attribution`]).
     pub feature: Option<Arc<str>>,
     /// Keyed fingerprint of the caller's key, once the holder of the key that it is made with was asked.
@@ -185,6 +189,7 @@ impl Exchange {
             error: None,
             reported_cost: None,
             cost: None,
+            estimate: None,
             feature: None,
             caller: None,
             conversation: None,
@@ -390,6 +395,9 @@ pub struct Usage {
     /// Output tokens that are audio; part of `output_tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_audio_tokens: Option<u64>,
+    /// Tokens that the vendor's total has on top of input and output: thinking that is not shown, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_tokens: Option<u64>,
 }
 
 /// How complete our view of an exchange was.

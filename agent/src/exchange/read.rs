@@ -106,6 +106,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         error: facts.error,
         reported_cost: facts.reported_cost,
         cost: None,
+        estimate: None,
         feature: None,
         caller: None,
         conversation,

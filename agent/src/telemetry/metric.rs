@@ -252,11 +252,11 @@ impl Metric {
             Self::BudgetSpend => gauge(
                 "outflow_budget_spend",
                 Usd,
-                &["service"],
-                "What a service spent in the running window of its budget",
+                &["budget", "owner"],
+                "What was spent of a budget in its running window, by whom it is for",
             ),
             Self::BudgetLimit => {
-                gauge("outflow_budget_limit", Usd, &["service"], "What a service may spend in a window")
+                gauge("outflow_budget_limit", Usd, &["budget", "owner"], "What may be spent of a budget in a window")
             }
             Self::BreakerOpen => gauge(
                 "outflow_breaker_open",

@@ -16,12 +16,13 @@ use super::{
     control::{Ask, Say},
     figures::{Counted, Figures},
     meters::Meters,
+    prices::PriceSource,
 };
 use crate::{
     cli::state,
     clock,
     config::{Config, HostName},
-    detectors::budget::BudgetWatch,
+    detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, LiveRules, LogWorkers, Rules, Session, Workers},
     sinks::{Host, SinkNotice, Sinks},
     sources::{
@@ -46,6 +47,8 @@ pub(super) struct Agent {
     config: Config,
     rules: Arc<LiveRules>,
     budgets: BudgetWatch,
+    request_limits: RequestLimits,
+    prices: PriceSource,
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
@@ -77,7 +80,8 @@ impl Agent {
         if let Some(admin) = &admin {
             anstream::eprintln!("outflow: admin page on http://{}/", admin.address());
         }
-        let rules = LiveRules::new(load(&config)?);
+        let prices = PriceSource::new(&config, clock::now());
+        let rules = LiveRules::new(load(&config, &prices)?);
         let key = state::fingerprint_key_in(folder)?;
         let store = Arc::new(Store::open(&folder.join(STORE_FILE), limits(&config))?);
         figures.store_opened();
@@ -92,6 +96,8 @@ impl Agent {
         let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
         let budgets = BudgetWatch::new(config.budgets());
         session.watch(Box::new(budgets.clone()));
+        let request_limits = RequestLimits::new(config.request_limits());
+        session.watch(Box::new(request_limits.clone()));
         let reader = store.reader()?;
         session.restore(|detector| reader.states(detector))?;
         // Before anything is tapped: what was exhausted before a restart is so at once.
@@ -120,6 +126,8 @@ impl Agent {
             config,
             rules,
             budgets,
+            request_limits,
+            prices,
             session,
             store,
             sinks,
@@ -134,6 +142,9 @@ impl Agent {
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
     pub(super) fn tick(&mut self) -> anyhow::Result<()> {
+        if self.prices.refresh(clock::now()) {
+            self.session.set_prices(self.prices.book(&self.config));
+        }
         let stats = self.store.stats();
         self.figures.store(&stats);
         // While there is no room revisions wait, as everything does.
@@ -186,13 +197,14 @@ impl Agent {
         self.figures.is_ready()
     }
 
-    /// Takes up the rules and budgets of another config. Gives the sections whose changes wait for a restart; after an error
+    /// Takes up the rules, budgets and prices of another config. Gives the sections whose changes wait for a restart; after an error
     /// everything is as it was.
     pub(super) fn reload(&mut self, mut config: Config) -> anyhow::Result<Vec<&'static str>> {
         // A folder that the file does not name was found at the start, when we were perhaps somebody else.
         config.state.directory = config.state.directory.or_else(|| self.config.state.directory.clone());
         config.sinks.host_name = config.sinks.host_name.or_else(|| self.config.sinks.host_name.clone());
-        let taken = load(&config).and_then(|rules| {
+        self.prices.configure(&config, clock::now());
+        let taken = load(&config, &self.prices).and_then(|rules| {
             self.rules.replace(rules.clone())?;
             Ok(rules)
         });
@@ -201,12 +213,15 @@ impl Agent {
         self.session.reload(&taken);
         self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
+        self.request_limits.set(config.request_limits());
         let mut waiting = self.config.needs_restart(&config);
         if self.enforcement.differs(&config) {
             waiting.push("budget");
         }
         self.config.rules = config.rules;
         self.config.budget = config.budget;
+        self.config.prices = config.prices;
+        self.config.price = config.price;
         Ok(waiting)
     }
 
@@ -257,11 +272,11 @@ fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) 
     tail.and(taps).and(logs).and(calls).and(sent).and(stored)
 }
 
-/// The rules of a config.
-fn load(config: &Config) -> anyhow::Result<Rules> {
+/// The rules of a config, with their prices.
+fn load(config: &Config, prices: &PriceSource) -> anyhow::Result<Rules> {
     let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
     let rules = Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?;
-    Ok(Rules { attribution: Arc::new(config.attribution.sources()), ..rules })
+    Ok(Rules { attribution: Arc::new(config.attribution.sources()), prices: prices.book(config), ..rules })
 }
 
 fn limits(config: &Config) -> Limits {

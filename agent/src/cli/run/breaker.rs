@@ -1,7 +1,10 @@
 //! The circuit breakers of a config. Enters: budgets that enforce, what is spent. Leaves: breakers that follow it, and answers to `outflow
 //! budget`. It knows of money only whether a limit is reached.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::control::{Ask, BudgetRow, GroupRow, Say, SpendRow};
 use crate::{
@@ -122,29 +125,24 @@ fn tell(moved: &Moved) {
     anstream::eprintln!("outflow: {}", moved.told());
 }
 
-/// The budgets that enforce and of which nothing is left.
+/// The budgets that enforce and of which nothing is left, until the last of its owners has a new window.
 fn exhausted(budgets: &[Budget], watch: &BudgetWatch, now: Timestamp) -> Vec<Exhausted> {
-    // As the detector decides which budget is a service's: the exact name, else the first pattern that fits.
-    let of = |service: &str| {
-        let exact = budgets.iter().find(|budget| budget.service.as_str() == service);
-        exact.or_else(|| budgets.iter().find(|budget| budget.service.matches(service)))
-    };
+    let enforced: BTreeSet<String> = budgets.iter().filter(|budget| budget.enforce).map(Budget::label).collect();
     let mut all = BTreeMap::new();
-    for spend in watch.spend(now).into_iter().filter(|spend| spend.spent >= spend.limit) {
-        if let Some(budget) = of(&spend.service).filter(|budget| budget.enforce) {
-            let window = budget.window.nanos().max(1);
-            let until = (now.0 / window).saturating_add(1).saturating_mul(window);
-            all.insert(budget.service.as_str(), Timestamp(until));
-        }
+    for one in watch.exhausted(now).into_iter().filter(|one| enforced.contains(&one.budget)) {
+        let until = all.entry(one.budget).or_insert(one.until);
+        *until = one.until.max(*until);
     }
-    all.into_iter().map(|(budget, until)| Exhausted { budget: budget.to_owned(), until }).collect()
+    all.into_iter().map(|(budget, until)| Exhausted { budget, until }).collect()
 }
 
 fn spend(watch: &BudgetWatch, now: Timestamp) -> Vec<SpendRow> {
     let row = |spend: crate::detectors::budget::Spend| SpendRow {
-        service: spend.service,
-        spent_nano_usd: spend.spent.0,
-        limit_nano_usd: spend.limit.0,
+        budget: spend.budget,
+        owner: spend.owner.label(),
+        unit: spend.unit,
+        spent: spend.spent,
+        limit: spend.limit,
     };
     watch.spend(now).into_iter().map(row).collect()
 }
@@ -156,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         detectors::Detector as _,
-        exchange::{Catalogue, sample},
+        exchange::{Cost, CostSource, sample},
         units::NanoUsd,
     };
 
@@ -170,12 +168,16 @@ mod tests {
              [[budget]]\nservice = \"batch-free\"\nlimit_usd = 0.10\nwindow = \"1h\"\n\
              [[budget]]\nservice = \"shop\"\nlimit_usd = 0.10\nwindow = \"1d\"\nenforce = true\n";
         let config = Config::parse("outflow.toml", text).unwrap();
-        let mut watch = BudgetWatch::new(Arc::new(Catalogue::bundled()), config.budgets());
+        let mut watch = BudgetWatch::new(config.budgets());
         for (service, cents) in spent {
             let mut exchange = sample::exchange("openai", "gpt-4o-mini");
             exchange.origin = Arc::new(crate::sources::Origin { service: (*service).into(), ..Default::default() });
             exchange.ended_at = Timestamp(sample::MIDNIGHT.0 + HOUR);
-            exchange.reported_cost = Some(NanoUsd(cents * CENT));
+            exchange.cost = Some(Cost {
+                nano_usd: NanoUsd(cents * CENT),
+                source: CostSource::Provider,
+                catalogue: String::new(),
+            });
             watch.inspect(&exchange, &mut |_| {});
         }
         let now = Timestamp(sample::MIDNIGHT.0 + HOUR + HOUR / 60);

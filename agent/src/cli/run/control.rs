@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::enforce::Counts;
+use crate::{detectors::budget::Unit, enforce::Counts};
 
 /// Its name in the state folder.
 pub(in crate::cli) const SOCKET: &str = "control.sock";
@@ -82,12 +82,16 @@ pub(in crate::cli) struct GroupRow {
     pub(in crate::cli) counts: Counts,
 }
 
-/// What a service spent in its window.
+/// What was spent of a budget in its window.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::cli) struct SpendRow {
-    pub(in crate::cli) service: String,
-    pub(in crate::cli) spent_nano_usd: u64,
-    pub(in crate::cli) limit_nano_usd: u64,
+    pub(in crate::cli) budget: String,
+    /// By whom; empty when all have the budget together.
+    pub(in crate::cli) owner: String,
+    pub(in crate::cli) unit: Unit,
+    /// Nano-USD or tokens.
+    pub(in crate::cli) spent: u64,
+    pub(in crate::cli) limit: u64,
 }
 
 /// The socket; gone when this is dropped.

@@ -15,7 +15,7 @@ use crate::{
     cli::shown::anomaly,
     clock,
     config::Config,
-    detectors::budget::BudgetWatch,
+    detectors::budget::{BudgetWatch, Unit},
     engine::{LogUnseen, LogWatch, Session, Silenced, Sink, Told},
     exchange::Subject,
     findings::{Finding, Silence},
@@ -100,12 +100,13 @@ impl Figures {
                 self.metrics.set(Metric::Suppressed, &[silence.as_str()], sum);
             }
         }
-        // Services come and go with the config.
+        // They come and go with the config. Tokens are no money.
         self.metrics.clear(Metric::BudgetSpend);
         self.metrics.clear(Metric::BudgetLimit);
-        for spend in budgets.spend(now) {
-            self.metrics.set(Metric::BudgetSpend, &[&spend.service], spend.spent.0);
-            self.metrics.set(Metric::BudgetLimit, &[&spend.service], spend.limit.0);
+        for spend in budgets.spend(now).into_iter().filter(|spend| spend.unit == Unit::Usd) {
+            let labels = [spend.budget.as_str(), &spend.owner.label()];
+            self.metrics.set(Metric::BudgetSpend, &labels, spend.spent);
+            self.metrics.set(Metric::BudgetLimit, &labels, spend.limit);
         }
     }
 
