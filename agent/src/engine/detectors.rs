@@ -4,9 +4,16 @@
 use std::sync::Arc;
 
 use super::Rules;
-use crate::detectors::{Detector, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend};
+use crate::detectors::{
+    Detector, loops::Loops, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
+};
 
 /// All detectors of behaviour that need no settings.
 pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
-    vec![Box::new(Pinning::new(Arc::clone(&rules.models))), Box::new(ResolvedModel::new()), Box::new(UntrackedSpend)]
+    vec![
+        Box::new(Pinning::new(Arc::clone(&rules.models))),
+        Box::new(ResolvedModel::new()),
+        Box::new(UntrackedSpend),
+        Box::new(Loops::new()),
+    ]
 }
