@@ -15,6 +15,7 @@ pub mod call_scope;
 pub mod call_site;
 mod cost_mix;
 pub mod creep;
+pub mod loops;
 pub mod model_changes;
 pub mod model_ids;
 pub mod no_limit;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Rules;
 use crate::detectors::{
-    Detector, creep::Creep, no_limit::NoLimit, pinning::Pinning, rate_shift::RateShift,
+    Detector, creep::Creep, loops::Loops, no_limit::NoLimit, pinning::Pinning, rate_shift::RateShift,
     request_outlier::RequestOutlier, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
 };
 
@@ -19,5 +19,6 @@ pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
         Box::new(RequestOutlier::new()),
         Box::new(RateShift::new()),
         Box::new(Creep::new()),
+        Box::new(Loops::new()),
     ]
 }

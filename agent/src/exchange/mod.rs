@@ -13,12 +13,14 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod arguments;
 mod asking;
 mod attachment;
 mod attribution;
 mod bedrock_converse;
 mod bedrock_invoke;
 mod body;
+mod called;
 mod cohere_chat;
 mod completions;
 mod correlate;
@@ -32,6 +34,7 @@ pub(crate) mod fuzz;
 mod gemini;
 mod grpc;
 mod headers;
+mod history;
 mod json;
 mod key;
 mod lanes;
@@ -52,6 +55,7 @@ mod request;
 #[cfg(test)]
 pub(crate) mod sample;
 mod shapes;
+mod simhash;
 mod stream;
 mod strings;
 mod tape;
@@ -64,9 +68,11 @@ mod usage;
 
 pub use self::asking::Asking;
 pub use self::attribution::{Attribution, FeatureSource};
+pub use self::called::CalledTool;
 pub use self::cost::{
     Catalogue, Cost, CostSource, PriceBook, PriceRule, Prices, Rate, Rates, TokenEstimate, is_gateway_zero, is_unpriced,
 };
+pub use self::history::{AssistantText, History};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
 
@@ -111,10 +117,14 @@ pub struct Exchange {
     pub finish_reasons: Vec<String>,
     /// Tools the model asked the client to run, in order.
     pub tool_calls: Vec<String>,
+    /// Of these, the ones whose results can be told by an id.
+    pub called: Vec<CalledTool>,
     /// Tools the vendor ran itself, in order.
     pub server_tool_calls: Vec<String>,
     /// Results of tools that the request hands back, in order.
     pub tool_results: Vec<ToolResult>,
+    /// The conversation that the request goes on with, as far as it repeats it.
+    pub history: History,
     /// How the request asks, besides its text.
     pub asking: Asking,
     /// Service tier at the top of the answer.
@@ -180,8 +190,10 @@ impl Exchange {
             usage: Usage::default(),
             finish_reasons: Vec::new(),
             tool_calls: Vec::new(),
+            called: Vec::new(),
             server_tool_calls: Vec::new(),
             tool_results: Vec::new(),
+            history: History::default(),
             asking: Asking::default(),
             service_tier: None,
             usage_tier: None,
@@ -243,12 +255,39 @@ pub enum BodyFraming {
 pub struct ToolResult {
     /// Id of the call that it answers, when it has one.
     pub call_id: Option<String>,
-    /// The tool's name, when the result repeats it.
+    /// The tool's name, when the result repeats it or its call is in the same request.
     pub name: Option<String>,
+    /// Hash of what the tool was called with, in a form that does not depend on order or on when it was asked; `None` when the
+    /// call is not in the request. Stable across runs, no secret.
+    pub arguments: Option<u64>,
+    /// Which turn of the model asked for it, in this request: 1 is the first. Calls that were made side by side share it. Zero:
+    /// the request has no turn before it.
+    pub turn: u32,
     /// The client says that the tool failed.
     pub is_error: bool,
+    /// What kind of thing the tool said.
+    pub said: Said,
     /// Hash of the result's text: equal results have equal ones. Stable across runs, no secret.
     pub digest: u64,
+}
+
+/// What a tool said, as far as its look goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Said {
+    /// That it failed: the client says so, or the text begins like an error.
+    Failure,
+    /// Nothing, or that it found nothing.
+    Nothing,
+    /// Less than [`MUCH_BYTES`](Self::MUCH_BYTES): perhaps just that it did what it was asked.
+    #[default]
+    Little,
+    /// More than that.
+    Much,
+}
+
+impl Said {
+    /// Text that is longer is no mere acknowledgement.
+    pub const MUCH_BYTES: usize = 160;
 }
 
 /// What the headers say besides the body.

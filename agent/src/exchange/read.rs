@@ -4,8 +4,9 @@
 use serde_json::Value;
 
 use super::{
-    Api, Asking, BodyFraming, Exchange, Leaves, McpCall, View,
+    Api, Asking, BodyFraming, Exchange, History, Leaves, McpCall, View,
     body::{self, FACT_BYTES},
+    called,
     extra::{self, Asked},
     facts::{Facts, Seen},
     framing::{self, Framed},
@@ -33,7 +34,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let Asked { doc: asked, tool_results, lengths, text: request_text } = extra::request(&request, target);
+    let Asked { doc: asked, tool_results, history, lengths, text: request_text } = extra::request(&request, target);
     let mut answered = answer.map(Answered::open);
     let sent_headers = request.head.headers();
     let answer_headers = answer.map(|answer| answer.head.headers());
@@ -95,11 +96,13 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         framing,
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
+        called: if facts.tool_calls.is_empty() { Vec::new() } else { called::calls(&response_text) },
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
         asking,
         // A call that is not understood has no tools, whatever its members are called.
         tool_results: if api == Api::Other { Vec::new() } else { tool_results },
+        history: if api == Api::Other { History::default() } else { history },
         service_tier: facts.service_tier,
         usage_tier: facts.usage_tier,
         system_fingerprint: facts.system_fingerprint,
