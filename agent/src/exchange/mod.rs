@@ -51,6 +51,7 @@ mod realtime;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
+mod schemas;
 mod shapes;
 mod stream;
 mod strings;
@@ -61,12 +62,15 @@ mod text;
 mod tool_results;
 mod tree;
 mod usage;
+mod written;
 
 pub use self::asking::Asking;
 pub use self::attribution::{Attribution, FeatureSource};
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
+pub use self::schemas::{Dialect, Schema};
+pub use self::written::{Form, Reply, ToolArguments, Written};
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
 #[derive(Clone, Debug)]
@@ -113,8 +117,12 @@ pub struct Exchange {
     pub server_tool_calls: Vec<String>,
     /// Results of tools that the request hands back, in order.
     pub tool_results: Vec<ToolResult>,
+    /// What the model wrote, as data.
+    pub written: Written,
     /// How the request asks, besides its text.
     pub asking: Asking,
+    /// Schemas that the request gives for the reply and for the arguments of the tools that were called.
+    pub schemas: Vec<Schema>,
     /// Service tier at the top of the answer.
     pub service_tier: Option<String>,
     /// Service tier inside the usage (Anthropic, Google); where there is one, it is what was billed.
@@ -178,7 +186,9 @@ impl Exchange {
             tool_calls: Vec::new(),
             server_tool_calls: Vec::new(),
             tool_results: Vec::new(),
+            written: Written::default(),
             asking: Asking::default(),
+            schemas: Vec::new(),
             service_tier: None,
             usage_tier: None,
             system_fingerprint: None,
