@@ -12,10 +12,18 @@ use crate::{
 
 pub mod budget;
 pub mod call_site;
+mod cause;
+mod json_shape;
+mod jump;
+pub mod model_changes;
 pub mod model_ids;
+pub mod output;
 pub mod pinning;
 pub mod resolved_model;
 pub mod scan;
+pub mod schema;
+mod slot;
+pub mod structure;
 pub mod untracked_spend;
 
 /// Bytes of a haystack on each side of a match that a finding may look at; more than fits into an excerpt in any script.

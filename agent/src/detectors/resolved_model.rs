@@ -17,6 +17,7 @@ use crate::{
 mod identity;
 mod state;
 
+pub(super) use identity::plain_id;
 use identity::{Identity, is_same_model};
 
 /// Bound of the table.

@@ -4,9 +4,20 @@
 use std::sync::Arc;
 
 use super::Rules;
-use crate::detectors::{Detector, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend};
+use crate::detectors::{
+    Detector, model_changes::ModelChanges, output::Output, pinning::Pinning, resolved_model::ResolvedModel,
+    schema::SchemaViolations, structure::Structure, untracked_spend::UntrackedSpend,
+};
 
 /// All detectors of behaviour that need no settings.
 pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
-    vec![Box::new(Pinning::new(Arc::clone(&rules.models))), Box::new(ResolvedModel::new()), Box::new(UntrackedSpend)]
+    let changes = ModelChanges::new();
+    vec![
+        Box::new(Pinning::new(Arc::clone(&rules.models))),
+        Box::new(ResolvedModel::new()),
+        Box::new(UntrackedSpend),
+        Box::new(Structure::new(changes.clone())),
+        Box::new(SchemaViolations::new(changes)),
+        Box::new(Output::new()),
+    ]
 }

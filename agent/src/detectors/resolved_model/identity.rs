@@ -106,7 +106,7 @@ fn difference(a: &[String], b: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn plain_id(raw: &str) -> String {
+pub(in crate::detectors) fn plain_id(raw: &str) -> String {
     let lower = raw.trim().to_lowercase().replace('@', "-");
     if lower.starts_with("ft:") {
         return lower;
