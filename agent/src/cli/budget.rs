@@ -203,12 +203,15 @@ mod tests {
         let budgets_of = vec!["batch".to_owned(), "shop".to_owned()];
         let groups =
             vec![GroupRow { cgroup: "/sys/fs/cgroup/a.slice".to_owned(), budgets: budgets_of, stops: true, counts }];
+        let spend = |owner: &str, unit, spent, limit| SpendRow {
+            budget: "batch".to_owned(),
+            owner: owner.to_owned(),
+            unit,
+            spent,
+            limit,
+        };
         let spend =
-            |owner: &str, unit, spent, limit| SpendRow { budget: "batch".to_owned(), owner: owner.to_owned(), unit, spent, limit };
-        let spend = vec![
-            spend("batch", Unit::Usd, 10_020_000_000, 10_000_000_000),
-            spend("nightly", Unit::Tokens, 40, 1000),
-        ];
+            vec![spend("batch", Unit::Usd, 10_020_000_000, 10_000_000_000), spend("nightly", Unit::Tokens, 40, 1000)];
         (budgets, groups, spend)
     }
 

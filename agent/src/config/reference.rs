@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Attribution, Breaker, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Price, Prices, Process, RuleAllow,
-    RuleOverride, Rules, Sinks, State, Store, Tap,
+    Admin, Attribution, Breaker, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Price, Prices, Process,
+    RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap,
 };
 
 /// What stands above the keys.

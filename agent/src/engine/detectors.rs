@@ -5,20 +5,26 @@ use std::sync::Arc;
 
 use super::Rules;
 use crate::detectors::{
-    Detector, creep::Creep, loops::Loops, no_limit::NoLimit, pinning::Pinning, rate_shift::RateShift,
-    request_outlier::RequestOutlier, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
+    Detector, creep::Creep, loops::Loops, no_limit::NoLimit, output::Output, pinning::Pinning, rate_shift::RateShift,
+    request_outlier::RequestOutlier, resolved_model::ResolvedModel, schema::SchemaViolations, structure::Structure,
+    untracked_spend::UntrackedSpend,
 };
 
 /// All detectors of behaviour that need no settings.
 pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
+    let resolved = ResolvedModel::new();
+    let changes = resolved.model_changes();
     vec![
         Box::new(Pinning::new(Arc::clone(&rules.models))),
-        Box::new(ResolvedModel::new()),
+        Box::new(resolved),
         Box::new(UntrackedSpend),
         Box::new(NoLimit),
         Box::new(RequestOutlier::new()),
         Box::new(RateShift::new()),
         Box::new(Creep::new()),
         Box::new(Loops::new()),
+        Box::new(Structure::new(changes.clone())),
+        Box::new(SchemaViolations::new(changes)),
+        Box::new(Output::new()),
     ]
 }

@@ -10,6 +10,7 @@ use super::{
     History, Leaves, ToolResult, body, multipart,
     path::Path,
     query,
+    schemas::Spans,
     tape::{Lengths, RequestFacts},
     text::Whole,
 };
@@ -78,6 +79,8 @@ pub(super) struct Asked {
     pub(super) history: History,
     /// How many elements the lists have that are members of the document.
     pub(super) lengths: Lengths,
+    /// Where the members stand that may hold a schema.
+    pub(super) spans: Spans,
     /// All its text.
     pub(super) text: Leaves,
 }
@@ -103,13 +106,13 @@ fn body_of(message: &Message, content_type: &str) -> Asked {
     }
     let mut whole = Whole::default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
-    let RequestFacts { doc, tool_results, history, lengths } =
+    let RequestFacts { doc, tool_results, history, lengths, spans } =
         if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") && !super::json::looks_like_json(bytes) {
             RequestFacts { doc: query::read(bytes, "$form", &mut whole), ..RequestFacts::default() }
         } else {
             body::read_request(bytes, "$", &mut whole)
         };
-    Asked { doc, tool_results, history, lengths, text: whole.finish() }
+    Asked { doc, tool_results, history, lengths, spans, text: whole.finish() }
 }
 
 fn read_headers(headers: &Headers, whole: &mut Whole) {

@@ -289,14 +289,15 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
     }
 
     fn enter(&mut self, is_object: bool) {
-        self.build.enter(self.levels.last().map_or(&NO_KEY, |level| &level.key), is_object);
+        let start = self.cursor.at.saturating_sub(1);
+        self.build.enter(self.levels.last().map_or(&NO_KEY, |level| &level.key), is_object, start);
         self.levels.push(Level { is_object, class: Class::NONE, key: NO_KEY, index: 0, path: self.root_bytes });
     }
 
     fn leave(&mut self) {
         self.levels.pop();
         self.located = self.located.min(self.levels.len());
-        self.build.leave();
+        self.build.leave(self.cursor.at);
     }
 
     /// Makes `path` that of the present value. Only what changed since the last time is put together again.

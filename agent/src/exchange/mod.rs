@@ -54,6 +54,7 @@ mod realtime;
 mod request;
 #[cfg(test)]
 pub(crate) mod sample;
+mod schemas;
 mod shapes;
 mod simhash;
 mod stream;
@@ -65,6 +66,7 @@ mod text;
 mod tool_results;
 mod tree;
 mod usage;
+mod written;
 
 pub use self::asking::Asking;
 pub use self::attribution::{Attribution, FeatureSource};
@@ -75,6 +77,8 @@ pub use self::cost::{
 pub use self::history::{AssistantText, History};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
+pub use self::schemas::{Dialect, Schema};
+pub use self::written::{Form, Reply, ToolArguments, Written};
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
 #[derive(Clone, Debug)]
@@ -125,8 +129,12 @@ pub struct Exchange {
     pub tool_results: Vec<ToolResult>,
     /// The conversation that the request goes on with, as far as it repeats it.
     pub history: History,
+    /// What the model wrote, as data.
+    pub written: Written,
     /// How the request asks, besides its text.
     pub asking: Asking,
+    /// Schemas that the request gives for the reply and for the arguments of the tools that were called.
+    pub schemas: Vec<Schema>,
     /// Service tier at the top of the answer.
     pub service_tier: Option<String>,
     /// Service tier inside the usage (Anthropic, Google); where there is one, it is what was billed.
@@ -194,7 +202,9 @@ impl Exchange {
             server_tool_calls: Vec::new(),
             tool_results: Vec::new(),
             history: History::default(),
+            written: Written::default(),
             asking: Asking::default(),
+            schemas: Vec::new(),
             service_tier: None,
             usage_tier: None,
             system_fingerprint: None,

@@ -12,6 +12,7 @@ use super::{
     History, ToolResult,
     arguments::ARGUMENTS_BYTES,
     outline::{Build, MAX_BULK_VALUES, MAX_OTHER_VALUES, Scalar},
+    schemas::Spans,
     tool_results::{Results, fold, hash},
 };
 
@@ -40,6 +41,8 @@ pub(super) struct RequestFacts {
     pub(super) history: History,
     /// How long its lists are, at most [`MAX_LENGTHS`] of them.
     pub(super) lengths: Lengths,
+    /// Where the members stand that may hold a schema.
+    pub(super) spans: Spans,
 }
 
 /// Values in the order of the document; each knows where what is below it ends.
@@ -72,6 +75,7 @@ pub(super) struct Tape<'a> {
     results: Results,
     /// Node of each list that is a member of the document, and its elements.
     lengths: Vec<(usize, u64)>,
+    spans: Spans,
 }
 
 /// A value, in fields that are written one by one where they stay: to make an enum first and to move it stalls the processor.
@@ -135,6 +139,7 @@ impl<'a> Tape<'a> {
             rest: 0,
             results: Results::default(),
             lengths: Vec::new(),
+            spans: Spans::default(),
         }
     }
 
@@ -169,7 +174,7 @@ impl<'a> Tape<'a> {
         let named = |(list, length): &(usize, u64)| Some((self.node(*list)?.key().to_owned(), *length));
         let lengths = self.lengths.iter().filter_map(named).collect();
         let (tool_results, history) = self.results.into_parts();
-        RequestFacts { doc, tool_results, history, lengths }
+        RequestFacts { doc, tool_results, history, lengths, spans: self.spans }
     }
 
     /// Counts an element of a list that is a member of the document.
@@ -265,9 +270,14 @@ impl<'a> Tape<'a> {
 }
 
 impl<'a> Build<'a> for &mut Tape<'a> {
-    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool) {
+    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool, start: usize) {
         match self.open.len() {
-            1 => self.results.begin(key),
+            1 => {
+                self.results.begin(key);
+                if self.unheld.is_empty() {
+                    self.spans.begin(key, start);
+                }
+            }
             2 => {
                 (self.decoded_before, self.numbers_before) = (self.decoded.len(), self.numbers.len());
                 self.beginnings_before = self.beginnings.len();
@@ -283,7 +293,7 @@ impl<'a> Build<'a> for &mut Tape<'a> {
         self.arrays += usize::from(!is_object);
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, end: usize) {
         if let Some(is_object) = self.unheld.pop() {
             self.arrays -= usize::from(!is_object);
             return;
@@ -292,6 +302,9 @@ impl<'a> Build<'a> for &mut Tape<'a> {
         if let Some(held) = self.nodes.get_mut(begun) {
             held.end = self.count;
             self.arrays -= usize::from(held.kind != Kind::Object);
+            if self.open.len() == 1 {
+                self.spans.end(&held.key, end);
+            }
         }
         if let Some(list) = self.list() {
             self.counts(list);

@@ -173,11 +173,8 @@ mod tests {
             let mut exchange = sample::exchange("openai", "gpt-4o-mini");
             exchange.origin = Arc::new(crate::sources::Origin { service: (*service).into(), ..Default::default() });
             exchange.ended_at = Timestamp(sample::MIDNIGHT.0 + HOUR);
-            exchange.cost = Some(Cost {
-                nano_usd: NanoUsd(cents * CENT),
-                source: CostSource::Provider,
-                catalogue: String::new(),
-            });
+            exchange.cost =
+                Some(Cost { nano_usd: NanoUsd(cents * CENT), source: CostSource::Provider, catalogue: String::new() });
             watch.inspect(&exchange, &mut |_| {});
         }
         let now = Timestamp(sample::MIDNIGHT.0 + HOUR + HOUR / 60);
