@@ -49,6 +49,7 @@ mod quoted;
 mod read;
 mod realtime;
 mod request;
+mod retrieval;
 #[cfg(test)]
 pub(crate) mod sample;
 mod shapes;
@@ -67,6 +68,7 @@ pub use self::attribution::{Attribution, FeatureSource};
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
+pub use self::retrieval::{Dates, Purpose, RetrievalFacts, Vector};
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
 #[derive(Clone, Debug)]
@@ -138,6 +140,8 @@ pub struct Exchange {
     pub headers: HeaderFacts,
     /// The JSON-RPC call, when it is one of the Model Context Protocol.
     pub mcp: Option<McpCall>,
+    /// What it says about embeddings or a vector store, when it is a call to one.
+    pub retrieval: Option<RetrievalFacts>,
     /// The part of a WebSocket session that this is, when it is one.
     pub realtime: Option<RealtimeTurn>,
     /// First byte of the request.
@@ -190,6 +194,7 @@ impl Exchange {
             conversation: None,
             headers: HeaderFacts::default(),
             mcp: None,
+            retrieval: None,
             realtime: None,
             started_at,
             first_token_at: None,

@@ -9,7 +9,7 @@ use super::{
     extra::{self, Asked},
     facts::{Facts, Seen},
     framing::{self, Framed},
-    grpc, headers, mcp, openai_responses, request, shapes, stream,
+    grpc, headers, mcp, openai_responses, request, retrieval, shapes, stream,
     text::Whole,
 };
 use crate::{
@@ -71,6 +71,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let started_at = request.started_at;
     let view = view(&request, answer, [&request_text, &response_text]);
     let request_model = request::model(&asked, &path, api);
+    let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer);
     let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
     let asking = Asking::read(&asked, &lengths, &request_text, &request, api);
     let unlisted = match vendor {
@@ -111,6 +112,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         conversation,
         headers: header_facts,
         mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),
+        retrieval,
         realtime: None,
         started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),

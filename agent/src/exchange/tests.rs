@@ -18,6 +18,7 @@ use crate::{
 
 mod asking;
 mod properties;
+mod retrieval;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
