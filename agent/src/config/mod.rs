@@ -23,6 +23,7 @@ mod names;
 mod places;
 mod read;
 mod reference;
+mod retrieval;
 mod rules;
 mod sinks;
 mod tap;
@@ -37,11 +38,12 @@ pub use self::{
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     places::{Broker, Endpoint, HostName, SinkName, Topic},
     reference::reference,
+    retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
-use crate::detectors::budget as watch;
+use crate::detectors::{budget as watch, retrieval::MaxAge};
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 
 /// No config file is larger; a wrong path must not read a disk into memory.
@@ -74,6 +76,9 @@ pub struct Config {
     /// exactly, else the first one in the file whose pattern fits. A service that none fits has no budget. SIGHUP takes up a
     /// change of these.
     pub budget: Vec<Budget>,
+    /// How old an index of a vector store may be; `[[retrieval]]` may be given once for each. Of several that fit an index the first
+    /// counts. Taken up at start.
+    pub retrieval: Vec<RetrievalAge>,
 }
 
 /// What the agent keeps between two runs.
@@ -235,6 +240,16 @@ impl Config {
         watch::Budgets::new(self.budget.iter().map(taken).collect())
     }
 
+    /// The ages of indexes as the detector takes them.
+    pub fn max_ages(&self) -> Vec<MaxAge> {
+        let taken = |age: &RetrievalAge| MaxAge {
+            index: age.index.as_ref().map(|index| index.matcher().clone()),
+            host: age.host.as_ref().map(|host| host.matcher().clone()),
+            max_age_ns: age.max_age.nanos(),
+        };
+        self.retrieval.iter().map(taken).collect()
+    }
+
     /// Neither logs nor a tap: there is nothing to do.
     pub fn watches_nothing(&self) -> bool {
         !self.tap.enabled && self.logs.files.is_empty()
@@ -247,6 +262,7 @@ impl Config {
             ("process", self.process != other.process),
             ("tap", self.tap != other.tap),
             ("logs", self.logs != other.logs),
+            ("retrieval", self.retrieval != other.retrieval),
             ("store", self.store != other.store),
             ("sinks", self.sinks != other.sinks),
             ("admin", self.admin != other.admin),

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules, Sinks, State,
-    Store, Tap,
+    Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RetrievalAge, RuleAllow, RuleOverride, Rules,
+    Sinks, State, Store, Tap,
 };
 
 /// What stands above the keys.
@@ -38,6 +38,7 @@ pub fn reference() -> String {
         ("[[rules.override]]", keys::<RuleOverride>()),
         ("[[rules.allow]]", keys::<RuleAllow>()),
         ("[[budget]]", keys::<Budget>()),
+        ("[[retrieval]]", keys::<RetrievalAge>()),
         ("[store]", keys::<Store>()),
         ("[sinks]", keys::<Sinks>()),
         ("[[sinks.kafka]]", keys::<KafkaSink>()),

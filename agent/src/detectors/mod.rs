@@ -12,11 +12,14 @@ use crate::{
 
 pub mod budget;
 pub mod call_site;
+mod episode;
 pub mod model_ids;
 pub mod pinning;
 pub mod resolved_model;
+pub mod retrieval;
 pub mod scan;
 pub mod untracked_spend;
+pub mod vendors;
 
 /// Bytes of a haystack on each side of a match that a finding may look at; more than fits into an excerpt in any script.
 pub const NEAR_BYTES: usize = 320;

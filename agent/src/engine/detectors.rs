@@ -4,9 +4,24 @@
 use std::sync::Arc;
 
 use super::Rules;
-use crate::detectors::{Detector, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend};
+use crate::detectors::{
+    Detector,
+    pinning::Pinning,
+    resolved_model::ResolvedModel,
+    retrieval::Retrieval,
+    untracked_spend::UntrackedSpend,
+    vendors::{outage::VendorOutage, rate_limited::VendorRateLimited, slow::VendorSlow},
+};
 
-/// All detectors of behaviour that need no settings.
+/// All detectors of behaviour that every session has.
 pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
-    vec![Box::new(Pinning::new(Arc::clone(&rules.models))), Box::new(ResolvedModel::new()), Box::new(UntrackedSpend)]
+    vec![
+        Box::new(Pinning::new(Arc::clone(&rules.models))),
+        Box::new(ResolvedModel::new()),
+        Box::new(UntrackedSpend),
+        Box::new(Retrieval::new(Arc::clone(&rules.max_ages))),
+        Box::new(VendorOutage::new()),
+        Box::new(VendorRateLimited::new()),
+        Box::new(VendorSlow::new()),
+    ]
 }

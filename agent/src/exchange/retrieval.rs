@@ -18,7 +18,7 @@ mod survey;
 pub use self::dates::Dates;
 
 /// Vectors that are told apart of one call.
-const MAX_VECTORS: usize = 32;
+const MAX_VECTORS: usize = 16;
 /// Lines of a body that is JSON lines.
 const MAX_LINES: usize = 65_536;
 
@@ -107,7 +107,9 @@ fn read<'a>(message: &'a Message, survey: &mut Survey<'a>, is_lines: bool) {
 
 /// Bodies of one JSON document a line: OpenSearch's bulk and multi-search, Pinecone's records.
 fn is_lines(path: &str) -> bool {
-    path.ends_with("/_bulk") || path.ends_with("/_msearch") || (path.starts_with("/records/") && path.ends_with("/upsert"))
+    path.ends_with("/_bulk")
+        || path.ends_with("/_msearch")
+        || (path.starts_with("/records/") && path.ends_with("/upsert"))
 }
 
 /// Index and namespace as the path names them.

@@ -4,9 +4,26 @@ use serde_json::Number;
 
 /// Names of members that say when a document was last touched or made, in lower case without `_` and `-`.
 const NAMES: [&str; 20] = [
-    "updatedat", "updated", "lastupdated", "lastupdate", "lastmodified", "lastmodifiedat", "modified", "modifiedat",
-    "modifieddate", "mtime", "date", "createdat", "created", "creationdate", "publishedat", "published", "publisheddate",
-    "publishdate", "timestamp", "lastediteddate",
+    "updatedat",
+    "updated",
+    "lastupdated",
+    "lastupdate",
+    "lastmodified",
+    "lastmodifiedat",
+    "modified",
+    "modifiedat",
+    "modifieddate",
+    "mtime",
+    "date",
+    "createdat",
+    "created",
+    "creationdate",
+    "publishedat",
+    "published",
+    "publisheddate",
+    "publishdate",
+    "timestamp",
+    "lastediteddate",
 ];
 /// Longest of them, with separators.
 const NAME_BYTES_MAX: usize = 32;
@@ -86,7 +103,11 @@ fn day_of_text(text: &str) -> Option<u32> {
 fn day_of_number(number: &Number) -> Option<u32> {
     let seconds = number.as_u64().or_else(|| {
         let seconds = number.as_f64()?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked; the fraction is not needed")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked; the fraction is not needed"
+        )]
         (0.0..1e15).contains(&seconds).then_some(seconds as u64)
     })?;
     day_of_seconds(seconds)

@@ -97,7 +97,10 @@ impl<'a> Survey<'a> {
         if self.what == What::Texts && is_text(&self.path) {
             self.found.items += 1;
             self.found.input_bytes += u64::from(count) * TOKEN_BYTES;
-        } else if matches!(self.what, What::Embedded | What::Stored) && count >= MIN_DIMENSIONS && may_be_vector(&self.path) {
+        } else if matches!(self.what, What::Embedded | What::Stored)
+            && count >= MIN_DIMENSIONS
+            && may_be_vector(&self.path)
+        {
             // Cohere packs eight into a number.
             let packed = self.path.iter().any(|key| matches!(*key, "binary" | "ubinary"));
             self.vector(digest, if packed { count.saturating_mul(8) } else { count });
@@ -122,7 +125,10 @@ impl<'a> Survey<'a> {
         if is_text(&self.path) {
             self.found.items += 1;
             self.found.input_bytes += text.len() as u64;
-        } else if matches!(key, "input_type" | "taskType" | "task_type" | "task" | "embedding_purpose" | "embeddingPurpose") {
+        } else if matches!(
+            key,
+            "input_type" | "taskType" | "task_type" | "task" | "embedding_purpose" | "embeddingPurpose"
+        ) {
             self.found.purpose = self.found.purpose.or_else(|| purpose(text));
         }
     }
@@ -145,7 +151,9 @@ impl<'a> Survey<'a> {
     fn packed(&mut self, text: &str) {
         let is_vector = matches!(
             self.path.as_slice(),
-            ["$", "data", "", "embedding"] | ["$", "embeddings" | "query_embeddings", ""] | ["$", "embeddings", "base64", ""]
+            ["$", "data", "", "embedding"]
+                | ["$", "embeddings" | "query_embeddings", ""]
+                | ["$", "embeddings", "base64", ""]
         );
         if !is_vector {
             return;
@@ -155,9 +163,10 @@ impl<'a> Survey<'a> {
         let dimensions = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
         if let Some(first) = first.filter(|_| dimensions >= MIN_DIMENSIONS) {
             let (floats, _) = first.as_chunks::<4>();
-            let digest = floats.iter().take(DIGEST_NUMBERS as usize).fold(0, |digest, float| {
-                fold(digest, u64::from(f32::from_le_bytes(*float).to_bits()))
-            });
+            let digest = floats
+                .iter()
+                .take(DIGEST_NUMBERS as usize)
+                .fold(0, |digest, float| fold(digest, u64::from(f32::from_le_bytes(*float).to_bits())));
             self.vector(digest, dimensions);
         }
     }
@@ -302,9 +311,8 @@ fn purpose(text: &str) -> Option<Purpose> {
         "search_document" | "document" | "retrieval_document" | "passage" | "retrieval.passage" | "generic_index" => {
             Some(Purpose::Document)
         }
-        "search_query" | "query" | "retrieval_query" | "retrieval.query" | "generic_retrieval" | "question_answering" => {
-            Some(Purpose::Query)
-        }
+        "search_query" | "query" | "retrieval_query" | "retrieval.query" | "generic_retrieval"
+        | "question_answering" => Some(Purpose::Query),
         _ => None,
     }
 }
@@ -314,8 +322,18 @@ fn may_be_vector(path: &[&str]) -> bool {
     let other = |key: &&str| {
         matches!(
             *key,
-            "indices" | "sparse_values" | "sparseValues" | "sparse_vector" | "metadata" | "metadatas" | "payload" | "payloads"
-                | "properties" | "filter" | "where" | "ids"
+            "indices"
+                | "sparse_values"
+                | "sparseValues"
+                | "sparse_vector"
+                | "metadata"
+                | "metadatas"
+                | "payload"
+                | "payloads"
+                | "properties"
+                | "filter"
+                | "where"
+                | "ids"
         )
     };
     let is_sparse = path.last() == Some(&"values") && path.contains(&"vector");
@@ -324,10 +342,7 @@ fn may_be_vector(path: &[&str]) -> bool {
 
 /// A record that is written: Pinecone; Qdrant; Weaviate; Milvus; OpenSearch's actions; Pinecone's records have a document each.
 fn is_record(path: &[&str]) -> bool {
-    matches!(
-        path,
-        ["$", "vectors" | "points" | "objects" | "data", ""] | ["$", "index" | "create" | "update"]
-    )
+    matches!(path, ["$", "vectors" | "points" | "objects" | "data", ""] | ["$", "index" | "create" | "update"])
 }
 
 /// A list of matches: Pinecone, its records; Qdrant; Milvus; Weaviate; Chroma; OpenSearch.

@@ -32,8 +32,7 @@ fn numbers(text: &str) -> Value {
 #[test]
 fn embeddings_of_every_form() {
     let openai = "https://api.openai.com/v1/embeddings";
-    let floats: Vec<u8> =
-        SHORT.split(',').flat_map(|number| number.parse::<f32>().unwrap().to_le_bytes()).collect();
+    let floats: Vec<u8> = SHORT.split(',').flat_map(|number| number.parse::<f32>().unwrap().to_le_bytes()).collect();
     let cases = [
         (
             openai,
