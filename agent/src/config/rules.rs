@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 10] = [
+pub(super) const BEHAVIOURS: [&str; 19] = [
     "cost.budget",
     "cost.burn_rate",
     "cost.untracked",
@@ -29,6 +29,15 @@ pub(super) const BEHAVIOURS: [&str; 10] = [
     "model.retiring",
     "model.substituted",
     "model.unpinned",
+    "retrieval.chunks_changed",
+    "retrieval.empty",
+    "retrieval.model_mismatch",
+    "retrieval.old_documents",
+    "retrieval.same_answers",
+    "retrieval.stale",
+    "vendor.outage",
+    "vendor.rate_limited",
+    "vendor.slow",
 ];
 
 /// What is looked for.

@@ -164,9 +164,11 @@ impl Retrieval {
             .iter()
             .map(|vector| (self.makers.of(exchange, vector.digest, vector.dimensions), vector.dimensions))
             .collect();
-        for (maker, _) in &makers {
-            if let Some(maker) = maker {
-                self.spaces.insert(digest(&[&exchange.host, &maker.model.space]), key);
+        let mut last = "";
+        for maker in makers.iter().filter_map(|(maker, _)| maker.as_ref()) {
+            if maker.model.space != last {
+                last = &maker.model.space;
+                self.spaces.insert(digest(&[&exchange.host, last]), key);
             }
         }
         let Some(index) = self.indexes.touch(&key) else { return };
@@ -186,7 +188,7 @@ impl Retrieval {
         let maker = self.makers.of(exchange, vector.digest, vector.dimensions);
         let Some(index) = self.indexes.touch(&key) else { return };
         let rejected = if is_good(exchange) && facts.matches.is_some() {
-            let other = maker.as_ref().and_then(|maker| index.other_model(maker, vector.dimensions));
+            let other = maker.as_ref().and_then(|maker| index.fitted(maker, vector.dimensions));
             other.map(|mut rejected| {
                 let elsewhere = self.spaces.peek(&digest(&[&exchange.host, &rejected.space]));
                 rejected.may_be_moved = elsewhere.is_some_and(|other| *other != key);
@@ -243,7 +245,7 @@ impl Detector for Retrieval {
     }
 
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
-        let Some(facts) = &exchange.retrieval else { return };
+        let Some(facts) = exchange.retrieval.as_deref() else { return };
         match exchange.api {
             Api::VectorUpsert => self.written(exchange, facts),
             Api::VectorQuery => self.searched(exchange, facts, emit),

@@ -6,7 +6,7 @@
 //!
 //! State: listed in each file. Here none.
 
-use crate::exchange::Exchange;
+use crate::{exchange::Exchange, rules::vendors::CUSTOM};
 
 mod failure;
 pub mod outage;
@@ -26,9 +26,11 @@ const TELL_EVERY_NS: u64 = 5 * MINUTE_NS;
 /// What learned a little is saved so often; what began or ended, at once.
 const SAVE_EVERY_NS: u64 = MINUTE_NS;
 
-/// The vendor that is called, when it is one and its name and the service's can be kept.
+/// The vendor that is called (of a host that the user added, the host), when it is one and its name and the service's can be kept.
 fn vendor_of(exchange: &Exchange) -> Option<&str> {
     let vendor = exchange.paid_vendor()?;
+    // Hosts that the user added have nothing in common but that.
+    let vendor = if vendor == CUSTOM { exchange.host.as_str() } else { vendor };
     (vendor.len() <= NAME_BYTES_MAX && exchange.origin.service.len() <= NAME_BYTES_MAX).then_some(vendor)
 }
 

@@ -141,7 +141,7 @@ pub struct Exchange {
     /// The JSON-RPC call, when it is one of the Model Context Protocol.
     pub mcp: Option<McpCall>,
     /// What it says about embeddings or a vector store, when it is a call to one.
-    pub retrieval: Option<RetrievalFacts>,
+    pub retrieval: Option<Box<RetrievalFacts>>,
     /// The part of a WebSocket session that this is, when it is one.
     pub realtime: Option<RealtimeTurn>,
     /// First byte of the request.

@@ -71,7 +71,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let started_at = request.started_at;
     let view = view(&request, answer, [&request_text, &response_text]);
     let request_model = request::model(&asked, &path, api);
-    let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer);
+    let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer).map(Box::new);
     let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
     let asking = Asking::read(&asked, &lengths, &request_text, &request, api);
     let unlisted = match vendor {

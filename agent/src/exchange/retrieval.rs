@@ -18,7 +18,7 @@ mod survey;
 pub use self::dates::Dates;
 
 /// Vectors that are told apart of one call.
-const MAX_VECTORS: usize = 16;
+const MAX_VECTORS: usize = 8;
 /// Lines of a body that is JSON lines.
 const MAX_LINES: usize = 65_536;
 

@@ -73,18 +73,18 @@ pub(super) struct Window {
 }
 
 impl Answers {
-    /// A search that was answered. `body`: hash of the request.
-    pub(super) fn searched(&mut self, facts: &RetrievalFacts, body: Option<u64>, at: Timestamp) -> Seen {
-        let Some(matches) = facts.matches else { return Seen::default() };
+    /// A search that was answered; `None` for one that says nothing. `body`: hash of the request.
+    pub(super) fn searched(&mut self, facts: &RetrievalFacts, body: Option<u64>, at: Timestamp) -> Option<Seen> {
+        let matches = facts.matches?;
         if body.is_some() && self.last_body == body {
-            return Seen::default();
+            return None;
         }
         self.last_body = body;
         let window = self.counted(matches == 0);
         let same = facts.matches_digest.and_then(|digest| self.compared(digest));
         let age_ns = |day: u32| at.since_ns(Timestamp(u64::from(day).saturating_mul(DAY_NS)));
         let old = facts.dates.and_then(|dates| self.aged(age_ns(dates.newest) / DAY_NS));
-        Seen { window, same, old }
+        Some(Seen { window, same, old })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]

@@ -23,6 +23,8 @@ const BAD_WINDOWS: u32 = 2;
 const NEARLY_ALL_PERCENT: u64 = 80;
 /// Searches in an index that is not written any more.
 const STALE_SEARCHES: u32 = 3;
+/// Searches in a row that do not fit, where that is not certain: one may be of a vector that was made long ago.
+const DOUBTS: u32 = 3;
 
 /// What is known of one index.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -32,6 +34,8 @@ pub(super) struct Index {
     answers: Answers,
     bad_windows: u32,
     stale_searches: u32,
+    /// Searches in a row that do not fit, of which that is not certain.
+    doubts: u32,
     pub(super) mismatch: Told,
     stale: Told,
     empty: Told,
@@ -154,8 +158,15 @@ impl Index {
         })
     }
 
-    /// A search that was answered, with a vector of a model that made none of those in the index.
-    pub(super) fn other_model(&self, maker: &Maker, dimensions: u32) -> Option<Rejected> {
+    /// A search that was answered. What its vector does not fit, if that is certain enough.
+    pub(super) fn fitted(&mut self, maker: &Maker, dimensions: u32) -> Option<Rejected> {
+        let rejected = self.other_model(maker, dimensions);
+        self.doubts = if rejected.is_some() { self.doubts.saturating_add(1) } else { 0 };
+        rejected.filter(|rejected| rejected.is_certain || self.doubts >= DOUBTS)
+    }
+
+    /// A vector of a model that made none of those in the index.
+    fn other_model(&self, maker: &Maker, dimensions: u32) -> Option<Rejected> {
         let held = self.current().filter(|held| !held.space.is_empty()).max_by_key(|held| held.vectors)?;
         let unknown: u64 = self.current().filter(|held| held.space.is_empty()).map(|held| held.vectors).sum();
         let fits = self.current().any(|held| held.space == maker.model.space);
@@ -209,7 +220,7 @@ impl Index {
                 emit(Hit::Behaviour(told::stale(exchange, facts, last, age_ns, allowed)));
             }
         }
-        let seen = self.answers.searched(facts, exchange.asking.body_digest, at);
+        let Some(seen) = self.answers.searched(facts, exchange.asking.body_digest, at) else { return };
         if let Some(window) = seen.window {
             self.bad_windows = if window.is_bad { self.bad_windows.saturating_add(1) } else { 0 };
             let is_sure = window.empty.saturating_mul(100) >= window.calls.saturating_mul(NEARLY_ALL_PERCENT);

@@ -26,7 +26,7 @@ fn call(service: &str, pid: u32, second: u64, api: Api, facts: RetrievalFacts) -
     call.started_at = Timestamp(sample::MIDNIGHT.0 + second * 1_000_000_000);
     call.ended_at = Timestamp(call.started_at.0 + 100_000_000);
     call.asking.body_digest = Some(second);
-    call.retrieval = Some(facts);
+    call.retrieval = Some(Box::new(facts));
     call
 }
 
@@ -75,7 +75,7 @@ fn told_by(detector: &mut Retrieval, calls: &[Exchange]) -> Vec<String> {
     for call in calls {
         detector.inspect(call, &mut |hit| match hit {
             Hit::Behaviour(hit) => {
-                seen.push(format!("{} {} {}: {}", hit.rule, hit.severity, hit.confidence, hit.title))
+                seen.push(format!("{} {} {}: {}", hit.rule, hit.severity, hit.confidence, hit.title));
             }
             Hit::Leak(_) => panic!("this detector knows no leaks"),
         });
@@ -131,11 +131,15 @@ fn another_model_than_the_index_holds() {
         let digests: Vec<u64> = (0..vectors).collect();
         let mut store = write("indexer", 1, "notes", &digests, 1536);
         store.retrieval.as_mut().unwrap().vectors = super::tests::vectors(&[999], 1536);
-        flat(&[vec![embed("indexer", 0, ADA, &[1], 1536), store], ask(100, "notes", SMALL, 1536)])
+        let asks = (1..4).flat_map(|turn| ask(turn * 100, "notes", SMALL, 1536)).collect();
+        flat(&[vec![embed("indexer", 0, ADA, &[1], 1536), store], asks])
     };
     let seen = told(&unseen(20));
     assert!(seen.len() == 1 && seen[0].starts_with("retrieval.model_mismatch medium 60"), "{seen:?}");
     assert_eq!(told(&unseen(19)), [""; 0]);
+    let mut twice = unseen(20);
+    twice.truncate(6);
+    assert_eq!(told(&twice), [""; 0], "a vector of old, once or twice");
 }
 
 #[test]
@@ -305,7 +309,7 @@ fn searches_that_find_nothing() {
     let nothing = |_, facts: &mut RetrievalFacts| empty(facts);
     let every = |part: u64| {
         move |second: u64, facts: &mut RetrievalFacts| {
-            if second % part == 0 {
+            if second.is_multiple_of(part) {
                 empty(facts);
             }
         }
@@ -317,9 +321,13 @@ fn searches_that_find_nothing() {
     assert_eq!(half, ["retrieval.empty medium 80: 10 of 20 searches of `notes` found nothing, usual are 5 %"]);
 
     let mut again = searches(200..260, nothing);
-    again.iter_mut().for_each(|call| call.asking.body_digest = Some(1));
+    for call in &mut again {
+        call.asking.body_digest = Some(1);
+    }
     let mut failed = searches(200..260, nothing);
-    failed.iter_mut().for_each(|call| call.status = Some(503));
+    for call in &mut failed {
+        call.status = Some(503);
+    }
     let cases = [
         ("a new index", searches(0..300, nothing)),
         ("often empty, as ever", searches(0..600, every(2))),

@@ -54,7 +54,8 @@ pub(super) fn model_mismatch<'a>(exchange: &'a Exchange, facts: &RetrievalFacts,
     told.extend(
         [("retrieval.query_model", model), ("retrieval.ingest_model", held)]
             .into_iter()
-            .filter_map(|(name, model)| (!model.is_empty()).then(|| (name, json!(model)))),
+            .filter(|(_, model)| !model.is_empty())
+            .map(|(name, model)| (name, json!(model))),
     );
     Behaviour {
         rule: "retrieval.model_mismatch",

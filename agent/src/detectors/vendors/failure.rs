@@ -48,7 +48,7 @@ pub(super) fn outcome(exchange: &Exchange) -> Option<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::sample;
+    use crate::exchange::{View, sample};
 
     #[test]
     fn whose_fault_it_is() {
@@ -56,7 +56,7 @@ mod tests {
             outcome(&Exchange {
                 status,
                 error: error.map(str::to_owned),
-                view: Default::default(),
+                view: View::default(),
                 ..sample::exchange("openai", "gpt-4o")
             })
         };

@@ -156,21 +156,8 @@ impl Vendor {
         let name = &exchange.origin.service;
         let at = exchange.ended_at;
         let known = self.services.iter().position(|service| service.name == *name);
-        let service = match known {
-            Some(index) => self.services.get_mut(index),
-            None => {
-                if self.services.len() >= SERVICES_MAX
-                    && let Some((oldest, _)) =
-                        self.services.iter().enumerate().min_by_key(|(_, service)| service.last_at)
-                {
-                    self.services.swap_remove(oldest);
-                }
-                let steps = VecDeque::new();
-                self.services.push(Service { name: name.clone(), steps, last_at: at, failed_body: None });
-                self.services.last_mut()
-            }
-        };
-        let Some(service) = service else { return };
+        let index = known.unwrap_or_else(|| self.add(name, at));
+        let Some(service) = self.services.get_mut(index) else { return };
         service.last_at = service.last_at.max(at);
         let failed = matches!(outcome, Outcome::Failed | Outcome::Unanswered);
         if failed {
@@ -182,6 +169,16 @@ impl Vendor {
         }
         let said = u64::from(outcome == Outcome::Failed);
         service.add(at, Sums { calls: 1, failed: u64::from(failed), said });
+    }
+
+    /// Makes room for a service.
+    fn add(&mut self, name: &str, at: Timestamp) -> usize {
+        let oldest = self.services.iter().enumerate().min_by_key(|(_, service)| service.last_at);
+        if let Some((oldest, _)) = oldest.filter(|_| self.services.len() >= SERVICES_MAX) {
+            self.services.swap_remove(oldest);
+        }
+        self.services.push(Service { name: name.to_owned(), steps: VecDeque::new(), last_at: at, failed_body: None });
+        self.services.len() - 1
     }
 
     fn view(&self, now: Timestamp) -> View {

@@ -1,5 +1,5 @@
 //! Finds services that a vendor throttles. Enters: exchanges, in order. Leaves: `vendor.rate_limited`, one a service, host, kind of call and
-//! model, when more than one call in twenty is refused with 429 in two windows one after the other, and more than before; told anew with every
+//! model, when more than one call in twenty is refused with 429 in two windows one after the other, and more than before or than chance; told anew with every
 //! window in which it goes on. A single burst is none: clients retry, and that is what limits are for.
 //!
 //! A window is five minutes, and longer until it has twenty calls; one that has not after an hour says nothing.
@@ -31,6 +31,8 @@ const CALLS_MIN: u64 = 20;
 /// Share of refused calls, in millionths, from which on a window is a bad one; and below which it is over.
 const BAD_PPM: u64 = 50_000;
 const OVER_PPM: u64 = 20_000;
+/// Smallest usual share that is believed.
+const USUAL_PPM_MIN: u64 = 20_000;
 /// From here on it is grave.
 const HIGH_PPM: u64 = 300_000;
 /// What is usual is learned of good windows with this weight: one in eight.
@@ -137,6 +139,14 @@ impl Site {
         self.limited = self.limited.saturating_add(u64::from(is_limited));
     }
 
+    /// Two of twenty may be chance where two of a hundred are usual: three standard deviations are not, twice in a row.
+    #[expect(clippy::cast_precision_loss, reason = "shares are small numbers")]
+    fn is_no_chance(&self, share: u64, calls: u64) -> bool {
+        let usual = self.usual.max(USUAL_PPM_MIN) as f64 / 1e6;
+        let deviation = (usual * (1.0 - usual) / calls.max(1) as f64).max(0.0).sqrt();
+        share as f64 / 1e6 > usual + 3.0 * deviation
+    }
+
     fn close(&mut self) -> Option<Verdict> {
         let (start, calls, limited) = (self.start, self.calls, self.limited);
         (self.calls, self.limited) = (0, 0);
@@ -145,8 +155,9 @@ impl Site {
             return None;
         }
         let share = ppm(limited, calls);
-        let is_bad = share > BAD_PPM && share > self.usual.saturating_mul(2);
-        if !is_bad && !(self.is_told && share >= OVER_PPM) {
+        let is_bad = share > BAD_PPM && share > self.usual.saturating_mul(2) && self.is_no_chance(share, calls);
+        let goes_on = is_bad || (self.is_told && share >= OVER_PPM);
+        if !goes_on {
             self.usual = (self.usual.min(1_000_000) * (LEARN - 1) + share) / LEARN;
             (self.bad, self.is_told) = (0, false);
             return None;
@@ -156,7 +167,7 @@ impl Site {
         }
         self.bad = self.bad.saturating_add(1);
         self.is_told = self.bad >= 2;
-        (self.is_told && is_bad).then(|| Verdict {
+        (self.is_told && is_bad).then_some(Verdict {
             calls,
             limited,
             usual_ppm: self.usual,
@@ -166,7 +177,7 @@ impl Site {
 }
 
 fn ppm(part: u64, whole: u64) -> u64 {
-    part.saturating_mul(1_000_000).checked_div(whole).unwrap_or_default()
+    part.saturating_mul(1_000_000).checked_div(whole).unwrap_or_default().min(1_000_000)
 }
 
 /// Limits of which next to nothing is left, by the name of the header that says what is: `x-ratelimit-remaining-tokens` (OpenAI),

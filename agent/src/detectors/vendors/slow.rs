@@ -3,10 +3,11 @@
 //! an answer that comes whole. Long answers take longer, so times are divided by tokens; long inputs do, so four sizes of input are kept apart, and
 //! so are tiers of service. What the vendor searches or runs itself meanwhile is not its latency.
 //!
-//! The logarithm of a latency is compared with a mean that is learned of at least a hundred calls, outliers clipped. What is more than
-//! 1.4 times the usual adds up (CUSUM: Page, Continuous Inspection Schemes, 1954). It is told when it added up to much, over twenty calls that
-//! on the mean took twice the usual time and a second more. While it adds up nothing is learned. What stays slow for a thousand calls is the
-//! usual from then on.
+//! The logarithm of a latency is compared with its mean over a day, of at least a hundred calls, outliers clipped. What is more than
+//! 1.6 times the usual adds up (CUSUM: Page, Continuous Inspection Schemes, 1954). It is told when it added up to much, over twenty calls that
+//! and two minutes that on the mean took twice the usual time and a second more; before a day was seen, three times; and more than this vendor
+//! differs from itself in the course of a day. While it adds up nothing is learned. What
+//! stays slow for a day is the usual from then on.
 //!
 //! State: at most [`TRACKS_MAX`] kinds of call with a dozen numbers each; the one that was seen least recently goes first. All of it is kept over
 //! a restart, saved once a minute.
@@ -30,27 +31,40 @@ pub const TRACKS_MAX: usize = 10_000;
 
 /// Calls before anything is said.
 const LEARN_CALLS: u32 = 100;
-/// After so many the newest weigh no less.
-const MEMORY_CALLS: f64 = 200.0;
+/// What is older than a day fades: nights are faster than days. One call never weighs more than one in two hundred.
+const MEMORY_SECONDS: f64 = 86_400.0;
+const WEIGHT_MAX: f64 = 1.0 / 200.0;
+/// Before a whole day was seen, three times the usual may be the morning.
+const DAY_NS: u64 = 86_400_000_000_000;
+const THRICE: f64 = 1.098_612_288_668_11;
 /// Deviations from the mean beyond which a call counts as if it were there.
 const CLIP_DEVIATIONS: f64 = 3.0;
 /// Smallest deviation that is believed, and the first guess: logarithms.
 const DEVIATION_MIN: f64 = 0.2;
 const DEVIATION_FIRST: f64 = 0.5;
-/// What may come without being added up: 1.4 times the usual, or half a deviation.
-const SLACK: f64 = 0.35;
+/// What may come without being added up: 1.6 times the usual, or half a deviation.
+const SLACK: f64 = 0.5;
 const SLACK_DEVIATIONS: f64 = 0.5;
-/// To what it must add up: twenty calls of twice the usual, or ten deviations.
+/// To what it must add up: 37 calls of twice the usual, or ten deviations.
 const ENOUGH: f64 = 7.0;
 const ENOUGH_DEVIATIONS: f64 = 10.0;
-/// The most that one call adds: a single hang is none.
+/// The most that one call adds: a single hang is none. Of what a slow time must differ by, the most: four times.
 const STEP_MAX: f64 = 1.5;
+const LEAST_MAX: f64 = 1.38;
 const CALLS_MIN: u32 = 20;
+/// Shortest time of these calls: a busy host makes hundreds in a second.
+const RUN_NS_MIN: u64 = 120_000_000_000;
+/// How much half an hour differs from the day: mean of so many calls, its mean deviation with a first guess and a weight, and how many of
+/// those a slow time must differ by.
+const BLOCK_CALLS: u32 = 20;
+const BLOCK_DEVIATION_FIRST: f64 = 0.1;
+const BLOCK_WEIGHT: f64 = 1.0 / 50.0;
+const BLOCK_DEVIATIONS: f64 = 5.0;
 /// From so many calls in a row that add up on, nothing is learned of them.
 const FREEZE_CALLS: u32 = 10;
 /// A run that led to nothing after so many calls is the usual.
 const GIVE_UP_CALLS: u32 = 200;
-/// What stays slow for so many is.
+/// What stays slow for so many, and for a day, is.
 const REBASE_CALLS: u32 = 1000;
 /// Twice the usual, as a logarithm; and what is back to normal.
 const TWICE: f64 = std::f64::consts::LN_2;
@@ -109,11 +123,17 @@ pub struct VendorSlow {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Track {
-    /// Calls that were learned of.
+    /// Calls that were learned of; when the first and the last of them began.
     calls: u32,
+    first_at: u64,
+    learned_at: u64,
     /// Mean of the logarithm of the seconds, and mean absolute deviation from it.
     mean: f64,
     deviation: f64,
+    /// The running block of calls, and how much blocks deviate.
+    block: u32,
+    block_sum: f64,
+    block_deviation: f64,
     /// What added up; over how many calls, how much they deviate and how many seconds longer they took in all, and since when.
     sum: f64,
     run: u32,
@@ -199,8 +219,13 @@ impl Track {
     fn new() -> Self {
         Self {
             calls: 0,
+            first_at: 0,
+            learned_at: 0,
             mean: 0.0,
             deviation: DEVIATION_FIRST,
+            block: 0,
+            block_sum: 0.0,
+            block_deviation: BLOCK_DEVIATION_FIRST,
             sum: 0.0,
             run: 0,
             run_deviation: 0.0,
@@ -218,6 +243,8 @@ impl Track {
         let all = [
             self.mean,
             self.deviation,
+            self.block_sum,
+            self.block_deviation,
             self.sum,
             self.run_deviation,
             self.run_difference,
@@ -231,25 +258,26 @@ impl Track {
     fn see(&mut self, measure: Measure, at: Timestamp) -> bool {
         let value = measure.seconds.ln();
         if self.calls == 0 {
-            self.mean = value;
+            (self.mean, self.first_at, self.learned_at) = (value, at.0, at.0);
         }
         let deviation = self.deviation.max(DEVIATION_MIN);
         let difference = value - self.mean;
         self.recent += RECENT * (difference.clamp(-RECENT_MAX, RECENT_MAX) - self.recent);
         if self.calls < LEARN_CALLS {
-            self.learn(difference);
+            self.learn(difference, at);
             return false;
         }
-        if self.episode.is_some() {
+        if let Some(episode) = self.episode {
             self.run = self.run.saturating_add(1);
             if self.recent < OVER {
                 self.episode = None;
                 self.forget_run();
-            } else if self.run >= REBASE_CALLS {
+            } else if self.run >= REBASE_CALLS && at.since_ns(Timestamp(episode.since)) >= DAY_NS {
                 *self = Self { saved_at: self.saved_at, ..Self::new() };
             }
             return self.episode.is_some() && self.recent >= TWICE;
         }
+        self.count_block(difference);
         if self.run == 0 {
             self.run_since = at.0;
         }
@@ -257,7 +285,7 @@ impl Track {
         self.sum = (self.sum + difference.clamp(-STEP_MAX, STEP_MAX) - slack).max(0.0);
         if self.sum <= 0.0 || self.run >= GIVE_UP_CALLS {
             self.forget_run();
-            self.learn(difference);
+            self.learn(difference, at);
             return false;
         }
         self.run += 1;
@@ -265,12 +293,15 @@ impl Track {
         self.run_difference += difference.clamp(-RECENT_MAX, RECENT_MAX);
         self.run_extra_seconds += (measure.seconds - self.mean.exp()) * measure.units;
         if self.run < FREEZE_CALLS {
-            self.learn(difference);
+            self.learn(difference, at);
         }
+        let knows_a_day = at.since_ns(Timestamp(self.first_at)) >= DAY_NS;
+        let least = if knows_a_day { TWICE } else { THRICE }.max(BLOCK_DEVIATIONS * self.block_deviation);
         let run = f64::from(self.run);
         let is_slow = self.run >= CALLS_MIN
             && self.sum > ENOUGH.max(ENOUGH_DEVIATIONS * deviation)
-            && self.run_deviation / run > TWICE
+            && at.since_ns(Timestamp(self.run_since)) >= RUN_NS_MIN
+            && self.run_deviation / run > least.min(LEAST_MAX)
             && self.run_extra_seconds / run > EXTRA_SECONDS_MIN;
         if is_slow {
             self.recent = self.run_difference / run;
@@ -278,14 +309,28 @@ impl Track {
         is_slow
     }
 
+    /// Some vendors are twice as slow now and then: that is how they are.
+    fn count_block(&mut self, difference: f64) {
+        self.block = self.block.saturating_add(1);
+        self.block_sum += difference.clamp(-STEP_MAX, STEP_MAX);
+        if self.block >= BLOCK_CALLS {
+            let mean = self.block_sum / f64::from(self.block);
+            self.block_deviation += BLOCK_WEIGHT * (mean.abs() - self.block_deviation);
+            (self.block, self.block_sum) = (0, 0.0);
+        }
+    }
+
     fn forget_run(&mut self) {
         (self.sum, self.run) = (0.0, 0);
         (self.run_deviation, self.run_difference, self.run_extra_seconds) = (0.0, 0.0, 0.0);
     }
 
-    fn learn(&mut self, difference: f64) {
+    #[expect(clippy::cast_precision_loss, reason = "a pause needs no more than three digits")]
+    fn learn(&mut self, difference: f64, at: Timestamp) {
         self.calls = self.calls.saturating_add(1);
-        let weight = 1.0 / f64::from(self.calls).min(MEMORY_CALLS);
+        let pause = at.since_ns(Timestamp(self.learned_at)) as f64 / 1e9;
+        self.learned_at = self.learned_at.max(at.0);
+        let weight = (1.0 / f64::from(self.calls)).max((pause / MEMORY_SECONDS).min(WEIGHT_MAX));
         let bound = CLIP_DEVIATIONS * self.deviation.max(DEVIATION_MIN);
         let clipped = difference.clamp(-bound, bound);
         self.mean += weight * clipped;
@@ -319,9 +364,12 @@ fn measures(exchange: &Exchange) -> impl Iterator<Item = Measure> {
     };
     let rest = if is_good && tokens >= TOKENS_MIN {
         let from = if exchange.streaming { exchange.first_token_at } else { Some(exchange.started_at) };
-        from.map(|from| exchange.ended_at.since_ns(from)).map(|took_ns| match exchange.streaming {
-            true => measure(Metric::PerToken, took_ns, tokens),
-            false => measure(Metric::Whole, took_ns, tokens + WHOLE_EXTRA_TOKENS),
+        from.map(|from| exchange.ended_at.since_ns(from)).map(|took_ns| {
+            if exchange.streaming {
+                measure(Metric::PerToken, took_ns, tokens)
+            } else {
+                measure(Metric::Whole, took_ns, tokens + WHOLE_EXTRA_TOKENS)
+            }
         })
     } else {
         None

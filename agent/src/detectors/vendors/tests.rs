@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{outage::VendorOutage, rate_limited::VendorRateLimited, slow::VendorSlow};
 use crate::{
     detectors::{Detector, Hit},
-    exchange::{Exchange, sample},
+    exchange::{Exchange, View, sample},
     sources::Origin,
     units::Timestamp,
 };
@@ -28,7 +28,7 @@ fn told(detector: &mut dyn Detector, calls: &[Exchange]) -> Vec<String> {
     for call in calls {
         detector.inspect(call, &mut |hit| match hit {
             Hit::Behaviour(hit) => {
-                seen.push(format!("{} {} {}: {}", hit.rule, hit.severity, hit.confidence, hit.title))
+                seen.push(format!("{} {} {}: {}", hit.rule, hit.severity, hit.confidence, hit.title));
             }
             Hit::Leak(_) => panic!("these detectors know no leaks"),
         });
@@ -42,7 +42,9 @@ fn told_restarted<D: Detector>(new: impl Fn() -> D, calls: &[Exchange]) -> Vec<S
     let mut seen = Vec::new();
     for call in calls {
         let mut detector = new();
-        kept.iter().for_each(|(key, value)| detector.restore(key, value));
+        for (key, value) in &kept {
+            detector.restore(key, value);
+        }
         seen.extend(told(&mut detector, std::slice::from_ref(call)));
         let name = detector.name();
         detector.changes(&mut |change| {
@@ -70,7 +72,7 @@ fn an_outage_is_what_several_services_see() {
     assert_eq!(half.len(), 1, "{half:?}");
 
     let five = ["a", "b", "c", "d", "e"];
-    let some = |service: &str, second: u64| if service < "d" && second % 5 > 0 { 500 } else { 200 };
+    let some = |service: &str, second: u64| if service < "d" && !second.is_multiple_of(5) { 500 } else { 200 };
     let seen = told(&mut VendorOutage::new(), &mix(&five, 0..30, some));
     assert!(seen[0].starts_with("vendor.outage high 90"), "{seen:?}");
     assert!(seen[0].ends_with("in 3 of 5 services"), "{seen:?}");
@@ -79,7 +81,9 @@ fn an_outage_is_what_several_services_see() {
     assert_eq!(one, ["vendor.outage medium 60: `openai` fails: 100 % of calls in 5 minutes, in 1 of 1 service"]);
 
     let mut silent = mix(&three, 0..60, |_, _| 200);
-    silent.iter_mut().for_each(|call| (call.status, call.view) = (None, Default::default()));
+    for call in &mut silent {
+        (call.status, call.view) = (None, View::default());
+    }
     let seen = told(&mut VendorOutage::new(), &silent);
     assert!(seen.len() == 1 && seen[0].starts_with("vendor.outage high 65"), "{seen:?}");
 }
@@ -101,11 +105,15 @@ fn what_is_no_outage() {
     }
     // One request that the vendor cannot take, sent again and again.
     let mut poison = mix(&["alone"], 0..200, |_, _| 500);
-    poison.iter_mut().for_each(|call| call.asking.body_digest = Some(7));
+    for call in &mut poison {
+        call.asking.body_digest = Some(7);
+    }
     assert_eq!(told(&mut VendorOutage::new(), &poison), [""; 0]);
     // A server of one's own is no vendor.
     let mut own = mix(&three, 0..60, |_, _| 500);
-    own.iter_mut().for_each(|call| call.host = "localhost".into());
+    for call in &mut own {
+        call.host = "localhost".into();
+    }
     assert_eq!(told(&mut VendorOutage::new(), &own), [""; 0]);
 }
 
@@ -141,10 +149,16 @@ fn throttling_is_told_after_two_windows() {
         "vendor.rate_limited medium 95: `openai` throttles 10 % of calls for `gpt-4o`: 30 of 300",
     ];
     assert_eq!(told(&mut VendorRateLimited::new(), &bad), expected);
-    let cases: [(&str, Vec<Exchange>); 5] = [
+    let cases: [(&str, Vec<Exchange>); 6] = [
         ("few", mix(&one, 0..3000, share(4))),
         ("one burst", mix(&one, 0..3000, |_, second| if (900..1200).contains(&second) { 429 } else { 200 })),
         ("other errors", mix(&one, 0..3000, |_, _| 500)),
+        ("two of twenty, by chance", {
+            let by_chance = |window: u64| {
+                (0..20).map(move |turn| call("checkout", window * 300 + turn * 16, if turn < 2 { 429 } else { 200 }))
+            };
+            (0..4).flat_map(by_chance).collect()
+        }),
         ("too few calls", (0..19).map(|call_of| call("checkout", call_of * 200, 429)).collect()),
         ("no more than before", {
             let mut calls = mix(&one, 0..30_000, share(4));
@@ -165,9 +179,9 @@ fn stream(second: u64, first_ms: u64, token_ms: u64) -> Exchange {
     call.streaming = true;
     // A little apart, as calls are: nine tenths to eleven tenths.
     let part = 90 + second * 7 % 21;
-    let first_ns = first_ms * part * 10_000;
-    call.first_token_at = Some(Timestamp(call.started_at.0 + first_ns));
-    call.ended_at = Timestamp(call.started_at.0 + first_ns + 100 * token_ms * part * 10_000);
+    let wait_ns = first_ms * part * 10_000;
+    call.first_token_at = Some(Timestamp(call.started_at.0 + wait_ns));
+    call.ended_at = Timestamp(call.started_at.0 + wait_ns + 100 * token_ms * part * 10_000);
     call
 }
 
@@ -178,7 +192,7 @@ fn streams(seconds: std::ops::Range<u64>, first_ms: u64, token_ms: u64) -> Vec<E
 #[test]
 fn a_model_that_became_slow() {
     let mut calls = streams(0..200, 600, 20);
-    calls.extend(streams(200..240, 3000, 20));
+    calls.extend(streams(200..340, 3000, 20));
     let seen = told(&mut VendorSlow::new(), &calls);
     assert_eq!(seen.len(), 1, "{seen:?}");
     let begin = "vendor.slow medium 75: `gpt-4o` at `openai` takes ";
@@ -188,7 +202,7 @@ fn a_model_that_became_slow() {
     );
 
     let mut calls = streams(0..200, 600, 20);
-    calls.extend(streams(200..240, 600, 60));
+    calls.extend(streams(200..340, 600, 90));
     let seen = told(&mut VendorSlow::new(), &calls);
     assert!(seen.len() == 1 && seen[0].contains(" a token: ") && seen[0].ends_with("was 20 ms"), "{seen:?}");
 
@@ -199,7 +213,7 @@ fn a_model_that_became_slow() {
             call
         })
     };
-    let calls: Vec<Exchange> = whole(0..200, 3000).chain(whole(200..240, 9000)).collect();
+    let calls: Vec<Exchange> = whole(0..200, 3000).chain(whole(200..340, 15_000)).collect();
     let seen = told(&mut VendorSlow::new(), &calls);
     assert!(seen.len() == 1 && seen[0].contains("streaming not: "), "{seen:?}");
 }
@@ -214,7 +228,9 @@ fn what_is_not_slow() {
     };
     let altered = |change: fn(&mut Exchange)| {
         let mut calls = streams(200..300, 6000, 60);
-        calls.iter_mut().for_each(change);
+        for call in &mut calls {
+            change(call);
+        }
         calls
     };
     let cases = [
@@ -226,7 +242,8 @@ fn what_is_not_slow() {
             "a few hangs",
             after((200..600).map(|second| stream(second, if second % 20 == 0 { 60_000 } else { 600 }, 20)).collect()),
         ),
-        ("nineteen", after(streams(200..219, 3000, 20))),
+        ("nineteen", after((0..19).map(|turn| stream(200 + turn * 20, 3000, 20)).collect())),
+        ("two minutes", after(streams(200..310, 3000, 20))),
         ("longer inputs", after(altered(|call| call.usage.input_tokens = Some(100_000)))),
         ("a cheaper tier", after(altered(|call| call.service_tier = Some("flex".into())))),
         ("the vendor searches the web", after(altered(|call| call.server_tool_calls = vec!["web_search".into()]))),
@@ -250,9 +267,26 @@ fn slowness_ends_and_what_stays_is_the_usual() {
     told(&mut detector, &streams(0..200, 600, 20));
     assert_eq!(told(&mut detector, &streams(200..500, 3000, 20)).len(), 1);
     assert_eq!(told(&mut detector, &streams(500..600, 600, 20)), [""; 0]);
-    assert_eq!(told(&mut detector, &streams(600..700, 3000, 20)).len(), 1, "again");
-    told(&mut detector, &streams(700..2200, 3000, 20));
-    assert_eq!(told(&mut detector, &streams(2200..4000, 3000, 20)), [""; 0]);
+    assert_eq!(told(&mut detector, &streams(600..740, 3000, 20)).len(), 1, "again");
+    let minutes = |range: std::ops::Range<u64>| -> Vec<Exchange> {
+        range.map(|minute| stream(1000 + minute * 60, 3000, 20)).collect()
+    };
+    assert!(!told(&mut detector, &minutes(0..1400)).is_empty(), "not a day yet");
+    told(&mut detector, &minutes(1400..1600));
+    assert_eq!(told(&mut detector, &minutes(1600..3000)), [""; 0]);
+}
+
+#[test]
+fn after_a_day_twice_the_usual_is_slow() {
+    let minutes = |range: std::ops::Range<u64>, first_ms: u64| -> Vec<Exchange> {
+        range.map(|minute| stream(minute * 60 + minute % 7, first_ms, 20)).collect()
+    };
+    let after = |usual: u64, first_ms: u64| {
+        let mut calls = minutes(0..usual, 2000);
+        calls.extend(minutes(usual..usual + 90, first_ms));
+        !told(&mut VendorSlow::new(), &calls).is_empty()
+    };
+    assert_eq!([after(1500, 4600), after(1500, 3600), after(500, 4600)], [true, false, false]);
 }
 
 #[test]
@@ -277,5 +311,62 @@ fn what_they_know_survives_a_restart() {
         VendorSlow::new().restore("00", nonsense);
         VendorRateLimited::new().restore("0000000000000000", nonsense);
         VendorOutage::new().restore("openai", nonsense);
+    }
+}
+
+/// Numbers that look like chance and are the same in every run (SplitMix64: Steele, Lea, Flood, 2014).
+struct Chance(u64);
+
+impl Chance {
+    fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// About normal, with deviation 1.
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+    }
+}
+
+#[test]
+fn weeks_of_ordinary_traffic_are_calm() {
+    for seed in 0..4 {
+        let mut chance = Chance(seed);
+        let (mut outage, mut limited, mut slow) = (VendorOutage::new(), VendorRateLimited::new(), VendorSlow::new());
+        let mut mood = 0.0;
+        let mut seen = Vec::new();
+        for minute in 0..7 * 24 * 60_u64 {
+            let hour = minute as f64 / 60.0;
+            // Slower by day, and for half an hour now and then.
+            let day = 0.3 * (hour / 24.0 * std::f64::consts::TAU).sin();
+            mood = 0.97 * mood + 0.05 * chance.normal();
+            for service in ["checkout", "search", "mail", "chat"] {
+                if chance.unit() < 0.3 {
+                    continue;
+                }
+                let status = match chance.unit() {
+                    x if x < 0.01 => 500,
+                    x if x < 0.03 => 429,
+                    x if x < 0.05 => 400,
+                    _ => 200,
+                };
+                let mut call = call(service, minute * 60 + (chance.unit() * 60.0) as u64, status);
+                let factor = (day + mood + 0.6 * chance.normal()).exp();
+                call.streaming = chance.unit() < 0.5;
+                let tokens = (200.0 * chance.normal().exp()) as u64 + 1;
+                call.usage.output_tokens = Some(tokens);
+                let first_ns = (8e8 * factor) as u64;
+                call.first_token_at = Some(Timestamp(call.started_at.0 + first_ns));
+                call.ended_at = Timestamp(call.started_at.0 + first_ns + (tokens as f64 * 2e7 * factor) as u64);
+                for detector in [&mut outage as &mut dyn Detector, &mut limited, &mut slow] {
+                    seen.extend(told(detector, std::slice::from_ref(&call)));
+                }
+            }
+        }
+        assert_eq!(seen, [""; 0], "seed {seed}");
     }
 }

@@ -114,7 +114,7 @@ impl<'a> Survey<'a> {
             What::Embedded => self.packed(text),
             What::Stored => self.named(text),
             What::Matches => {
-                self.identified(hash(text.as_bytes()));
+                self.identified(|| hash(text.as_bytes()));
                 self.dates.text(key, text);
             }
         }
@@ -215,7 +215,7 @@ impl<'a> Survey<'a> {
     }
 
     /// A scalar that may be the id of a match.
-    fn identified(&mut self, id: u64) {
+    fn identified(&mut self, id: impl FnOnce() -> u64) {
         let Some((key, above)) = self.path.split_last() else { return };
         let is_chroma = matches!(self.path.as_slice(), ["$", "ids", ""] | ["$", "ids", "", ""]);
         if is_chroma {
@@ -227,14 +227,14 @@ impl<'a> Survey<'a> {
         };
         if is_id && self.ids < MAX_IDS {
             self.ids += 1;
-            self.found.matches_digest = Some(fold(self.found.matches_digest.unwrap_or_default(), id));
+            self.found.matches_digest = Some(fold(self.found.matches_digest.unwrap_or_default(), id()));
         }
     }
 
     fn scalar_number(&mut self, key: &'a str, number: &Number) {
         if self.what == What::Matches {
             self.path.push(key);
-            self.identified(hash(number.to_string().as_bytes()));
+            self.identified(|| hash(number.to_string().as_bytes()));
             self.dates.number(key, number);
             self.path.pop();
         }

@@ -14,7 +14,7 @@ fn read(method: &str, url: &str, body: &str, status: u16, answer: &str) -> Optio
     let inputs = record.inputs(StreamId(1), Timestamp(1), Options::default());
     let mut exchanges = crate::cli::replay::exchanges(&inputs, &vendors());
     assert_eq!(exchanges.len(), 1);
-    exchanges.remove(0).retrieval
+    exchanges.remove(0).retrieval.map(|facts| *facts)
 }
 
 fn seen(url: &str, body: &Value, answer: &Value) -> RetrievalFacts {
@@ -127,6 +127,12 @@ fn what_is_stored_where() {
             "PUT",
             QDRANT.to_owned(),
             json!({"points": [{"id": 1, "vector": vector}, {"id": 2, "vector": {"text": vector}}]}).to_string(),
+            (Some("notes"), None, 2),
+        ),
+        (
+            "PUT",
+            "http://qdrant.corp.internal:6333/collections/notes/points".to_owned(),
+            json!({"points": [{"id": "a", "vector": vector}, {"id": "b", "vector": vector}]}).to_string(),
             (Some("notes"), None, 2),
         ),
         (
