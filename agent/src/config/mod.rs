@@ -26,6 +26,7 @@ mod places;
 mod prices;
 mod read;
 mod reference;
+mod retrieval;
 mod rules;
 mod sinks;
 mod tap;
@@ -43,12 +44,13 @@ pub use self::{
     places::{Broker, Endpoint, HostName, SinkName, Topic},
     prices::{Price, Prices},
     reference::reference,
+    retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
 use crate::{
-    detectors::{budget::Budgets, request_limit::RequestLimit},
+    detectors::{budget::Budgets, request_limit::RequestLimit, retrieval::MaxAge},
     exchange::PriceRule,
 };
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
@@ -95,6 +97,9 @@ pub struct Config {
     /// What tokens cost by contract, at home, or behind a name that the catalogue does not know; `[[price]]` may be given many
     /// times, and the first that fits a call counts. SIGHUP takes up a change of these.
     pub price: Vec<Price>,
+    /// How old an index of a vector store may be; `[[retrieval]]` may be given once for each. Of several that fit an index the first
+    /// counts. Taken up at start.
+    pub retrieval: Vec<RetrievalAge>,
 }
 
 /// What the agent keeps between two runs.
@@ -267,6 +272,16 @@ impl Config {
         enforced.map(|budget| (budget.label(), folders(budget))).collect()
     }
 
+    /// The ages of indexes as the detector takes them.
+    pub fn max_ages(&self) -> Vec<MaxAge> {
+        let taken = |age: &RetrievalAge| MaxAge {
+            index: age.index.as_ref().map(|index| index.matcher().clone()),
+            host: age.host.as_ref().map(|host| host.matcher().clone()),
+            max_age_ns: age.max_age.nanos(),
+        };
+        self.retrieval.iter().map(taken).collect()
+    }
+
     /// Neither logs nor a tap: there is nothing to do.
     pub fn watches_nothing(&self) -> bool {
         !self.tap.enabled && self.logs.files.is_empty()
@@ -279,6 +294,7 @@ impl Config {
             ("process", self.process != other.process),
             ("tap", self.tap != other.tap),
             ("logs", self.logs != other.logs),
+            ("retrieval", self.retrieval != other.retrieval),
             ("store", self.store != other.store),
             ("sinks", self.sinks != other.sinks),
             ("admin", self.admin != other.admin),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Admin, Attribution, Breaker, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Price, Prices, Process,
-    RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap,
+    RetrievalAge, RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap,
 };
 
 /// What stands above the keys.
@@ -42,6 +42,7 @@ pub fn reference() -> String {
         ("[breaker]", keys::<Breaker>()),
         ("[prices]", keys::<Prices>()),
         ("[[price]]", keys::<Price>()),
+        ("[[retrieval]]", keys::<RetrievalAge>()),
         ("[store]", keys::<Store>()),
         ("[sinks]", keys::<Sinks>()),
         ("[[sinks.kafka]]", keys::<KafkaSink>()),

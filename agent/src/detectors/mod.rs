@@ -16,6 +16,7 @@ pub mod call_site;
 mod cause;
 mod cost_mix;
 pub mod creep;
+mod episode;
 mod json_shape;
 mod jump;
 pub mod loops;
@@ -28,11 +29,13 @@ pub mod rate_shift;
 pub mod request_limit;
 pub mod request_outlier;
 pub mod resolved_model;
+pub mod retrieval;
 pub mod scan;
 pub mod schema;
 mod slot;
 pub mod structure;
 pub mod untracked_spend;
+pub mod vendors;
 
 /// Bytes of a haystack on each side of a match that a finding may look at; more than fits into an excerpt in any script.
 pub const NEAR_BYTES: usize = 320;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    detectors::scan::{RuleSet, ScanDetector, ScanError, cost},
+    detectors::{
+        retrieval::MaxAge,
+        scan::{RuleSet, ScanDetector, ScanError, cost},
+    },
     exchange::{Attribution, PriceBook},
     findings::Policy,
     rules::{ModelRules, RuleError, RuleSource, Selection, VendorTable},
@@ -39,6 +42,8 @@ pub struct Rules {
     pub prices: Arc<PriceBook>,
     /// Where calls say which feature they are for.
     pub attribution: Arc<Attribution>,
+    /// How old indexes of vector stores may be.
+    pub max_ages: Arc<[MaxAge]>,
     /// Ids of rules that do not count.
     pub disabled: Arc<[String]>,
     /// What the user decided about findings.
@@ -75,6 +80,7 @@ impl Rules {
             models: Arc::new(ModelRules::load(source)?),
             prices: Arc::new(PriceBook::bundled()),
             attribution: Arc::new(Attribution::default()),
+            max_ages: Arc::default(),
             disabled: selection.disabled.clone().into(),
             policy: Arc::new(Policy { changes, ..policy }),
         })

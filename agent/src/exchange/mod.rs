@@ -52,6 +52,7 @@ mod quoted;
 mod read;
 mod realtime;
 mod request;
+mod retrieval;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schemas;
@@ -77,6 +78,7 @@ pub use self::cost::{
 pub use self::history::{AssistantText, History};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
+pub use self::retrieval::{Dates, Purpose, RetrievalFacts, Vector};
 pub use self::schemas::{Dialect, Schema};
 pub use self::written::{Form, Reply, ToolArguments, Written};
 
@@ -160,6 +162,8 @@ pub struct Exchange {
     pub headers: HeaderFacts,
     /// The JSON-RPC call, when it is one of the Model Context Protocol.
     pub mcp: Option<McpCall>,
+    /// What it says about embeddings or a vector store, when it is a call to one.
+    pub retrieval: Option<Box<RetrievalFacts>>,
     /// The part of a WebSocket session that this is, when it is one.
     pub realtime: Option<RealtimeTurn>,
     /// First byte of the request.
@@ -217,6 +221,7 @@ impl Exchange {
             conversation: None,
             headers: HeaderFacts::default(),
             mcp: None,
+            retrieval: None,
             realtime: None,
             started_at,
             first_token_at: None,

@@ -10,7 +10,7 @@ use super::{
     extra::{self, Asked},
     facts::{Facts, Seen},
     framing::{self, Framed},
-    grpc, headers, mcp, openai_responses, request, schemas, shapes, stream,
+    grpc, headers, mcp, openai_responses, request, retrieval, schemas, shapes, stream,
     text::Whole,
     written::{self, MAX_READ_BYTES},
 };
@@ -74,6 +74,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let started_at = request.started_at;
     let view = view(&request, answer, [&request_text, &response_text]);
     let request_model = request::model(&asked, &path, api);
+    let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer).map(Box::new);
     let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
     let asking = Asking::read(&asked, &lengths, &request_text, &request, api);
     let unlisted = match vendor {
@@ -126,6 +127,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         conversation,
         headers: header_facts,
         mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),
+        retrieval,
         realtime: None,
         started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),

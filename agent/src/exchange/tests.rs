@@ -18,6 +18,7 @@ use crate::{
 
 mod asking;
 mod properties;
+mod retrieval;
 mod written;
 
 #[derive(Deserialize)]

@@ -276,7 +276,12 @@ fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) 
 fn load(config: &Config, prices: &PriceSource) -> anyhow::Result<Rules> {
     let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
     let rules = Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?;
-    Ok(Rules { attribution: Arc::new(config.attribution.sources()), prices: prices.book(config), ..rules })
+    Ok(Rules {
+        attribution: Arc::new(config.attribution.sources()),
+        max_ages: config.max_ages().into(),
+        prices: prices.book(config),
+        ..rules
+    })
 }
 
 fn limits(config: &Config) -> Limits {
