@@ -67,9 +67,8 @@ fn every_kind() -> Vec<Finding> {
     let rules = Arc::new(ModelRules::load(&RuleSource::Embedded).unwrap());
     let mut pinning = Pinning::new(rules);
     let mut resolved = ResolvedModel::new();
-    let mut untracked = UntrackedSpend::new(Arc::new(prices));
     let budget = outflow::config::Config::parse("x", "[[budget]]\nservice = \"*\"\nlimit_usd = 0.000000001\n").unwrap();
-    let mut budgets = outflow::detectors::budget::BudgetWatch::new(Arc::new(prices), budget.budgets());
+    let mut budgets = outflow::detectors::budget::BudgetWatch::new(budget.budgets());
     let stream = Exchange { streaming: true, usage: Usage::default(), ..exchange("gpt-4o", "gpt-4o") };
     let calls = [
         exchange("gpt-4", "gpt-4-0613"),
@@ -83,13 +82,13 @@ fn every_kind() -> Vec<Finding> {
     let mut findings = Findings::new(60_000_000_000);
     let mut told = Vec::new();
     for call in &calls {
-        let cost = prices.price(call);
+        let call = &Exchange { cost: prices.price(call), ..call.clone() };
         let mut seen = Vec::new();
-        let mut record = |hit: Hit<'_>| seen.push(maker.occurrence(&hit, call.started_at, cost.as_ref()));
+        let mut record = |hit: Hit<'_>| seen.push(maker.occurrence(&hit, call.started_at, call.cost.as_ref()));
         pinning.inspect(call, &mut record);
         budgets.inspect(call, &mut record);
         resolved.inspect(call, &mut record);
-        untracked.inspect(call, &mut record);
+        UntrackedSpend.inspect(call, &mut record);
         told.extend(findings.count(seen, call.started_at));
     }
     let rule = ScanRule {

@@ -19,7 +19,7 @@ use serde_json::json;
 use self::account::{Account, Crossed};
 use super::{Behaviour, Detector, Hit, StateChange};
 use crate::{
-    exchange::{Exchange, Prices},
+    exchange::Exchange,
     lru::Lru,
     units::{NanoUsd, Severity, Timestamp},
 };
@@ -78,7 +78,6 @@ pub struct Spend {
 /// The detector. A clone shares everything with it, so that budgets can be changed and spend be read while it works.
 #[derive(Clone)]
 pub struct BudgetWatch {
-    prices: Arc<dyn Prices + Send + Sync>,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -90,14 +89,14 @@ struct Shared {
 }
 
 impl BudgetWatch {
-    /// A detector that has seen nothing yet and asks `prices` what a call cost.
-    pub fn new(prices: Arc<dyn Prices + Send + Sync>, budgets: Budgets) -> Self {
+    /// A detector that has seen nothing yet.
+    pub fn new(budgets: Budgets) -> Self {
         let shared = Shared {
             budgets: Arc::new(budgets),
             accounts: Lru::new(SERVICES_MAX),
             changed: Lru::new(2 * SERVICES_MAX),
         };
-        Self { prices, shared: Arc::new(Mutex::new(shared)) }
+        Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
     /// These budgets count from the next call on. Spend is kept where the length of the window stays.
@@ -144,7 +143,7 @@ impl Detector for BudgetWatch {
         }
         let budgets = Arc::clone(&self.lock().budgets);
         let Some(budget) = budgets.of(service) else { return };
-        let Some(cost) = self.prices.price(exchange).map(|cost| cost.nano_usd).filter(|cost| cost.0 > 0) else {
+        let Some(cost) = exchange.cost.as_ref().map(|cost| cost.nano_usd).filter(|cost| cost.0 > 0) else {
             return;
         };
         let told = self.lock().spend(service, exchange, cost, budget);

@@ -1,16 +1,17 @@
 //! Room 4: calls and log lines become hits. Enters: [`Subject`]. Leaves: [`Hit`], borrowed from it. Pure; the
 //! state of each detector is bounded and listed at the top of its file.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     exchange::{Exchange, Subject},
-    rules::ScanRule,
+    rules::{ModelRules, ScanRule},
     sources::log::LogBlock,
     units::Severity,
 };
 
 pub mod budget;
+pub mod call_site;
 pub mod model_ids;
 pub mod pinning;
 pub mod resolved_model;
@@ -136,6 +137,9 @@ pub trait Detector {
 
     /// Emits what it sees. Deterministic: the same exchanges in the same order give the same hits.
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>));
+
+    /// Goes on by other rules about models. What it knows stays.
+    fn reload(&mut self, _models: &Arc<ModelRules>) {}
 
     /// Emits what changed in its state since it was asked last, the oldest change first.
     fn changes(&mut self, _emit: &mut dyn FnMut(StateChange)) {}

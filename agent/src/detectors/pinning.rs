@@ -29,6 +29,10 @@ impl Pinning {
 }
 
 impl Detector for Pinning {
+    fn reload(&mut self, models: &Arc<ModelRules>) {
+        self.rules = Arc::clone(models);
+    }
+
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
         let (Some(vendor), Some(model)) = (exchange.paid_vendor(), exchange.request_model.as_deref()) else {
             return;

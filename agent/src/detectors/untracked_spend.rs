@@ -2,33 +2,17 @@
 //! nobody asked for it, and for a model that no catalogue prices. It holds no state and never fires on errors or on calls
 //! that were not seen whole.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::{Behaviour, Detector, Hit};
 use crate::{
-    exchange::{Api, Exchange, Prices, Usage},
+    exchange::{Api, Exchange, Usage},
     units::Severity,
 };
 
 /// The detector.
-pub struct UntrackedSpend {
-    prices: Arc<dyn Prices + Send + Sync>,
-}
-
-impl UntrackedSpend {
-    /// A detector that asks `prices` what is known.
-    pub fn new(prices: Arc<dyn Prices + Send + Sync>) -> Self {
-        Self { prices }
-    }
-}
-
-impl std::fmt::Debug for UntrackedSpend {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UntrackedSpend").finish_non_exhaustive()
-    }
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UntrackedSpend;
 
 impl Detector for UntrackedSpend {
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
@@ -37,7 +21,7 @@ impl Detector for UntrackedSpend {
         }
         if stream_without_usage(exchange) {
             emit(Hit::Behaviour(no_usage(exchange)));
-        } else if let Some(hit) = self.no_price(exchange) {
+        } else if let Some(hit) = no_price(exchange) {
             emit(Hit::Behaviour(hit));
         }
     }
@@ -68,46 +52,45 @@ fn no_usage(exchange: &Exchange) -> Behaviour<'_> {
     }
 }
 
-impl UntrackedSpend {
-    fn no_price<'a>(&self, exchange: &'a Exchange) -> Option<Behaviour<'a>> {
-        let counted = exchange.usage.input_tokens.is_some() || exchange.usage.output_tokens.is_some();
-        let billed = exchange.api.is_billed();
-        let model = exchange.response_model.as_deref().or(exchange.request_model.as_deref())?;
-        // Without a vendor there is nobody whose price could be known: a model served at home costs electricity.
-        exchange.paid_vendor()?;
-        if !counted || !billed || self.prices.price(exchange).is_some() {
-            return None;
-        }
-        Some(Behaviour {
-            rule: "cost.untracked",
-            rule_title: "Spend that nobody counts",
-            references: Vec::new(),
-            key: format!("no_price {}", model.to_lowercase()),
-            severity: Severity::Low,
-            confidence: 80,
-            title: format!("no price is known for `{model}`"),
-            remedy: "Update Outflow's price catalogue, or check the vendor's bill for this model.",
-            facts: vec![
-                ("cost.reason", json!("price_unknown")),
-                ("model.requested", json!(exchange.request_model)),
-                ("model.resolved", json!(exchange.response_model)),
-                ("usage.input_tokens", json!(exchange.usage.input_tokens)),
-                ("usage.output_tokens", json!(exchange.usage.output_tokens)),
-            ],
-            exchange,
-        })
+fn no_price(exchange: &Exchange) -> Option<Behaviour<'_>> {
+    let counted = exchange.usage.input_tokens.is_some() || exchange.usage.output_tokens.is_some();
+    let billed = exchange.api.is_billed();
+    let model = exchange.response_model.as_deref().or(exchange.request_model.as_deref())?;
+    // Without a vendor there is nobody whose price could be known: a model served at home costs electricity.
+    exchange.paid_vendor()?;
+    if !counted || !billed || exchange.cost.is_some() {
+        return None;
     }
+    Some(Behaviour {
+        rule: "cost.untracked",
+        rule_title: "Spend that nobody counts",
+        references: Vec::new(),
+        key: format!("no_price {}", model.to_lowercase()),
+        severity: Severity::Low,
+        confidence: 80,
+        title: format!("no price is known for `{model}`"),
+        remedy: "Update Outflow's price catalogue, or check the vendor's bill for this model.",
+        facts: vec![
+            ("cost.reason", json!("price_unknown")),
+            ("model.requested", json!(exchange.request_model)),
+            ("model.resolved", json!(exchange.response_model)),
+            ("usage.input_tokens", json!(exchange.usage.input_tokens)),
+            ("usage.output_tokens", json!(exchange.usage.output_tokens)),
+        ],
+        exchange,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::{cost::Catalogue, sample};
+    use crate::exchange::{Catalogue, Prices as _, sample};
 
     fn seen(exchange: &Exchange) -> Vec<String> {
-        let mut detector = UntrackedSpend::new(Arc::new(Catalogue::bundled()));
+        let cost = Catalogue::bundled().price(exchange);
+        let priced = Exchange { cost, ..exchange.clone() };
         let mut seen = Vec::new();
-        detector.inspect(exchange, &mut |hit| match hit {
+        UntrackedSpend.inspect(&priced, &mut |hit| match hit {
             Hit::Behaviour(hit) => {
                 assert_eq!((hit.rule, hit.severity), ("cost.untracked", Severity::Low));
                 seen.push(hit.key);

@@ -9,6 +9,7 @@
 //! What is heavy and needs only one connection runs in the workers without locks. What compares calls with one another (a
 //! model that changed, a finding that repeats) sees all calls of all connections in one place. A sink prints ([`crate::cli`]), keeps ([`Durable`]) or both.
 
+mod detectors;
 mod durable;
 mod found;
 mod live;

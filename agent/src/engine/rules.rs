@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     detectors::scan::{RuleSet, ScanDetector, ScanError, cost},
-    exchange::Catalogue,
+    exchange::{Attribution, Catalogue},
     findings::Policy,
     rules::{ModelRules, RuleError, RuleSource, Selection, VendorTable},
 };
@@ -37,6 +37,8 @@ pub struct Rules {
     pub models: Arc<ModelRules>,
     /// What calls cost.
     pub prices: Arc<Catalogue>,
+    /// Where calls say which feature they are for.
+    pub attribution: Arc<Attribution>,
     /// Ids of rules that do not count.
     pub disabled: Arc<[String]>,
     /// What the user decided about findings.
@@ -72,6 +74,7 @@ impl Rules {
             ),
             models: Arc::new(ModelRules::load(source)?),
             prices: Arc::new(Catalogue::bundled()),
+            attribution: Arc::new(Attribution::default()),
             disabled: selection.disabled.clone().into(),
             policy: Arc::new(Policy { changes, ..policy }),
         })

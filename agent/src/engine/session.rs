@@ -7,13 +7,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use super::{Rules, Silenced, found::add_silenced};
+use super::{Rules, Silenced, detectors, found::add_silenced};
 use crate::{
     assembly::AnomalyKind,
-    detectors::{
-        Detector, Hit, StateChange, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
-    },
-    exchange::{Catalogue, Cost, Exchange, Prices as _, Subject},
+    detectors::{Detector, Hit, StateChange},
+    exchange::{Attribution, Catalogue, Cost, Exchange, Prices as _, Subject},
     findings::{Finding, Fingerprint, FingerprintKey, Maker, Policy, Silence},
     rules::VendorTable,
     sources::coverage::Unseen,
@@ -67,6 +65,7 @@ impl Outcome {
 /// Shared by the workers.
 pub struct Session {
     prices: Arc<Catalogue>,
+    attribution: Arc<Attribution>,
     maker: Maker,
     policy: RwLock<Arc<Policy>>,
     inner: Mutex<Inner>,
@@ -85,15 +84,12 @@ struct Inner {
 impl Session {
     /// Nothing seen yet.
     pub fn new(rules: &Rules, key: FingerprintKey, sink: Box<dyn Sink>) -> Self {
-        let detectors: Vec<Box<dyn Detector + Send>> = vec![
-            Box::new(Pinning::new(Arc::clone(&rules.models))),
-            Box::new(ResolvedModel::new()),
-            Box::new(UntrackedSpend::new(Arc::clone(&rules.prices) as _)),
-        ];
+        let detectors = detectors::all(rules);
         let disabled = Arc::clone(&rules.disabled);
         let inner = Inner { disabled, detectors, sink, outcome: Outcome::default(), failed: None };
         Self {
             prices: Arc::clone(&rules.prices),
+            attribution: Arc::clone(&rules.attribution),
             maker: Maker::new(key),
             policy: RwLock::new(Arc::clone(&rules.policy)),
             inner: Mutex::new(inner),
@@ -105,13 +101,13 @@ impl Session {
         self.lock().detectors.push(detector);
     }
 
-    /// Goes on with other rules: the first detector is the one that reads them. What detectors know stays.
+    /// Goes on with other rules. What detectors know stays.
     pub fn reload(&self, rules: &Rules) {
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&rules.policy);
         let mut inner = self.lock();
         inner.disabled = Arc::clone(&rules.disabled);
-        if let Some(pinning) = inner.detectors.first_mut() {
-            *pinning = Box::new(Pinning::new(Arc::clone(&rules.models)));
+        for detector in &mut inner.detectors {
+            detector.reload(&rules.models);
         }
     }
 
@@ -127,12 +123,22 @@ impl Session {
         Ok(())
     }
 
-    /// Takes in one exchange and the leaks found in it. False when the output cannot be written any more.
+    /// Adds to an exchange what its bytes do not say: its cost, its feature, and what stands for the caller's key. It needs no
+    /// lock, and comes before [`record`](Self::record).
+    pub fn complete(&self, exchange: &mut Exchange) {
+        exchange.cost = self.prices.price(exchange);
+        exchange.feature = self.attribution.feature(exchange);
+        let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
+        exchange.caller = caller.map(|print| print.value.into());
+    }
+
+    /// Takes in one exchange that is [`complete`](Self::complete) and the leaks found in it. False when the output cannot be
+    /// written any more.
     pub fn record(&self, exchange: &Exchange, leaks: &[Hit<'_>]) -> bool {
-        let cost = self.prices.price(exchange);
+        let cost = exchange.cost.as_ref();
         let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
         let policy = Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner));
-        let told = |hit: &Hit<'_>| self.maker.tell(hit, exchange.ended_at, cost.as_ref(), &policy);
+        let told = |hit: &Hit<'_>| self.maker.tell(hit, exchange.ended_at, cost, &policy);
         let (mut findings, mut silenced) = (Vec::<Finding>::new(), Silenced::new());
         let mut take = |told: Result<Finding, Silence>| match told {
             Ok(finding) => findings.push(finding),
@@ -157,7 +163,7 @@ impl Session {
         add_silenced(&mut outcome.silenced, &silenced);
         outcome.worst = findings.iter().map(|finding| Some(finding.severity)).fold(outcome.worst, Option::max);
         let subject = Subject::Exchange(exchange);
-        *failed = sink.told(Told { subject, cost: cost.as_ref(), caller: caller.as_ref(), findings, states }).err();
+        *failed = sink.told(Told { subject, cost, caller: caller.as_ref(), findings, states }).err();
         failed.is_none()
     }
 

@@ -73,7 +73,8 @@ impl Shard {
 
     fn tell(&mut self) -> bool {
         let mut listening = true;
-        for exchange in self.exchanges.drain(..) {
+        for mut exchange in self.exchanges.drain(..) {
+            self.session.complete(&mut exchange);
             let mut leaks: Vec<Hit<'_>> = Vec::new();
             self.scan.scanner().inspect(&exchange, &mut |hit| leaks.push(hit));
             listening &= self.session.record(&exchange, &leaks);

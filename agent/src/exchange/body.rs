@@ -4,10 +4,9 @@
 use serde_json::Value;
 
 use super::{
-    ToolResult,
     json::{self, Ended},
     quoted::{self, Input},
-    tape::Tape,
+    tape::{RequestFacts, Tape},
     text::Whole,
 };
 
@@ -32,13 +31,13 @@ pub(super) fn read(bytes: &[u8], root: &str, whole: &mut Whole) -> Value {
     doc
 }
 
-/// As [`read`], and gives of the outline what facts of a request are read from, and its results of tools.
-pub(super) fn read_request(bytes: &[u8], root: &str, whole: &mut Whole) -> (Value, Vec<ToolResult>) {
+/// As [`read`], and gives what facts of a request are read from.
+pub(super) fn read_request(bytes: &[u8], root: &str, whole: &mut Whole) -> RequestFacts {
+    let mut facts = RequestFacts::default();
     if !json::looks_like_json(bytes) {
         add_rest(bytes, root, whole);
-        return (Value::Null, Vec::new());
+        return facts;
     }
-    let mut facts = (Value::Null, Vec::new());
     let mut take = |input: Input<'_>, whole: &mut Whole| {
         let mut tape = Tape::new(FACT_BYTES);
         let end = json::tape(input, root, &mut tape, &mut whole.opener())?;

@@ -6,7 +6,13 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::{Leaves, ToolResult, body, multipart, path::Path, query, text::Whole};
+use super::{
+    Leaves, ToolResult, body, multipart,
+    path::Path,
+    query,
+    tape::{Lengths, RequestFacts},
+    text::Whole,
+};
 use crate::assembly::{Content, Headers, Message};
 
 /// Members that are read of one `baggage` header (W3C Baggage, section 3.3: at most 180).
@@ -68,6 +74,8 @@ pub(super) struct Asked {
     pub(super) doc: Value,
     /// Results of tools that it hands back, if it is a call that has any.
     pub(super) tool_results: Vec<ToolResult>,
+    /// How many elements the lists have that are members of the document.
+    pub(super) lengths: Lengths,
     /// All its text.
     pub(super) text: Leaves,
 }
@@ -93,13 +101,13 @@ fn body_of(message: &Message, content_type: &str) -> Asked {
     }
     let mut whole = Whole::default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
-    let (doc, tool_results) =
+    let RequestFacts { doc, tool_results, lengths } =
         if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") && !super::json::looks_like_json(bytes) {
-            (query::read(bytes, "$form", &mut whole), Vec::new())
+            RequestFacts { doc: query::read(bytes, "$form", &mut whole), ..RequestFacts::default() }
         } else {
             body::read_request(bytes, "$", &mut whole)
         };
-    Asked { doc, tool_results, text: whole.finish() }
+    Asked { doc, tool_results, lengths, text: whole.finish() }
 }
 
 fn read_headers(headers: &Headers, whole: &mut Whole) {

@@ -121,6 +121,12 @@ impl Leaves {
         Some((self.paths.get(path_start..leaf.path_end).unwrap_or_default(), text_start..leaf.text_end))
     }
 
+    /// Text of the last leaf at this path.
+    pub fn find_last(&self, path: &str) -> Option<&str> {
+        let found = (0..self.entries.len()).rev().filter_map(|index| self.show(index)).find(|(at, _)| *at == path);
+        self.text.get(found?.1)
+    }
+
     /// Number of leaves.
     pub fn len(&self) -> usize {
         self.entries.len()

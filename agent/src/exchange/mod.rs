@@ -13,7 +13,9 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod asking;
 mod attachment;
+mod attribution;
 mod bedrock_converse;
 mod bedrock_invoke;
 mod body;
@@ -60,6 +62,8 @@ mod tool_results;
 mod tree;
 mod usage;
 
+pub use self::asking::Asking;
+pub use self::attribution::{Attribution, FeatureSource};
 pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
@@ -109,6 +113,8 @@ pub struct Exchange {
     pub server_tool_calls: Vec<String>,
     /// Results of tools that the request hands back, in order.
     pub tool_results: Vec<ToolResult>,
+    /// How the request asks, besides its text.
+    pub asking: Asking,
     /// Service tier at the top of the answer.
     pub service_tier: Option<String>,
     /// Service tier inside the usage (Anthropic, Google); where there is one, it is what was billed.
@@ -120,6 +126,12 @@ pub struct Exchange {
     pub error: Option<String>,
     /// Cost the vendor put on the wire.
     pub reported_cost: Option<NanoUsd>,
+    /// What it cost, once somebody who knows prices was asked ([`Prices`]).
+    pub cost: Option<Cost>,
+    /// Part of the service that asks, once somebody who knows the operator's words was asked ([`Attribution`]).
+    pub feature: Option<Arc<str>>,
+    /// Keyed fingerprint of the caller's key, once the holder of the key that it is made with was asked.
+    pub caller: Option<Arc<str>>,
     /// What the calls of one conversation have in common: `previous_response_id`, a conversation's or session's id.
     pub conversation: Option<String>,
     /// What the headers of both messages say.
@@ -166,11 +178,15 @@ impl Exchange {
             tool_calls: Vec::new(),
             server_tool_calls: Vec::new(),
             tool_results: Vec::new(),
+            asking: Asking::default(),
             service_tier: None,
             usage_tier: None,
             system_fingerprint: None,
             error: None,
             reported_cost: None,
+            cost: None,
+            feature: None,
+            caller: None,
             conversation: None,
             headers: HeaderFacts::default(),
             mcp: None,

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    Api, BodyFraming, Exchange, Leaves, McpCall, View,
+    Api, Asking, BodyFraming, Exchange, Leaves, McpCall, View,
     body::{self, FACT_BYTES},
     extra::{self, Asked},
     facts::{Facts, Seen},
@@ -33,7 +33,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let Asked { doc: asked, tool_results, text: request_text } = extra::request(&request, target);
+    let Asked { doc: asked, tool_results, lengths, text: request_text } = extra::request(&request, target);
     let mut answered = answer.map(Answered::open);
     let sent_headers = request.head.headers();
     let answer_headers = answer.map(|answer| answer.head.headers());
@@ -72,6 +72,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let view = view(&request, answer, [&request_text, &response_text]);
     let request_model = request::model(&asked, &path, api);
     let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
+    let asking = Asking::read(&asked, &lengths, &request_text, &request, api);
     let unlisted = match vendor {
         Some(_) => None,
         None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
@@ -96,6 +97,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         finish_reasons: facts.finish_reasons,
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
+        asking,
         // A call that is not understood has no tools, whatever its members are called.
         tool_results: if api == Api::Other { Vec::new() } else { tool_results },
         service_tier: facts.service_tier,
@@ -103,6 +105,9 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         system_fingerprint: facts.system_fingerprint,
         error: facts.error,
         reported_cost: facts.reported_cost,
+        cost: None,
+        feature: None,
+        caller: None,
         conversation,
         headers: header_facts,
         mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),

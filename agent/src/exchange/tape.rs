@@ -17,6 +17,23 @@ use super::{
 /// Containers deeper than this hold no facts of a request.
 const FACT_DEPTH: usize = 4;
 
+/// Lists of which the length is told.
+const MAX_LENGTHS: usize = 8;
+
+/// How many elements the lists have that are members of the document: its name and the number.
+pub(super) type Lengths = Vec<(String, u64)>;
+
+/// What facts of a request are read from.
+#[derive(Debug, Default)]
+pub(super) struct RequestFacts {
+    /// Of each list the first element, and nothing that lies deep.
+    pub(super) doc: Value,
+    /// The results of tools.
+    pub(super) tool_results: Vec<ToolResult>,
+    /// How long its lists are, at most [`MAX_LENGTHS`] of them.
+    pub(super) lengths: Lengths,
+}
+
 /// Values in the order of the document; each knows where what is below it ends.
 #[derive(Debug)]
 pub(super) struct Tape<'a> {
@@ -40,6 +57,8 @@ pub(super) struct Tape<'a> {
     /// Hash of what there was no room for since the present element began.
     rest: u64,
     results: Results,
+    /// Node of each list that is a member of the document, and its elements.
+    lengths: Vec<(usize, u64)>,
 }
 
 /// A value, in fields that are written one by one where they stay: to make an enum first and to move it stalls the processor.
@@ -89,6 +108,7 @@ impl<'a> Tape<'a> {
             other: 0,
             rest: 0,
             results: Results::default(),
+            lengths: Vec::new(),
         }
     }
 
@@ -107,10 +127,22 @@ impl<'a> Tape<'a> {
         self.open.clear();
     }
 
-    /// What facts are read from, of each list the first element and nothing that lies deep; and the results of tools.
-    pub(super) fn into_facts(self) -> (Value, Vec<ToolResult>) {
-        let facts = self.node(0).map_or(Value::Null, |root| root.facts(0));
-        (facts, self.results.into_list())
+    /// What facts are read from.
+    pub(super) fn into_facts(self) -> RequestFacts {
+        let doc = self.node(0).map_or(Value::Null, |root| root.facts(0));
+        let named = |(list, length): &(usize, u64)| Some((self.node(*list)?.key().to_owned(), *length));
+        let lengths = self.lengths.iter().filter_map(named).collect();
+        RequestFacts { doc, tool_results: self.results.into_list(), lengths }
+    }
+
+    /// Counts an element of a list that is a member of the document.
+    #[inline]
+    fn counts(&mut self, list: usize) {
+        if let Some((_, length)) = self.lengths.last_mut().filter(|(known, _)| *known == list) {
+            *length += 1;
+        } else if self.lengths.len() < MAX_LENGTHS {
+            self.lengths.push((list, 1));
+        }
     }
 
     fn node(&self, at: usize) -> Option<Node<'_>> {
@@ -202,6 +234,7 @@ impl<'a> Build<'a> for &mut Tape<'a> {
             self.arrays -= usize::from(held.kind != Kind::Object);
         }
         if let Some(list) = self.list() {
+            self.counts(list);
             self.element_ends(list, begun);
         }
     }
@@ -210,9 +243,14 @@ impl<'a> Build<'a> for &mut Tape<'a> {
         if self.open.len() == 1 {
             self.results.begin(key);
         }
-        // Of a list of texts the first one says what they are.
-        if self.open.len() == 2 && self.list().is_some_and(|list| self.count > list + 1) {
-            return;
+        if self.open.len() == 2
+            && let Some(list) = self.list()
+        {
+            self.counts(list);
+            // Of a list of texts the first one says what they are.
+            if self.count > list + 1 {
+                return;
+            }
         }
         if !self.has_room() {
             if let Scalar::Plain(text) | Scalar::Decoded(text) = value {

@@ -16,6 +16,7 @@ use crate::{
     },
 };
 
+mod asking;
 mod properties;
 
 #[derive(Deserialize)]

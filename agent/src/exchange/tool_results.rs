@@ -201,7 +201,7 @@ mod tests {
         let request = request.to_string();
         let mut tape = Tape::new(FACT_BYTES);
         reader::tape(Input::Text(&request), "$", &mut tape, &mut |_: &str, _: &str, _: &str| {});
-        tape.into_facts().1
+        tape.into_facts().tool_results
     }
 
     fn short(result: &ToolResult) -> (Option<&str>, Option<&str>, bool) {

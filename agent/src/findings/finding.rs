@@ -132,17 +132,45 @@ pub enum Category {
     Model,
     /// Money.
     Cost,
+    /// An agent that goes round in circles.
+    Agent,
+    /// A tool, or a server of tools, that is slow, fails or hangs.
+    Tool,
+    /// What is looked up for prompts: stale, empty, or by another model than it was stored with.
+    Retrieval,
+    /// A vendor that fails, throttles or slows down.
+    Vendor,
+    /// Answers that are refused, filtered, cut off or not readable.
+    Output,
     /// Something that could not be looked at.
     Coverage,
 }
 
 impl Category {
+    /// The kind of trouble of a behaviour: rules of behaviour begin with its word, `cost.budget`.
+    pub fn of_behaviour(rule: &str) -> Self {
+        match rule.split('.').next() {
+            Some("cost") => Self::Cost,
+            Some("agent") => Self::Agent,
+            Some("tool") => Self::Tool,
+            Some("retrieval") => Self::Retrieval,
+            Some("vendor") => Self::Vendor,
+            Some("output") => Self::Output,
+            _ => Self::Model,
+        }
+    }
+
     /// The word that every output uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Leak => "leak",
             Self::Model => "model",
             Self::Cost => "cost",
+            Self::Agent => "agent",
+            Self::Tool => "tool",
+            Self::Retrieval => "retrieval",
+            Self::Vendor => "vendor",
+            Self::Output => "output",
             Self::Coverage => "coverage",
         }
     }

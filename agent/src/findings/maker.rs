@@ -108,7 +108,7 @@ fn behaved(behaviour: &Behaviour<'_>) -> Finding {
         title: behaviour.rule_title.to_owned(),
         references: behaviour.references.clone(),
     };
-    finding.category = if behaviour.rule.starts_with("cost.") { Category::Cost } else { Category::Model };
+    finding.category = Category::of_behaviour(behaviour.rule);
     finding.severity = behaviour.severity;
     finding.confidence = behaviour.confidence.min(100);
     finding.title = field(&shown_title(behaviour));

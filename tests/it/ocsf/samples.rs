@@ -62,11 +62,10 @@ fn maker() -> Maker {
 }
 
 fn behaviours() -> Vec<Sample> {
-    let prices = Catalogue::bundled();
     let mut detectors: Vec<Box<dyn Detector>> = vec![
         Box::new(Pinning::new(Arc::new(ModelRules::load(&RuleSource::Embedded).unwrap()))),
         Box::new(ResolvedModel::new()),
-        Box::new(UntrackedSpend::new(Arc::new(prices))),
+        Box::new(UntrackedSpend),
     ];
     let stream = Exchange { streaming: true, usage: Usage::default(), ..exchange("gpt-4o", "gpt-4o") };
     let calls = [
@@ -86,7 +85,7 @@ fn behaviours() -> Vec<Sample> {
     }
     // A loop, five cents every 30 seconds, and then one call that is more than the budget of a day.
     let budget = Config::parse("x", "[[budget]]\nservice = \"*\"\nlimit_usd = 10\n").unwrap().budgets();
-    let mut budgets = BudgetWatch::new(Arc::new(prices), budget);
+    let mut budgets = BudgetWatch::new(budget);
     for number in 0..=60 {
         let mut call = exchange("gpt-4o-2024-08-06", "gpt-4o-2024-08-06");
         call.ended_at = Timestamp(call.ended_at.0 + number * 30_000_000_000);
@@ -97,8 +96,9 @@ fn behaviours() -> Vec<Sample> {
 }
 
 fn inspect(detector: &mut dyn Detector, call: &Exchange) -> Vec<Sample> {
-    let (maker, cost, mut seen) = (maker(), Catalogue::bundled().price(call), Vec::new());
-    detector.inspect(call, &mut |hit| seen.push(maker.occurrence(&hit, call.ended_at, cost.as_ref())));
+    let call = &Exchange { cost: Catalogue::bundled().price(call), ..call.clone() };
+    let (maker, mut seen) = (maker(), Vec::new());
+    detector.inspect(call, &mut |hit| seen.push(maker.occurrence(&hit, call.ended_at, call.cost.as_ref())));
     seen.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
 }
 
@@ -187,7 +187,18 @@ fn variants(finding: &Finding) -> Vec<Sample> {
     add("another kind of call", &|finding| {
         finding.destination.as_mut().unwrap().api = Api::CountTokens.as_str().into();
     });
-    for category in [Category::Leak, Category::Model, Category::Cost, Category::Coverage] {
+    let categories = [
+        Category::Leak,
+        Category::Model,
+        Category::Cost,
+        Category::Agent,
+        Category::Tool,
+        Category::Retrieval,
+        Category::Vendor,
+        Category::Output,
+        Category::Coverage,
+    ];
+    for category in categories {
         add(&format!("a rule of another version, {}", category.as_str()), &|finding| {
             finding.category = category;
             finding.rule.id = "another.version".into();

@@ -82,7 +82,7 @@ impl Agent {
         let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));
         let now = rules.now();
         let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
-        let budgets = BudgetWatch::new(Arc::clone(&now.prices) as _, config.budgets());
+        let budgets = BudgetWatch::new(config.budgets());
         session.watch(Box::new(budgets.clone()));
         let reader = store.reader()?;
         session.restore(|detector| reader.states(detector))?;

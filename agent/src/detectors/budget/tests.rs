@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    exchange::{Catalogue, sample},
+    exchange::{Cost, CostSource, sample},
     units::Timestamp,
 };
 
@@ -26,7 +26,7 @@ fn budget(service: &str, dollars: u64, window_ns: u64) -> Budget {
 }
 
 fn watch(budgets: Vec<Budget>) -> BudgetWatch {
-    BudgetWatch::new(Arc::new(Catalogue::bundled()), Budgets::new(budgets))
+    BudgetWatch::new(Budgets::new(budgets))
 }
 
 /// A call that ended `at` nanoseconds past midnight; the vendor itself named its cost.
@@ -34,7 +34,7 @@ fn call(service: &str, at: u64, nano: u64) -> Exchange {
     let mut exchange = sample::exchange("openai", "gpt-4o-mini");
     exchange.origin = Arc::new(crate::sources::Origin { service: service.into(), ..Default::default() });
     exchange.ended_at = Timestamp(sample::MIDNIGHT.0 + at);
-    exchange.reported_cost = Some(NanoUsd(nano));
+    exchange.cost = Some(Cost { nano_usd: NanoUsd(nano), source: CostSource::Provider, catalogue: String::new() });
     exchange
 }
 
@@ -188,7 +188,7 @@ fn new_budgets_count_from_the_next_call_on() {
 #[test]
 fn calls_without_a_price_cost_nothing() {
     let mut watch = watch(vec![budget("*", 10, DAY)]);
-    let unknown = Exchange { reported_cost: None, ..call("a", 0, 0) };
+    let unknown = Exchange { cost: None, ..call("a", 0, 0) };
     let unknown = Exchange { request_model: Some("acme-1".into()), response_model: None, ..unknown };
     assert!(see(&mut watch, &unknown).is_empty() && spent(&watch).is_empty());
 }

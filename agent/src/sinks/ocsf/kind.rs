@@ -25,6 +25,8 @@ pub(super) enum Kind {
     BurnRate,
     LogGap,
     UnknownTls,
+    /// What agents, tools, stores of vectors, vendors and answers do, compared with what they did before.
+    Behaviour,
     /// A rule that another version knows: the outbox outlives the program.
     Other,
 }
@@ -58,6 +60,9 @@ impl Kind {
                 "cost.burn_rate" => Self::BurnRate,
                 _ => Self::Other,
             },
+            Category::Agent | Category::Tool | Category::Retrieval | Category::Vendor | Category::Output => {
+                Self::Behaviour
+            }
             Category::Coverage => match rule {
                 LOG_GAP => Self::LogGap,
                 UNKNOWN_TLS_STACK => Self::UnknownTls,
@@ -78,6 +83,7 @@ impl Kind {
             | Self::BurnRate
             | Self::LogGap
             | Self::UnknownTls
+            | Self::Behaviour
             | Self::Other => Class::Detection,
         }
     }
@@ -87,7 +93,7 @@ impl Kind {
         match self {
             Self::Leak => Caption(8, "Regular Expressions"),
             // These compare a call with those before it.
-            Self::ResolvedChanged | Self::Flapping => Caption(2, "Behavioral"),
+            Self::ResolvedChanged | Self::Flapping | Self::Behaviour => Caption(2, "Behavioral"),
             Self::BurnRate => Caption(3, "Statistical"),
             Self::Unpinned
             | Self::Retiring
