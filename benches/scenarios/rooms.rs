@@ -72,7 +72,7 @@ impl Sink for Ear {
 
 /// Which way calls take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// Through all rooms but the scanner for leaks, which takes most of the time.
     WithoutScanner,
     /// As in `outflow replay`.
@@ -144,7 +144,7 @@ fn tell(session: &Session, exchanges: &[Exchange]) {
 }
 
 /// Sends a scenario through the rooms.
-pub fn play(scenario: &Scenario, rules: &Rules, way: Way) -> Result<Scored> {
+pub(crate) fn play(scenario: &Scenario, rules: &Rules, way: Way) -> Result<Scored> {
     let (session, ear) = session(rules, &scenario.config)?;
     let mut rooms = Rooms::new(rules, &session, way)?;
     let mut scorer = Scorer::new(scenario)?;
@@ -187,7 +187,7 @@ fn session(rules: &Rules, config: &str) -> Result<(Arc<Session>, Ear)> {
 }
 
 /// All findings in recorded exchanges, by rule: title and how often.
-pub fn recorded(paths: &[PathBuf], rules: &Rules) -> Result<BTreeMap<String, BTreeMap<String, u64>>> {
+pub(crate) fn recorded(paths: &[PathBuf], rules: &Rules) -> Result<BTreeMap<String, BTreeMap<String, u64>>> {
     let (session, ear) = session(rules, "")?;
     let mut rooms = Rooms::new(rules, &session, Way::WithoutScanner)?;
     for input in Playing::new(replay::read(paths)?, Options::default()) {

@@ -49,7 +49,7 @@ pub struct Scenario {
     /// What must not be found, because it would be tempting.
     #[serde(default)]
     pub forbid: Vec<Forbid>,
-    /// What may be found beside, as patterns of rules: `"cost.*"`, or `"cost.*@billing"` of one service.
+    /// What may be found beside, from the first event on, as patterns of rules: `"cost.*"`, or `"cost.*@billing"` of one service.
     #[serde(default)]
     pub allow: Vec<String>,
 }

@@ -97,6 +97,8 @@ pub struct Scorer<'a> {
     wanted: Vec<Wanted<'a>>,
     allowed: Vec<(GlobMatcher, Option<&'a str>)>,
     forbidden: Vec<(GlobMatcher, Option<&'a str>, bool)>,
+    /// When the first event is: before, nothing is allowed.
+    eventful: u64,
     /// By finding and week.
     false_alarms: BTreeMap<(String, u64), FalseAlarm>,
     calls: u64,
@@ -128,6 +130,7 @@ impl<'a> Scorer<'a> {
             wanted: wanted.collect::<Result<_>>()?,
             allowed: allowed.collect::<Result<_>>()?,
             forbidden: forbidden.collect::<Result<_>>()?,
+            eventful: scenario.start.0 + scenario.event.iter().map(|event| event.at.0).min().unwrap_or_default(),
             false_alarms: BTreeMap::new(),
             calls: 0,
         })
@@ -158,7 +161,8 @@ impl<'a> Scorer<'a> {
         let fits = |pattern: &GlobMatcher, service: Option<&str>| {
             pattern.is_match(&fired.rule) && service.is_none_or(|service| service == fired.service)
         };
-        if is_wanted || self.allowed.iter().any(|(pattern, service)| fits(pattern, *service)) {
+        let is_allowed = || self.allowed.iter().any(|(pattern, service)| fits(pattern, *service));
+        if is_wanted || (fired.at_ns >= self.eventful && is_allowed()) {
             return;
         }
         let mut is_forbidden = false;
@@ -294,6 +298,7 @@ mod tests {
         assert_eq!(of("agent.loop", "bot", -1), 1, "too early");
         assert_eq!(of("agent.loop", "chat", 1), 1, "another service");
         assert_eq!(of("cost.creep", "bot", 1), 0, "allowed");
+        assert_eq!(of("cost.creep", "bot", -1), 1, "before anything happened");
         assert_eq!(of("cost.creep", "chat", 1), 1, "allowed to another");
         assert_eq!(of("model.unpinned", "bot", 1), 0, "how the service is set up");
         assert_eq!(of("model.unpinned", "chat", 1), 1, "forbidden here");

@@ -21,6 +21,8 @@ pub enum Does {
     Query,
     /// Embeds documents in batches and writes them to a vector store.
     Ingest,
+    /// Hands in a batch job of OpenAI's: what it costs stands in its results, a day later.
+    Batch,
 }
 
 /// Whom it asks; what the bodies look like follows from it.

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod agent;
+mod batch;
 mod chat;
 mod mcp;
 mod reply;
@@ -46,6 +47,7 @@ impl Job<'_> {
             Does::Mcp => mcp::run(self, at),
             Does::Query => retrieval::query(self, at),
             Does::Ingest => retrieval::ingest(self, at),
+            Does::Batch => batch::run(self, at),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     traffic::Vendor,
 };
 
+pub(crate) mod batches;
 mod chat;
 mod converse;
 pub(crate) mod embeddings;
