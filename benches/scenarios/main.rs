@@ -26,6 +26,7 @@ use outflow::{
 use rooms::Way;
 use simulator::{Scenario, Scored, Simulation, report};
 
+mod recorded;
 mod rooms;
 
 /// Plays labelled scenarios and says what was found
@@ -61,7 +62,7 @@ fn main() -> Result<()> {
     }
     let rules = Rules::load(&RuleSource::Embedded, &[])?;
     if let Some(folder) = args.exchanges {
-        for (rule, titles) in rooms::recorded(&[folder], &rules)? {
+        for (rule, titles) in recorded::findings(&[folder], &rules)? {
             println!("{rule}: {} findings, {} titles", titles.values().sum::<u64>(), titles.len());
             for (title, count) in titles {
                 println!("  {count:4}  {title}");

@@ -1,11 +1,9 @@
-//! A scenario goes through the agent's own rooms. Enters: a scenario, or recorded exchanges. Leaves: its score, or all findings.
+//! A scenario goes through the agent's own rooms. Enters: a scenario. Leaves: its score.
 //! The calls become exchange records, the records the bytes of connections, as in `outflow replay`; a few thousand are held at a
 //! time. Leaks are not looked for, unless the whole way is asked for.
 
 use std::{
-    collections::BTreeMap,
     io,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +17,7 @@ use outflow::{
     findings::{Category, FingerprintKey},
     sources::{
         Input,
-        replay::{self, Options, Playing, Record},
+        replay::{Options, Playing, Record},
     },
     units::Timestamp,
 };
@@ -31,19 +29,19 @@ const TOGETHER: usize = 2000;
 const TOGETHER_MAX: usize = 20_000;
 
 /// What the sink heard about one call.
-struct Heard {
+pub(crate) struct Heard {
     service: String,
     at_ns: u64,
     cost_nano_usd: u64,
-    findings: Vec<Fired>,
+    pub(crate) findings: Vec<Fired>,
 }
 
 /// A sink that keeps what it is told until it is asked.
 #[derive(Clone, Default)]
-struct Ear(Arc<Mutex<Vec<Heard>>>);
+pub(crate) struct Ear(Arc<Mutex<Vec<Heard>>>);
 
 impl Ear {
-    fn take(&self) -> Vec<Heard> {
+    pub(crate) fn take(&self) -> Vec<Heard> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -80,13 +78,13 @@ pub(crate) enum Way {
 }
 
 /// Rooms 2 to 5.
-enum Rooms {
+pub(crate) enum Rooms {
     WithoutScanner { assembler: Assembler, correlator: Correlator, events: Vec<Assembled>, now: Timestamp },
     Whole(Box<Shard>),
 }
 
 impl Rooms {
-    fn new(rules: &Rules, session: &Arc<Session>, way: Way) -> Result<Self> {
+    pub(crate) fn new(rules: &Rules, session: &Arc<Session>, way: Way) -> Result<Self> {
         Ok(match way {
             Way::Whole => Self::Whole(Box::new(Shard::new(&LiveRules::new(rules.clone()), Arc::clone(session))?)),
             Way::WithoutScanner => Self::WithoutScanner {
@@ -98,20 +96,21 @@ impl Rooms {
         })
     }
 
-    fn push(&mut self, input: &Input, session: &Session) {
+    pub(crate) fn push(&mut self, input: &Input, session: &Session) {
         match self {
             Self::Whole(shard) => _ = shard.push(input),
             Self::WithoutScanner { assembler, correlator, events, now } => {
                 *now = input.at;
+                correlator.advance(input.at);
                 assembler.push(input, events);
                 let mut exchanges = Vec::new();
                 correlate(correlator, events, &mut exchanges);
-                tell(session, &exchanges);
+                tell(session, exchanges);
             }
         }
     }
 
-    fn finish(&mut self, session: &Session) {
+    pub(crate) fn finish(&mut self, session: &Session) {
         match self {
             Self::Whole(shard) => _ = shard.finish(),
             Self::WithoutScanner { assembler, correlator, events, now } => {
@@ -119,7 +118,7 @@ impl Rooms {
                 let mut exchanges = Vec::new();
                 correlate(correlator, events, &mut exchanges);
                 correlator.finish(&mut exchanges);
-                tell(session, &exchanges);
+                tell(session, exchanges);
             }
         }
     }
@@ -137,9 +136,10 @@ fn correlate(correlator: &mut Correlator, events: &mut Vec<Assembled>, out: &mut
     }
 }
 
-fn tell(session: &Session, exchanges: &[Exchange]) {
-    for exchange in exchanges {
-        session.record(exchange, &[]);
+fn tell(session: &Session, exchanges: Vec<Exchange>) {
+    for mut exchange in exchanges {
+        session.complete(&mut exchange);
+        session.record(&exchange, &[]);
     }
 }
 
@@ -179,24 +179,9 @@ fn records(calls: &[Call]) -> Result<Vec<Record>> {
 }
 
 /// An agent as `outflow run` starts it, without its sources and its store.
-fn session(rules: &Rules, config: &str) -> Result<(Arc<Session>, Ear)> {
+pub(crate) fn session(rules: &Rules, config: &str) -> Result<(Arc<Session>, Ear)> {
     let (ear, config) = (Ear::default(), Config::parse("scenario", config)?);
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(ear.clone()));
-    session.watch(Box::new(BudgetWatch::new(Arc::clone(&rules.prices) as _, config.budgets())));
+    session.watch(Box::new(BudgetWatch::new(config.budgets())));
     Ok((Arc::new(session), ear))
-}
-
-/// All findings in recorded exchanges, by rule: title and how often.
-pub(crate) fn recorded(paths: &[PathBuf], rules: &Rules) -> Result<BTreeMap<String, BTreeMap<String, u64>>> {
-    let (session, ear) = session(rules, "")?;
-    let mut rooms = Rooms::new(rules, &session, Way::WithoutScanner)?;
-    for input in Playing::new(replay::read(paths)?, Options::default()) {
-        rooms.push(&input, &session);
-    }
-    rooms.finish(&session);
-    let mut found: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-    for fired in ear.take().into_iter().flat_map(|heard| heard.findings) {
-        *found.entry(fired.rule).or_default().entry(fired.title).or_default() += 1;
-    }
-    Ok(found)
 }
