@@ -53,7 +53,7 @@ pub(crate) fn exchange(requested: &str, resolved: &str) -> Exchange {
                 process: "python3".into(),
                 service: "shop".into(),
                 container: Some("c0ffee".into()),
-                feature: None,
+                ..Origin::default()
             }),
             "api.openai.com",
             started_at,

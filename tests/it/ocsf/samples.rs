@@ -220,7 +220,7 @@ fn unseen() -> Vec<Sample> {
             process: "java".into(),
             service: "cart".into(),
             container: Some("3f".repeat(6)),
-            feature: None,
+            ..Origin::default()
         },
         executable: "/usr/lib/jvm/java-17/bin/java".into(),
         inode: (1, 2),
