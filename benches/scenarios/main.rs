@@ -19,10 +19,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Parser as _;
-use outflow::{
-    engine::Rules,
-    rules::RuleSource,
-};
+use outflow::{engine::Rules, rules::RuleSource};
 use rooms::Way;
 use simulator::{Scenario, Scored, Simulation, report};
 

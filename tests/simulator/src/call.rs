@@ -40,9 +40,10 @@ pub struct Call {
 impl Call {
     /// As an exchange record, one JSON object.
     pub fn record(&self, id: &str) -> Value {
-        let response = self.response.as_ref().map(|response| {
-            json!({"status": response.status, "headers": response.headers, "body": response.body})
-        });
+        let response = self
+            .response
+            .as_ref()
+            .map(|response| json!({"status": response.status, "headers": response.headers, "body": response.body}));
         json!({
             "id": id,
             "request": {"method": self.method, "url": self.url, "headers": self.headers, "body": self.body},

@@ -1,6 +1,8 @@
 //! Chance with a seed. Enters: a seed. Leaves: numbers of some distributions, the same ones for the same seed. It is no
 //! library's generator: those may change their numbers with a version, and with them every scenario.
 
+use crate::span::whole;
+
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
@@ -49,9 +51,8 @@ impl Random {
     }
 
     /// Log-normal, as a whole number of at least 1.
-    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
     pub(crate) fn size(&mut self, median: f64, sigma: f64) -> u64 {
-        self.log_normal(median, sigma).round().max(1.0) as u64
+        whole(self.log_normal(median, sigma).round()).max(1)
     }
 
     /// One of them; empty when there is none.

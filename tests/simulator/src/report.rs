@@ -15,7 +15,10 @@ const END: &str = "<!-- end of scenarios -->";
 /// Names of detectors, and the beginnings of their rules.
 const DETECTORS: [(&str, &[&str]); 11] = [
     ("pinning", &["model.unpinned", "model.retir"]),
-    ("silent updates", &["model.resolved", "model.substituted", "model.flapping", "model.fallback", "model.unverifiable"]),
+    (
+        "silent updates",
+        &["model.resolved", "model.substituted", "model.flapping", "model.fallback", "model.unverifiable"],
+    ),
     ("structure drift", &["model.structure", "output.schema"]),
     ("untracked cost", &["cost.untracked"]),
     ("budgets and limits", &["cost.budget", "cost.burn_rate", "cost.no_limit", "cost.request_limit"]),
@@ -30,7 +33,8 @@ const DETECTORS: [(&str, &[&str]); 11] = [
 /// The detector of a rule.
 fn detector(rule: &str) -> &'static str {
     let mut all = DETECTORS.iter();
-    all.find(|(_, begins)| begins.iter().any(|begin| rule.starts_with(begin))).map_or("leaks and others", |(name, _)| name)
+    all.find(|(_, begins)| begins.iter().any(|begin| rule.starts_with(begin)))
+        .map_or("leaks and others", |(name, _)| name)
 }
 
 /// Figures of a detector, or of all.
@@ -147,12 +151,17 @@ pub fn markdown(scored: &[Scored]) -> String {
 
 /// Spend that runs away: when it was found, and after how much money.
 fn runaways(scored: &[Scored], text: &mut String) {
-    let runaways: Vec<(&Scored, &Label)> =
-        scored.iter().flat_map(|it| it.labels.iter().map(move |label| (it, label))).filter(|(_, it)| it.runaway).collect();
+    let runaways: Vec<(&Scored, &Label)> = scored
+        .iter()
+        .flat_map(|it| it.labels.iter().map(move |label| (it, label)))
+        .filter(|(_, it)| it.runaway)
+        .collect();
     if runaways.is_empty() {
         return;
     }
-    text.push_str("\n| spend that runs away | found by | after | spent by then | in time |\n| --- | --- | --- | --- | --- |\n");
+    text.push_str(
+        "\n| spend that runs away | found by | after | spent by then | in time |\n| --- | --- | --- | --- | --- |\n",
+    );
     for (scored, label) in runaways {
         let (after, spent) = match label.after_ns {
             Some(ns) => (length(ns as f64 / 1e9), format!("${:.2}", label.spent_nano_usd as f64 / 1e9)),
@@ -168,7 +177,8 @@ pub fn wrongs(scored: &[Scored]) -> String {
     let mut text = String::new();
     for scored in scored {
         for label in scored.labels.iter().filter(|label| !label.in_time) {
-            let when = label.after_ns.map_or("missed".to_owned(), |ns| format!("late, after {}", length(ns as f64 / 1e9)));
+            let when =
+                label.after_ns.map_or("missed".to_owned(), |ns| format!("late, after {}", length(ns as f64 / 1e9)));
             let service = label.service.as_deref().unwrap_or("any");
             let _ = writeln!(text, "{}: {when}: {} of {service}", scored.name, label.rules.join(" or "));
         }
@@ -198,8 +208,8 @@ mod tests {
     use super::*;
     use crate::score::FalseAlarm;
 
-    fn label(rule: &str, after_s: Option<u64>, in_time: bool) -> Label {
-        let after_ns = after_s.map(|seconds| seconds * 1_000_000_000);
+    fn label(rule: &str, seconds: Option<u64>, in_time: bool) -> Label {
+        let after_ns = seconds.map(|seconds| seconds * 1_000_000_000);
         let (rule, rules) = (rule.to_owned(), vec![rule.to_owned()]);
         Label { rule, rules, service: None, after_ns, spent_nano_usd: 2_500_000_000, in_time, runaway: true }
     }

@@ -120,7 +120,8 @@ impl<'a> Scorer<'a> {
             Ok(Wanted { expect, moment, spent_nano_usd: 0, found: None })
         });
         let allowed = scenario.allow.iter().map(|pattern| {
-            let (rule, service) = pattern.split_once('@').map_or((pattern.as_str(), None), |(rule, it)| (rule, Some(it)));
+            let (rule, service) =
+                pattern.split_once('@').map_or((pattern.as_str(), None), |(rule, it)| (rule, Some(it)));
             Ok((matcher(rule)?, service))
         });
         let forbidden =
@@ -192,9 +193,8 @@ impl<'a> Scorer<'a> {
                 Some((rule, after, spent)) => (rule, Some(after), spent),
                 None => (rules.first().cloned().unwrap_or_default(), None, 0),
             };
-            let in_time = after_ns.is_some_and(|after| {
-                after <= expect.by.0 || (spent as f64) <= expect.or_spent_usd * 1e9
-            });
+            let in_time =
+                after_ns.is_some_and(|after| after <= expect.by.0 || (spent as f64) <= expect.or_spent_usd * 1e9);
             let service = expect.service.clone();
             Label { rule, rules, service, after_ns, spent_nano_usd: spent, in_time, runaway: expect.runaway }
         });
@@ -249,8 +249,8 @@ mod tests {
         service = 'chat'
     ";
 
-    /// Findings as (rule, service, minutes since the event), and what the service spends a minute, USD.
-    fn scored(fired: &[(&str, &str, i64)], usd_a_minute: f64) -> Scored {
+    /// Findings as (rule, service, minutes since the event), and what the service spends a minute, cents.
+    fn scored(fired: &[(&str, &str, i64)], cents_a_minute: u64) -> Scored {
         let scenario = Scenario::parse("test", SCENARIO).unwrap();
         let event = scenario.moment(Some("loop")).unwrap();
         let mut scorer = Scorer::new(&scenario).unwrap();
@@ -258,7 +258,7 @@ mod tests {
         for (rule, service, at) in fired {
             while minute <= *at {
                 let at_ns = event.checked_add_signed(minute * 60_000_000_000).unwrap();
-                scorer.called("bot", at_ns, (usd_a_minute * 1e9) as u64);
+                scorer.called("bot", at_ns, cents_a_minute * 10_000_000);
                 minute += 1;
             }
             scorer.found(&Fired {
@@ -274,17 +274,17 @@ mod tests {
 
     #[test]
     fn labels_are_found_in_time_late_or_never() {
-        for (fired, usd, after_minutes, in_time) in [
-            (("agent.cycle", "bot", 5), 1.0, Some(5), true),
-            (("agent.loop", "bot", 30), 1.0, Some(30), false),
+        for (fired, cents, after_minutes, in_time) in [
+            (("agent.cycle", "bot", 5), 100, Some(5), true),
+            (("agent.loop", "bot", 30), 100, Some(30), false),
             // Late by the clock, but hardly anything was spent.
-            (("agent.loop", "bot", 30), 0.01, Some(30), true),
-            (("agent.loop", "chat", 5), 1.0, None, false),
-            (("agent.runaway", "bot", 5), 1.0, None, false),
+            (("agent.loop", "bot", 30), 1, Some(30), true),
+            (("agent.loop", "chat", 5), 100, None, false),
+            (("agent.runaway", "bot", 5), 100, None, false),
             // Before anything happened.
-            (("agent.loop", "bot", -5), 1.0, None, false),
+            (("agent.loop", "bot", -5), 100, None, false),
         ] {
-            let scored = scored(&[fired], usd);
+            let scored = scored(&[fired], cents);
             let label = &scored.labels[0];
             assert_eq!(label.after_ns, after_minutes.map(|minutes| minutes * 60_000_000_000), "{fired:?}");
             assert_eq!(label.in_time, in_time, "{fired:?}");
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_nobody_wants_is_a_false_alarm() {
-        let of = |rule, service, at| scored(&[(rule, service, at)], 0.0).false_alarms.len();
+        let of = |rule, service, at| scored(&[(rule, service, at)], 0).false_alarms.len();
         assert_eq!(of("agent.loop", "bot", 1), 0, "wanted");
         assert_eq!(of("agent.loop", "bot", -1), 1, "too early");
         assert_eq!(of("agent.loop", "chat", 1), 1, "another service");
@@ -302,12 +302,12 @@ mod tests {
         assert_eq!(of("cost.creep", "chat", 1), 1, "allowed to another");
         assert_eq!(of("model.unpinned", "bot", 1), 0, "how the service is set up");
         assert_eq!(of("model.unpinned", "chat", 1), 1, "forbidden here");
-        assert_eq!(scored(&[("model.unpinned", "chat", 1)], 0.0).negatives, [("model.unpinned".to_owned(), false)]);
+        assert_eq!(scored(&[("model.unpinned", "chat", 1)], 0).negatives, [("model.unpinned".to_owned(), false)]);
     }
 
     #[test]
     fn repeats_within_a_week_are_one_false_alarm() {
         let fired = [("tool.slow", "bot", 1), ("tool.slow", "bot", 2), ("tool.slow", "chat", 3)];
-        assert_eq!(scored(&fired, 0.0).false_alarms.len(), 2);
+        assert_eq!(scored(&fired, 0).false_alarms.len(), 2);
     }
 }

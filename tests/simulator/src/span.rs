@@ -39,7 +39,12 @@ impl<'de> Deserialize<'de> for Moment {
 }
 
 /// Seconds as nanoseconds.
-#[expect(clippy::cast_sign_loss, reason = "a negative length is none")]
 pub(crate) fn seconds(length: f64) -> u64 {
-    (length.max(0.0) * 1e9) as u64
+    whole(length * 1e9)
+}
+
+/// A number that is not negative, without its fraction.
+#[expect(clippy::cast_sign_loss, reason = "at least 0")]
+pub(crate) fn whole(number: f64) -> u64 {
+    number.max(0.0) as u64
 }

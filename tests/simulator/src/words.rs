@@ -7,11 +7,12 @@ use crate::random::Random;
 pub(crate) const WORDS_MAX: u64 = 120;
 
 const WORDS: [&str; 64] = [
-    "order", "parcel", "window", "garden", "station", "report", "bridge", "market", "winter", "letter", "number", "table",
-    "river", "engine", "paper", "signal", "branch", "summer", "office", "ticket", "button", "corner", "village", "method",
-    "is", "was", "has", "gives", "takes", "moves", "shows", "needs", "keeps", "opens", "and", "with", "from", "into",
-    "over", "under", "near", "after", "before", "because", "large", "small", "early", "late", "open", "quiet", "bright",
-    "plain", "second", "other", "same", "every", "some", "one", "the", "a", "this", "that", "its", "not",
+    "order", "parcel", "window", "garden", "station", "report", "bridge", "market", "winter", "letter", "number",
+    "table", "river", "engine", "paper", "signal", "branch", "summer", "office", "ticket", "button", "corner",
+    "village", "method", "is", "was", "has", "gives", "takes", "moves", "shows", "needs", "keeps", "opens", "and",
+    "with", "from", "into", "over", "under", "near", "after", "before", "because", "large", "small", "early", "late",
+    "open", "quiet", "bright", "plain", "second", "other", "same", "every", "some", "one", "the", "a", "this", "that",
+    "its", "not",
 ];
 
 /// So many words, in sentences.

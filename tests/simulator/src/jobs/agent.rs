@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Job, chat::question, reply::bare};
 use crate::{
-    span::SECOND,
+    span::{SECOND, whole},
     talk::{Ask, Finish, Item, Reply, ToolCall, ToolResult},
     traffic::Behaviour,
     words,
@@ -33,7 +33,7 @@ pub(super) fn run(job: &mut Job<'_>, mut at: u64) {
     // Runs that go wrong do so for as long as they are let.
     let turns = if traffic.behaviour == Behaviour::Works { turns } else { traffic.turns };
     let fixed = Fixed::new(job);
-    let mut items = vec![Item::User(question(job.random, traffic.prompt_tokens as u64))];
+    let mut items = vec![Item::User(question(job.random, whole(traffic.prompt_tokens)))];
     let base = job.random.size(traffic.prompt_tokens, traffic.spread);
     for index in 0..turns {
         let turn = plan(job, &fixed, index, turns);
@@ -59,7 +59,7 @@ pub(super) fn run(job: &mut Job<'_>, mut at: u64) {
         items.push(Item::Results(results));
         at = ended + took;
     }
-    let text = words::of_tokens(job.random, traffic.output_tokens as u64);
+    let text = words::of_tokens(job.random, whole(traffic.output_tokens));
     let reply = said(job, base, &items, text, Vec::new(), Finish::Stop);
     next(job, at, &items, &reply);
 }
@@ -139,9 +139,8 @@ fn plan(job: &mut Job<'_>, fixed: &Fixed, index: u64, turns: u64) -> Turn {
     let any = random.pick(&tools).to_owned();
     let mut text = words::text(random, 12);
     let calls = match traffic.behaviour {
-        Behaviour::Works | Behaviour::Grows => vec![(any, new, good(fresh))],
         Behaviour::Loops => vec![(fixed.tool.clone(), same, good(fixed.result.clone()))],
-        Behaviour::PingPong if index % 2 == 0 => vec![(fixed.tool.clone(), same, good(fixed.result.clone()))],
+        Behaviour::PingPong if index.is_multiple_of(2) => vec![(fixed.tool.clone(), same, good(fixed.result.clone()))],
         Behaviour::PingPong => {
             vec![(fixed.other.clone(), json!({"query": fixed.query, "page": 2}), good(fixed.other_result.clone()))]
         }
@@ -168,7 +167,9 @@ fn plan(job: &mut Job<'_>, fixed: &Fixed, index: u64, turns: u64) -> Turn {
             vec![(fixed.tool.clone(), same, error)]
         }
         Behaviour::RetriesTool if index == 2 => vec![(fixed.tool.clone(), same, good(fresh))],
-        Behaviour::ParallelSame | Behaviour::RetriesTool => vec![(any, new, good(fresh))],
+        Behaviour::Works | Behaviour::Grows | Behaviour::ParallelSame | Behaviour::RetriesTool => {
+            vec![(any, new, good(fresh))]
+        }
         Behaviour::Pages => vec![(fixed.tool.clone(), json!({"query": fixed.query, "page": index + 1}), good(fresh))],
     };
     Turn { text, calls }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Job;
 use crate::{
-    span::{MINUTE, SECOND},
+    span::{MINUTE, SECOND, seconds},
     wire::mcp::{Answer, wired},
     words,
 };
@@ -22,7 +22,7 @@ pub(super) fn run(job: &mut Job<'_>, at: u64) {
     if job.random.chance(traffic.hung) {
         (ended, answer) = (at + 10 * MINUTE, Answer::Silence);
     } else {
-        let gives_up = at + (traffic.timeout_ms * 1e6).max(0.0).round() as i64 as u64;
+        let gives_up = at + seconds(traffic.timeout_ms / 1e3);
         if job.random.chance(traffic.tool_timeouts) || ended > gives_up {
             (ended, answer) = (gives_up, Answer::Silence);
         }
@@ -32,7 +32,8 @@ pub(super) fn run(job: &mut Job<'_>, at: u64) {
     }
     let arguments = json!({"query": words::text(job.random, 5)});
     let tool = traffic.tools.first().map_or("search", String::as_str);
-    let call = wired(&traffic.server, &format!("session-{}", traffic.name), job.memory.count, tool, &arguments, &answer);
+    let call =
+        wired(&traffic.server, &format!("session-{}", traffic.name), job.memory.count, tool, &arguments, &answer);
     job.add(call, at, (ended - at).max(SECOND / 1000));
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::{
     call::Call,
     random::Random,
-    span::SECOND,
+    span::{SECOND, seconds},
     talk::{Ask, Item, Outcome, Reply, Wrapping},
     traffic::{Does, Retry, Traffic},
     wire::{self, Wired},
@@ -125,7 +125,7 @@ impl Job<'_> {
             Retry::None | Retry::AtOnce => SECOND / 10,
             Retry::Eager => SECOND / 2,
             Retry::Backoff if wanted > 0 => wanted + SECOND / 10,
-            Retry::Backoff => (SECOND / 2 << tried.min(5)) + self.random.below(SECOND / 4),
+            Retry::Backoff => ((SECOND / 2) << tried.min(5)) + self.random.below(SECOND / 4),
         }
     }
 
@@ -140,7 +140,7 @@ impl Job<'_> {
     }
 
     fn milliseconds(&mut self, median: f64, spread: f64) -> u64 {
-        (self.random.log_normal(median, spread).max(1.0) * 1e6).round().clamp(1e6, 1e13) as i64 as u64
+        seconds(self.random.log_normal(median, spread).clamp(1.0, 1e7) / 1e3)
     }
 
     /// A stream begins early, another answer when it is done.

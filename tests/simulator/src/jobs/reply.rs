@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Job;
 use crate::{
     random::Random,
+    span::whole,
     talk::{Finish, Reply, Tokens},
     traffic::{ReportedCost, Traffic, Vendor},
     words,
@@ -23,10 +24,11 @@ pub(super) fn schema(members: &[String]) -> Value {
         let mut place = &mut root;
         let mut names = path.split('.').peekable();
         while let Some(name) = names.next() {
-            if is_required && let Some(required) = place["required"].as_array_mut() {
-                if !required.iter().any(|it| it == name) {
-                    required.push(name.into());
-                }
+            if is_required
+                && let Some(required) = place["required"].as_array_mut()
+                && !required.iter().any(|it| it == name)
+            {
+                required.push(name.into());
             }
             let properties = &mut place["properties"];
             if names.peek().is_none() {
@@ -146,9 +148,8 @@ pub(super) fn bare(traffic: &Traffic, random: &mut Random, input: u64, output: u
     }
 }
 
-#[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
 fn share(of: u64, share: f64) -> u64 {
-    ((of as f64 * share.clamp(0.0, 1.0)) as u64).min(of)
+    whole(of as f64 * share).min(of)
 }
 
 #[cfg(test)]

@@ -32,9 +32,11 @@ pub(super) fn request(vendor: Vendor, ask: &Ask) -> Value {
         match item {
             Item::User(text) => messages.push(json!({"role": "user", "content": text})),
             Item::Assistant { text, calls } => messages.push(assistant(text, calls)),
-            Item::Results(results) => messages.extend(results.iter().map(
-                |result| json!({"role": "tool", "tool_call_id": result.call_id, "content": result.text}),
-            )),
+            Item::Results(results) => messages.extend(
+                results
+                    .iter()
+                    .map(|result| json!({"role": "tool", "tool_call_id": result.call_id, "content": result.text})),
+            ),
         }
     }
     let mut body = json!({"model": ask.model, "messages": messages});

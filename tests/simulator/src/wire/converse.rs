@@ -18,9 +18,10 @@ pub(super) fn request(ask: &Ask) -> Value {
         body["inferenceConfig"]["maxTokens"] = ask.max_tokens.into();
     }
     if !ask.tools.is_empty() {
-        let tools = ask.tools.iter().map(
-            |name| json!({"toolSpec": {"name": name, "description": "-", "inputSchema": {"json": parameters()}}}),
-        );
+        let tools = ask
+            .tools
+            .iter()
+            .map(|name| json!({"toolSpec": {"name": name, "description": "-", "inputSchema": {"json": parameters()}}}));
         body["toolConfig"] = json!({"tools": tools.collect::<Value>()});
     }
     body

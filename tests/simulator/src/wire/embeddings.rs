@@ -24,7 +24,13 @@ pub(crate) fn length(model: &str, dimensions: u64) -> u64 {
     }
 }
 
-pub(crate) fn wired(model: &str, dimensions: u64, inputs: &[String], random: &mut Random, wrapping: &Wrapping) -> Wired {
+pub(crate) fn wired(
+    model: &str,
+    dimensions: u64,
+    inputs: &[String],
+    random: &mut Random,
+    wrapping: &Wrapping,
+) -> Wired {
     let input: Value = match inputs {
         [one] => one.as_str().into(),
         many => many.iter().map(String::as_str).collect(),

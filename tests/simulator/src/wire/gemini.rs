@@ -43,7 +43,9 @@ fn content(item: &Item) -> Value {
         Item::User(text) => json!({"role": "user", "parts": [{"text": text}]}),
         Item::Assistant { text, calls } => {
             let said = (!text.is_empty()).then(|| json!({"text": text}));
-            let called = calls.iter().map(|call| json!({"functionCall": {"name": call.name, "args": call.arguments, "id": call.id}}));
+            let called = calls
+                .iter()
+                .map(|call| json!({"functionCall": {"name": call.name, "args": call.arguments, "id": call.id}}));
             json!({"role": "model", "parts": said.into_iter().chain(called).collect::<Value>()})
         }
         Item::Results(results) => {

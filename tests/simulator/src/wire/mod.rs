@@ -82,7 +82,10 @@ fn asking(vendor: Vendor, wrapping: &Wrapping) -> Headers {
             add("user-agent", "google-genai-sdk/1.56.0 gl-python/3.12".to_owned());
         }
         Vendor::Bedrock => {
-            add("authorization", format!("AWS4-HMAC-SHA256 Credential=SIMULATED{key}/20260302/us-east-1/bedrock/aws4_request"));
+            add(
+                "authorization",
+                format!("AWS4-HMAC-SHA256 Credential=SIMULATED{key}/20260302/us-east-1/bedrock/aws4_request"),
+            );
             add("user-agent", "Boto3/1.42.0".to_owned());
         }
         _ => {

@@ -65,7 +65,8 @@ pub(super) fn response(ask: &Ask, reply: &Reply, wrapping: &Wrapping) -> String 
         number += 1;
         let _ = write!(events, "event: {kind}\ndata: {event}\n\n");
     };
-    let begun = json!({"id": reply.id, "object": "response", "status": "in_progress", "model": reply.model, "output": []});
+    let begun =
+        json!({"id": reply.id, "object": "response", "status": "in_progress", "model": reply.model, "output": []});
     send("response.created", json!({"response": begun}));
     for piece in pieces(&reply.text) {
         let delta = json!({"item_id": "msg_0", "output_index": 0, "content_index": 0, "delta": piece});
@@ -84,7 +85,9 @@ fn whole(reply: &Reply, wrapping: &Wrapping) -> Value {
         } else {
             json!({"type": "output_text", "text": reply.text, "annotations": []})
         };
-        output.push(json!({"id": "msg_0", "type": "message", "role": "assistant", "status": "completed", "content": [content]}));
+        output.push(
+            json!({"id": "msg_0", "type": "message", "role": "assistant", "status": "completed", "content": [content]}),
+        );
     }
     output.extend(reply.calls.iter().map(|call| {
         json!({
