@@ -139,12 +139,14 @@ pub fn markdown(scored: &[Scored]) -> String {
     text.push_str(&all.row("**all**"));
     let (weeks, alarms) = calm(scored);
     let calls: u64 = scored.iter().map(|it| it.calls).sum();
-    let per_week = if weeks > 0.0 { alarms as f64 / weeks } else { 0.0 };
-    let _ = write!(
-        text,
-        "\n{} scenarios, {calls} calls. Normal traffic: {alarms} false alarms in {weeks:.1} service-weeks, {per_week:.2} a service-week.\n",
-        scored.len(),
-    );
+    let _ = writeln!(text, "\n{} scenarios, {calls} calls.", scored.len());
+    if weeks > 0.0 {
+        let per_week = alarms as f64 / weeks;
+        let _ = writeln!(
+            text,
+            "Normal traffic: {alarms} false alarms in {weeks:.1} service-weeks, {per_week:.2} a service-week."
+        );
+    }
     runaways(scored, &mut text);
     text
 }
