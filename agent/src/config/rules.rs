@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 41] = [
+pub(super) const BEHAVIOURS: [&str; 42] = [
     "agent.cycle",
     "agent.loop",
     "agent.no_progress",
@@ -40,6 +40,7 @@ pub(super) const BEHAVIOURS: [&str; 41] = [
     "model.retiring",
     "model.structure_changed",
     "model.substituted",
+    "model.unpinnable",
     "model.unpinned",
     "model.unverifiable",
     "output.filtered",

@@ -12,6 +12,7 @@ use crate::{
 
 pub mod budget;
 pub mod call_site;
+pub mod model_changes;
 pub mod model_ids;
 pub mod pinning;
 pub mod resolved_model;

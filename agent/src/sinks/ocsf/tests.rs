@@ -79,6 +79,9 @@ fn each_kind_has_its_class() {
     check(&leak(), Kind::Leak, Class::DataSecurity, "Regular Expressions");
     let cases = [
         ("model.unpinned", Kind::Unpinned, Class::Compliance, "Rule"),
+        ("model.unpinnable", Kind::Unpinned, Class::Compliance, "Rule"),
+        ("model.unverifiable", Kind::Unverifiable, Class::Detection, "Rule"),
+        ("model.fallback", Kind::Substituted, Class::Detection, "Rule"),
         ("model.retiring", Kind::Retiring, Class::Compliance, "Rule"),
         ("model.retired", Kind::Retired, Class::Compliance, "Rule"),
         ("model.substituted", Kind::Substituted, Class::Detection, "Rule"),
