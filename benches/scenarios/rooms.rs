@@ -181,6 +181,7 @@ fn records(calls: &[Call]) -> Result<Vec<Record>> {
 /// An agent as `outflow run` starts it, without its sources and its store.
 pub(crate) fn session(rules: &Rules, config: &str) -> Result<(Arc<Session>, Ear)> {
     let (ear, config) = (Ear::default(), Config::parse("scenario", config)?);
+    let rules = &Rules { attribution: Arc::new(config.attribution.sources()), ..rules.clone() };
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(ear.clone()));
     session.watch(Box::new(BudgetWatch::new(config.budgets())));
     Ok((Arc::new(session), ear))

@@ -78,14 +78,22 @@ impl Life {
 
 impl Change {
     fn apply(&self, table: &mut Table, at: u64) {
-        let passed = at.saturating_sub(self.from) as f64 / self.ramp.max(1) as f64;
+        let passed = if self.ramp == 0 { 1.0 } else { at.saturating_sub(self.from) as f64 / self.ramp as f64 };
         for (name, value) in &self.set {
-            let moving = match (table.get(name).and_then(number), number(value)) {
-                (Some(before), Some(after)) if passed < 1.0 => Some(before + (after - before) * passed),
-                _ => None,
-            };
-            table.insert(name.clone(), moving.map_or_else(|| value.clone(), Value::Float));
+            let moving = table.get(name).filter(|_| passed < 1.0).and_then(|before| between(before, value, passed));
+            table.insert(name.clone(), moving.unwrap_or_else(|| value.clone()));
         }
+    }
+}
+
+/// A number on its way from one to another; a whole one stays whole.
+fn between(before: &Value, after: &Value, passed: f64) -> Option<Value> {
+    let at = |before: f64, after: f64| before + (after - before) * passed;
+    match (before, after) {
+        (Value::Integer(before), Value::Integer(after)) => {
+            Some(Value::Integer(at(*before as f64, *after as f64).round() as i64))
+        }
+        _ => Some(Value::Float(at(number(before)?, number(after)?))),
     }
 }
 
@@ -94,5 +102,47 @@ fn number(value: &Value) -> Option<f64> {
         Value::Float(number) => Some(*number),
         Value::Integer(number) => Some(*number as f64),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::HOUR;
+
+    #[test]
+    fn members_change_at_once_or_in_a_ramp() {
+        let scenario = Scenario::parse(
+            "test",
+            "title = ''
+            lasts = '1d'
+            [[service]]
+            name = 'a'
+            max_tokens = 100
+            latency_ms = 10.0
+            [[event]]
+            at = '2h'
+            until = '4h'
+            set = { max_tokens = 200 }
+            [[event]]
+            at = '10h'
+            ramp = '4h'
+            set = { max_tokens = 201, latency_ms = 20 }",
+        )
+        .unwrap();
+        let mut life = Life::new(&scenario, &scenario.service[0]);
+        for (hour, max_tokens, latency_ms) in [
+            (1, 100, 10.0),
+            (2, 200, 10.0),
+            (3, 200, 10.0),
+            (4, 100, 10.0),
+            (10, 100, 10.0),
+            (12, 151, 15.0),
+            (14, 201, 20.0),
+            (20, 201, 20.0),
+        ] {
+            let traffic = life.at(scenario.start.0 + hour * HOUR, None).unwrap();
+            assert_eq!((traffic.max_tokens, traffic.latency_ms), (max_tokens, latency_ms), "at {hour} o'clock");
+        }
     }
 }
