@@ -170,7 +170,7 @@ pub struct Exchange {
     pub started_at: Timestamp,
     /// First byte of the answer's body.
     pub first_token_at: Option<Timestamp>,
-    /// Last byte seen.
+    /// Last byte seen; of a call without an answer, when its client gave up.
     pub ended_at: Timestamp,
     /// Text of the request, with JSON paths.
     pub request_text: Leaves,
