@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::{
         detectors::Detector as _,
-        exchange::{Catalogue, sample},
+        exchange::{Cost, CostSource, sample},
         units::NanoUsd,
     };
 
@@ -170,12 +170,13 @@ mod tests {
              [[budget]]\nservice = \"batch-free\"\nlimit_usd = 0.10\nwindow = \"1h\"\n\
              [[budget]]\nservice = \"shop\"\nlimit_usd = 0.10\nwindow = \"1d\"\nenforce = true\n";
         let config = Config::parse("outflow.toml", text).unwrap();
-        let mut watch = BudgetWatch::new(Arc::new(Catalogue::bundled()), config.budgets());
+        let mut watch = BudgetWatch::new(config.budgets());
         for (service, cents) in spent {
             let mut exchange = sample::exchange("openai", "gpt-4o-mini");
             exchange.origin = Arc::new(crate::sources::Origin { service: (*service).into(), ..Default::default() });
             exchange.ended_at = Timestamp(sample::MIDNIGHT.0 + HOUR);
-            exchange.reported_cost = Some(NanoUsd(cents * CENT));
+            let nano_usd = NanoUsd(cents * CENT);
+            exchange.cost = Some(Cost { nano_usd, source: CostSource::Provider, catalogue: String::new() });
             watch.inspect(&exchange, &mut |_| {});
         }
         let now = Timestamp(sample::MIDNIGHT.0 + HOUR + HOUR / 60);
