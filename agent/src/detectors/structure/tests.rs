@@ -189,11 +189,11 @@ fn tools_are_told_apart_and_another_schema_is_another_start() {
     let (title, _, facts) = seen.first().expect("the model's own change is one");
     assert_eq!(
         title,
-        "arguments that `gpt-4o` gives to the tool `save` changed: `$.file` is missing in 5 of the last 5 (before: 0 of 50)"
+        "arguments that `gpt-4o` gives to the tool `save` changed: `$.file` is missing in 5 of the last 15 (before: 0 of 50)"
     );
     assert_eq!(facts["structure.tool"], json!("save"));
     assert_eq!(facts["structure.breaks"][0]["new_paths"], json!(["$.path"]));
-    assert_eq!(facts["structure.since"], json!("2026-11-23T02:00:00Z"));
+    assert_eq!(facts["structure.since"], json!("2026-11-23T02:00:00.000Z"));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_change_of_the_model_is_named_as_the_cause() {
         assert_eq!(title.ends_with(cause), is_cause, "{title}");
         assert_eq!(severity, if is_cause { Severity::High } else { Severity::Medium });
         assert_eq!(facts["model.resolved_before"] == json!("gpt-4o-2024-08-06"), is_cause);
-        assert_eq!(facts["model.changed_at"] == json!("2026-11-23T01:00:00Z"), is_cause);
+        assert_eq!(facts["model.changed_at"] == json!("2026-11-23T01:00:00.000Z"), is_cause);
     }
 }
 
@@ -232,7 +232,8 @@ fn what_lasts_is_learned_and_a_return_is_told_again() {
         }
     }
     let [first, last] = [hits[0], hits[hits.len() - 1]];
-    assert_eq!((first, last), (104, 286), "{hits:?}");
+    // Behind 18 good ones of the same block it takes a sixth, behind 30 a seventh.
+    assert_eq!((first, last), (105, 288), "{hits:?}");
     assert_eq!(hits.iter().filter(|hit| **hit < 250).count(), 33, "one block is told, then it is how things are");
 }
 
