@@ -133,7 +133,7 @@ fn finding(key: &str) -> Finding {
                 process: "python3".into(),
                 service: "shop".into(),
                 container: None,
-                feature: None,
+                ..Origin::default()
             }),
             "api.openai.com",
             at,

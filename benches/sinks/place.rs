@@ -153,7 +153,7 @@ fn exchange() -> Exchange {
                 process: "python3".into(),
                 service: "shop".into(),
                 container: None,
-                feature: None,
+                ..Origin::default()
             }),
             "api.openai.com",
             at,

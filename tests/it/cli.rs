@@ -39,6 +39,7 @@ fn help_says_what_each_command_does() {
         &["rules", "check", "--help"],
         &["rules", "test", "--help"],
         &["rules", "explain", "--help"],
+        &["models", "--help"],
         &["doctor", "--help"],
         &["findings", "--help"],
         &["run", "--help"],
@@ -195,6 +196,39 @@ fn the_store_is_listed_shown_and_verified() {
     }
     assert!(!all.contains("jane") && !all.contains("4111 1111"), "{all}");
     shown("cli_findings", &all);
+}
+
+/// One id of each class, what a store has seen, and what the rules know without one.
+#[test]
+fn models_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = with_store();
+    let mut all = String::new();
+    for arguments in [
+        &["gpt-4o"][..],
+        &["claude-sonnet-4-6"],
+        &["bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0"],
+        &["mistral/mistral-large-latest"],
+        &["google/gemini-3-pro-preview"],
+        &["azure/my-deployment"],
+        &["groq/openai/gpt-oss-120b"],
+        &["computer-use-preview"],
+        &["--vendor", "openai", "acme-private-1"],
+        &["acme-private-1"],
+        &["--vendor", "opena", "gpt-4o"],
+        &["--format", "jsonl", "gpt-4o"],
+        &["--vendor", "cohere"],
+        &["--store", "no-such-store.db"],
+    ] {
+        let format: &[&str] = if arguments.contains(&"jsonl") { &[] } else { &["--format", "text"] };
+        let said = run(folder.path(), &[&["models", "--at", "2026-11-23"], format, arguments].concat());
+        writeln!(all, "$ outflow models {}\n{said}", arguments.join(" ")).unwrap();
+    }
+    for format in ["text", "jsonl"] {
+        let said = run(stored.path(), &["models", "--at", "2026-11-23", "--format", format]);
+        writeln!(all, "$ outflow models (a store, {format})\n{said}").unwrap();
+    }
+    shown("cli_models", &all);
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn every_model_has_a_class() {
     let mut classes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for call in &calls {
         let (Some(vendor), Some(model)) = (call.vendor.as_deref(), call.request_model.as_deref()) else { continue };
-        if rules.vendors().contains(&vendor) && call.status == Some(200) {
+        if rules.extents().get(vendor).is_some_and(|known| known.patterns > 0) && call.status == Some(200) {
             let pin = rules.classify(vendor, model, call.started_at).pin;
             classes.entry(pin.as_str().to_owned()).or_default().insert(model.to_owned());
         }
@@ -157,8 +157,8 @@ fn detectors_are_calm_and_deterministic() {
         "openrouter asked for `google/gemini-2.0-flash-exp:free`, answered by `x-ai/grok-4`",
     ];
     assert_eq!(of("model.substituted"), BTreeSet::from(substituted));
-    let changed = ["openai `gpt-4.1-mini` was `gpt-4.1-mini-2025-04-14` for 1 call, now it is `moonshotai/kimi-k2`"];
-    assert_eq!(of("model.resolved_changed"), BTreeSet::from(changed));
+    // The gateway's call is the only odd one, and it does not come again.
+    assert_eq!(of("model.resolved_changed"), BTreeSet::new());
     assert_eq!(of("model.flapping"), BTreeSet::new());
     let untracked = of("cost.untracked");
     assert!(!untracked.iter().any(|hit| hit.starts_with("openai ") || hit.starts_with("anthropic ")), "{untracked:?}");

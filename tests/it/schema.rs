@@ -53,12 +53,25 @@ pub(crate) fn exchange(requested: &str, resolved: &str) -> Exchange {
                 process: "python3".into(),
                 service: "shop".into(),
                 container: Some("c0ffee".into()),
-                feature: None,
+                ..Origin::default()
             }),
             "api.openai.com",
             started_at,
         )
     }
+}
+
+/// A call that another model answered, which the request named itself.
+pub(crate) fn second_choice() -> Exchange {
+    let mut call = exchange("acme-1", "gpt-4.1-2025-04-14");
+    call.asking.fallback_models = vec!["gpt-4.1".into()];
+    call
+}
+
+/// A call whose answer does not name its model.
+pub(crate) fn unnamed() -> Exchange {
+    let model = "us.amazon.nova-lite-v1:0";
+    Exchange { vendor: Some("aws_bedrock".into()), api: Api::Converse, response_model: None, ..exchange(model, model) }
 }
 
 /// A finding of every rule that the detectors know, and of a leak; then their last revisions.
@@ -74,9 +87,13 @@ fn every_kind() -> Vec<Finding> {
         exchange("gpt-4", "gpt-4-0613"),
         exchange("gpt-4o", "gpt-4o-2024-08-06"),
         exchange("gpt-4o", "gpt-4o-2024-11-20"),
+        exchange("gpt-4o", "gpt-4o-2024-11-20"),
         exchange("gpt-4o", "gpt-4o-2024-08-06"),
         exchange("gpt-4o", "gpt-4o-mini"),
         stream,
+        exchange("text-embedding-3-small", "text-embedding-3-small"),
+        second_choice(),
+        unnamed(),
     ];
     let maker = Maker::new(FingerprintKey::new([1; 32]));
     let mut findings = Findings::new(60_000_000_000);
@@ -157,12 +174,15 @@ fn findings_of_every_kind_follow_the_schema() {
     let expected = [
         "cost.budget",
         "cost.untracked",
+        "model.fallback",
         "model.flapping",
         "model.resolved_changed",
         "model.retired",
         "model.retiring",
         "model.substituted",
+        "model.unpinnable",
         "model.unpinned",
+        "model.unverifiable",
         "pii.email",
     ];
     assert_eq!(rules, expected);

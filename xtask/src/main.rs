@@ -15,6 +15,7 @@ mod ebpf;
 mod fuzz;
 mod image;
 mod kernels;
+mod models;
 mod setup;
 mod sh;
 mod suite;
@@ -61,6 +62,12 @@ enum Chore {
     },
     /// Checks that deploy/daemonset.yaml is what the Helm chart renders; needs helm
     Chart {
+        /// Write the file anew
+        #[arg(long)]
+        write: bool,
+    },
+    /// Checks that rules/models/shutdowns.toml is what LiteLLM's catalogue says; needs pip and unzip
+    Models {
         /// Write the file anew
         #[arg(long)]
         write: bool,
@@ -113,6 +120,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Bench { name, arguments } => bench::run(name.as_deref(), &arguments)?,
         Chore::Image { dev, save } => image::run(dev, save.as_deref())?,
         Chore::Chart { write } => chart::run(write)?,
+        Chore::Models { write } => models::run(write)?,
         Chore::Kernels { long, write } => return Ok(close(&kernels::run(long, write)?)),
         Chore::Fuzz { target, seconds, long } => {
             let short = seconds.map_or(fuzz::Length::Short, fuzz::Length::Seconds);

@@ -92,6 +92,11 @@ struct Show {
 }
 
 impl StoreFile {
+    /// The user said which.
+    pub(super) fn is_named(&self) -> bool {
+        self.store.is_some()
+    }
+
     /// Opens it for reading.
     pub(super) fn open(&self) -> anyhow::Result<StoreReader> {
         let path = self.store.clone().or_else(state::store);

@@ -22,6 +22,7 @@ mod container;
 pub mod doctor;
 pub mod findings;
 pub mod health;
+pub mod models;
 pub mod output;
 pub mod replay;
 pub mod rules;
@@ -52,6 +53,7 @@ enum Command {
     Replay(replay::Args),
     Findings(findings::Args),
     Rules(rules::Args),
+    Models(models::Args),
     Config(config::Args),
     Doctor(doctor::Args),
     Verify(verify::Args),
@@ -137,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Verify(args) => verify::run(&args),

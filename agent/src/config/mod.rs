@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 mod allowed;
 mod amounts;
+mod attribution;
 mod budget;
 mod check;
 mod leaf;
@@ -32,6 +33,7 @@ pub(crate) use self::read::meant as closest;
 pub use self::{
     allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
     amounts::{Count, Period, Size, Usd},
+    attribution::{Attribution, FeatureSource},
     budget::{Budget, WarnAt},
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
@@ -70,6 +72,8 @@ pub struct Config {
     pub sinks: Sinks,
     /// The page for probes and monitoring: `/healthz`, `/readyz` and `/metrics`. Taken up at start.
     pub admin: Admin,
+    /// What money is spent on, besides the service that spends it. SIGHUP takes up a change of these.
+    pub attribution: Attribution,
     /// What a service may spend; `[[budget]]` may be given once for each service. Every service gets the budget that names it
     /// exactly, else the first one in the file whose pattern fits. A service that none fits has no budget. SIGHUP takes up a
     /// change of these.

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules, Sinks, State,
-    Store, Tap,
+    Admin, Attribution, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules,
+    Sinks, State, Store, Tap,
 };
 
 /// What stands above the keys.
@@ -37,6 +37,7 @@ pub fn reference() -> String {
         ("[rules]", keys::<Rules>()),
         ("[[rules.override]]", keys::<RuleOverride>()),
         ("[[rules.allow]]", keys::<RuleAllow>()),
+        ("[attribution]", keys::<Attribution>()),
         ("[[budget]]", keys::<Budget>()),
         ("[store]", keys::<Store>()),
         ("[sinks]", keys::<Sinks>()),

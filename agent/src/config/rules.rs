@@ -17,18 +17,50 @@ use crate::{
 };
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 10] = [
+pub(super) const BEHAVIOURS: [&str; 42] = [
+    "agent.cycle",
+    "agent.loop",
+    "agent.no_progress",
+    "agent.repeated_text",
+    "agent.runaway",
     "cost.budget",
     "cost.burn_rate",
+    "cost.creep",
+    "cost.no_limit",
+    "cost.rate_shift",
+    "cost.request_limit",
+    "cost.request_outlier",
     "cost.untracked",
     // `coverage.log-gap` is not among them: that lines were lost is not to be silenced.
     "coverage.unknown_tls_stack",
+    "model.fallback",
     "model.flapping",
     "model.resolved_changed",
     "model.retired",
     "model.retiring",
+    "model.structure_changed",
     "model.substituted",
+    "model.unpinnable",
     "model.unpinned",
+    "model.unverifiable",
+    "output.filtered",
+    "output.refusals",
+    "output.schema_violation",
+    "output.truncated",
+    "output.unparsable",
+    "retrieval.empty",
+    "retrieval.model_mismatch",
+    "retrieval.old_documents",
+    "retrieval.stale",
+    "tool.errors",
+    "tool.hung",
+    "tool.slow",
+    "tool.timeouts",
+    "vendor.outage",
+    "vendor.rate_limited",
+    "vendor.retry_after_ignored",
+    "vendor.retry_storm",
+    "vendor.slow",
 ];
 
 /// What is looked for.

@@ -76,9 +76,6 @@ const NAMES: [&str; 6] = [".env", "Containerfile", "Dockerfile", "Jenkinsfile", 
 /// Ids that one list is read for.
 const LIST_MAX: usize = 64;
 
-/// Providers whose names of models are deployments: what is behind them nobody can tell.
-const OPAQUE: [&str; 3] = ["azure", "azure_ai", "azure_openai"];
-
 /// A model id that can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mention<'a> {
@@ -157,18 +154,8 @@ fn judge<'a>(rules: &'a ModelRules, text: &'a [u8], mut span: Range<usize>, at: 
     if matches!(text.get(span.end), Some(b'(' | b'$' | b'{' | b'<' | b'*' | b'+')) {
         return None;
     }
-    let mut parts = vec![id];
-    for separator in ['/', ':'] {
-        if let Some((provider, rest)) = id.split_once(separator) {
-            if OPAQUE.contains(&provider.to_ascii_lowercase().as_str()) {
-                return None;
-            }
-            parts.push(rest);
-        }
-    }
-    parts.extend(id.rsplit_once('/').map(|(_, rest)| rest));
     let mut changes = None;
-    for (part, vendor) in parts.iter().flat_map(|part| rules.vendors().into_iter().map(move |vendor| (*part, vendor))) {
+    for (part, vendor) in readings(rules, id) {
         let class = rules.classify(vendor, part, at);
         match class.pin {
             Pin::Pinned | Pin::Opaque | Pin::Unpinnable => return None,
@@ -190,6 +177,23 @@ fn judge<'a>(rules: &'a ModelRules, text: &'a [u8], mut span: Range<usize>, at: 
         note: "The id says that it follows the newest model.",
         references: &[],
     })
+}
+
+/// In which ways an id can be read: as its vendor's, when a client library's word for the vendor stands before it (`azure/x`,
+/// `openai:x`), else as that of each vendor whose ids one knows by sight.
+fn readings<'a>(rules: &'a ModelRules, id: &'a str) -> Vec<(&'a str, &'a str)> {
+    let behind = |separator| id.split_once(separator);
+    let named = [behind('/'), behind(':')]
+        .into_iter()
+        .flatten()
+        .find_map(|(prefix, rest)| Some((rest, rules.vendor_of_prefix(prefix)?)));
+    if let Some(named) = named {
+        return vec![named];
+    }
+    let parts = [Some(id), behind('/').map(|(_, rest)| rest), behind(':').map(|(_, rest)| rest)];
+    let last = id.rsplit_once('/').map(|(_, rest)| rest);
+    let parts = parts.into_iter().chain([last]).flatten();
+    parts.flat_map(|part| rules.bare_vendors().iter().map(move |vendor| (part, &**vendor))).collect()
 }
 
 #[cfg(test)]
@@ -238,6 +242,13 @@ mod tests {
             ("model: claude-sonnet-4-latest", &["claude-sonnet-4-latest"]),
             ("model: mistral-large-latest", &["mistral-large-latest"]),
             ("model: \"ollama/llama3:latest\"", &["ollama/llama3:latest"]),
+            ("model: vertex_ai/gemini-2.0-flash", &["vertex_ai/gemini-2.0-flash"]),
+            ("model: openrouter/openai/gpt-5-mini", &["openrouter/openai/gpt-5-mini"]),
+            ("model: mistral/mistral-small", &["mistral/mistral-small"]),
+            ("model: google/gemini-2.5-pro-preview-03-25", &["google/gemini-2.5-pro-preview-03-25"]),
+            ("model: xai/grok-4", &["xai/grok-4"]),
+            ("model: grok-latest", &["grok-latest"]),
+            ("model: claude-sonnet-latest", &["claude-sonnet-latest"]),
         ] {
             let found: Vec<String> = ids(text).into_iter().map(|(id, _)| id).collect();
             assert_eq!(found, expected, "{text}");
@@ -250,6 +261,27 @@ mod tests {
             r#"model="gpt-4o-2024-08-06""#,
             r#"model: "claude-opus-5-5""#,
             "model: azure/gpt-4o",
+            "model: azure_ai/deepseek-chat",
+            "model: bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "model: gemini/gemini-2.5-flash",
+            "model: gemini-2.5-flash",
+            "model: groq/llama-3.3-70b-versatile",
+            "model: openrouter/meta-llama/llama-3.1-70b-instruct",
+            // Names of weights that somebody runs at home.
+            "model: mistral-small",
+            "model: meta-llama/Llama-3.1-8B-Instruct",
+            "model: mistralai/Mistral-7B-Instruct-v0.3",
+            "model: openai/gpt-oss-20b",
+            "model: google/gemma-3-27b-it",
+            "model: acme-forecast-beta",
+            "model: acme-forecast-preview",
+            "model: acme-exp-7",
+            "model: sentence-transformers/all-MiniLM-L6-v2",
+            "model: qwen3-max",
+            "model: command-r",
+            "model: llama3",
+            "model: ollama/llama3.1",
+            "model: deepseek-r1:8b",
             "model: my-own-model",
             "image: postgres:latest",
             "# the model gpt-4o answers",

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use super::Rules;
 use crate::detectors::{
-    Detector, model_changes::ModelChanges, output::Output, pinning::Pinning, resolved_model::ResolvedModel,
-    schema::SchemaViolations, structure::Structure, untracked_spend::UntrackedSpend,
+    Detector, output::Output, pinning::Pinning, resolved_model::ResolvedModel, schema::SchemaViolations,
+    structure::Structure, untracked_spend::UntrackedSpend,
 };
 
 /// All detectors of behaviour that need no settings.
 pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
-    let changes = ModelChanges::new();
+    let resolved = ResolvedModel::new();
+    let changes = resolved.model_changes();
     vec![
         Box::new(Pinning::new(Arc::clone(&rules.models))),
-        Box::new(ResolvedModel::new()),
+        Box::new(resolved),
         Box::new(UntrackedSpend),
         Box::new(Structure::new(changes.clone())),
         Box::new(SchemaViolations::new(changes)),

@@ -64,11 +64,27 @@ impl Outcome {
 
 /// Shared by the workers.
 pub struct Session {
+    maker: Maker,
+    known: RwLock<Known>,
+    inner: Mutex<Inner>,
+}
+
+/// What the operator may change while the agent runs, as far as it needs no lock.
+#[derive(Clone)]
+struct Known {
     prices: Arc<Catalogue>,
     attribution: Arc<Attribution>,
-    maker: Maker,
-    policy: RwLock<Arc<Policy>>,
-    inner: Mutex<Inner>,
+    policy: Arc<Policy>,
+}
+
+impl Known {
+    fn of(rules: &Rules) -> Self {
+        Self {
+            prices: Arc::clone(&rules.prices),
+            attribution: Arc::clone(&rules.attribution),
+            policy: Arc::clone(&rules.policy),
+        }
+    }
 }
 
 struct Inner {
@@ -87,13 +103,7 @@ impl Session {
         let detectors = detectors::all(rules);
         let disabled = Arc::clone(&rules.disabled);
         let inner = Inner { disabled, detectors, sink, outcome: Outcome::default(), failed: None };
-        Self {
-            prices: Arc::clone(&rules.prices),
-            attribution: Arc::clone(&rules.attribution),
-            maker: Maker::new(key),
-            policy: RwLock::new(Arc::clone(&rules.policy)),
-            inner: Mutex::new(inner),
-        }
+        Self { maker: Maker::new(key), known: RwLock::new(Known::of(rules)), inner: Mutex::new(inner) }
     }
 
     /// Watches one thing more.
@@ -103,7 +113,7 @@ impl Session {
 
     /// Goes on with other rules. What detectors know stays.
     pub fn reload(&self, rules: &Rules) {
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&rules.policy);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::of(rules);
         let mut inner = self.lock();
         inner.disabled = Arc::clone(&rules.disabled);
         for detector in &mut inner.detectors {
@@ -126,8 +136,9 @@ impl Session {
     /// Adds to an exchange what its bytes do not say: its cost, its feature, and what stands for the caller's key. It needs no
     /// lock, and comes before [`record`](Self::record).
     pub fn complete(&self, exchange: &mut Exchange) {
-        exchange.cost = self.prices.price(exchange);
-        exchange.feature = self.attribution.feature(exchange);
+        let Known { prices, attribution, .. } = self.known();
+        exchange.cost = prices.price(exchange);
+        exchange.feature = attribution.feature(exchange);
         let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
         exchange.caller = caller.map(|print| print.value.into());
     }
@@ -137,7 +148,7 @@ impl Session {
     pub fn record(&self, exchange: &Exchange, leaks: &[Hit<'_>]) -> bool {
         let cost = exchange.cost.as_ref();
         let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
-        let policy = Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner));
+        let policy = self.known().policy;
         let told = |hit: &Hit<'_>| self.maker.tell(hit, exchange.ended_at, cost, &policy);
         let (mut findings, mut silenced) = (Vec::<Finding>::new(), Silenced::new());
         let mut take = |told: Result<Finding, Silence>| match told {
@@ -206,6 +217,10 @@ impl Session {
             Some(error) => Err(error),
             None => finished.map(|()| inner.outcome.clone()),
         }
+    }
+
+    fn known(&self) -> Known {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

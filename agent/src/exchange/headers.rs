@@ -203,6 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn the_model_that_a_header_names_beats_the_one_of_the_body() {
+        for (fields, api, body, expected) in [
+            (
+                &[("x-ms-served-model", "gpt-5.6-luna-2026-07-09")][..],
+                Api::Responses,
+                Some("gpt-5.6-luna"),
+                "gpt-5.6-luna-2026-07-09",
+            ),
+            (&[("x-ms-served-model", "")], Api::Responses, Some("gpt-5.6-luna"), "gpt-5.6-luna"),
+            (&[("openai-model", "text-embedding-ada-002-v2")], Api::Embeddings, None, "text-embedding-ada-002-v2"),
+            (&[("openai-model", "other")], Api::Embeddings, Some("text-embedding-3-small"), "text-embedding-3-small"),
+        ] {
+            let mut found = Facts { response_model: body.map(str::to_owned), ..Facts::default() };
+            models(&headers(fields), api, &mut found);
+            assert_eq!(found.response_model.as_deref(), Some(expected), "{fields:?}");
+        }
+    }
+
+    #[test]
     fn times_and_counts() {
         let second = 1_000_000_000;
         for (fields, after, processing, first) in [

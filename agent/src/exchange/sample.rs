@@ -39,7 +39,7 @@ pub(crate) fn exchange(vendor: &str, model: &str) -> Exchange {
                 process: "python3.11".into(),
                 service: "checkout".into(),
                 container: None,
-                feature: None,
+                ..Origin::default()
             }),
             host,
             MIDNIGHT,

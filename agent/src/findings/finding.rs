@@ -233,6 +233,15 @@ pub struct Process {
     /// Container id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// Uid of the Kubernetes pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Systemd unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Part of the service that asked, as the call or the operator names it (`[attribution]`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
 }
 
 /// To whom.

@@ -27,7 +27,7 @@ impl Parties {
             Subject::Log(_) | Subject::Unseen(_) => None,
         };
         Self {
-            process: process(subject.origin()),
+            process: Process { feature: exchange.and_then(feature), ..process(subject.origin()) },
             destination: exchange.map(destination),
             model: exchange.map(model),
             coverage: exchange.map(|exchange| coverage(&exchange.view)),
@@ -42,7 +42,15 @@ pub(super) fn process(origin: &Origin) -> Process {
         name: field(&origin.process),
         service: field(&origin.service),
         container: origin.container.as_deref().map(field),
+        pod: origin.pod.as_deref().map(field),
+        unit: origin.unit.as_deref().map(field),
+        feature: None,
     }
+}
+
+/// What it did it for.
+pub(super) fn feature(exchange: &Exchange) -> Option<String> {
+    exchange.feature.as_deref().map(identifier)
 }
 
 /// Whom a call went to.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Coverage, Destination, Fingerprint, Model, Process,
-    parties::{coverage, destination, model, process},
+    parties::{coverage, destination, feature, model, process},
     shown::{identifier, url_path},
 };
 use crate::{
@@ -105,7 +105,7 @@ impl ExchangeRecord {
         Self {
             event_name: EXCHANGE_EVENT,
             started_at: exchange.started_at.rfc3339(),
-            process: process(&exchange.origin),
+            process: Process { feature: feature(exchange), ..process(&exchange.origin) },
             destination: destination(exchange),
             path: url_path(&exchange.path),
             model: model(exchange),

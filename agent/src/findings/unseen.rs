@@ -131,7 +131,7 @@ mod tests {
                     process: "java".into(),
                     service: "cart".into(),
                     container: None,
-                    feature: None,
+                    ..Origin::default()
                 },
                 executable: "/opt/jdk/bin/java".into(),
                 inode: (1, 2),

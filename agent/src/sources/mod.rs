@@ -53,6 +53,12 @@ pub struct Origin {
     pub service: String,
     /// Container id, when the control group names one.
     pub container: Option<String>,
+    /// Uid of the Kubernetes pod, when the control group names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Systemd unit, when the control group is one's: `summarizer.service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// Part of the service that asks, when something says so (`outflow.feature` of an exchange record).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,

@@ -299,7 +299,7 @@ pub(super) fn rank(severity: Severity) -> i64 {
 
 /// A sum past the largest integer would become a float, so it stops there.
 fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
-    const COUNTS: [&str; 8] = [
+    const COUNTS: [&str; 9] = [
         "calls",
         "input_tokens",
         "output_tokens",
@@ -307,18 +307,20 @@ fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
         "cache_write_tokens",
         "reasoning_tokens",
         "cost_nano_usd",
+        "estimated_nano_usd",
         "unpriced",
     ];
     let sum = |name: &str| format!("{name} = min({name} + excluded.{name}, 9223372036854775807)");
     let sql = format!(
-        "INSERT INTO usage (minute, service, host, api, model, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-         ?12, ?13) ON CONFLICT DO UPDATE SET {}",
+        "INSERT INTO usage (minute, service, feature, host, api, model, {}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+         ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO UPDATE SET {}",
         COUNTS.join(", "),
         COUNTS.map(sum).join(", "),
     );
     db.prepare_cached(&sql)?.execute(params![
         int(row.minute),
         row.service,
+        row.feature,
         row.host,
         row.api,
         row.model,
@@ -329,6 +331,7 @@ fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
         int(row.cache_write_tokens),
         int(row.reasoning_tokens),
         int(row.cost_nano_usd.0),
+        int(row.estimated_nano_usd.0),
         int(row.unpriced),
     ])?;
     Ok(())

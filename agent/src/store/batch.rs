@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use super::StoreError;
 use crate::{
     detectors::StateChange,
-    exchange::{Cost, Exchange, is_unpriced},
+    exchange::{Cost, CostSource, Exchange, is_unpriced},
     findings::{ExchangeRecord, Finding},
     sources::Checkpoint,
     units::NanoUsd,
@@ -41,6 +41,8 @@ pub struct UsageRow {
     pub minute: u64,
     /// Who asked.
     pub service: String,
+    /// What for; empty when nothing says so.
+    pub feature: String,
     /// Whom.
     pub host: String,
     /// Kind of call, the word of [`Api::as_str`](crate::exchange::Api::as_str).
@@ -61,6 +63,8 @@ pub struct UsageRow {
     pub reasoning_tokens: u64,
     /// Sum of the known costs, billionths of a US dollar.
     pub cost_nano_usd: NanoUsd,
+    /// Of these, what is only estimated.
+    pub estimated_nano_usd: NanoUsd,
     /// Calls that cost something, and nobody knows how much.
     pub unpriced: u64,
 }
@@ -73,6 +77,7 @@ impl UsageRow {
         Self {
             minute: exchange.started_at.0 / 60_000_000_000,
             service: record.process.service,
+            feature: record.process.feature.unwrap_or_default(),
             host: record.destination.host,
             api: record.destination.api,
             model: record.model.resolved.or(record.model.requested).unwrap_or_default(),
@@ -83,6 +88,10 @@ impl UsageRow {
             cache_write_tokens: usage.cache_write_tokens.unwrap_or(0),
             reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
             cost_nano_usd: cost.map(|cost| cost.nano_usd).unwrap_or_default(),
+            estimated_nano_usd: cost
+                .filter(|cost| cost.source == CostSource::Estimated)
+                .map(|cost| cost.nano_usd)
+                .unwrap_or_default(),
             unpriced: u64::from(is_unpriced(exchange, cost)),
         }
     }

@@ -233,25 +233,27 @@ impl StoreReader {
     /// Use since a minute (of the Unix epoch), by minute and call site.
     pub fn usage(&self, since_minute: u64) -> Result<Vec<UsageRow>, StoreError> {
         self.all(
-            "SELECT minute, service, host, api, model, calls, input_tokens, output_tokens, cache_read_tokens,
-                 cache_write_tokens, reasoning_tokens, cost_nano_usd, unpriced
-             FROM usage WHERE minute >= ?1 ORDER BY minute, service, host, api, model",
+            "SELECT minute, service, feature, host, api, model, calls, input_tokens, output_tokens, cache_read_tokens,
+                 cache_write_tokens, reasoning_tokens, cost_nano_usd, estimated_nano_usd, unpriced
+             FROM usage WHERE minute >= ?1 ORDER BY minute, service, feature, host, api, model",
             params![int(since_minute)],
             |row| {
                 Ok(UsageRow {
                     minute: row.get(0)?,
                     service: row.get(1)?,
-                    host: row.get(2)?,
-                    api: row.get(3)?,
-                    model: row.get(4)?,
-                    calls: row.get(5)?,
-                    input_tokens: row.get(6)?,
-                    output_tokens: row.get(7)?,
-                    cache_read_tokens: row.get(8)?,
-                    cache_write_tokens: row.get(9)?,
-                    reasoning_tokens: row.get(10)?,
-                    cost_nano_usd: NanoUsd(row.get(11)?),
-                    unpriced: row.get(12)?,
+                    feature: row.get(2)?,
+                    host: row.get(3)?,
+                    api: row.get(4)?,
+                    model: row.get(5)?,
+                    calls: row.get(6)?,
+                    input_tokens: row.get(7)?,
+                    output_tokens: row.get(8)?,
+                    cache_read_tokens: row.get(9)?,
+                    cache_write_tokens: row.get(10)?,
+                    reasoning_tokens: row.get(11)?,
+                    cost_nano_usd: NanoUsd(row.get(12)?),
+                    estimated_nano_usd: NanoUsd(row.get(13)?),
+                    unpriced: row.get(14)?,
                 })
             },
         )

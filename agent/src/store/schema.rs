@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x4f75_7466;
 
 /// Version n is reached by the first n steps.
-pub(super) const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 4] = [
     // `finding`: the current state, an id a row. `news`: counted up since the newest revision was cut at `told_at_ns`.
     // `outbox`: every revision, in order; only its payload may ever be taken away.
     "CREATE TABLE finding (
@@ -52,6 +52,18 @@ pub(super) const STEPS: [&str; 3] = [
         sink TEXT NOT NULL, seq INTEGER NOT NULL, record_id TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
         at TEXT NOT NULL, PRIMARY KEY (sink, seq)
     ) STRICT, WITHOUT ROWID;",
+    // Use by feature, and what of the cost is an estimate.
+    "CREATE TABLE usage_by_feature (
+        minute INTEGER NOT NULL, service TEXT NOT NULL, feature TEXT NOT NULL, host TEXT NOT NULL, api TEXT NOT NULL,
+        model TEXT NOT NULL, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+        cost_nano_usd INTEGER NOT NULL, estimated_nano_usd INTEGER NOT NULL, unpriced INTEGER NOT NULL,
+        PRIMARY KEY (minute, service, feature, host, api, model)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO usage_by_feature SELECT minute, service, '', host, api, model, calls, input_tokens, output_tokens,
+        cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_nano_usd, 0, unpriced FROM usage;
+    DROP TABLE usage;
+    ALTER TABLE usage_by_feature RENAME TO usage;",
 ];
 
 /// What a file is.

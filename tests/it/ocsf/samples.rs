@@ -26,7 +26,7 @@ use outflow::{
     units::{NanoUsd, Timestamp},
 };
 
-use crate::schema::exchange;
+use crate::schema::{exchange, second_choice, unnamed};
 
 /// Rules of each sort of data.
 const RULES: [&str; 3] = ["pii.email", "pii.credit-card", "secret.openai-api-key"];
@@ -72,10 +72,14 @@ fn behaviours() -> Vec<Sample> {
         exchange("gpt-4", "gpt-4-0613"),
         exchange("gpt-4o", "gpt-4o-2024-08-06"),
         exchange("gpt-4o", "gpt-4o-2024-11-20"),
+        exchange("gpt-4o", "gpt-4o-2024-11-20"),
         exchange("gpt-4o", "gpt-4o-2024-08-06"),
         exchange("gpt-4o", "gpt-4o-mini"),
         exchange("acme-private-1", "acme-private-1"),
         stream,
+        exchange("text-embedding-3-small", "text-embedding-3-small"),
+        second_choice(),
+        unnamed(),
     ];
     let mut seen = Vec::new();
     for call in &calls {
@@ -220,7 +224,7 @@ fn unseen() -> Vec<Sample> {
             process: "java".into(),
             service: "cart".into(),
             container: Some("3f".repeat(6)),
-            feature: None,
+            ..Origin::default()
         },
         executable: "/usr/lib/jvm/java-17/bin/java".into(),
         inode: (1, 2),

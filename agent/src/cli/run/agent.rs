@@ -215,7 +215,8 @@ fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) 
 /// The rules of a config.
 fn load(config: &Config) -> anyhow::Result<Rules> {
     let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
-    Ok(Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?)
+    let rules = Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?;
+    Ok(Rules { attribution: Arc::new(config.attribution.sources()), ..rules })
 }
 
 fn limits(config: &Config) -> Limits {

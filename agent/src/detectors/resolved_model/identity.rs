@@ -11,7 +11,7 @@ const POINTERS: [&str; 4] = ["latest", "auto", "default", "router"];
 const STAGES: [&str; 4] = ["preview", "exp", "experimental", "beta"];
 
 /// Regions that Bedrock puts before an id (cross-region inference profiles).
-const REGIONS: [&str; 7] = ["us.", "eu.", "apac.", "au.", "jp.", "ca.", "global."];
+const REGIONS: [&str; 8] = ["us.", "us-gov.", "eu.", "apac.", "au.", "jp.", "ca.", "global."];
 
 /// What an id says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Identity {
             words.pop();
         }
         words.sort_unstable();
-        let pointer = tokens.iter().any(|token| POINTERS.contains(token));
+        let pointer = is_opaque_arn(raw) || tokens.iter().any(|token| POINTERS.contains(token));
         Self { id, words, snapshot, pointer }
     }
 
@@ -72,6 +72,14 @@ impl Identity {
     }
 }
 
+/// Whether `more` is `less` with its date or snapshot number: `gpt-5-mini-2025-08-07` and `gpt-5-mini`, both plain ids. A vendor that
+/// answers now with the one, now with the other changed nothing.
+pub(super) fn names_the_snapshot_of(more: &str, less: &str) -> bool {
+    let rest = more.strip_prefix(less).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
+    let digits = rest.bytes().filter(u8::is_ascii_digit).count();
+    digits >= 3 && rest.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+}
+
 /// Whether `answered` can be what `asked` names: the words of one are among the words of the other, no size among the rest,
 /// and snapshots written alike are equal.
 pub(super) fn is_same_model(asked: &Identity, answered: &Identity) -> bool {
@@ -81,6 +89,11 @@ pub(super) fn is_same_model(asked: &Identity, answered: &Identity) -> bool {
     }
     let (missing, added) = (difference(&asked.words, &answered.words), difference(&answered.words, &asked.words));
     (missing.is_empty() || added.is_empty()) && !missing.iter().chain(&added).any(|word| SIZES.contains(&word.as_str()))
+}
+
+/// Amazon's name of something that its owner can point at any model: an application's profile, provisioned or imported weights.
+fn is_opaque_arn(raw: &str) -> bool {
+    raw.starts_with("arn:") && ![":foundation-model/", ":inference-profile/"].iter().any(|kind| raw.contains(kind))
 }
 
 /// `llama3` is `llama-3`; `o3`, `v4` and `4o` are words of their own.
@@ -106,6 +119,7 @@ fn difference(a: &[String], b: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// The id without case, path, region and routing suffix: what two spellings of one id have in common.
 pub(in crate::detectors) fn plain_id(raw: &str) -> String {
     let lower = raw.trim().to_lowercase().replace('@', "-");
     if lower.starts_with("ft:") {
@@ -170,6 +184,22 @@ mod tests {
         ];
         for ([one, other], same) in cases {
             assert_eq!(is_same_model(&Identity::of(one), &Identity::of(other)), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn an_id_with_its_snapshot_is_that_id() {
+        for (more, less, expected) in [
+            ("gpt-5-mini-2025-08-07", "gpt-5-mini", true),
+            ("gpt-4-0613", "gpt-4", true),
+            ("claude-sonnet-4-20250514", "claude-sonnet-4", true),
+            ("claude-sonnet-4-5", "claude-sonnet-4", false),
+            ("gpt-5-mini", "gpt-5-mini", false),
+            ("gpt-5-mini", "gpt-5-mini-2025-08-07", false),
+            ("gemini-2.5-pro-preview-03-25", "gemini-2.5-pro", false),
+            ("gpt-4o-mini-2024-07-18", "gpt-4o", false),
+        ] {
+            assert_eq!(names_the_snapshot_of(more, less), expected, "{more} {less}");
         }
     }
 

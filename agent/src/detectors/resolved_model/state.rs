@@ -2,7 +2,10 @@
 //! It holds names that vendors and programs gave, never text; what does not read as an entry is no entry.
 
 use super::{Answer, Key, MAX_ANSWERS, MAX_ID_BYTES, Track};
-use crate::units::Timestamp;
+use crate::{detectors::model_changes::Change, units::Timestamp};
+
+/// Services and hosts with longer names are not taken back.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// Under which name the store keeps it.
 pub(super) const NAME: &str = "resolved_model";
@@ -14,15 +17,24 @@ pub(super) fn key(key: &Key) -> String {
 
 /// What [`key`] wrote.
 pub(super) fn read_key(text: &str) -> Option<Key> {
-    let (service, host, api, requested) = serde_json::from_str(text).ok()?;
-    Some(Key { service, host, api, requested })
+    let (service, host, api, requested): (String, String, _, String) = serde_json::from_str(text).ok()?;
+    let bounded = requested.len() <= MAX_ID_BYTES && service.len().max(host.len()) <= MAX_NAME_BYTES;
+    bounded.then_some(Key { service, host, api, requested })
 }
 
-/// `{"answers":[["gpt-4o-2024-08-06",17,1795392000000000000]],"flapping":false}`: id, calls, last seen in nanoseconds.
+/// `{"answers":[["gpt-4o-2024-08-06",17,1795392000000000000]],"flapping":false,"unconfirmed":null,"last_change":null}`: id, calls, last
+/// seen in nanoseconds; `unconfirmed` id and calls; `last_change` from, to, and when.
 pub(super) fn value(track: &Track) -> String {
     let answers: Vec<_> =
         track.answers.iter().map(|answer| serde_json::json!([answer.id, answer.calls, answer.last_at.0])).collect();
-    serde_json::json!({"answers": answers, "flapping": track.flapping}).to_string()
+    let last_change = track.last_change.as_ref().map(|change| serde_json::json!([change.from, change.to, change.at.0]));
+    serde_json::json!({
+        "answers": answers,
+        "flapping": track.flapping,
+        "unconfirmed": track.unconfirmed,
+        "last_change": last_change,
+    })
+    .to_string()
 }
 
 /// What [`value`] wrote, within the bounds of the table.
@@ -31,10 +43,24 @@ pub(super) fn read_value(text: &str) -> Option<Track> {
     struct Record {
         answers: Vec<(String, u64, u64)>,
         flapping: bool,
+        // Absent in what an older version wrote.
+        unconfirmed: Option<(String, u64)>,
+        last_change: Option<(String, String, u64)>,
     }
     let record: Record = serde_json::from_str(text).ok()?;
+    let fits = |id: &String| id.len() <= MAX_ID_BYTES;
     let bounded = (1..=MAX_ANSWERS).contains(&record.answers.len())
-        && record.answers.iter().all(|(id, ..)| id.len() <= MAX_ID_BYTES);
+        && record.answers.iter().all(|(id, ..)| fits(id))
+        && record.unconfirmed.iter().all(|(id, _)| fits(id))
+        && record.last_change.iter().all(|(from, to, _)| fits(from) && fits(to));
+    if !bounded {
+        return None;
+    }
     let answer = |(id, calls, last_at)| Answer { id, calls, last_at: Timestamp(last_at) };
-    bounded.then(|| Track { answers: record.answers.into_iter().map(answer).collect(), flapping: record.flapping })
+    Some(Track {
+        answers: record.answers.into_iter().map(answer).collect(),
+        flapping: record.flapping,
+        unconfirmed: record.unconfirmed,
+        last_change: record.last_change.map(|(from, to, at)| Change { from, to, at: Timestamp(at) }),
+    })
 }

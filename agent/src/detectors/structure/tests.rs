@@ -298,3 +298,47 @@ fn nonsense_is_not_restored() {
     detector.restore(key, &state::value(&site));
     assert_eq!(detector.sites.len(), 2);
 }
+
+#[test]
+fn state_is_bounded_whatever_comes() {
+    let mut detector = Structure::new(ModelChanges::new());
+    detector.sites = Lru::new(3);
+    for number in 0..40_u64 {
+        let junk = (0..200).map(|at| (format!("m{}x{at}", number % 7), json!([[at]]))).collect::<Value>();
+        let model = Some(format!("model-{}", number % 5));
+        told(&mut detector, &Exchange { request_model: model, ..said(&junk.to_string(), number) });
+    }
+    assert_eq!(detector.sites.len(), 3);
+    for (_, site) in detector.sites.iter() {
+        assert!(site.paths.capacity() <= site::MAX_PATHS, "{}", site.paths.capacity());
+    }
+    let mut gone = 0;
+    detector.changes(&mut |change| gone += usize::from(change.value.is_none()));
+    assert!(gone >= 2, "entries that had to go are forgotten by the store too: {gone}");
+}
+
+/// Cost of a call with ten thousand call sites in memory: run by hand, `-- --ignored`-free, with `OUTFLOW_TIMES=1`.
+#[test]
+fn times_with_ten_thousand_call_sites() {
+    if std::env::var_os("OUTFLOW_TIMES").is_none() {
+        println!("skipped: OUTFLOW_TIMES is not set");
+        return;
+    }
+    let mut detector = Structure::new(ModelChanges::new());
+    let calls: Vec<Exchange> = (0..10_000)
+        .map(|site| Exchange { request_model: Some(format!("m{site}")), ..said(&ticket(site), site) })
+        .collect();
+    let mut times = Vec::new();
+    for round in 0..60 {
+        for call in &calls {
+            let start = std::time::Instant::now();
+            detector.inspect(call, &mut |_| {});
+            detector.changes(&mut |change| drop(change));
+            if round > 50 {
+                times.push(start.elapsed().as_nanos());
+            }
+        }
+    }
+    times.sort_unstable();
+    println!("p50 {} ns, p99 {} ns", times[times.len() / 2], times[times.len() * 99 / 100]);
+}

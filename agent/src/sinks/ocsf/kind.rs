@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Substituted,
     ResolvedChanged,
     Flapping,
+    /// Answers do not name their model.
+    Unverifiable,
     UntrackedSpend,
     Budget,
     BurnRate,
@@ -46,12 +48,14 @@ impl Kind {
         match finding.category {
             Category::Leak => Self::Leak,
             Category::Model => match rule {
-                "model.unpinned" => Self::Unpinned,
+                "model.unpinned" | "model.unpinnable" => Self::Unpinned,
                 "model.retiring" => Self::Retiring,
                 "model.retired" => Self::Retired,
-                "model.substituted" => Self::Substituted,
+                "model.substituted" | "model.fallback" => Self::Substituted,
                 "model.resolved_changed" => Self::ResolvedChanged,
                 "model.flapping" => Self::Flapping,
+                "model.unverifiable" => Self::Unverifiable,
+                "model.structure_changed" => Self::Behaviour,
                 _ => Self::Other,
             },
             Category::Cost => match rule {
@@ -78,6 +82,7 @@ impl Kind {
             Self::Substituted
             | Self::ResolvedChanged
             | Self::Flapping
+            | Self::Unverifiable
             | Self::UntrackedSpend
             | Self::Budget
             | Self::BurnRate
@@ -99,6 +104,7 @@ impl Kind {
             | Self::Retiring
             | Self::Retired
             | Self::Substituted
+            | Self::Unverifiable
             | Self::UntrackedSpend
             | Self::Budget
             | Self::LogGap

@@ -79,10 +79,14 @@ fn each_kind_has_its_class() {
     check(&leak(), Kind::Leak, Class::DataSecurity, "Regular Expressions");
     let cases = [
         ("model.unpinned", Kind::Unpinned, Class::Compliance, "Rule"),
+        ("model.unpinnable", Kind::Unpinned, Class::Compliance, "Rule"),
+        ("model.unverifiable", Kind::Unverifiable, Class::Detection, "Rule"),
+        ("model.fallback", Kind::Substituted, Class::Detection, "Rule"),
         ("model.retiring", Kind::Retiring, Class::Compliance, "Rule"),
         ("model.retired", Kind::Retired, Class::Compliance, "Rule"),
         ("model.substituted", Kind::Substituted, Class::Detection, "Rule"),
         ("model.resolved_changed", Kind::ResolvedChanged, Class::Detection, "Behavioral"),
+        ("model.structure_changed", Kind::Behaviour, Class::Detection, "Behavioral"),
         ("model.flapping", Kind::Flapping, Class::Detection, "Behavioral"),
         ("cost.untracked", Kind::UntrackedSpend, Class::Detection, "Rule"),
         ("cost.budget", Kind::Budget, Class::Detection, "Rule"),

@@ -35,6 +35,7 @@ impl Serialize for Unmapped<'_> {
             entry(&mut map, "outflow.fingerprint.value", Some(&fingerprint.value))?;
             entry(&mut map, "outflow.fingerprint.key_id", Some(&fingerprint.key_id))?;
         }
+        entry(&mut map, "outflow.feature", finding.process.feature.as_ref())?;
         entry(&mut map, "outflow.group", finding.group.as_ref())?;
         if let Some(location) = &finding.location {
             entry(&mut map, "outflow.location.side", location.side)?;
@@ -51,6 +52,8 @@ impl Serialize for Unmapped<'_> {
             let references = &finding.rule.references;
             entry(&mut map, "outflow.rule.references", (!references.is_empty()).then_some(references))?;
         }
+        entry(&mut map, "outflow.process.pod", finding.process.pod.as_ref())?;
+        entry(&mut map, "outflow.process.unit", finding.process.unit.as_ref())?;
         for (name, value) in finding.attributes.iter().filter(|(_, value)| **value != Value::Null) {
             map.serialize_entry(&Prefixed(name), value)?;
         }

@@ -32,7 +32,9 @@ pub fn request<'a>(records: impl IntoIterator<Item = &'a Record>, host: &Host) -
     let mut groups: Vec<(&Process, Vec<LogRecord>)> = Vec::new();
     for record in records {
         let process = &record.finding.process;
-        let is_same = |other: &Process| other.service == process.service && other.container == process.container;
+        let is_same = |other: &Process| {
+            (&other.service, &other.container, &other.pod) == (&process.service, &process.container, &process.pod)
+        };
         match groups.iter_mut().find(|(other, _)| is_same(other)) {
             Some((_, group)) => group.push(log_record(record)),
             None => groups.push((process, vec![log_record(record)])),
@@ -62,6 +64,7 @@ fn resource(process: &Process, host: &Host) -> Resource {
     fields.text(names::HOST_NAME, &host.name);
     fields.some(names::HOST_ID, host.id.as_deref());
     fields.some(names::CONTAINER, process.container.as_deref());
+    fields.some(names::POD, process.pod.as_deref());
     Resource { attributes: fields.0, ..Resource::default() }
 }
 
@@ -139,6 +142,8 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
         fields.count(names::PID, u64::from(process.pid));
     }
     fields.some(names::EXECUTABLE, Some(process.name.as_str()).filter(|name| !name.is_empty()));
+    fields.some(names::FEATURE, process.feature.as_deref());
+    fields.some(names::UNIT, process.unit.as_deref());
     for (name, fact) in &finding.attributes {
         if let Some(AnyValue { value: Some(value) }) = any(fact, 0) {
             fields.put(&format!("{}{name}", names::FACT), value);

@@ -27,7 +27,7 @@ names! {
     RULE_REFERENCES = "outflow.finding.rule.references": "Addresses of the documents behind the rule",
     ENTITY = "outflow.finding.entity": "What was found, as Presidio calls it; absent for behaviour",
     GROUP = "outflow.finding.group": "Which rules found it: `llm`, `national`; absent for behaviour",
-    CATEGORY = "outflow.finding.category": "`leak`, `model`, `cost` or `coverage`",
+    CATEGORY = "outflow.finding.category": "`leak`, `model`, `cost`, `agent`, `tool`, `retrieval`, `vendor`, `output` or `coverage`",
     CONFIDENCE = "outflow.finding.confidence": "How sure, 0 to 100",
     COUNT = "outflow.finding.count": "Occurrences so far",
     FIRST_SEEN = "outflow.finding.first_seen": "First occurrence, RFC 3339 in UTC",
@@ -56,6 +56,8 @@ names! {
     SERVER_PORT = "server.port": "Its port, when the client named one",
     PID = "process.pid": "Process of the newest occurrence; absent without one",
     EXECUTABLE = "process.executable.name": "Name of its executable",
+    FEATURE = "outflow.feature": "Part of the service that asked, as the call or the operator names it",
+    UNIT = "outflow.process.unit": "Systemd unit of the process",
 }
 
 /// Resource: what the finding's process is for.
@@ -68,3 +70,5 @@ pub(super) const HOST_ID: &str = "host.id";
 pub(super) const CALLER: &str = "outflow.service";
 /// Resource: the container of the finding's process.
 pub(super) const CONTAINER: &str = "container.id";
+/// Resource: its Kubernetes pod.
+pub(super) const POD: &str = "k8s.pod.uid";

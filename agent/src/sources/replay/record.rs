@@ -138,7 +138,7 @@ fn origin(service: Option<String>, feature: Option<String>, process: Option<Labe
         Some(Label::Text(name)) => (0, name),
         None => (0, REPLAY.to_owned()),
     };
-    Origin { pid, process, service: service.unwrap_or_else(|| REPLAY.to_owned()), feature, container: None }
+    Origin { pid, process, service: service.unwrap_or_else(|| REPLAY.to_owned()), feature, ..Origin::default() }
 }
 
 /// Who asked, for formats that do not say.

@@ -15,7 +15,7 @@ const SERVICE_MAX_BYTES: usize = 256;
 
 /// A process about which nothing can be known any more.
 pub(super) fn gone(pid: u32) -> Origin {
-    Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), container: None, feature: None }
+    Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), ..Origin::default() }
 }
 
 /// What `/proc` says about a process; a process that is gone has only its id.
@@ -29,12 +29,17 @@ pub(super) fn origin(pid: u32) -> Origin {
     let named = process.environ().ok().and_then(|environment| {
         environment.get(std::ffi::OsStr::new("OTEL_SERVICE_NAME")).map(|value| value.to_string_lossy().into_owned())
     });
+    let groups: Vec<String> =
+        process.cgroups().map(|groups| groups.0.into_iter().map(|group| group.pathname).collect()).unwrap_or_default();
+    let of_groups = |named: fn(&str) -> Option<String>| groups.iter().find_map(|path| named(path));
+    let (container, pod, unit) = (of_groups(container_of), of_groups(pod_of), of_groups(unit_of));
     let mut service = named
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| service_of(&name, &process.cmdline().unwrap_or_default()));
+        .or_else(|| service_of(&name, &process.cmdline().unwrap_or_default()))
+        .or_else(|| unit.as_deref().and_then(|unit| unit.strip_suffix(".service")).map(str::to_owned))
+        .unwrap_or_else(|| name.clone());
     service.truncate(service.floor_char_boundary(SERVICE_MAX_BYTES));
-    let container = process.cgroups().ok().and_then(|groups| groups.0.iter().find_map(|g| container_of(&g.pathname)));
-    Origin { pid, process: name, service, container, feature: None }
+    Origin { pid, process: name, service, container, pod, unit, feature: None }
 }
 
 /// A process and everything below it in the process tree, as it is now.
@@ -84,23 +89,24 @@ pub(super) fn mapped_inodes(of: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
 /// Runtimes whose first argument says more than their own name.
 const RUNTIMES: [&str; 8] = ["python", "node", "deno", "bun", "ruby", "java", "perl", "php"];
 
-/// The script of a runtime, else the executable: `app.py` for `python3 -u app.py`, `uvicorn` for `python -m uvicorn`.
-fn service_of(executable: &str, arguments: &[String]) -> String {
+/// The script of a runtime, else the executable: `app.py` for `python3 -u app.py`, `uvicorn` for `python -m uvicorn`. `None`: it
+/// is a runtime, and nothing says what it runs.
+fn service_of(executable: &str, arguments: &[String]) -> Option<String> {
     if !RUNTIMES.iter().any(|runtime| executable.starts_with(runtime)) {
-        return executable.to_owned();
+        return Some(executable.to_owned());
     }
     let mut rest = arguments.iter().skip(1);
     while let Some(argument) = rest.next() {
         match argument.as_str() {
-            "-m" => return named(rest.next()).unwrap_or_else(|| executable.to_owned()),
+            "-m" => return named(rest.next()),
             // Switches that stand alone, as people write them.
             "-u" | "-B" | "-E" | "-I" | "-O" | "-OO" | "-s" | "-S" | "run" => {}
             // Any other may be followed by a value, and a value may be code: `-c`, `-e`, `-uc`, `-pe`.
             flag if flag.starts_with('-') => break,
-            _ => return named(Some(argument)).unwrap_or_else(|| executable.to_owned()),
+            _ => return named(Some(argument)),
         }
     }
-    executable.to_owned()
+    None
 }
 
 /// The file name of an argument that is a plain path or module name. Code on the command line is neither, and may hold
@@ -124,25 +130,71 @@ fn container_of(path: &str) -> Option<String> {
         .map(|id| id.get(..12).unwrap_or(id).to_owned())
 }
 
+/// The uid in the name of a pod's control group: `kubepods-burstable-pod<uid>.slice` (systemd writes `_` for `-`), `pod<uid>`
+/// (cgroupfs). Source: kubelet, `pkg/kubelet/cm/pod_container_manager_linux.go`.
+fn pod_of(path: &str) -> Option<String> {
+    if !path.contains("kubepods") {
+        return None;
+    }
+    let uid = path.split('/').find_map(|part| {
+        part.strip_suffix(".slice").unwrap_or(part).split_once("pod").and_then(|(before, uid)| {
+            // `kubepods` itself has the letters too.
+            let uid = if before == "kube" { uid.split_once("pod")?.1 } else { uid };
+            (uid.len() == 36).then(|| uid.replace('_', "-"))
+        })
+    })?;
+    uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-').then_some(uid)
+}
+
+/// The service whose control group this is. A login session and a container have none.
+fn unit_of(path: &str) -> Option<String> {
+    let unit = path.split('/').rev().find(|part| part.ends_with(".service"))?;
+    let is_manager = unit.starts_with("user@") || unit.starts_with("init.");
+    (!is_manager && unit.len() <= SERVICE_MAX_BYTES).then(|| unit.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn pod_and_unit_are_taken_from_the_control_group() {
+        let uid = "0f3c1d2e-1111-2222-3333-0123456789ab";
+        let systemd =
+            format!("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{}.slice/x", uid.replace('-', "_"));
+        assert_eq!(pod_of(&systemd).as_deref(), Some(uid));
+        assert_eq!(pod_of(&format!("/kubepods/besteffort/pod{uid}/abc")).as_deref(), Some(uid));
+        for none in ["/kubepods.slice", "/kubepods/podx", "/system.slice/tripod.service", "/"] {
+            assert_eq!(pod_of(none), None, "{none}");
+        }
+        assert_eq!(unit_of("/system.slice/summarizer.service").as_deref(), Some("summarizer.service"));
+        assert_eq!(
+            unit_of("/user.slice/user-0.slice/user@0.service/app.slice/bot.service").as_deref(),
+            Some("bot.service")
+        );
+        for none in
+            ["/user.slice/user-0.slice/session-1.scope", "/user.slice/user-0.slice/user@0.service/init.scope", "/"]
+        {
+            assert_eq!(unit_of(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn service_is_the_script_of_a_runtime() {
         let service = |executable: &str, line: &str| {
-            service_of(executable, &line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+            let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            service_of(executable, &arguments).unwrap_or_else(|| format!("({executable})"))
         };
         assert_eq!(service("python3.11", "python3 -u /srv/app.py --key x"), "app.py");
         assert_eq!(service("python3.11", "python3 -m uvicorn main:app"), "uvicorn");
-        assert_eq!(service("python3.11", "python3 -c import-secret"), "python3.11");
+        assert_eq!(service("python3.11", "python3 -c import-secret"), "(python3.11)");
         assert_eq!(service("curl", "curl https://api.openai.com"), "curl");
-        assert_eq!(service("node", "node"), "node");
+        assert_eq!(service("node", "node"), "(node)");
         assert_eq!(service("deno", "deno run main.ts"), "main.ts");
-        assert_eq!(service("python3.11", "python3 -uc print(KEY)"), "python3.11");
-        assert_eq!(service("python3.11", "python3 -W ignore app.py"), "python3.11");
-        assert_eq!(service_of("php", &["php".to_owned(), "-r".to_owned(), "$k='sk-1';".to_owned()]), "php");
-        assert_eq!(service_of("node", &["node".to_owned(), "fetch('x', {k: 'sk-1'})".to_owned()]), "node");
+        assert_eq!(service("python3.11", "python3 -uc print(KEY)"), "(python3.11)");
+        assert_eq!(service("python3.11", "python3 -W ignore app.py"), "(python3.11)");
+        assert_eq!(service_of("php", &["php".to_owned(), "-r".to_owned(), "$k='sk-1';".to_owned()]), None);
+        assert_eq!(service_of("node", &["node".to_owned(), "fetch('x', {k: 'sk-1'})".to_owned()]), None);
     }
 
     #[test]
