@@ -1,7 +1,7 @@
 //! Finds answers that get worse: `output.refusals`, `output.filtered`, `output.truncated`, `output.unparsable`, when at one call site more
 //! of them than before are refused, filtered, cut off at the token limit, or are no JSON though JSON was asked for. Enters: exchanges, in
 //! order. Leaves: a finding on a jump of such a rate (`jump.rs`), at five percent or more; a rate that is always high is a
-//! figure (`outflow_output_answers_total`), no finding. Calls that failed or were not seen whole do not count.
+//! figure (`outflow_output_total`), no finding. Calls that failed or were not seen whole do not count.
 //!
 //! State: four rates for each call site, in a table of [`MAX_SITES`] entries of some 100 bytes; the least recently used goes first. It
 //! survives a restart, a key an entry, written at most once in [`SAVED_EVERY`] answers and at each bad one.

@@ -13,6 +13,8 @@ pub enum Metric {
     Ready,
     /// LLM calls seen.
     Exchanges,
+    /// Answers with something wrong.
+    Flaws,
     /// Findings seen.
     Findings,
     /// Findings that the user wants not to be told.
@@ -139,11 +141,12 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
         Self::Exchanges,
+        Self::Flaws,
         Self::Findings,
         Self::Suppressed,
         Self::Anomalies,
@@ -186,6 +189,12 @@ impl Metric {
             Self::Exchanges => {
                 counter("outflow_exchanges", None, &["vendor"], "LLM calls seen; vendor `none` is an unlisted host")
             }
+            Self::Flaws => counter(
+                "outflow_output",
+                None,
+                &["kind"],
+                "Answers of models that were seen whole: all (`answers`), and those that are `refusals`, `filtered`, `truncated` or `unparsable`",
+            ),
             Self::Findings => counter(
                 "outflow_findings",
                 None,

@@ -15,9 +15,12 @@ use crate::{
     cli::shown::anomaly,
     clock,
     config::Config,
-    detectors::budget::{BudgetWatch, Unit},
+    detectors::{
+        budget::{BudgetWatch, Unit},
+        output::{self, Flaw},
+    },
     engine::{LogUnseen, LogWatch, Session, Silenced, Sink, Told},
-    exchange::Subject,
+    exchange::{Exchange, Subject},
     findings::{Finding, Silence},
     sinks::Sinks,
     sources::tail::TailStats,
@@ -214,6 +217,7 @@ impl Sink for Counted {
         if let Subject::Exchange(exchange) = told.subject {
             // The id comes from our own table.
             self.metrics.add(Metric::Exchanges, &[exchange.vendor.as_deref().unwrap_or("none")], 1);
+            count_flaws(&self.metrics, exchange);
             self.meters.exchange(exchange, told.cost);
         }
         count(&self.metrics, &told.findings);
@@ -222,6 +226,14 @@ impl Sink for Counted {
 
     fn finish(&mut self) -> io::Result<()> {
         self.sink.finish()
+    }
+}
+
+fn count_flaws(metrics: &Metrics, exchange: &Exchange) {
+    let Some(flaws) = output::flaws(exchange) else { return };
+    metrics.add(Metric::Flaws, &["answers"], 1);
+    for (flaw, _) in Flaw::ALL.iter().zip(flaws).filter(|(_, is)| *is == Some(true)) {
+        metrics.add(Metric::Flaws, &[flaw.as_str()], 1);
     }
 }
 

@@ -88,8 +88,8 @@ fn takes(bad: &Exchange, every: usize, most: usize) -> Option<(usize, String, St
 #[test]
 fn jumps_are_told() {
     let (number, rule, title) = takes(&ended("length"), 4, 100).expect("a quarter is no chance");
-    assert_eq!((rule.as_str(), number), ("output.truncated", 40));
-    assert_eq!(title, "10 of the last 40 answers of `gpt-4o` are cut off at the token limit (before: 0 of 200)");
+    assert_eq!((rule.as_str(), number), ("output.truncated", 20));
+    assert_eq!(title, "5 of the last 20 answers of `gpt-4o` are cut off at the token limit (before: 0 of 200)");
     for (bad, rule) in [
         (said("I can't help with that."), "output.refusals"),
         (ended("SAFETY"), "output.filtered"),

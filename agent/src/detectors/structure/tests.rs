@@ -189,11 +189,11 @@ fn tools_are_told_apart_and_another_schema_is_another_start() {
     let (title, _, facts) = seen.first().expect("the model's own change is one");
     assert_eq!(
         title,
-        "arguments that `gpt-4o` gives to the tool `save` changed: `$.file` is missing in 5 of the last 5 (before: 0 of 50)"
+        "arguments that `gpt-4o` gives to the tool `save` changed: `$.file` is missing in 5 of the last 15 (before: 0 of 50)"
     );
     assert_eq!(facts["structure.tool"], json!("save"));
     assert_eq!(facts["structure.breaks"][0]["new_paths"], json!(["$.path"]));
-    assert_eq!(facts["structure.since"], json!("2026-11-23T02:00:00Z"));
+    assert_eq!(facts["structure.since"], json!("2026-11-23T02:00:00.000Z"));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_change_of_the_model_is_named_as_the_cause() {
         assert_eq!(title.ends_with(cause), is_cause, "{title}");
         assert_eq!(severity, if is_cause { Severity::High } else { Severity::Medium });
         assert_eq!(facts["model.resolved_before"] == json!("gpt-4o-2024-08-06"), is_cause);
-        assert_eq!(facts["model.changed_at"] == json!("2026-11-23T01:00:00Z"), is_cause);
+        assert_eq!(facts["model.changed_at"] == json!("2026-11-23T01:00:00.000Z"), is_cause);
     }
 }
 
@@ -232,7 +232,8 @@ fn what_lasts_is_learned_and_a_return_is_told_again() {
         }
     }
     let [first, last] = [hits[0], hits[hits.len() - 1]];
-    assert_eq!((first, last), (104, 286), "{hits:?}");
+    // Behind 18 good ones of the same block it takes a sixth, behind 30 a seventh.
+    assert_eq!((first, last), (105, 288), "{hits:?}");
     assert_eq!(hits.iter().filter(|hit| **hit < 250).count(), 33, "one block is told, then it is how things are");
 }
 
@@ -296,4 +297,48 @@ fn nonsense_is_not_restored() {
     }
     detector.restore(key, &state::value(&site));
     assert_eq!(detector.sites.len(), 2);
+}
+
+#[test]
+fn state_is_bounded_whatever_comes() {
+    let mut detector = Structure::new(ModelChanges::new());
+    detector.sites = Lru::new(3);
+    for number in 0..40_u64 {
+        let junk = (0..200).map(|at| (format!("m{}x{at}", number % 7), json!([[at]]))).collect::<Value>();
+        let model = Some(format!("model-{}", number % 5));
+        told(&mut detector, &Exchange { request_model: model, ..said(&junk.to_string(), number) });
+    }
+    assert_eq!(detector.sites.len(), 3);
+    for (_, site) in detector.sites.iter() {
+        assert!(site.paths.capacity() <= site::MAX_PATHS, "{}", site.paths.capacity());
+    }
+    let mut gone = 0;
+    detector.changes(&mut |change| gone += usize::from(change.value.is_none()));
+    assert!(gone >= 2, "entries that had to go are forgotten by the store too: {gone}");
+}
+
+/// Cost of a call with ten thousand call sites in memory: run by hand, `-- --ignored`-free, with `OUTFLOW_TIMES=1`.
+#[test]
+fn times_with_ten_thousand_call_sites() {
+    if std::env::var_os("OUTFLOW_TIMES").is_none() {
+        println!("skipped: OUTFLOW_TIMES is not set");
+        return;
+    }
+    let mut detector = Structure::new(ModelChanges::new());
+    let calls: Vec<Exchange> = (0..10_000)
+        .map(|site| Exchange { request_model: Some(format!("m{site}")), ..said(&ticket(site), site) })
+        .collect();
+    let mut times = Vec::new();
+    for round in 0..60 {
+        for call in &calls {
+            let start = std::time::Instant::now();
+            detector.inspect(call, &mut |_| {});
+            detector.changes(&mut |change| drop(change));
+            if round > 50 {
+                times.push(start.elapsed().as_nanos());
+            }
+        }
+    }
+    times.sort_unstable();
+    println!("p50 {} ns, p99 {} ns", times[times.len() / 2], times[times.len() * 99 / 100]);
 }

@@ -59,6 +59,7 @@ impl Kind {
                 "model.resolved_changed" => Self::ResolvedChanged,
                 "model.flapping" => Self::Flapping,
                 "model.unverifiable" => Self::Unverifiable,
+                "model.structure_changed" => Self::Behaviour,
                 _ => Self::Other,
             },
             Category::Cost => match rule {

@@ -86,6 +86,7 @@ fn each_kind_has_its_class() {
         ("model.retired", Kind::Retired, Class::Compliance, "Rule"),
         ("model.substituted", Kind::Substituted, Class::Detection, "Rule"),
         ("model.resolved_changed", Kind::ResolvedChanged, Class::Detection, "Behavioral"),
+        ("model.structure_changed", Kind::Behaviour, Class::Detection, "Behavioral"),
         ("model.flapping", Kind::Flapping, Class::Detection, "Behavioral"),
         ("cost.untracked", Kind::UntrackedSpend, Class::Detection, "Rule"),
         ("cost.budget", Kind::Budget, Class::Detection, "Rule"),
