@@ -57,7 +57,7 @@ impl Sink for Ear {
             title: finding.title,
             at_ns,
         });
-        let cost_nano_usd = told.cost.map_or(0, |cost| u64::try_from(cost.nano_usd.0).unwrap_or_default());
+        let cost_nano_usd = told.cost.map_or(0, |cost| cost.nano_usd.0);
         let heard = Heard { cost_nano_usd, at_ns, findings: findings.collect(), service: service.clone() };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
         Ok(())
@@ -79,32 +79,42 @@ pub(crate) enum Way {
 
 /// Rooms 2 to 5.
 pub(crate) enum Rooms {
-    WithoutScanner { assembler: Assembler, correlator: Correlator, events: Vec<Assembled>, now: Timestamp },
+    /// For [`Way::WithoutScanner`].
+    WithoutScanner(Box<Light>),
+    /// For [`Way::Whole`].
     Whole(Box<Shard>),
+}
+
+/// What a [`Shard`] is, without its scanner.
+pub(crate) struct Light {
+    assembler: Assembler,
+    correlator: Correlator,
+    events: Vec<Assembled>,
+    now: Timestamp,
 }
 
 impl Rooms {
     pub(crate) fn new(rules: &Rules, session: &Arc<Session>, way: Way) -> Result<Self> {
         Ok(match way {
             Way::Whole => Self::Whole(Box::new(Shard::new(&LiveRules::new(rules.clone()), Arc::clone(session))?)),
-            Way::WithoutScanner => Self::WithoutScanner {
+            Way::WithoutScanner => Self::WithoutScanner(Box::new(Light {
                 assembler: Assembler::new(Limits::default()),
                 correlator: Correlator::new(Arc::clone(&rules.vendors)),
                 events: Vec::new(),
                 now: Timestamp::default(),
-            },
+            })),
         })
     }
 
     pub(crate) fn push(&mut self, input: &Input, session: &Session) {
         match self {
             Self::Whole(shard) => _ = shard.push(input),
-            Self::WithoutScanner { assembler, correlator, events, now } => {
-                *now = input.at;
-                correlator.advance(input.at);
-                assembler.push(input, events);
+            Self::WithoutScanner(rooms) => {
+                rooms.now = input.at;
+                rooms.correlator.advance(input.at);
+                rooms.assembler.push(input, &mut rooms.events);
                 let mut exchanges = Vec::new();
-                correlate(correlator, events, &mut exchanges);
+                rooms.correlate(&mut exchanges);
                 tell(session, exchanges);
             }
         }
@@ -113,25 +123,27 @@ impl Rooms {
     pub(crate) fn finish(&mut self, session: &Session) {
         match self {
             Self::Whole(shard) => _ = shard.finish(),
-            Self::WithoutScanner { assembler, correlator, events, now } => {
-                assembler.finish(*now, events);
+            Self::WithoutScanner(rooms) => {
+                rooms.assembler.finish(rooms.now, &mut rooms.events);
                 let mut exchanges = Vec::new();
-                correlate(correlator, events, &mut exchanges);
-                correlator.finish(&mut exchanges);
+                rooms.correlate(&mut exchanges);
+                rooms.correlator.finish(&mut exchanges);
                 tell(session, exchanges);
             }
         }
     }
 }
 
-fn correlate(correlator: &mut Correlator, events: &mut Vec<Assembled>, out: &mut Vec<Exchange>) {
-    for event in events.drain(..) {
-        match event {
-            Assembled::Message(message) => correlator.push(*message, out),
-            Assembled::Closed(stream) => correlator.closed(stream, out),
-            Assembled::CallOver { stream, call } => correlator.call_over(stream, call, out),
-            Assembled::Frame(frame) => correlator.frame(*frame, out),
-            Assembled::Anomaly(_) => {}
+impl Light {
+    fn correlate(&mut self, out: &mut Vec<Exchange>) {
+        for event in self.events.drain(..) {
+            match event {
+                Assembled::Message(message) => self.correlator.push(*message, out),
+                Assembled::Closed(stream) => self.correlator.closed(stream, out),
+                Assembled::CallOver { stream, call } => self.correlator.call_over(stream, call, out),
+                Assembled::Frame(frame) => self.correlator.frame(*frame, out),
+                Assembled::Anomaly(_) => {}
+            }
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    slice::from_ref,
     sync::{
-        Arc, LazyLock, Mutex,
+        LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -64,7 +65,7 @@ fn a_sample_gives_the_same_score_the_whole_way() {
         let scenario = scenarios().into_iter().find(|scenario| scenario.name == name).unwrap();
         let score = |way| {
             let scored = play(&scenario, &RULES, way).unwrap();
-            (scored.calls, report::markdown(&[scored.clone()]), report::wrongs(&[scored]))
+            (scored.calls, report::markdown(from_ref(&scored)), report::wrongs(from_ref(&scored)))
         };
         assert_eq!(score(Way::Whole), score(Way::WithoutScanner), "{name}");
     }
