@@ -16,7 +16,9 @@ pub mod loops;
 pub mod model_ids;
 pub mod pinning;
 pub mod resolved_model;
+pub mod retries;
 pub mod scan;
+pub mod tools;
 pub mod untracked_spend;
 
 /// Bytes of a haystack on each side of a match that a finding may look at; more than fits into an excerpt in any script.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::Rules;
 use crate::detectors::{
-    Detector, loops::Loops, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend,
+    Detector, loops::Loops, pinning::Pinning, resolved_model::ResolvedModel, retries::Retries, tools::Tools,
+    untracked_spend::UntrackedSpend,
 };
 
 /// All detectors of behaviour that need no settings.
@@ -15,5 +16,7 @@ pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
         Box::new(ResolvedModel::new()),
         Box::new(UntrackedSpend),
         Box::new(Loops::new()),
+        Box::new(Tools::new()),
+        Box::new(Retries::new()),
     ]
 }
