@@ -45,7 +45,7 @@ pub const MAX_SERVICES: usize = 1024;
 const NAME_BYTES_MAX: usize = 256;
 /// Newest turns, and newest results, that are looked at.
 const MAX_TURNS: u32 = 64;
-const MAX_STEPS: usize = 256;
+const MAX_STEPS: usize = 128;
 /// Bits in which two answers that are nearly the same differ at most.
 const NEAR_BITS: u32 = 3;
 /// Answers that are nearly the same: while nobody but tools spoke, and when somebody did.
@@ -102,7 +102,8 @@ impl Detector for Loops {
         let is_kept = history.turns == 0;
         let turns = if is_kept { run.turns.saturating_add(u32::from(goes_on)) } else { history.turns };
         let alone = if is_kept { turns } else { history.turns_alone };
-        let is_new = run.take(exchange, turns, alone);
+        let mark = exchange.tool_results.last().and_then(|result| result.call_id.as_deref()).map(hash);
+        let is_new = run.take(exchange, turns, alone, mark);
         let stepped = if is_kept { run.step(exchange, hash) } else { None };
         run.asks(exchange, hash);
         if is_new && goes_on {
@@ -295,6 +296,9 @@ fn told_of<'a>(run: &mut Run, exchange: &'a Exchange, told: Told, emit: &mut dyn
     if told.kind == Kind::Text && !run.has_grown() {
         return;
     }
-    let (since, cost) = run.newest(told.calls);
+    let (since, cost) = match told.kind {
+        Kind::Turns { .. } | Kind::Growth { .. } => (run.since, run.spent),
+        Kind::Same | Kind::Cycle { .. } | Kind::Fruitless { .. } | Kind::Text => run.newest(told.calls),
+    };
     emit(Hit::Behaviour(told.behaviour(exchange, run.key, run.turns, since, cost)));
 }

@@ -29,11 +29,13 @@ pub mod rate_shift;
 pub mod request_limit;
 pub mod request_outlier;
 pub mod resolved_model;
+pub mod retries;
 pub mod retrieval;
 pub mod scan;
 pub mod schema;
 mod slot;
 pub mod structure;
+pub mod tools;
 pub mod untracked_spend;
 pub mod vendors;
 

@@ -21,7 +21,7 @@ const MAX_TEXTS: usize = 8;
 /// Shorter answers look alike by chance: "Done.", "Let me check that."
 const MIN_TEXT_BYTES: usize = 80;
 /// So much of an answer is looked at.
-const TEXT_BYTES: usize = 1024;
+const TEXT_BYTES: usize = 512;
 
 /// What a request tells of the conversation before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct History {
 pub struct AssistantText {
     /// Which turn it was in: 1 is the first.
     pub turn: u32,
-    /// SimHash of its first kilobyte: of two that are nearly the same, most bits are.
+    /// SimHash of its first 512 bytes: of two that are nearly the same, most bits are.
     pub simhash: u64,
 }
 

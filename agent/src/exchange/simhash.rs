@@ -6,6 +6,8 @@ use super::tool_results::{fold, hash};
 
 /// Words that are read. The counters are bytes, so there may be no more than 255.
 const MAX_WORDS: usize = 255;
+/// Longest word.
+const WORD_BYTES: usize = 16;
 /// Bits of a hash that one table entry spreads.
 const SPREAD: usize = 256;
 
@@ -24,11 +26,13 @@ const SPREAD_BITS: [u64; SPREAD] = {
     table
 };
 
-/// The SimHash of a text over its pairs of neighbouring words, in lower case.
+/// The SimHash of a text over its pairs of neighbouring words, in lower case. Where words have no space between them, a few
+/// letters are a word.
 pub(super) fn simhash(text: &str) -> u64 {
     let mut counts = [0_u64; 8];
     let (mut before, mut pairs) = (0, 0_u32);
-    let words = text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    let is_between = |byte: &u8| !byte.is_ascii_alphanumeric() && byte.is_ascii();
+    let words = text.as_bytes().split(is_between).flat_map(|word| word.chunks(WORD_BYTES));
     for word in words.take(MAX_WORDS) {
         let word = word_hash(word);
         let pair = fold(before, word);
@@ -45,12 +49,12 @@ pub(super) fn simhash(text: &str) -> u64 {
     bits
 }
 
-fn word_hash(word: &str) -> u64 {
-    if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        hash(word.to_ascii_lowercase().as_bytes())
-    } else {
-        hash(word.as_bytes())
+fn word_hash(word: &[u8]) -> u64 {
+    let mut lower = [0; WORD_BYTES];
+    for (small, byte) in lower.iter_mut().zip(word) {
+        *small = byte.to_ascii_lowercase();
     }
+    hash(lower.get(..word.len()).unwrap_or(word))
 }
 
 /// All bits of the sum depend on all of both words (MurmurHash3's finaliser).

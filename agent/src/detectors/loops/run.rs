@@ -31,8 +31,12 @@ pub(super) struct Run {
     pub(super) growing: u32,
     /// Tokens that the first and the newest of these sent.
     pub(super) input_tokens: (u64, u64),
+    /// When that began.
+    pub(super) since: Option<Timestamp>,
     /// The model's turns at the oldest call that was seen.
     first_turns: u32,
+    /// What the newest call handed back: two requests of one turn are the same request.
+    mark: Option<u64>,
     calls: VecDeque<(Timestamp, Option<NanoUsd>)>,
     steps: VecDeque<Step>,
     asked: Vec<Asked>,
@@ -54,16 +58,19 @@ impl Run {
     }
 
     /// Takes a call in. True: it goes on, or begins; false: it is the same again.
-    pub(super) fn take(&mut self, exchange: &Exchange, turns: u32, turns_alone: u32) -> bool {
-        let is_new = self.calls.is_empty() || turns > self.turns;
+    pub(super) fn take(&mut self, exchange: &Exchange, turns: u32, turns_alone: u32, mark: Option<u64>) -> bool {
+        // Where the oldest messages are left out the number of turns stays, and the results are others.
+        let is_new = self.calls.is_empty() || turns != self.turns || mark != self.mark;
+        self.mark = mark;
         if turns < self.turns || turns_alone == 0 {
             // A person spoke, or the conversation begins anew.
-            (self.spent, self.growing) = (None, 0);
+            (self.spent, self.since, self.growing) = (None, None, 0);
         }
         if self.calls.is_empty() {
             self.first_turns = turns;
         }
         self.turns = turns;
+        self.since.get_or_insert(exchange.started_at);
         let cost = exchange.cost.as_ref().map(|cost| cost.nano_usd);
         if let Some(cost) = cost {
             self.spent = Some(NanoUsd(self.spent.unwrap_or_default().0.saturating_add(cost.0)));

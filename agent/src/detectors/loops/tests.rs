@@ -170,6 +170,7 @@ fn a_window_that_slides_is_one_run() {
         renumbered.for_each(|(result, turn)| result.turn = turn);
         keys.extend(see(&mut detector, &exchange).into_iter().map(|hit| hit.3));
     }
+    assert_eq!(keys.len(), 29, "a round each");
     keys.dedup();
     assert_eq!(keys.len(), 1, "{keys:?}");
 }
@@ -245,7 +246,7 @@ fn more_turns_than_usual_are_a_runaway() {
     let mut detector = Loops::new();
     let seen: Vec<_> = (0..=101).flat_map(|turns| see(&mut detector, &at_work(1, turns))).collect();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    assert_eq!(seen[0].1, "agent took 101 turns by itself, usual are up to 100, $0.48 so far");
+    assert_eq!(seen[0].1, "agent took 101 turns by itself, usual are up to 100, $1.02 so far");
     // Where runs of 90 turns are usual, 150 are no news and 181 are.
     let mut detector = Loops::new();
     for run in 1..=5 {
