@@ -117,12 +117,10 @@ pub struct Exchange {
     pub server_tool_calls: Vec<String>,
     /// Results of tools that the request hands back, in order.
     pub tool_results: Vec<ToolResult>,
-    /// What the model wrote, as data.
-    pub written: Written,
+    /// What the model wrote, as data, and by which schemas.
+    pub written: Box<Written>,
     /// How the request asks, besides its text.
     pub asking: Asking,
-    /// Schemas that the request gives for the reply and for the arguments of the tools that were called.
-    pub schemas: Vec<Schema>,
     /// Service tier at the top of the answer.
     pub service_tier: Option<String>,
     /// Service tier inside the usage (Anthropic, Google); where there is one, it is what was billed.
@@ -186,9 +184,8 @@ impl Exchange {
             tool_calls: Vec::new(),
             server_tool_calls: Vec::new(),
             tool_results: Vec::new(),
-            written: Written::default(),
+            written: Box::default(),
             asking: Asking::default(),
-            schemas: Vec::new(),
             service_tier: None,
             usage_tier: None,
             system_fingerprint: None,

@@ -161,6 +161,33 @@ fn every_protocol_gives_the_same_facts_and_text() {
 }
 
 #[test]
+fn every_tool_call_has_its_arguments() {
+    over_all("arguments", |case, vendors| {
+        if case.is_session() {
+            return Vec::new();
+        }
+        let exchange = whole(case, WireVersion::H1, vendors);
+        let crate::exchange::Written { replies, tool_arguments, .. } = &*exchange.written;
+        let names: Vec<&str> = tool_arguments.iter().map(|call| call.tool.as_str()).collect();
+        let mut wrong: Vec<String> = Vec::new();
+        if exchange.succeeded() && crate::exchange::written::is_written(exchange.api) {
+            let called: Vec<&str> =
+                exchange.tool_calls.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+            if names != called {
+                wrong.push(format!("{} calls {called:?}, arguments of {names:?}", exchange.api.as_str()));
+            }
+            let is_json = |call: &&crate::exchange::ToolArguments| call.form.json().is_some();
+            wrong.extend(tool_arguments.iter().filter(|call| !is_json(call)).map(|call| format!("{call:?}")));
+            let is_mute = exchange.usage.output_tokens.is_some_and(|tokens| tokens > 0);
+            if replies.is_empty() && called.is_empty() && is_mute && !exchange.written.is_refused {
+                wrong.push(format!("{} nothing written", exchange.api.as_str()));
+            }
+        }
+        wrong
+    });
+}
+
+#[test]
 fn with_losses_no_fact_is_wrong() {
     over_all("losses", |case, vendors| {
         let mut wrong = Vec::new();
