@@ -257,7 +257,9 @@ fn blocks(blocks: &[Value], said: &mut String, written: &mut Written) {
             Some("refusal") => written.is_refused = true,
             None | Some("text" | "output_text") => {
                 said.push_str(block.get("text").and_then(Value::as_str).unwrap_or_default());
-                if let Some(call) = block.get("toolUse").filter(|call| call.get("type").is_none()) {
+                if let Some(call) =
+                    block.get("toolUse").filter(|call| call.get("type").is_none_or(|kind| kind != "server_tool_use"))
+                {
                     called(call, "input", written);
                 }
             }

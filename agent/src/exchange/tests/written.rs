@@ -79,7 +79,8 @@ fn replies_and_arguments_of_whole_answers() {
         ),
         (
             CONVERSE,
-            json!({"output": {"message": {"content": [{"text": said}, {"toolUse": {"name": "save", "input": args}}]}},
+            json!({"output": {"message": {"content": [{"text": said}, {"toolUse": {"name": "save", "input": args, "type": "tool_use"}},
+                    {"toolUse": {"name": "search", "input": args, "type": "server_tool_use"}}]}},
                 "stopReason": "tool_use"}),
         ),
         (
