@@ -14,5 +14,6 @@ mod recorded_facts;
 mod run;
 mod scan;
 mod scan_control;
+mod scenarios;
 mod schema;
 mod store;

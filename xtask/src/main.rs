@@ -43,7 +43,8 @@ enum Chore {
         #[arg(last = true)]
         filter: Vec<String>,
     },
-    /// Runs a benchmark of benches/, or all; or `accuracy`, what the scanner finds of a labelled corpus
+    /// Runs a benchmark of benches/, or all; or `accuracy`, what the scanner finds of a labelled corpus; `scenarios`: what
+    /// the behaviour detectors find in simulated traffic
     Bench {
         /// Which: `scan`, `accuracy`
         name: Option<String>,

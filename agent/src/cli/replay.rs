@@ -164,6 +164,7 @@ impl Rooms {
 
     fn push(&mut self, input: &Input, out: &mut Vec<Exchange>) {
         self.now = input.at;
+        self.correlator.advance(input.at);
         self.assembler.push(input, &mut self.events);
         self.correlate(out);
     }

@@ -45,6 +45,7 @@ impl Shard {
     /// Takes one input through to the session. False when nobody reads the output any more.
     pub fn push(&mut self, input: &Input) -> bool {
         self.newest = self.newest.max(input.at);
+        self.correlator.advance(input.at);
         self.assembler.push(input, &mut self.assembled);
         self.pass_on()
     }

@@ -14,6 +14,7 @@ use crate::{
     assembly::{Body, Content, End, Frame, Head, Headers, Message, Protocol},
     rules::VendorTable,
     sources::{Direction, StreamId},
+    units::Timestamp,
 };
 
 /// Messages that wait for their other half.
@@ -43,6 +44,7 @@ pub struct Correlator {
     bytes: usize,
     unpaired: Unpaired,
     sessions: Sessions,
+    now: Timestamp,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,14 @@ impl Correlator {
             bytes: 0,
             unpaired: Unpaired::default(),
             sessions: Sessions::default(),
+            now: Timestamp::default(),
         }
+    }
+
+    /// What is pushed from here on happened at `now`: a call that is over without an answer lasted until then. That is how long its
+    /// client waited before it gave up.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
     }
 
     /// Takes a message; adds the exchange that it completes to `out`.
@@ -109,14 +118,18 @@ impl Correlator {
     /// No message of this call will follow: its request was not answered.
     pub fn call_over(&mut self, stream: StreamId, call: u64, out: &mut Vec<Exchange>) {
         if let Some(message) = self.take((stream, call)) {
+            let before = out.len();
             self.alone(*message, out);
+            self.waited(before, out);
         }
         self.sessions.call_over(stream, call, out);
     }
 
     /// No message of this connection will follow: requests that wait were not answered.
     pub fn closed(&mut self, stream: StreamId, out: &mut Vec<Exchange>) {
+        let before = out.len();
         self.give_up(stream, None, out);
+        self.waited(before, out);
         self.sessions.closed(stream, out);
     }
 
@@ -183,6 +196,13 @@ impl Correlator {
             let key = *key;
             let Some(message) = self.take(key) else { return };
             self.alone(*message, out);
+        }
+    }
+
+    /// Calls that were given up just now lasted until now.
+    fn waited(&self, before: usize, out: &mut [Exchange]) {
+        for exchange in out.iter_mut().skip(before) {
+            exchange.ended_at = exchange.ended_at.max(self.now);
         }
     }
 

@@ -44,6 +44,7 @@ fn usage(usage: &Value) -> Usage {
         input_audio_tokens: audio(usage, ["promptTokensDetails"]),
         cache_read_audio_tokens: audio(usage, ["cacheTokensDetails"]),
         output_audio_tokens: audio(usage, ["candidatesTokensDetails", "responseTokensDetails"]),
+        hidden_tokens: None,
     }
 }
 

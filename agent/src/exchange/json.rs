@@ -101,6 +101,11 @@ pub(super) fn strings(input: &str, root: &str, strings: &mut impl Strings) -> En
     Reader::new(Input::Text(input), root, strings, Nothing).run().unwrap_or(Ended::Cut)
 }
 
+/// Gives the rest alone to a builder: no strings with their paths. A text that is no UTF-8 ends it.
+pub(super) fn build<'a>(input: Input<'a>, build: impl Build<'a>) {
+    Reader::new(input, "", &mut Unwanted, build).run();
+}
+
 /// Reads the outline alone.
 pub(super) fn outline(input: &str, keep: usize) -> Outline {
     read_once(Input::Text(input), "", keep, &mut Unwanted).unwrap_or_default()

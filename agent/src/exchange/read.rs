@@ -4,12 +4,13 @@
 use serde_json::Value;
 
 use super::{
-    Api, Asking, BodyFraming, Exchange, Leaves, McpCall, View,
+    Api, Asking, BodyFraming, Exchange, History, Leaves, McpCall, View,
     body::{self, FACT_BYTES},
+    called,
     extra::{self, Asked},
     facts::{Facts, Seen},
     framing::{self, Framed},
-    grpc, headers, mcp, openai_responses, request, schemas, shapes, stream,
+    grpc, headers, mcp, openai_responses, request, retrieval, schemas, shapes, stream,
     text::Whole,
     written::{self, MAX_READ_BYTES},
 };
@@ -34,7 +35,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let Asked { doc: asked, tool_results, lengths, spans, text: request_text } = extra::request(&request, target);
+    let Asked { doc: asked, tool_results, history, lengths, spans, text: request_text } =
+        extra::request(&request, target);
     let mut answered = answer.map(Answered::open);
     let sent_headers = request.head.headers();
     let answer_headers = answer.map(|answer| answer.head.headers());
@@ -72,6 +74,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let started_at = request.started_at;
     let view = view(&request, answer, [&request_text, &response_text]);
     let request_model = request::model(&asked, &path, api);
+    let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer).map(Box::new);
     let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
     let asking = Asking::read(&asked, &lengths, &request_text, &request, api);
     let unlisted = match vendor {
@@ -103,23 +106,27 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         framing,
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
+        called: if facts.tool_calls.is_empty() { Vec::new() } else { called::calls(&response_text) },
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
         written: Box::new(facts.written),
         asking,
         // A call that is not understood has no tools, whatever its members are called.
         tool_results: if api == Api::Other { Vec::new() } else { tool_results },
+        history: if api == Api::Other { History::default() } else { history },
         service_tier: facts.service_tier,
         usage_tier: facts.usage_tier,
         system_fingerprint: facts.system_fingerprint,
         error: facts.error,
         reported_cost: facts.reported_cost,
         cost: None,
+        estimate: None,
         feature: None,
         caller: None,
         conversation,
         headers: header_facts,
         mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),
+        retrieval,
         realtime: None,
         started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),

@@ -18,6 +18,7 @@ use crate::{
 
 mod asking;
 mod properties;
+mod retrieval;
 mod written;
 
 #[derive(Deserialize)]
@@ -273,6 +274,23 @@ fn requests_find_their_own_answers() {
     correlator.finish(&mut out);
     assert_eq!(out.len(), 1);
     assert_eq!(correlator.unpaired(), Unpaired { answers: 2, evicted: 0 });
+}
+
+#[test]
+fn a_call_without_an_answer_lasts_until_its_client_gives_up() {
+    let mut correlator = Correlator::new(vendors());
+    let mut out = Vec::new();
+    correlator.push(message(Direction::Sent, 1, Some(0)), &mut out);
+    correlator.push(message(Direction::Sent, 2, Some(0)), &mut out);
+    correlator.push(message(Direction::Received, 2, Some(0)), &mut out);
+    correlator.advance(Timestamp(60));
+    correlator.closed(StreamId(1), &mut out);
+    correlator.closed(StreamId(2), &mut out);
+    correlator.push(message(Direction::Sent, 3, Some(0)), &mut out);
+    correlator.advance(Timestamp(90));
+    correlator.call_over(StreamId(3), 0, &mut out);
+    let ended: Vec<_> = out.iter().map(|exchange| (exchange.status.is_some(), exchange.ended_at.0)).collect();
+    assert_eq!(ended, [(true, 2), (false, 60), (false, 90)]);
 }
 
 #[test]

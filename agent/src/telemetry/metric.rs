@@ -67,6 +67,10 @@ pub enum Metric {
     BudgetSpend,
     /// Limit of a service.
     BudgetLimit,
+    /// Whether a circuit breaker stops calls.
+    BreakerOpen,
+    /// What circuit breakers stopped.
+    BreakerStopped,
 }
 
 /// How a value moves.
@@ -137,7 +141,7 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -169,6 +173,8 @@ impl Metric {
         Self::ConfigReloads,
         Self::BudgetSpend,
         Self::BudgetLimit,
+        Self::BreakerOpen,
+        Self::BreakerStopped,
     ];
 
     /// What there is to say about it.
@@ -255,12 +261,24 @@ impl Metric {
             Self::BudgetSpend => gauge(
                 "outflow_budget_spend",
                 Usd,
-                &["service"],
-                "What a service spent in the running window of its budget",
+                &["budget", "owner"],
+                "What was spent of a budget in its running window, by whom it is for",
             ),
             Self::BudgetLimit => {
-                gauge("outflow_budget_limit", Usd, &["service"], "What a service may spend in a window")
+                gauge("outflow_budget_limit", Usd, &["budget", "owner"], "What may be spent of a budget in a window")
             }
+            Self::BreakerOpen => gauge(
+                "outflow_breaker_open",
+                None,
+                &["cgroup"],
+                "1 while calls to LLM vendors are stopped in this control group, else 0",
+            ),
+            Self::BreakerStopped => counter(
+                "outflow_breaker_stopped_packets",
+                None,
+                &["what"],
+                "Packets that circuit breakers stopped: `handshakes`, `data` of known connections, `quic`, `networks`",
+            ),
         }
     }
 

@@ -10,13 +10,13 @@ use std::{
     },
 };
 
-use super::meters::Meters;
+use super::{control::GroupRow, meters::Meters};
 use crate::{
     cli::shown::anomaly,
     clock,
     config::Config,
     detectors::{
-        budget::BudgetWatch,
+        budget::{BudgetWatch, Unit},
         output::{self, Flaw},
     },
     engine::{LogUnseen, LogWatch, Session, Silenced, Sink, Told},
@@ -103,12 +103,13 @@ impl Figures {
                 self.metrics.set(Metric::Suppressed, &[silence.as_str()], sum);
             }
         }
-        // Services come and go with the config.
+        // They come and go with the config. Tokens are no money.
         self.metrics.clear(Metric::BudgetSpend);
         self.metrics.clear(Metric::BudgetLimit);
-        for spend in budgets.spend(now) {
-            self.metrics.set(Metric::BudgetSpend, &[&spend.service], spend.spent.0);
-            self.metrics.set(Metric::BudgetLimit, &[&spend.service], spend.limit.0);
+        for spend in budgets.spend(now).into_iter().filter(|spend| spend.unit == Unit::Usd) {
+            let labels = [spend.budget.as_str(), &spend.owner.label()];
+            self.metrics.set(Metric::BudgetSpend, &labels, spend.spent);
+            self.metrics.set(Metric::BudgetLimit, &labels, spend.limit);
         }
     }
 
@@ -155,6 +156,19 @@ impl Figures {
             for (reason, count) in stats.dead_letters() {
                 self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);
             }
+        }
+    }
+
+    /// The circuit breakers, by control group.
+    pub(super) fn breakers(&self, groups: &[GroupRow]) {
+        let mut sums = [0_u64; 4];
+        for GroupRow { cgroup, stops, counts, .. } in groups {
+            self.metrics.set(Metric::BreakerOpen, &[cgroup], u64::from(*stops));
+            let of = [counts.stopped_handshakes, counts.stopped_packets, counts.stopped_quic, counts.stopped_networks];
+            sums.iter_mut().zip(of).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+        }
+        for (what, sum) in ["handshakes", "data", "quic", "networks"].iter().zip(sums).filter(|_| !groups.is_empty()) {
+            self.metrics.set(Metric::BreakerStopped, &[what], sum);
         }
     }
 

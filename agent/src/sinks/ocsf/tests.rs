@@ -91,6 +91,11 @@ fn each_kind_has_its_class() {
         ("cost.untracked", Kind::UntrackedSpend, Class::Detection, "Rule"),
         ("cost.budget", Kind::Budget, Class::Detection, "Rule"),
         ("cost.burn_rate", Kind::BurnRate, Class::Detection, "Statistical"),
+        ("cost.no_limit", Kind::CallLimit, Class::Detection, "Rule"),
+        ("cost.request_limit", Kind::CallLimit, Class::Detection, "Rule"),
+        ("cost.creep", Kind::SpendShift, Class::Detection, "Statistical"),
+        ("cost.rate_shift", Kind::SpendShift, Class::Detection, "Statistical"),
+        ("cost.request_outlier", Kind::SpendShift, Class::Detection, "Statistical"),
         ("model.of_another_version", Kind::Other, Class::Detection, "Rule"),
         ("cost.of_another_version", Kind::Other, Class::Detection, "Rule"),
     ];
