@@ -201,8 +201,8 @@ mod tests {
         let third = [true, false, false];
         let twentieth: Vec<bool> = (0..20).map(|at| at == 19).collect();
         // baseline, pattern, told at which
-        let cases: [((u16, u16), &[bool], Option<usize>); 6] = [
-            ((0, 50), &[true], Some(4)),
+        let cases = [
+            ((0, 50), &[true][..], Some(4)),
             ((0, 1000), &[true], Some(4)),
             // The fifth, of thirteen: 1287 ways of some 2·10⁻⁹ each.
             ((0, 50), &third, Some(12)),

@@ -149,12 +149,16 @@ impl Detector for SchemaViolations {
     }
 
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
-        if exchange.schemas.is_empty() || !exchange.succeeded() || !exchange.view.complete || stopped_early(exchange) {
+        if exchange.written.schemas.is_empty()
+            || !exchange.succeeded()
+            || !exchange.view.complete
+            || stopped_early(exchange)
+        {
             return;
         }
         let site = CallSite::of(exchange);
         let written = &exchange.written;
-        for schema in &exchange.schemas {
+        for schema in &written.schemas {
             let of_tool = written.tool_arguments.iter().filter(|call| schema.tool.as_ref() == Some(&call.tool));
             let of_reply = written.replies.iter().filter(|_| schema.tool.is_none());
             let values: Vec<&Value> = of_tool

@@ -88,7 +88,7 @@ impl Detector for Structure {
         }
         let site = CallSite::of(exchange);
         let schema_of = |tool: Option<&str>| {
-            exchange.schemas.iter().find(|schema| schema.tool.as_deref() == tool).map_or(0, |schema| schema.digest)
+            written.schemas.iter().find(|schema| schema.tool.as_deref() == tool).map_or(0, |schema| schema.digest)
         };
         let at = exchange.started_at;
         let mut told: Vec<(Option<&str>, Vec<Break>)> = Vec::new();

@@ -107,8 +107,7 @@ impl Stream for Events {
             let input = parse_pieces(path.as_str(), joined);
             path.truncate(length);
             let beside = |name: &str| joined.at(&format!("{}.{name}", path.as_str())).unwrap_or_default();
-            // Those that the vendor runs itself have a type.
-            if beside("type").is_empty() {
+            if beside("type") != "server_tool_use" {
                 self.facts.written.call(beside("name"), &input);
             }
         }

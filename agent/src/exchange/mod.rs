@@ -131,12 +131,10 @@ pub struct Exchange {
     pub tool_results: Vec<ToolResult>,
     /// The conversation that the request goes on with, as far as it repeats it.
     pub history: History,
-    /// What the model wrote, as data.
-    pub written: Written,
+    /// What the model wrote, as data, and by which schemas.
+    pub written: Box<Written>,
     /// How the request asks, besides its text.
     pub asking: Asking,
-    /// Schemas that the request gives for the reply and for the arguments of the tools that were called.
-    pub schemas: Vec<Schema>,
     /// Service tier at the top of the answer.
     pub service_tier: Option<String>,
     /// Service tier inside the usage (Anthropic, Google); where there is one, it is what was billed.
@@ -206,9 +204,8 @@ impl Exchange {
             server_tool_calls: Vec::new(),
             tool_results: Vec::new(),
             history: History::default(),
-            written: Written::default(),
+            written: Box::default(),
             asking: Asking::default(),
-            schemas: Vec::new(),
             service_tier: None,
             usage_tier: None,
             system_fingerprint: None,

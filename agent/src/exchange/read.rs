@@ -81,7 +81,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         Some(_) => None,
         None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
     };
-    let schemas = match &request.body.content {
+    facts.written.schemas = match &request.body.content {
         // What a cut body says may be half of it, and an answer that failed keeps to nothing.
         Content::Bytes(body) if view.complete && facts.error.is_none() && written::is_written(api) => {
             schemas::read(body, &spans, &facts.tool_calls)
@@ -109,9 +109,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         called: if facts.tool_calls.is_empty() { Vec::new() } else { called::calls(&response_text) },
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
-        written: facts.written,
+        written: Box::new(facts.written),
         asking,
-        schemas,
         // A call that is not understood has no tools, whatever its members are called.
         tool_results: if api == Api::Other { Vec::new() } else { tool_results },
         history: if api == Api::Other { History::default() } else { history },

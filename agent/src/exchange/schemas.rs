@@ -90,7 +90,9 @@ pub(super) fn read(body: &[u8], spans: &Spans, called: &[String]) -> Vec<Schema>
             } else {
                 serde_json::from_slice::<ToolConfig<'_>>(bytes).map(|config| config.tools).unwrap_or_default()
             };
-            listed.iter().for_each(|raw| tool(raw, called, &mut found));
+            for raw in listed {
+                tool(raw, called, &mut found);
+            }
         }
     }
     found
@@ -155,7 +157,9 @@ struct Wrapped<'a> {
 fn tool(raw: &RawValue, called: &[String], found: &mut Vec<Schema>) {
     let Ok(outer) = serde_json::from_str::<Tool<'_>>(raw.get()) else { return };
     if let Some(declared) = &outer.declarations {
-        declared.iter().for_each(|raw| one(raw, Dialect::OpenApi, called, found));
+        for raw in declared {
+            one(raw, Dialect::OpenApi, called, found);
+        }
     } else if let Some(inner) = outer.function {
         one(inner, Dialect::JsonSchema, called, found);
     } else {
@@ -184,7 +188,7 @@ fn known(tool: &Tool<'_>, dialect: Dialect, called: &[String], found: &mut Vec<S
 
 /// The format of a reply, of any shape.
 #[derive(Deserialize)]
-struct Format<'a> {
+struct Wanted<'a> {
     #[serde(borrow, default)]
     schema: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -203,9 +207,9 @@ fn reply(body: &[u8], spans: &Spans, found: &mut Vec<Schema>) {
     let member = |key: &str| spans.find(body, key).and_then(|bytes| serde_json::from_slice::<&RawValue>(bytes).ok());
     // OpenAI chat: `json_schema.schema`; Cohere: `json_schema` is the schema; others: `schema` beside the type.
     if let Some(raw) = member("response_format")
-        && let Ok(outer) = serde_json::from_str::<Format<'_>>(raw.get())
+        && let Ok(outer) = serde_json::from_str::<Wanted<'_>>(raw.get())
     {
-        let named = outer.json_schema.and_then(|raw| serde_json::from_str::<Format<'_>>(raw.get()).ok());
+        let named = outer.json_schema.and_then(|raw| serde_json::from_str::<Wanted<'_>>(raw.get()).ok());
         let is_strict = named.as_ref().is_some_and(|named| named.strict == Some(true));
         let schema = named.and_then(|named| named.schema).or(outer.schema).or(outer.json_schema);
         push(found, None, is_strict, Dialect::JsonSchema, schema);
@@ -213,21 +217,21 @@ fn reply(body: &[u8], spans: &Spans, found: &mut Vec<Schema>) {
     // Anthropic has no switch: its structured outputs always keep to the schema.
     for (key, promises) in [("text", false), ("output_config", true)] {
         if let Some(raw) = member(key)
-            && let Ok(outer) = serde_json::from_str::<Format<'_>>(raw.get())
+            && let Ok(outer) = serde_json::from_str::<Wanted<'_>>(raw.get())
             && let Some(raw) = outer.format
-            && let Ok(format) = serde_json::from_str::<Format<'_>>(raw.get())
+            && let Ok(format) = serde_json::from_str::<Wanted<'_>>(raw.get())
         {
             push(found, None, format.strict.unwrap_or(promises), Dialect::JsonSchema, format.schema);
         }
     }
     if let Some(raw) = member("output_format")
-        && let Ok(format) = serde_json::from_str::<Format<'_>>(raw.get())
+        && let Ok(format) = serde_json::from_str::<Wanted<'_>>(raw.get())
     {
         push(found, None, true, Dialect::JsonSchema, format.schema);
     }
     for key in ["generationConfig", "generation_config"] {
         if let Some(raw) = member(key)
-            && let Ok(config) = serde_json::from_str::<Format<'_>>(raw.get())
+            && let Ok(config) = serde_json::from_str::<Wanted<'_>>(raw.get())
             && !push(found, None, false, Dialect::JsonSchema, config.google)
         {
             push(found, None, false, Dialect::OpenApi, config.open_api);

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::{
-    Api,
+    Api, Schema,
     facts::{elements, text},
     text::Joined,
 };
@@ -33,6 +33,8 @@ pub struct Written {
     /// Why an answer is incomplete or blocked, where that stands beside the finish reason: `incomplete_details.reason` of
     /// OpenAI responses, `promptFeedback.blockReason` of Google.
     pub stopped_by: Option<String>,
+    /// Schemas that the request gives for the reply and for the arguments of the tools that were called.
+    pub schemas: Vec<Schema>,
 }
 
 /// One reply.
@@ -86,7 +88,8 @@ impl Form {
         let info = info.trim();
         let is_json = info.eq_ignore_ascii_case("json");
         let inner = rest.strip_suffix("```").unwrap_or(rest).trim();
-        if !is_json && !(info.is_empty() && inner.starts_with(['{', '['])) {
+        let is_bare = info.is_empty() && inner.starts_with(['{', '[']);
+        if !(is_json || is_bare) {
             return Self::Prose;
         }
         match serde_json::from_str(inner) {
@@ -196,7 +199,9 @@ pub(super) fn whole(doc: &Value) -> Written {
     }
     blocks(elements(doc, "content"), &mut said, &mut written);
     // Cohere, v1.
-    elements(doc, "tool_calls").iter().for_each(|call| called(call, "parameters", &mut written));
+    for call in elements(doc, "tool_calls") {
+        called(call, "parameters", &mut written);
+    }
     for key in ["response", "text", "generation"] {
         said.push_str(doc.get(key).and_then(Value::as_str).unwrap_or_default());
     }
@@ -252,8 +257,11 @@ fn blocks(blocks: &[Value], said: &mut String, written: &mut Written) {
             Some("refusal") => written.is_refused = true,
             None | Some("text" | "output_text") => {
                 said.push_str(block.get("text").and_then(Value::as_str).unwrap_or_default());
-                let call = block.get("toolUse").filter(|call| call.get("type").is_none());
-                call.into_iter().for_each(|call| called(call, "input", written));
+                if let Some(call) =
+                    block.get("toolUse").filter(|call| call.get("type").is_none_or(|kind| kind != "server_tool_use"))
+                {
+                    called(call, "input", written);
+                }
             }
             Some(_) => {}
         }
@@ -296,7 +304,9 @@ pub(super) fn streamed(joined: &Joined, written: &mut Written) {
             Place::Refusal => written.is_refused = true,
         }
     }
-    replies.iter().for_each(|(_, said)| written.reply(said));
+    for (_, said) in replies {
+        written.reply(&said);
+    }
 }
 
 /// What stands at a path of a stream.

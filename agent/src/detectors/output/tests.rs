@@ -7,7 +7,7 @@ fn said(text: &str) -> Exchange {
     let form = Form::of(text);
     let reply = Reply { form, opening: text.to_owned(), bytes: text.len() };
     let mut exchange = sample::exchange("openai", "gpt-4o");
-    exchange.written = Written { replies: vec![reply], ..Written::default() };
+    exchange.written = Box::new(Written { replies: vec![reply], ..Written::default() });
     exchange.asking.answer_format = Some("ticket".into());
     exchange
 }
@@ -28,16 +28,17 @@ fn told(detector: &mut Output, exchange: &Exchange) -> Vec<(String, String)> {
 #[test]
 fn flaws_in_the_words_of_every_vendor() {
     let refusal = |text: &str| said(text);
-    let marked = Exchange { written: Written { is_refused: true, ..Written::default() }, ..said("") };
+    let refused = Written { is_refused: true, ..Written::default() };
+    let marked = Exchange { written: Box::new(refused), ..said("") };
     let stopped = |by: &str| {
         let written = Written { stopped_by: Some(by.into()), ..Written::default() };
-        Exchange { written, finish_reasons: vec!["incomplete".into()], ..said("") }
+        Exchange { written: Box::new(written), finish_reasons: vec!["incomplete".into()], ..said("") }
     };
     let mut asked_for_words = said("It rains.");
     asked_for_words.asking.answer_format = None;
     let error = Exchange { status: Some(400), error: Some("content_filter".into()), ..said("") };
     let long = format!("I'm sorry, but I can only say so much. {}", "Then it goes on. ".repeat(60));
-    let cases = [
+    let cases = vec![
         (said("{}"), [false; 4]),
         (ended("stop"), [false; 4]),
         (refusal("I\u{2019}m sorry, but I can\u{2019}t help with that."), [true, false, false, false]),
@@ -67,7 +68,7 @@ fn flaws_in_the_words_of_every_vendor() {
     for exchange in [
         hole,
         Exchange { status: Some(500), error: Some("overloaded".into()), ..said("") },
-        Exchange { finish_reasons: Vec::new(), written: Written::default(), ..said("") },
+        Exchange { finish_reasons: Vec::new(), written: Box::default(), ..said("") },
     ] {
         assert_eq!(flaws(&exchange), None);
     }

@@ -17,8 +17,8 @@ fn ticket(is_strict: bool) -> Schema {
 
 fn said(text: &str, schema: &Schema) -> Exchange {
     let reply = Reply { form: Form::of(text), opening: String::new(), bytes: text.len() };
-    let written = Written { replies: vec![reply], ..Written::default() };
-    Exchange { written, schemas: vec![schema.clone()], ..sample::exchange("openai", "gpt-4o") }
+    let written = Written { replies: vec![reply], schemas: vec![schema.clone()], ..Written::default() };
+    Exchange { written: Box::new(written), ..sample::exchange("openai", "gpt-4o") }
 }
 
 fn told(detector: &mut SchemaViolations, exchange: &Exchange) -> Vec<(String, String, Severity)> {
@@ -147,8 +147,9 @@ fn arguments_of_tools_are_checked_by_their_own_schema() {
     let save = named(Some("save"), true, Dialect::JsonSchema, &json!({"required": ["path"]}));
     let call = ToolArguments { tool: "save".into(), form: Form::Json(json!({"file": "x"})) };
     let other = ToolArguments { tool: "load".into(), form: Form::Json(json!({})) };
-    let written = Written { tool_arguments: vec![other, call.clone(), call], ..Written::default() };
-    let exchange = Exchange { written, ..said("", &save) };
+    let tool_arguments = vec![other, call.clone(), call];
+    let written = Written { tool_arguments, schemas: vec![save.clone()], ..Written::default() };
+    let exchange = Exchange { written: Box::new(written), ..said("", &save) };
     let seen: Vec<_> = (0..2).flat_map(|_| told(&mut detector, &exchange)).collect();
     assert_eq!(
         seen.first().map(|(title, place, _)| (title.as_str(), place.as_str())),

@@ -25,12 +25,12 @@ fn exchange(url: &str, request: &Value, content_type: &str, answer: &str) -> Exc
 }
 
 fn whole(url: &str, answer: &Value) -> Written {
-    exchange(url, &json!({"model": "m"}), "application/json", &answer.to_string()).written
+    *exchange(url, &json!({"model": "m"}), "application/json", &answer.to_string()).written
 }
 
 fn streamed(url: &str, events: &[Value]) -> Written {
-    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    exchange(url, &json!({"model": "m", "stream": true}), "text/event-stream", &events).written
+    let events = events.iter().map(|event| format!("data: {event}\n\n")).collect::<Vec<_>>().concat();
+    *exchange(url, &json!({"model": "m", "stream": true}), "text/event-stream", &events).written
 }
 
 /// Longer than what facts are read from.
@@ -79,7 +79,8 @@ fn replies_and_arguments_of_whole_answers() {
         ),
         (
             CONVERSE,
-            json!({"output": {"message": {"content": [{"text": said}, {"toolUse": {"name": "save", "input": args}}]}},
+            json!({"output": {"message": {"content": [{"text": said}, {"toolUse": {"name": "save", "input": args, "type": "tool_use"}},
+                    {"toolUse": {"name": "search", "input": args, "type": "server_tool_use"}}]}},
                 "stopReason": "tool_use"}),
         ),
         (
@@ -219,7 +220,7 @@ fn schemas(url: &str, request: &Value, answer: &Value) -> Vec<(Option<String>, b
     let read = |schema: Schema| {
         (schema.tool, schema.is_strict, schema.dialect, serde_json::from_str(&schema.text).unwrap_or_default())
     };
-    exchange.schemas.into_iter().map(read).collect()
+    exchange.written.schemas.into_iter().map(read).collect()
 }
 
 #[test]
