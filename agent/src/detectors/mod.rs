@@ -12,6 +12,8 @@ use crate::{
 
 pub mod budget;
 pub mod call_site;
+#[cfg(test)]
+mod chance;
 mod episode;
 pub mod model_ids;
 pub mod pinning;
