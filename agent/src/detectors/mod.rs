@@ -14,6 +14,8 @@ pub mod budget;
 pub mod call_scope;
 pub mod call_site;
 mod cause;
+#[cfg(test)]
+mod chance;
 mod cost_mix;
 pub mod creep;
 mod episode;

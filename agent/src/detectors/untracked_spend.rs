@@ -270,7 +270,7 @@ mod tests {
         hole.view.complete = false;
         let mut unknown_hole = sample::exchange("openai", "acme-private-1");
         unknown_hole.view.complete = false;
-        let cases = [
+        let cases = vec![
             ("counted", sample::exchange("openai", "gpt-4o-mini")),
             ("a few tokens more", hidden(5)),
             ("free by name", byok("meta/llama-4:free")),

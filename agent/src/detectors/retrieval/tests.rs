@@ -6,7 +6,10 @@ use globset::Glob;
 
 use super::{MaxAge, Retrieval};
 use crate::{
-    detectors::{Detector, Hit},
+    detectors::{
+        Detector, Hit,
+        chance::{Chance, whole},
+    },
     exchange::{Api, Dates, Exchange, Purpose, RetrievalFacts, Vector, sample},
     sources::Origin,
     units::Timestamp,
@@ -434,5 +437,50 @@ fn what_it_knows_survives_a_restart() {
         for value in ["", "null", "{}", "[]", r#"{"uses":[]}"#, r#"{"calls":4294967295,"mean":-1e300}"#] {
             next.restore(key, value);
         }
+    }
+}
+
+/// Three weeks: an index that is written each night, one on weekdays, one with the memory of a chat; searches by day.
+fn ordinary(seed: u64) -> Vec<Exchange> {
+    let mut chance = Chance::new(seed);
+    let mut calls = Vec::new();
+    for minute in 0..21 * 24 * 60_u64 {
+        let (second, hour, day) = (minute * 60, minute / 60 % 24, minute / (24 * 60));
+        if hour == 2 && minute % 60 == 10 {
+            calls.extend(ingest(second + whole(chance.unit() * 1800.0), "nightly", SMALL, 1536));
+            if day % 7 < 5 {
+                calls.extend(ingest(second + 2000, "weekdays", "voyage-4-large", 1024));
+            }
+        }
+        let busy = if (8..20).contains(&hour) { 0.3 } else { 0.02 };
+        for (index, model, dimensions, later) in
+            [("nightly", SMALL, 1536, 0), ("weekdays", "voyage-4-lite", 1024, 10), ("memory", SMALL, 1536, 20)]
+        {
+            if chance.unit() > busy {
+                continue;
+            }
+            let mut pair = ask(second + later, index, model, dimensions);
+            let facts = pair[1].retrieval.as_mut().unwrap();
+            // Few documents are found often; some questions have no answer; documents are some days old.
+            facts.matches_digest = Some(whole(chance.unit().powi(3) * 40.0));
+            if chance.unit() < 0.04 {
+                empty(facts);
+            }
+            let newest = TODAY + day as u32 - whole((chance.normal().exp() * 10.0).min(400.0)) as u32;
+            facts.dates = Some(Dates { oldest: newest - 50, median: newest - 20, newest });
+            calls.extend(pair);
+            if index == "memory" && chance.unit() < 0.5 {
+                calls.extend(ingest(second + 30, "memory", SMALL, 1536));
+            }
+        }
+    }
+    calls.sort_by_key(|call| call.ended_at);
+    calls
+}
+
+#[test]
+fn weeks_of_ordinary_retrieval_are_calm() {
+    for seed in 0..4 {
+        assert_eq!(told(&ordinary(seed)), [""; 0], "seed {seed}");
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::{outage::VendorOutage, rate_limited::VendorRateLimited, slow::VendorSlow};
 use crate::{
-    detectors::{Detector, Hit},
+    detectors::{
+        Detector, Hit,
+        chance::{Chance, whole},
+    },
     exchange::{Exchange, View, sample},
     sources::Origin,
     units::Timestamp,
@@ -314,28 +317,10 @@ fn what_they_know_survives_a_restart() {
     }
 }
 
-/// Numbers that look like chance and are the same in every run (SplitMix64: Steele, Lea, Flood, 2014).
-struct Chance(u64);
-
-impl Chance {
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// About normal, with deviation 1.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
-    }
-}
-
 #[test]
 fn weeks_of_ordinary_traffic_are_calm() {
     for seed in 0..4 {
-        let mut chance = Chance(seed);
+        let mut chance = Chance::new(seed);
         let (mut outage, mut limited, mut slow) = (VendorOutage::new(), VendorRateLimited::new(), VendorSlow::new());
         let mut mood = 0.0;
         let mut seen = Vec::new();
@@ -354,14 +339,14 @@ fn weeks_of_ordinary_traffic_are_calm() {
                     x if x < 0.05 => 400,
                     _ => 200,
                 };
-                let mut call = call(service, minute * 60 + (chance.unit() * 60.0) as u64, status);
+                let mut call = call(service, minute * 60 + whole(chance.unit() * 60.0), status);
                 let factor = (day + mood + 0.6 * chance.normal()).exp();
                 call.streaming = chance.unit() < 0.5;
-                let tokens = (200.0 * chance.normal().exp()) as u64 + 1;
+                let tokens = whole(200.0 * chance.normal().exp()) + 1;
                 call.usage.output_tokens = Some(tokens);
-                let first_ns = (8e8 * factor) as u64;
+                let first_ns = whole(8e8 * factor);
                 call.first_token_at = Some(Timestamp(call.started_at.0 + first_ns));
-                call.ended_at = Timestamp(call.started_at.0 + first_ns + (tokens as f64 * 2e7 * factor) as u64);
+                call.ended_at = Timestamp(call.started_at.0 + first_ns + whole(tokens as f64 * 2e7 * factor));
                 for detector in [&mut outage as &mut dyn Detector, &mut limited, &mut slow] {
                     seen.extend(told(detector, std::slice::from_ref(&call)));
                 }

@@ -92,6 +92,45 @@ fn embeddings_of_every_form() {
     }
 }
 
+#[test]
+fn recorded_embeddings() {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/exchanges");
+    let folder = std::env::var_os("OUTFLOW_EXCHANGES").map_or(default, Into::into).join("data");
+    // Texts, their bytes and the length of a vector, counted by another program.
+    let cases = [
+        ("0008-aws_bedrock-invoke_model.json", 1, 23, 1536, Some(Purpose::Query)),
+        ("0010-cohere-embeddings.json", 1, 13, 1536, Some(Purpose::Query)),
+        ("0013-gemini-embeddings.json", 1, 13, 3072, Some(Purpose::Query)),
+        ("0015-openai-embeddings.json", 1, 13, 128, None),
+        ("0016-voyageai-embeddings.json", 2, 10, 1024, Some(Purpose::Document)),
+        ("0018-voyageai-embeddings.json", 1, 13, 1024, None),
+        ("0019-vertex_ai-embeddings.json", 1, 47, 3072, None),
+        ("0279-gemini-embeddings.json", 3, 35, 768, None),
+        ("0287-ollama-embeddings.json", 1, 13, 768, None),
+        ("0291-openai-embeddings.json", 1, 11, 256, None),
+        ("0297-openai-embeddings.json", 5, 186, 1536, None),
+    ];
+    for (file, items, bytes, dimensions, purpose) in cases {
+        let Ok(text) = std::fs::read(folder.join(file)) else {
+            let required = std::env::var_os("OUTFLOW_REQUIRE_EXCHANGES").is_some_and(|value| value == "1");
+            assert!(!required, "no {file} in {}", folder.display());
+            println!("skipped: no recorded exchanges in {} (set OUTFLOW_EXCHANGES)", folder.display());
+            return;
+        };
+        let inputs = Record::parse(&text).unwrap().inputs(StreamId(1), Timestamp(1), Options::default());
+        let facts = crate::cli::replay::exchanges(&inputs, &vendors()).remove(0).retrieval.unwrap();
+        let lengths: Vec<u32> = facts.vectors.iter().map(|vector| vector.dimensions).collect();
+        assert_eq!((facts.items, facts.input_bytes, facts.purpose), (items, bytes, purpose), "{file}");
+        assert_eq!(lengths, vec![dimensions; items as usize], "{file}");
+        let mut digests: Vec<u64> = facts.vectors.iter().map(|vector| vector.digest).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        // One of Google's three texts is there twice.
+        let different = if file.starts_with("0279") { 2 } else { items };
+        assert_eq!(digests.len() as u64, different, "{file}: vectors are told apart");
+    }
+}
+
 const PINECONE: &str = "https://notes-abc123.svc.aped-4627-b74a.pinecone.io";
 const QDRANT: &str = "https://abc.eu-central-1-0.aws.cloud.qdrant.io/collections/notes/points";
 const WEAVIATE: &str = "https://abc.weaviate.network/v1";
