@@ -6,8 +6,7 @@
 //! The logarithm of a latency is compared with its mean over a day, of at least a hundred calls, outliers clipped. What is more than
 //! 1.6 times the usual adds up (CUSUM: Page, Continuous Inspection Schemes, 1954). It is told when it added up to much, over twenty calls that
 //! and two minutes that on the mean took twice the usual time and a second more; before a day was seen, three times; and more than this vendor
-//! differs from itself in the course of a day. While it adds up nothing is learned. What
-//! stays slow for a day is the usual from then on.
+//! differs from itself in the course of a day. While it adds up nothing is learned. What stays slow for a day is the usual from then on.
 //!
 //! State: at most [`TRACKS_MAX`] kinds of call with a dozen numbers each; the one that was seen least recently goes first. All of it is kept over
 //! a restart, saved once a minute.
