@@ -296,7 +296,9 @@ mod tests {
 
     fn mix(calls: &[Exchange]) -> Mix {
         let mut mix = Mix::default();
-        calls.iter().for_each(|call| mix.add(call));
+        for call in calls {
+            mix.add(call);
+        }
         mix.spans(1.0);
         mix
     }

@@ -3,11 +3,11 @@
 //! makes the difference.
 //!
 //! Spend is summed in buckets of 30 s ([`BUCKET_NS`]). It runs away when three of the last five buckets are more than four standard
-//! deviations above the mean (exponentially weighted, half-life one hour), and these five together are more than twice the most
-//! that five buckets had around this hour on days before ([`season`]), and hold ten calls and ten cents on top of the usual.
-//! Twice: what a rollout or a good day adds is no news. A service that nobody has seen for a day must exceed five times its highest
-//! five buckets so far; one that nobody has seen for an hour is not judged. While it goes on nothing is learned, and it is over
-//! after five quiet minutes; after a day it is the new usual.
+//! deviations above the mean (exponentially weighted, half-life one hour), and these five together hold ten calls, ten cents on top
+//! of the usual, and more than twice the most that five buckets had around this hour on days before ([`season`]). Twice: what a
+//! rollout or a good day adds is no news. In the first week, and in an hour that was always quiet, the most of any hour counts
+//! instead, and a half more; in the first day the most so far, five times; in the first hour nothing is judged. While it goes on
+//! nothing is learned, and it is over after five quiet minutes; after a day it is the new usual.
 //!
 //! There is no track for each model: a service that turns to a dearer model would have nothing learned for it. The models are
 //! named in the reason.

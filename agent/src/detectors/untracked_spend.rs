@@ -55,10 +55,8 @@ impl Why {
         let is_counted = usage.input_tokens.is_some() || usage.output_tokens.is_some();
         if exchange.cost.is_none() && exchange.api.is_billed() {
             let has_other_unit = matches!(exchange.api, Api::Speech | Api::Transcription | Api::Images);
-            return match is_counted {
-                true => Some(Self::PriceUnknown),
-                false => has_other_unit.then_some(Self::OtherUnit),
-            };
+            let uncounted = has_other_unit.then_some(Self::OtherUnit);
+            return if is_counted { Some(Self::PriceUnknown) } else { uncounted };
         }
         // Where the vendor says what it costs, the tokens do not matter. A tenth of the whole is worth a look.
         let is_estimated = exchange.cost.as_ref().is_some_and(|cost| cost.source == CostSource::Estimated);

@@ -1,6 +1,8 @@
 //! What hours are like: the most that was spent in five buckets of each hour of the day and of each hour of the week. Enters: peaks
 //! of hours that are over. Leaves: the peak to expect. 192 bytes, each a logarithm in quarters of an octave.
 
+use std::fmt::Write as _;
+
 /// Hours of a week.
 const WEEK: usize = 168;
 /// Hours of a day.
@@ -35,16 +37,15 @@ impl Season {
         fold(self.week.get_mut((hour % WEEK as u64) as usize), 2);
     }
 
-    /// The highest peak of this hour and of those beside it, for a job is not always on time. After two weeks the hour of the week
-    /// counts, and that of the day half.
-    pub(super) fn peak(&self, hour: u64, knows_weeks: bool) -> u64 {
+    /// The highest peak of this hour and of those beside it, for a job is not always on time: of the day, and of the week, so that
+    /// a job of Sundays is known on Sunday.
+    pub(super) fn peak(&self, hour: u64) -> u64 {
         let around = [hour.saturating_sub(1), hour, hour.saturating_add(1)];
         let of = |slots: &[u8]| {
             let slot = |hour: u64| slots.get((hour % slots.len().max(1) as u64) as usize).copied();
-            around.into_iter().filter_map(slot).max().map_or(0, value)
+            around.into_iter().filter_map(slot).max().unwrap_or(0)
         };
-        let day = of(&self.day);
-        if knows_weeks { of(&self.week).max(day / 2) } else { day }
+        value(of(&self.day).max(of(&self.week)))
     }
 
     /// The highest peak of a day.
@@ -60,7 +61,12 @@ impl Season {
 
     /// Hexadecimal: two digits an hour.
     pub(super) fn text(&self) -> String {
-        self.day.iter().chain(&self.week).map(|step| format!("{step:02x}")).collect()
+        let mut text = String::with_capacity(2 * (DAY + WEEK));
+        for step in self.day.iter().chain(&self.week) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{step:02x}");
+        }
+        text
     }
 
     /// Reads a [`text`](Self::text).
@@ -113,15 +119,13 @@ mod tests {
     fn hours_are_remembered_with_their_neighbours_and_fade() {
         let mut season = Season::default();
         season.close(26, 1024);
-        assert_eq!([0, 1, 2, 3, 4].map(|hour| season.peak(48 + hour, false)), [0, 1024, 1024, 1024, 0]);
-        // By weeks only the same day counts whole.
-        assert_eq!([26, 2].map(|hour| season.peak(336 + hour, true)), [1024, 512]);
+        assert_eq!([0, 1, 2, 3, 4].map(|hour| season.peak(48 + hour)), [0, 1024, 1024, 1024, 0]);
         for day in 2..6 {
             season.close(24 * day + 2, 0);
         }
-        assert_eq!(season.peak(2, false), 512, "an octave in four days");
+        assert_eq!([26, 26 + 168, 2].map(|hour| season.peak(hour)), [1024, 1024, 512], "an octave in four days");
         season.raise(300);
-        assert_eq!((season.peak(100, false), season.peak(2, false)), (320, 512));
+        assert_eq!((season.peak(100), season.peak(2)), (320, 512));
         assert_eq!(Season::read(&season.text()), Some(season));
     }
 

@@ -143,12 +143,14 @@ fn a_restart_changes_nothing_and_state_is_small() {
     let mut whole = RateShift::new();
     let expected: Vec<Vec<String>> = calls.iter().map(|call| titles(see(&mut whole, call))).collect();
     assert!(expected.iter().flatten().count() >= 2);
-    let mut kept: std::collections::BTreeMap<String, String> = Default::default();
+    let mut kept: std::collections::BTreeMap<String, String> = std::collections::BTreeMap::new();
     let mut detector = RateShift::new();
     for (number, call) in calls.iter().enumerate() {
         if number % 331 == 0 {
             detector = RateShift::new();
-            kept.iter().for_each(|(key, value)| detector.restore(key, value));
+            for (key, value) in &kept {
+                detector.restore(key, value);
+            }
         }
         assert_eq!(titles(see(&mut detector, call)), expected[number], "{number}");
         detector.changes(&mut |change| {

@@ -35,7 +35,7 @@ const TELL_EVERY: u64 = 20;
 /// What a half-life of an hour keeps in a bucket: 0.5^(1/120).
 const KEEP: f64 = 0.994_240_423_6;
 /// The same for what goes on now: half in two buckets.
-const KEEP_RECENT: f64 = 0.707_106_781_2;
+const KEEP_RECENT: f64 = std::f64::consts::FRAC_1_SQRT_2;
 /// A clock that was set back by more buckets than this had been wrong before.
 const BACK_MAX: u64 = HOUR_BUCKETS;
 
@@ -185,9 +185,12 @@ impl Track {
         if age < day {
             return Some(self.highest.saturating_mul(COLD_TIMES)).filter(|bound| *bound > 0);
         }
-        // Somebody who works late is no news either: half of the highest peak of a day.
-        let peak = season.peak(hour, age >= 14 * day);
-        Some(peak.saturating_mul(SEASON_TIMES).max(season.highest() / 2))
+        let (peak, highest) = (season.peak(hour), season.highest());
+        let twice = peak.saturating_mul(SEASON_TIMES);
+        // An hour is known after a week, and one that was always quiet never is: then it is all hours that count. Somebody who
+        // works late is no news: a quarter of the highest.
+        let floor = if age < 7 * day || peak == 0 { highest.saturating_add(highest / 2) } else { highest / 4 };
+        Some(twice.max(floor))
     }
 
     fn go_on(&mut self) -> Option<Verdict> {

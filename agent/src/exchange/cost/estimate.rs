@@ -144,23 +144,25 @@ impl Family {
                 break;
             }
             let text = beginning(text, room);
-            tokens = tokens.saturating_add(self.tokens(text));
+            tokens = tokens.saturating_add(by_vocabulary(text, self.cl100k).unwrap_or_else(|| quarter(text)));
             counted = counted.saturating_add(text.len());
         }
         let all = u128::from(tokens) * bytes as u128 * u128::from(self.percent);
         u64::try_from(all.div_ceil(100 * counted.max(1) as u128)).ok()
     }
+}
 
-    #[cfg(feature = "estimate")]
-    fn tokens(self, text: &str) -> u64 {
-        let vocabulary = if self.cl100k { "cl100k_base" } else { "o200k_base" };
-        tiktoken::get_encoding(vocabulary).map_or_else(|| quarter(text), |encoding| encoding.count(text) as u64)
-    }
+/// Tokens by a vocabulary of OpenAI.
+#[cfg(feature = "estimate")]
+fn by_vocabulary(text: &str, cl100k: bool) -> Option<u64> {
+    let vocabulary = tiktoken::get_encoding(if cl100k { "cl100k_base" } else { "o200k_base" })?;
+    Some(vocabulary.count(text) as u64)
+}
 
-    #[cfg(not(feature = "estimate"))]
-    fn tokens(self, text: &str) -> u64 {
-        quarter(text)
-    }
+/// No vocabulary in this build.
+#[cfg(not(feature = "estimate"))]
+fn by_vocabulary(_text: &str, _cl100k: bool) -> Option<u64> {
+    None
 }
 
 /// Four characters are a token, more or less.
