@@ -13,8 +13,9 @@ use crate::{exchange::Exchange, lru::Lru, units::Timestamp};
 pub(super) const MAX_ASKED: usize = 8192;
 /// After so long nobody comes back.
 const ABANDONED_NS: u64 = 15 * 60 * 1_000_000_000;
-/// So many are given up at once at most: the work of one call is bounded.
+/// So many are given up at once at most, and so many that came back are passed over: the work of one call is bounded.
 const MAX_GIVEN_UP: usize = 16;
+const MAX_PASSED: usize = 128;
 
 /// A call whose result came back, or did not.
 #[derive(Debug)]
@@ -76,14 +77,16 @@ impl Asked {
 
     /// Calls that nobody came back from.
     pub(super) fn give_up(&mut self, now: Timestamp, mut give: impl FnMut(&Returned)) {
-        for _ in 0..MAX_GIVEN_UP {
+        let mut given = 0;
+        for _ in 0..MAX_PASSED {
             let Some((at, key)) = self.order.front().copied() else { return };
-            if now.since_ns(at) <= ABANDONED_NS {
+            if given >= MAX_GIVEN_UP || now.since_ns(at) <= ABANDONED_NS {
                 return;
             }
             self.order.pop_front();
             if let Some(waiting) = self.waiting.peek(&key).filter(|waiting| !waiting.is_over) {
                 give(&waiting.returned);
+                given += 1;
             }
         }
     }
