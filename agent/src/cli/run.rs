@@ -116,7 +116,7 @@ async fn serve(
     // Kept over the turns of the loop: whoever is just asking is not to be cut off.
     let mut asked = pin!(control.asked());
     let mut ready = false;
-    let mut next = clock::instant();
+    let mut next = clock::instant() + STARTING_TICK;
     let failed = loop {
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
