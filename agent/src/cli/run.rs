@@ -136,11 +136,11 @@ async fn serve(
         if let Err(error) = agent.tick() {
             break Some(error);
         }
-        next = clock::instant() + if ready { TICK } else { STARTING_TICK };
         if !ready && agent.is_up() {
             ready = true;
             anstream::eprintln!("outflow: ready");
         }
+        next = clock::instant() + if ready { TICK } else { STARTING_TICK };
     };
     // Draining waits for threads; a signal meanwhile ends the program at once.
     let drained = tokio::task::spawn_blocking(move || agent.finish());
