@@ -193,11 +193,12 @@ fn new_and_known_connections_to_vendors_stop_and_nothing_else_does() {
     let counts = gate.counts().unwrap();
     assert!(counts.stopped_handshakes >= 2 && counts.stopped_packets >= 1, "{counts:?}");
 
+    let closed = clock::instant();
     gate.set_open(false).unwrap();
     // The kernel kept the request and sends it again: nothing is lost, it was only held.
     let answer =
         wait_for("the held request", || Some(client.tell("await vendor")).filter(|answer| answer["ok"] == true));
-    println!("a held request is answered {} ms after the breaker closed", answer["ms"]);
+    println!("a held request is answered {} ms after the breaker closed: {answer}", closed.elapsed().as_millis());
     client.works("ask vendor");
     client.works(&format!("open newer {OPENAI}"));
 }

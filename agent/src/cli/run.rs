@@ -117,7 +117,7 @@ async fn serve(
     // Kept over the turns of the loop: whoever is just asking is not to be cut off.
     let mut asked = pin!(control.asked());
     let mut ready = false;
-    let mut next = clock::instant();
+    let mut next = clock::instant() + STARTING_TICK;
     let failed = loop {
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
@@ -137,11 +137,11 @@ async fn serve(
         if let Err(error) = agent.tick() {
             break Some(error);
         }
-        next = clock::instant() + if ready { TICK } else { STARTING_TICK };
         if !ready && agent.is_up() {
             ready = true;
             anstream::eprintln!("outflow: ready");
         }
+        next = clock::instant() + if ready { TICK } else { STARTING_TICK };
     };
     // Draining waits for threads; a signal meanwhile ends the program at once.
     let drained = tokio::task::spawn_blocking(move || agent.finish());
