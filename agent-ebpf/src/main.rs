@@ -1,5 +1,6 @@
 //! The kernel programs. Enters: probe hits of processes in scope. Leaves: ring records and counters. They never block, never
-//! change the process, and copy nothing of a connection whose host is not listed.
+//! change the process, and copy nothing of a connection whose host is not listed. The circuit breaker (`breaker.rs`) is apart: it is
+//! loaded alone, on demand, and is the only one that stops anything.
 //!
 //! From Linux 6.13 on a program with 64 bytes of stack or more (rounded up, so from 49) gets a private stack per processor,
 //! although uprobe programs can be preempted: two tasks would share it (notes on OBI #3056). So no function here uses more
@@ -12,7 +13,11 @@
 fn main() {}
 
 #[cfg(target_arch = "bpf")]
+mod breaker;
+#[cfg(target_arch = "bpf")]
 mod empty;
+#[cfg(target_arch = "bpf")]
+mod hello;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

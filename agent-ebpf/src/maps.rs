@@ -152,7 +152,7 @@ pub fn setting<T: Copy>(value: &'static T) -> T {
 /// Adds atomically and gives the value before. `core` has no `fetch_add` for a target without compare-and-swap; the
 /// instruction is BPF_ATOMIC | BPF_FETCH (instruction set document, section 5.3), in kernels since 5.12.
 #[inline(always)]
-unsafe fn fetch_add(at: *mut u64, amount: u64) -> u64 {
+pub unsafe fn fetch_add(at: *mut u64, amount: u64) -> u64 {
     let mut value = amount;
     // SAFETY: the caller hands an aligned pointer to a live map value.
     unsafe {

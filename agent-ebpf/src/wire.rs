@@ -359,6 +359,38 @@ pub struct Connect {
     pub peer: Peer,
 }
 
+/// The circuit breaker's maps. Each control group has maps of its own.
+pub mod breaker {
+    /// Slot of the settings: not zero while a budget of the group is exhausted.
+    pub const OPEN: u32 = 0;
+    /// Slot of the settings: not zero when what cannot be read goes through also then.
+    pub const PASS_UNREADABLE: u32 = 1;
+    /// Slot of the settings: how many networks are listed.
+    pub const NETWORKS: u32 = 2;
+    /// Number of settings.
+    pub const SETTINGS: u32 = 3;
+
+    /// What is remembered of a socket: its ClientHello named a vendor.
+    pub const VENDOR: u32 = 1;
+    /// Its ClientHello does not say, or does not say readably, whom it wants.
+    pub const UNREADABLE: u32 = 2;
+
+    /// Slot of the counters: handshakes with vendors, stopped or not.
+    pub const VENDOR_HELLOS: u32 = 0;
+    /// Handshakes that cannot be read, stopped or not.
+    pub const UNREADABLE_HELLOS: u32 = 1;
+    /// Handshakes that were stopped; a repeated packet counts again.
+    pub const HELLOS_STOPPED: u32 = 2;
+    /// Packets of connections that were there before, stopped.
+    pub const PACKETS_STOPPED: u32 = 3;
+    /// QUIC packets that were stopped.
+    pub const QUIC_STOPPED: u32 = 4;
+    /// Packets and connection attempts to listed networks, stopped.
+    pub const NETWORK_STOPPED: u32 = 5;
+    /// Number of counters.
+    pub const COUNTERS: u32 = 6;
+}
+
 /// Payload capacity of the size classes; with the header they are 512, 4,096 and 16,448 bytes.
 pub const SMALL: usize = 512 - size_of::<Header>();
 /// See [`SMALL`].

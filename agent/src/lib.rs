@@ -23,6 +23,7 @@ pub mod sinks; // 7  findings leave the host
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod enforce;
 pub mod engine;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]

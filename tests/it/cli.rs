@@ -46,6 +46,9 @@ fn help_says_what_each_command_does() {
         &["findings", "list", "--help"],
         &["findings", "show", "--help"],
         &["verify", "--help"],
+        &["budget", "--help"],
+        &["budget", "list", "--help"],
+        &["budget", "reset", "--help"],
     ] {
         writeln!(all, "$ outflow {}\n{}", arguments.join(" "), run(folder.path(), arguments)).unwrap();
     }

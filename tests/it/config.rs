@@ -99,7 +99,7 @@ fn values_are_what_was_written() {
         assert_eq!(config.tap.wants(service, program), wanted, "{service} {program}");
     }
     assert_eq!(config.logs.scan_interval.get().as_millis(), 250);
-    let limits: Vec<NanoUsd> = config.budget.iter().map(|budget| budget.limit_usd.get()).collect();
+    let limits: Vec<NanoUsd> = config.budget.iter().filter_map(|budget| Some(budget.limit_usd?.get())).collect();
     assert_eq!(limits, [NanoUsd(100_000_000), NanoUsd(12_000_000_001)]);
     assert_eq!(config.budget[0].window.nanos(), 90 * 60 * 1_000_000_000);
     assert_eq!(config.budget[0].warn_at_percent.percents(), [50, 80, 100]);
@@ -115,7 +115,7 @@ fn only_rules_and_budgets_are_taken_up_while_it_runs() {
 }
 
 /// Every kind of mistake, each with the file that makes it.
-const MISTAKES: [(&str, &str); 35] = [
+const MISTAKES: [(&str, &str); 39] = [
     ("no TOML", "[logs\nscan_interval = \"1s\"\n"),
     ("two syntax errors", "[logs]\nscan_interval = 1s\nline_bytes = = 4\n"),
     ("a key twice", "[store]\nmax_bytes = \"1 GiB\"\nmax_bytes = \"2 GiB\"\n"),
@@ -157,6 +157,17 @@ const MISTAKES: [(&str, &str); 35] = [
         "[[budget]]\nservice = \"a\"\nlimit_usd = 1\nwarn_at_percent = [100, 80]\n[[budget]]\nservice = \"a\"\nlimit_usd = 2\n\
          [[budget]]\nlimit_usd = 3\nwindow = \"1s\"\n",
     ),
+    (
+        "budgets that enforce nothing",
+        "[tap]\nenabled = true\nscope = \"host\"\n[[budget]]\nservice = \"a\"\nlimit_usd = 1\nenforce = true\n\
+         [[budget]]\nservice = \"b\"\nlimit_usd = 1\ncgroups = [\"/g\"]\n",
+    ),
+    (
+        "a budget that enforces what nobody sees, and a group twice",
+        "[[budget]]\nservice = \"a\"\nlimit_usd = 1\nenforce = true\ncgroups = [\"/g\", \"/g\"]\n",
+    ),
+    ("networks that are none", "[breaker]\nnetworks = [\"10.0.0.0/8\", \"10.0.0.1/8\", \"api.openai.com\"]\n"),
+    ("a webhook that is none, and a policy", "[breaker]\nunreadable = \"block\"\nwebhook = \"hooks.example.com\"\n"),
     ("a page for everybody", "[admin]\nlisten = \"0.0.0.0:9464\"\n"),
 ];
 

@@ -213,6 +213,7 @@ fn tap_checks() -> Vec<Check> {
             "programs that bring their own libssl.so are still found when they map it",
         ));
     }
+    checks.push(breaker_check());
     for (path, sites) in libraries {
         checks.push(match sites {
             Ok(summary) => Check::ok("TLS libraries", format!("{}: {summary}", path.display())),
@@ -225,6 +226,25 @@ fn tap_checks() -> Vec<Check> {
         });
     }
     checks
+}
+
+#[cfg(feature = "tap")]
+fn breaker_check() -> Check {
+    const NAME: &str = "circuit breaker";
+    match crate::enforce::try_load() {
+        Ok(()) => Check::ok(
+            NAME,
+            "its programs load; budgets with `enforce = true` attach them. They go with the agent, however it ends: then \
+             nothing is stopped any more",
+        ),
+        Err(error) => Check::bad(
+            NAME,
+            Verdict::Warn,
+            error.to_string(),
+            "CAP_NET_ADMIN besides CAP_BPF and CAP_PERFMON at the start, and a kernel with CONFIG_CGROUP_BPF; only budgets with \
+             `enforce = true` need it",
+        ),
+    }
 }
 
 fn rule_checks(args: &RuleArgs) -> Vec<Check> {

@@ -14,6 +14,7 @@ use crate::{
 
 #[cfg(feature = "tap")]
 pub mod attacher;
+pub mod budget;
 #[cfg(feature = "tap")]
 mod cgroup;
 pub mod config;
@@ -52,6 +53,7 @@ enum Command {
     Scan(scan::Args),
     Replay(replay::Args),
     Findings(findings::Args),
+    Budget(budget::Args),
     Rules(rules::Args),
     Models(models::Args),
     Config(config::Args),
@@ -138,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),
+        Command::Budget(args) => budget::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Config(args) => config::run(&args),

@@ -5,6 +5,7 @@ use std::{
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
     time::Duration,
 };
@@ -12,10 +13,12 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::{agent::Agent, attach::Attachers};
+use self::{agent::Agent, attach::Attachers, breaker::Enforcement, control::Control};
 use super::{config::effective, config::refused, exit};
 use crate::{
+    clock,
     config::Config,
+    enforce::EnforceError,
     sources::privileges::{self, Keep, PrivilegeError, User},
 };
 
@@ -25,17 +28,23 @@ mod attach;
 #[cfg(not(feature = "tap"))]
 #[path = "run/no_tap.rs"]
 mod attach;
+mod breaker;
+pub(super) mod control;
 mod figures;
 #[cfg(feature = "otlp")]
 mod meters;
 #[cfg(not(feature = "otlp"))]
 #[path = "run/no_meters.rs"]
 mod meters;
+mod prices;
 
 /// How often figures are read and due revisions cut.
 const TICK: Duration = Duration::from_secs(1);
 /// How often, until everything is up.
 const STARTING_TICK: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether a budget is exhausted, when one enforces something.
+const ENFORCE_TICK: Duration = Duration::from_millis(100);
 
 /// What is said when somebody does not want to wait.
 const AT_ONCE: &str = "ended at once by a second signal; logs are read again from where they were stored";
@@ -43,7 +52,7 @@ const AT_ONCE: &str = "ended at once by a second signal; logs are read again fro
 /// Follows logs and taps calls as a config file says, and keeps what it finds
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Signals: SIGHUP takes up changed rules and budgets, and keeps the old ones when the file is wrong; SIGTERM and SIGINT\nstore what is under way and end.\n\nExamples:\n  outflow config check outflow.toml\n  outflow run --config outflow.toml\n  outflow findings list"
+    after_help = "Signals: SIGHUP takes up changed rules, budgets and prices, and keeps the old ones when the file is wrong; SIGTERM and SIGINT\nstore what is under way and end.\n\nExamples:\n  outflow config check outflow.toml\n  outflow run --config outflow.toml\n  outflow findings list"
 )]
 pub struct Args {
     /// The config file
@@ -62,12 +71,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("{file} watches nothing: name log files in [[logs.files]], or enable the [tap]; see docs/CONFIG.md");
     }
     match start(args, config) {
-        Err(error) if attach::is_permission(&error) || error.downcast_ref::<PrivilegeError>().is_some() => {
+        Err(error) if is_permission(&error) => {
             anstream::eprintln!("outflow: {error:#}");
             Ok(ExitCode::from(exit::PERMISSION))
         }
         result => result,
     }
+}
+
+fn is_permission(error: &anyhow::Error) -> bool {
+    attach::is_permission(error)
+        || error.downcast_ref::<PrivilegeError>().is_some()
+        || error.downcast_ref::<EnforceError>().is_some_and(EnforceError::is_permission)
 }
 
 /// No thread may be there before the rights are given up, and no byte of others be read.
@@ -80,22 +95,41 @@ fn start(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
     let user = config.process.user.as_deref().map(User::find).transpose().context("[process] user")?;
     state_folder(&folder, user.as_ref())?;
     let attachers = Attachers::spawn(&config.tap)?;
+    let enforcement = Enforcement::attach(&config)?;
     privileges::drop_to(&Keep { read_logs: !config.logs.files.is_empty(), user })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    let result = runtime.block_on(serve(args, config, &folder, attachers));
+    let result = runtime.block_on(serve(args, config, &folder, (attachers, enforcement)));
     // A drain that does not end must not keep the program.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(args: &Args, config: Config, folder: &Path, attachers: Attachers) -> anyhow::Result<ExitCode> {
+async fn serve(
+    args: &Args,
+    config: Config,
+    folder: &Path,
+    (attachers, enforcement): (Attachers, Enforcement),
+) -> anyhow::Result<ExitCode> {
     // Before anything starts, so that no signal meets the default action.
     let mut signals = Signals::new()?;
-    let mut agent = Agent::start(config, folder, attachers)?;
+    let mut agent = Agent::start(config, folder, attachers, enforcement)?;
+    let control = Control::listen(folder).with_context(|| format!("cannot listen in {}", folder.display()))?;
+    // Kept over the turns of the loop: whoever is just asking is not to be cut off.
+    let mut asked = pin!(control.asked());
     let mut ready = false;
+    let mut next = clock::instant();
     let failed = loop {
         tokio::select! {
-            () = tokio::time::sleep(if ready { TICK } else { STARTING_TICK }) => {}
+            () = tokio::time::sleep_until(next.into()) => {}
+            () = tokio::time::sleep(ENFORCE_TICK), if agent.enforces() => match agent.enforce() {
+                Ok(()) => continue,
+                Err(error) => break Some(error),
+            },
+            (stream, ask) = &mut asked => {
+                asked.set(control.asked());
+                control::answer(stream, &agent.answer(ask)).await;
+                continue;
+            }
             _ = signals.hang_up.recv() => reload(&mut agent, args),
             _ = signals.terminate.recv() => break None,
             _ = signals.interrupt.recv() => break None,
@@ -103,6 +137,7 @@ async fn serve(args: &Args, config: Config, folder: &Path, attachers: Attachers)
         if let Err(error) = agent.tick() {
             break Some(error);
         }
+        next = clock::instant() + if ready { TICK } else { STARTING_TICK };
         if !ready && agent.is_up() {
             ready = true;
             anstream::eprintln!("outflow: ready");

@@ -230,6 +230,80 @@ impl Leaf for Usd {
 
 leaf!(Usd);
 
+/// A price in US dollars of a million tokens, exact to the nano-USD. It may be zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UsdPerMillion(NanoUsd);
+
+impl UsdPerMillion {
+    /// Nano-USD of a million tokens.
+    pub const fn get(self) -> u64 {
+        self.0.0
+    }
+}
+
+impl fmt::Display for UsdPerMillion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Usd(self.0).fmt(f)
+    }
+}
+
+impl Leaf for UsdPerMillion {
+    fn form() -> String {
+        "US dollars of a million tokens, from 0 to 1000000, such as \"2.50\", with at most 9 decimals".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        if text.trim_start_matches(['0', '.']).is_empty() && text.starts_with('0') {
+            return Ok(Self(NanoUsd(0)));
+        }
+        let Usd(price) = Usd::parse(text).map_err(|_| None)?;
+        if price.0 <= 1_000_000 * NANO { Ok(Self(price)) } else { Err(None) }
+    }
+
+    fn parse_number(text: &str) -> Option<Result<Self, Option<String>>> {
+        Some(Self::parse(text))
+    }
+}
+
+leaf!(UsdPerMillion);
+
+/// Most tokens that a budget can have.
+const TOKENS_MAX: u64 = 1_000_000_000_000_000;
+
+/// A number of tokens above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tokens(u64);
+
+impl Tokens {
+    /// How many.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Leaf for Tokens {
+    fn form() -> String {
+        format!("a whole number of tokens from 1 to {TOKENS_MAX}")
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        let number = text.parse().ok().filter(|number| (1..=TOKENS_MAX).contains(number));
+        number.map(Self).ok_or(None)
+    }
+
+    fn parse_number(text: &str) -> Option<Result<Self, Option<String>>> {
+        Some(Self::parse(text))
+    }
+}
+
+leaf!(Tokens);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -304,6 +378,18 @@ mod tests {
             assert_eq!(Usd::parse(text).ok().map(|usd| usd.get().0), nano, "{text}");
         }
         assert_eq!(Usd::parse("12.5").unwrap().to_string(), "12.50");
+        for (text, nano) in [
+            ("0", Some(0)),
+            ("0.0", Some(0)),
+            ("2.5", Some(2_500_000_000)),
+            ("0.000000001", Some(1)),
+            ("1000001", None),
+            (".0", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(UsdPerMillion::parse(text).ok().map(UsdPerMillion::get), nano, "{text}");
+        }
     }
 
     proptest! {

@@ -1,13 +1,15 @@
 //! What no single key can know: keys that need or exclude each other. Enters: a config whose values are all in range. Leaves: what
 //! does not go together, with the key to look at.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
-    Config, Scope, Setting,
+    Config, Endpoint, Scope, Setting,
+    leaf::Leaf as _,
     read::{Step, meant},
     sinks::{is_secret, is_secret_header},
 };
+use crate::detectors::call_scope::By;
 
 /// A key and what is wrong with it.
 type Wrong = (Vec<Step>, String);
@@ -24,6 +26,7 @@ pub(super) fn check(config: &Config) -> Vec<Wrong> {
     logs(config, &mut wrong);
     rules(config, &mut wrong);
     budgets(config, &mut wrong);
+    prices(config, &mut wrong);
     sinks(config, &mut wrong);
     wrong
 }
@@ -225,11 +228,92 @@ fn refusal(_name: &str, _setting: &Setting) -> Option<String> {
 }
 
 fn budgets(config: &Config, wrong: &mut Vec<Wrong>) {
-    let mut seen = HashMap::new();
+    let (mut seen, mut named) = (HashMap::new(), HashMap::new());
     for (index, budget) in config.budget.iter().enumerate() {
-        if let Some(earlier) = seen.insert(budget.service.as_str(), index) {
-            let message = format!("\"{}\" has a budget already, budget[{earlier}]", budget.service);
-            wrong.push((item(&["budget"], index, &["service"]), message));
+        let mut add = |name: &str, message: String| wrong.push((item(&["budget"], index, &[name]), message));
+        let patterns: Vec<(By, &str)> = budget.patterns().into_iter().map(|(by, glob)| (by, glob.as_str())).collect();
+        let Some((first, text)) = patterns.first() else {
+            add(
+                "service",
+                "is missing, and so are `feature`, `model`, `key` and `host`: whose budget is it?".to_owned(),
+            );
+            continue;
+        };
+        let limits = [budget.limit_usd.is_some(), budget.limit_tokens.is_some()];
+        let is_limited = limits.contains(&true) || budget.request_usd.is_some() || budget.request_tokens.is_some();
+        if !is_limited {
+            let others = "`limit_tokens`, `request_usd` and `request_tokens`";
+            add("limit_usd", format!("is missing, and so are {others}: what is the limit?"));
         }
+        if let Some(name) = &budget.name {
+            if let Some(earlier) = named.insert(name.as_str(), index) {
+                add("name", format!("budget[{earlier}] is called \"{name}\" already"));
+            }
+        } else if let Some(earlier) = seen.insert((patterns.clone(), limits, budget.shared), index) {
+            let message = format!(
+                "\"{text}\" has a budget already, budget[{earlier}]; give one of them a `name`, and both count"
+            );
+            add(first.as_str(), message);
+        }
+    }
+}
+
+fn prices(config: &Config, wrong: &mut Vec<Wrong>) {
+    for (index, price) in config.price.iter().enumerate() {
+        let mut add = |name: &str, message: &str| wrong.push((item(&["price"], index, &[name]), message.to_owned()));
+        let own = [
+            ("input", price.input),
+            ("output", price.output),
+            ("cache_read", price.cache_read),
+            ("cache_write", price.cache_write),
+        ];
+        match (&price.as_model, price.input) {
+            (None, None) => add("input", "is missing, and so is `as_model`: what is the price?"),
+            (Some(_), _) => {
+                for (name, _) in own.iter().filter(|(_, price)| price.is_some()) {
+                    add(name, "has no effect beside `as_model`");
+                }
+            }
+            (None, Some(_)) if price.as_vendor.is_some() => add("as_vendor", "has no effect without `as_model`"),
+            (None, Some(_)) => {}
+        }
+    }
+    enforcement(config, wrong);
+}
+
+/// Control groups that a circuit breaker is attached to at most; each has its own programs in the kernel.
+const ENFORCED_MAX: usize = 32;
+
+fn enforcement(config: &Config, wrong: &mut Vec<Wrong>) {
+    let breaker = &config.breaker;
+    let mut groups = HashSet::new();
+    for (index, budget) in config.budget.iter().enumerate() {
+        let at = |name: &str| item(&["budget"], index, &[name]);
+        if budget.enforce && !config.tap.enabled {
+            wrong.push((at("enforce"), "needs the [tap]: without it nobody knows what is spent".to_owned()));
+        } else if budget.enforce && budget.cgroups.is_empty() && breaker.targets().is_empty() {
+            let message = "needs `cgroups`, or in [breaker] a `file`, a `command` or a `webhook`: else nothing happens";
+            wrong.push((at("enforce"), message.to_owned()));
+        } else if !budget.enforce && !budget.cgroups.is_empty() {
+            wrong.push((at("cgroups"), "has no effect without `enforce = true`".to_owned()));
+        }
+        for (number, folder) in budget.cgroups.iter().enumerate() {
+            groups.insert(folder);
+            if budget.cgroups.iter().take(number).any(|other| other == folder) {
+                let mut steps = at("cgroups");
+                steps.push(Step::Index(number));
+                wrong.push((steps, "stands in the list already".to_owned()));
+            }
+        }
+    }
+    if groups.len() > ENFORCED_MAX {
+        let message = format!("all budgets together have {} `cgroups`, at most {ENFORCED_MAX}", groups.len());
+        wrong.push((key(&["budget"]), message));
+    }
+    if let Some(Setting::Text(address)) = &breaker.webhook
+        && Endpoint::parse(address).is_err()
+    {
+        let message = "must be an address with http or https and without a user or a query; or { file = \"/path\" }";
+        wrong.push((key(&["breaker", "webhook"]), message.to_owned()));
     }
 }

@@ -18,12 +18,15 @@ mod amounts;
 mod attribution;
 mod budget;
 mod check;
+mod enforce;
 mod leaf;
 mod logs;
 mod names;
 mod places;
+mod prices;
 mod read;
 mod reference;
+mod retrieval;
 mod rules;
 mod sinks;
 mod tap;
@@ -32,18 +35,24 @@ mod tap;
 pub(crate) use self::read::meant as closest;
 pub use self::{
     allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
-    amounts::{Count, Period, Size, Usd},
+    amounts::{Count, Period, Size, Tokens, Usd, UsdPerMillion},
     attribution::{Attribution, FeatureSource},
     budget::{Budget, WarnAt},
+    enforce::Breaker,
     logs::{LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     places::{Broker, Endpoint, HostName, SinkName, Topic},
+    prices::{Price, Prices},
     reference::reference,
+    retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
     sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
     tap::{Scope, Tap},
 };
-use crate::detectors::budget as watch;
+use crate::{
+    detectors::{budget::Budgets, request_limit::RequestLimit, retrieval::MaxAge},
+    exchange::PriceRule,
+};
 use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
 
 /// No config file is larger; a wrong path must not read a disk into memory.
@@ -74,10 +83,23 @@ pub struct Config {
     pub admin: Admin,
     /// What money is spent on, besides the service that spends it. SIGHUP takes up a change of these.
     pub attribution: Attribution,
-    /// What a service may spend; `[[budget]]` may be given once for each service. Every service gets the budget that names it
-    /// exactly, else the first one in the file whose pattern fits. A service that none fits has no budget. SIGHUP takes up a
-    /// change of these.
+    /// What may be spent, per service, feature, model, key or host; `[[budget]]` may be given many times. Of the budgets without a
+    /// name that are for the same (such as `service`), one counts for a call: that which names it exactly, else the first one in
+    /// the file whose patterns fit. Budgets with a name count besides, so that a service can have one for the day and one for 30
+    /// days. A call that none fits has no budget. SIGHUP takes up a change of these.
     pub budget: Vec<Budget>,
+    /// The circuit breaker: what happens when a budget with `enforce = true` is exhausted. See [BREAKER.md](BREAKER.md) for what it
+    /// can do and what it cannot. Taken up at start.
+    pub breaker: Breaker,
+    /// Where prices come from. What the vendor itself reports comes first, then `[[price]]`, then the catalogue. SIGHUP takes up a
+    /// change of these.
+    pub prices: Prices,
+    /// What tokens cost by contract, at home, or behind a name that the catalogue does not know; `[[price]]` may be given many
+    /// times, and the first that fits a call counts. SIGHUP takes up a change of these.
+    pub price: Vec<Price>,
+    /// How old an index of a vector store may be; `[[retrieval]]` may be given once for each. Of several that fit an index the first
+    /// counts. Taken up at start.
+    pub retrieval: Vec<RetrievalAge>,
 }
 
 /// What the agent keeps between two runs.
@@ -229,14 +251,35 @@ impl Config {
     }
 
     /// The budgets as the detector takes them.
-    pub fn budgets(&self) -> watch::Budgets {
-        let taken = |budget: &Budget| watch::Budget {
-            service: budget.service.matcher().clone(),
-            limit: budget.limit_usd.get(),
-            window_ns: budget.window.nanos(),
-            warn_at_percent: budget.warn_at_percent.percents().to_vec(),
+    pub fn budgets(&self) -> Budgets {
+        Budgets::new(self.budget.iter().flat_map(Budget::watched).collect())
+    }
+
+    /// What single calls may cost, as the detector takes it.
+    pub fn request_limits(&self) -> Vec<RequestLimit> {
+        self.budget.iter().flat_map(Budget::request_limits).collect()
+    }
+
+    /// The operator's prices, as room 3 takes them.
+    pub fn price_rules(&self) -> Vec<PriceRule> {
+        self.price.iter().filter_map(Price::rule).collect()
+    }
+
+    /// The budgets that enforce: their names, and the control groups that each of them stops.
+    pub fn enforced(&self) -> Vec<(String, Vec<PathBuf>)> {
+        let folders = |budget: &Budget| budget.cgroups.iter().map(|folder| folder.get().to_owned()).collect();
+        let enforced = self.budget.iter().filter(|budget| budget.enforce);
+        enforced.map(|budget| (budget.label(), folders(budget))).collect()
+    }
+
+    /// The ages of indexes as the detector takes them.
+    pub fn max_ages(&self) -> Vec<MaxAge> {
+        let taken = |age: &RetrievalAge| MaxAge {
+            index: age.index.as_ref().map(|index| index.matcher().clone()),
+            host: age.host.as_ref().map(|host| host.matcher().clone()),
+            max_age_ns: age.max_age.nanos(),
         };
-        watch::Budgets::new(self.budget.iter().map(taken).collect())
+        self.retrieval.iter().map(taken).collect()
     }
 
     /// Neither logs nor a tap: there is nothing to do.
@@ -251,9 +294,11 @@ impl Config {
             ("process", self.process != other.process),
             ("tap", self.tap != other.tap),
             ("logs", self.logs != other.logs),
+            ("retrieval", self.retrieval != other.retrieval),
             ("store", self.store != other.store),
             ("sinks", self.sinks != other.sinks),
             ("admin", self.admin != other.admin),
+            ("breaker", self.breaker != other.breaker),
         ]
         .into_iter()
         .filter_map(|(section, differs)| differs.then_some(section))

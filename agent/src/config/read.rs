@@ -273,7 +273,10 @@ mod tests {
     #[test]
     fn a_missing_key_is_told_where_it_belongs() {
         let told = problems("[[budget]]\nservice = \"a\"\nlimit_usd = 1\n\n[[budget]]\nservice = \"b\"\n");
-        assert_eq!(told, ["5:1 budget[1].limit_usd: this key is missing"]);
+        let others = "`limit_tokens`, `request_usd` and `request_tokens`";
+        assert_eq!(told, [format!("5:1 budget[1].limit_usd: is missing, and so are {others}: what is the limit?")]);
+        let told = problems("[[rules.override]]\nid = \"pii.email\"\n\n[[rules.override]]\nseverity = \"low\"\n");
+        assert_eq!(told, ["4:1 rules.override[1].id: this key is missing"]);
     }
 
     #[test]

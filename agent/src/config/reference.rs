@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Attribution, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Process, RuleAllow, RuleOverride, Rules,
-    Sinks, State, Store, Tap,
+    Admin, Attribution, Breaker, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Price, Prices, Process,
+    RetrievalAge, RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap,
 };
 
 /// What stands above the keys.
@@ -39,6 +39,10 @@ pub fn reference() -> String {
         ("[[rules.allow]]", keys::<RuleAllow>()),
         ("[attribution]", keys::<Attribution>()),
         ("[[budget]]", keys::<Budget>()),
+        ("[breaker]", keys::<Breaker>()),
+        ("[prices]", keys::<Prices>()),
+        ("[[price]]", keys::<Price>()),
+        ("[[retrieval]]", keys::<RetrievalAge>()),
         ("[store]", keys::<Store>()),
         ("[sinks]", keys::<Sinks>()),
         ("[[sinks.kafka]]", keys::<KafkaSink>()),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 42] = [
+pub(super) const BEHAVIOURS: [&str; 44] = [
     "agent.cycle",
     "agent.loop",
     "agent.no_progress",
@@ -48,9 +48,11 @@ pub(super) const BEHAVIOURS: [&str; 42] = [
     "output.schema_violation",
     "output.truncated",
     "output.unparsable",
+    "retrieval.chunks_changed",
     "retrieval.empty",
     "retrieval.model_mismatch",
     "retrieval.old_documents",
+    "retrieval.same_answers",
     "retrieval.stale",
     "tool.errors",
     "tool.hung",

@@ -1,78 +1,218 @@
-//! Finds services that spend more than they may. Enters: exchanges, in order, and what services may spend. Leaves: `cost.budget`
-//! when a threshold of the budget is reached, once a window each, and `cost.burn_rate` when the budget will not last, once a
-//! window. It never blocks a call, and a call whose cost nobody knows costs nothing here (`cost.untracked` tells of these).
+//! Finds who spends more than they may. Enters: exchanges, in order, and what may be spent. Leaves: `cost.budget` when a threshold
+//! of a budget is reached, once a window each, and `cost.burn_rate` when a budget will not last, once a window; in a window of a
+//! week and more once a day. It never blocks a call, and a call whose cost nobody knows costs nothing here (`cost.untracked` tells
+//! of these).
 //!
 //! Windows begin at multiples of their length since the epoch, in UTC. A call counts in the window in which it ended. Of several
-//! thresholds that one call reaches, the highest is told.
+//! thresholds that one call reaches, the highest is told. A rate that a budget survived in one of the eight windows before is no
+//! news, so a batch job is told in its first night at most.
 //!
-//! State: the spend of at most [`SERVICES_MAX`] services, with at most 49 slices each; the service that called least recently
-//! goes first. What changed since it was last asked for is remembered for twice as many.
+//! State: at most [`ACCOUNTS_MAX`] accounts, with at most 39 slices each; the one that was used least recently goes first. What
+//! changed since it was last asked for is remembered for twice as many.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use globset::GlobMatcher;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use self::account::{Account, Crossed};
-use super::{Behaviour, Detector, Hit, StateChange};
+use super::{
+    Detector, Hit, StateChange,
+    call_scope::{CallScope, Owner},
+};
 use crate::{
     exchange::Exchange,
     lru::Lru,
-    units::{NanoUsd, Severity, Timestamp},
+    units::{NanoUsd, Timestamp},
 };
 
 mod account;
+mod tell;
 #[cfg(test)]
 mod tests;
 
 /// Bound of the table.
-pub const SERVICES_MAX: usize = 1024;
+pub const ACCOUNTS_MAX: usize = 1024;
 
-/// Services with longer names are not tracked: state must not grow with what a process calls itself.
+/// Longer names are not tracked: state must not grow with what a process calls itself.
 const NAME_BYTES_MAX: usize = 256;
 
-/// What a service may spend.
+/// How much may be spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Money.
+    Usd(NanoUsd),
+    /// Tokens, of input and output together.
+    Tokens(u64),
+}
+
+impl Limit {
+    /// In its unit.
+    pub fn amount(self) -> u64 {
+        match self {
+            Self::Usd(NanoUsd(amount)) | Self::Tokens(amount) => amount,
+        }
+    }
+
+    /// What it limits.
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Usd(_) => Unit::Usd,
+            Self::Tokens(_) => Unit::Tokens,
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Nano-USD.
+    Usd,
+    /// Tokens.
+    Tokens,
+}
+
+impl Unit {
+    /// What a call takes of it.
+    pub fn of(self, exchange: &Exchange) -> u64 {
+        match self {
+            Self::Usd => exchange.cost.as_ref().map_or(0, |cost| cost.nano_usd.0),
+            Self::Tokens => {
+                let usage = &exchange.usage;
+                let counted = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
+                let estimate = exchange.estimate.filter(|_| counted == 0);
+                estimate.map_or(counted, |tokens| tokens.input_tokens.saturating_add(tokens.output_tokens))
+            }
+        }
+    }
+
+    /// For people.
+    pub fn shown(self, amount: u64) -> String {
+        match self {
+            Self::Usd => NanoUsd(amount).to_string(),
+            Self::Tokens => format!("{amount} tokens"),
+        }
+    }
+}
+
+/// What may be spent.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    /// Which services: a name or a pattern. Each has this budget for itself.
-    pub service: GlobMatcher,
-    /// What it may spend in a window.
-    pub limit: NanoUsd,
+    /// What the operator calls it.
+    pub name: Option<String>,
+    /// Whose calls count. Each owner has this budget for itself.
+    pub scope: CallScope,
+    /// All owners have it together.
+    pub shared: bool,
+    /// What may be spent in a window.
+    pub limit: Limit,
     /// Length of a window, nanoseconds.
     pub window_ns: u64,
     /// Percentages of the limit at which a finding is told.
     pub warn_at_percent: Vec<u16>,
 }
 
-/// All budgets. The one that names a service exactly wins, else the first whose pattern fits.
+impl Budget {
+    /// Its name, or else what it is for.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.scope.label())
+    }
+
+    fn key(&self, exchange: &Exchange) -> Option<Key> {
+        let owner = self.scope.owner(exchange)?;
+        let owner = if self.shared { Owner::default() } else { owner };
+        Some(Key(self.name.clone().unwrap_or_default(), self.limit.unit(), owner))
+    }
+
+    /// This account is one of this budget.
+    fn holds(&self, key: &Key) -> bool {
+        let Key(name, unit, owner) = key;
+        let is_owner = if self.shared { owner.parts().is_empty() } else { self.scope.fits(owner) };
+        self.name.as_deref().unwrap_or_default() == name && self.limit.unit() == *unit && is_owner
+    }
+}
+
+/// All budgets. One with a name counts for every call that it is for. Of those without a name that are told apart by the same
+/// traits, one counts: that which names the call's exactly, else the first whose patterns fit.
 #[derive(Clone, Debug, Default)]
-pub struct Budgets(Vec<Budget>);
+pub struct Budgets {
+    budgets: Vec<Budget>,
+    /// Indices, of which at most one counts for a call.
+    groups: Vec<Vec<usize>>,
+}
 
 impl Budgets {
     /// In the order in which patterns are tried.
     pub fn new(budgets: Vec<Budget>) -> Self {
-        Self(budgets)
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let like = |a: &Budget, b: &Budget| {
+            let is_bare = a.name.is_none() && b.name.is_none();
+            is_bare && a.scope.kinds() == b.scope.kinds() && a.limit.unit() == b.limit.unit() && a.shared == b.shared
+        };
+        for (index, budget) in budgets.iter().enumerate() {
+            let of_first = |group: &&mut Vec<usize>| {
+                group.first().and_then(|first| budgets.get(*first)).is_some_and(|first| like(first, budget))
+            };
+            match groups.iter_mut().find(of_first) {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
+        Self { budgets, groups }
     }
 
-    /// The budget of a service.
-    pub fn of(&self, service: &str) -> Option<&Budget> {
-        let exact = self.0.iter().find(|budget| budget.service.glob().glob() == service);
-        exact.or_else(|| self.0.iter().find(|budget| budget.service.is_match(service)))
+    /// The budgets of a call.
+    pub fn of<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Budget> {
+        self.groups.iter().filter_map(|group| {
+            let fitting = || {
+                let of_group = group.iter().filter_map(|index| self.budgets.get(*index));
+                of_group.filter_map(|budget| budget.scope.owner(exchange).map(|owner| (budget, owner)))
+            };
+            let exact = fitting().find(|(budget, owner)| budget.scope.names(owner));
+            exact.or_else(|| fitting().next()).map(|(budget, _)| budget)
+        })
+    }
+
+    /// The budget that an account is of.
+    fn holding(&self, key: &Key) -> Option<&Budget> {
+        let holding = || self.budgets.iter().filter(|budget| budget.holds(key));
+        holding().find(|budget| budget.scope.names(&key.2)).or_else(|| holding().next())
     }
 }
 
-/// What a service spent in the running window.
+/// Name of the budget, empty when it has none; what it counts; who spends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+struct Key(String, Unit, Owner);
+
+/// What was spent of a budget in the running window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spend {
-    /// Which.
-    pub service: String,
-    /// So far.
-    pub spent: NanoUsd,
-    /// What it may spend.
-    pub limit: NanoUsd,
+    /// The budget: its name, or what it is for.
+    pub budget: String,
+    /// By whom; nobody in particular, when the budget is shared.
+    pub owner: Owner,
+    /// What is counted.
+    pub unit: Unit,
+    /// So far, in `unit`.
+    pub spent: u64,
+    /// What may be spent.
+    pub limit: u64,
+    /// When the window ends.
+    pub until: Timestamp,
+}
+
+/// A budget of which nothing is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    /// Its name, or what it is for.
+    pub budget: String,
+    /// Who spent it; nobody in particular, when the budget is shared.
+    pub owner: Owner,
+    /// The next window begins.
+    pub until: Timestamp,
 }
 
 /// The detector. A clone shares everything with it, so that budgets can be changed and spend be read while it works.
@@ -83,9 +223,9 @@ pub struct BudgetWatch {
 
 struct Shared {
     budgets: Arc<Budgets>,
-    accounts: Lru<String, Account>,
-    /// Services whose account changed since [`Detector::changes`], and whether it is gone.
-    changed: Lru<String, bool>,
+    accounts: Lru<Key, Account>,
+    /// Accounts that changed since [`Detector::changes`], and whether they are gone.
+    changed: Lru<Key, bool>,
 }
 
 impl BudgetWatch {
@@ -93,8 +233,8 @@ impl BudgetWatch {
     pub fn new(budgets: Budgets) -> Self {
         let shared = Shared {
             budgets: Arc::new(budgets),
-            accounts: Lru::new(SERVICES_MAX),
-            changed: Lru::new(2 * SERVICES_MAX),
+            accounts: Lru::new(ACCOUNTS_MAX),
+            changed: Lru::new(2 * ACCOUNTS_MAX),
         };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
@@ -104,19 +244,37 @@ impl BudgetWatch {
         self.lock().budgets = Arc::new(budgets);
     }
 
-    /// What each service spent in the window that holds `at`, by name.
+    /// What was spent of each budget in the window that holds `at`, by budget and owner.
     pub fn spend(&self, at: Timestamp) -> Vec<Spend> {
         let shared = self.lock();
-        let mut all: Vec<Spend> = shared
-            .accounts
-            .iter()
-            .map(|(service, account)| Spend {
-                service: service.clone(),
+        let of = |(key, account): (&Key, &Account)| {
+            let budget = shared.budgets.holding(key);
+            Spend {
+                budget: budget.map_or_else(|| key.0.clone(), Budget::label),
+                owner: key.2.clone(),
+                unit: key.1,
                 spent: account.spent_at(at),
                 limit: account.limit,
-            })
-            .collect();
-        all.sort_unstable_by(|a, b| a.service.cmp(&b.service));
+                until: Timestamp(account.window_end()),
+            }
+        };
+        let mut all: Vec<Spend> = shared.accounts.iter().map(of).collect();
+        all.sort_unstable_by(|a, b| (&a.budget, &a.owner, a.unit).cmp(&(&b.budget, &b.owner, b.unit)));
+        all
+    }
+
+    /// The budgets of which nothing is left at `at`, as they are now: one that was raised or taken out of the config meanwhile is
+    /// not among them.
+    pub fn exhausted(&self, at: Timestamp) -> Vec<Exhausted> {
+        let shared = self.lock();
+        let of = |(key, account): (&Key, &Account)| {
+            let budget = shared.budgets.holding(key).filter(|budget| budget.window_ns == account.window_ns)?;
+            let is_gone = account.spent_at(at) >= budget.limit.amount();
+            let until = Timestamp(account.window_end());
+            is_gone.then(|| Exhausted { budget: budget.label(), owner: key.2.clone(), until })
+        };
+        let mut all: Vec<Exhausted> = shared.accounts.iter().filter_map(of).collect();
+        all.sort_unstable_by(|a, b| (&a.budget, &a.owner).cmp(&(&b.budget, &b.owner)));
         all
     }
 
@@ -137,18 +295,17 @@ impl Detector for BudgetWatch {
     }
 
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
-        let service = &exchange.origin.service;
-        if service.len() > NAME_BYTES_MAX {
-            return;
-        }
         let budgets = Arc::clone(&self.lock().budgets);
-        let Some(budget) = budgets.of(service) else { return };
-        let Some(cost) = exchange.cost.as_ref().map(|cost| cost.nano_usd).filter(|cost| cost.0 > 0) else {
-            return;
-        };
-        let told = self.lock().spend(service, exchange, cost, budget);
-        if let Some((account, crossed)) = told {
-            emit(Hit::Behaviour(tell(exchange, &account, &crossed)));
+        for budget in budgets.of(exchange) {
+            let amount = budget.limit.unit().of(exchange);
+            let Some(key) = budget.key(exchange).filter(|_| amount > 0) else { continue };
+            if key.2.parts().iter().any(|(_, name)| name.len() > NAME_BYTES_MAX) {
+                continue;
+            }
+            let told = self.lock().spend(&key, exchange, amount, budget);
+            if let Some((account, crossed)) = told {
+                emit(Hit::Behaviour(tell::tell(exchange, budget, &key.2, &account, &crossed)));
+            }
         }
     }
 
@@ -157,109 +314,35 @@ impl Detector for BudgetWatch {
         while let Some((key, is_gone)) = shared.changed.pop() {
             let account = shared.accounts.peek(&key).filter(|_| !is_gone);
             let value = account.and_then(|account| serde_json::to_string(account).ok());
-            emit(StateChange { detector: "budget", key, value });
+            if let Ok(key) = serde_json::to_string(&key) {
+                emit(StateChange { detector: "budget", key, value });
+            }
         }
     }
 
     fn restore(&mut self, key: &str, value: &str) {
-        if let Ok(account) = serde_json::from_str::<Account>(value)
+        if let (Ok(key), Ok(account)) = (serde_json::from_str::<Key>(key), serde_json::from_str::<Account>(value))
             && account.is_sound()
         {
-            self.lock().accounts.insert(key.to_owned(), account);
+            self.lock().accounts.insert(key, account);
         }
     }
 }
 
 impl Shared {
     /// Books a call; gives the account as it is then, when something is to be told.
-    fn spend(
-        &mut self,
-        service: &str,
-        exchange: &Exchange,
-        cost: NanoUsd,
-        budget: &Budget,
-    ) -> Option<(Account, Crossed)> {
-        let (at, key) = (exchange.ended_at, service.to_owned());
-        if self.accounts.touch(&key).is_none() {
-            let account = Account::new(budget.limit, budget.window_ns, at);
+    fn spend(&mut self, key: &Key, exchange: &Exchange, amount: u64, budget: &Budget) -> Option<(Account, Crossed)> {
+        let (at, limit) = (exchange.ended_at, budget.limit.amount());
+        if self.accounts.touch(key).is_none() {
+            let account = Account::new(limit, budget.window_ns, at);
             if let Some((evicted, _)) = self.accounts.insert(key.clone(), account) {
                 self.changed.insert(evicted, true);
             }
         }
-        let account = self.accounts.touch(&key)?;
-        let crossed = account.spend(at, cost, budget.limit, budget.window_ns, &budget.warn_at_percent);
+        let account = self.accounts.touch(key)?;
+        let crossed = account.spend(at, amount, limit, budget.window_ns, &budget.warn_at_percent);
         let told = crossed.map(|crossed| (account.clone(), crossed));
-        self.changed.insert(key, false);
+        self.changed.insert(key.clone(), false);
         told
-    }
-}
-
-fn tell<'a>(exchange: &'a Exchange, account: &Account, crossed: &Crossed) -> Behaviour<'a> {
-    let Account { limit, window_ns, window_start, spent, .. } = *account;
-    let service = &exchange.origin.service;
-    let window = window_name(window_ns);
-    let start = window_start / 1_000_000_000;
-    let percent = u128::from(spent.0) * 100 / u128::from(limit.0.max(1));
-    let mut facts = vec![
-        ("budget.spent_nano_usd", json!(spent)),
-        ("budget.limit_nano_usd", json!(limit)),
-        ("budget.spent_percent", json!(u64::try_from(percent).unwrap_or(u64::MAX))),
-        ("budget.window_seconds", json!(window_ns / 1_000_000_000)),
-        ("budget.window_start_unix", json!(start)),
-    ];
-    let (rule, rule_title, key, severity, confidence, title) = match *crossed {
-        Crossed::Threshold(percent) => {
-            facts.push(("budget.threshold_percent", json!(percent)));
-            (
-                "cost.budget",
-                "Budget of a service",
-                format!("{percent}% of {window} from {start}"),
-                match percent {
-                    0..100 => Severity::Medium,
-                    100..200 => Severity::High,
-                    200.. => Severity::Critical,
-                },
-                95,
-                format!("{service} spent {spent} of its {limit} budget for the {window}"),
-            )
-        }
-        Crossed::Rate { projected, burn_tenths, is_fast } => {
-            facts.push(("budget.projected_nano_usd", json!(projected)));
-            facts.push(("budget.burn_rate_tenths", json!(burn_tenths)));
-            (
-                "cost.burn_rate",
-                "Budget that will not last",
-                format!("{window} from {start}"),
-                if is_fast { Severity::High } else { Severity::Medium },
-                75,
-                format!("{service} is on its way to {projected}, with a budget of {limit} for the {window}"),
-            )
-        }
-    };
-    Behaviour {
-        rule,
-        rule_title,
-        references: vec!["https://sre.google/workbook/alerting-on-slos/".to_owned()],
-        key,
-        severity,
-        confidence,
-        title,
-        remedy: "Look for loops, retries and growing prompts of this service, or raise its budget in the config.",
-        facts,
-        exchange,
-    }
-}
-
-/// As people say it: `day`, `hour`, else `window of 90 minutes`.
-fn window_name(ns: u64) -> String {
-    const MINUTE: u64 = 60 * 1_000_000_000;
-    let known = [(7 * 24 * 60, "week"), (24 * 60, "day"), (60, "hour"), (1, "minute")];
-    if let Some((_, name)) = known.iter().find(|(minutes, _)| minutes * MINUTE == ns) {
-        return (*name).to_owned();
-    }
-    let parts = known.iter().filter(|(minutes, name)| *name != "week" && ns.is_multiple_of(minutes * MINUTE));
-    match parts.max_by_key(|(minutes, _)| *minutes) {
-        Some((minutes, name)) => format!("window of {} {name}s", ns / (minutes * MINUTE)),
-        None => format!("window of {} seconds", ns / 1_000_000_000),
     }
 }

@@ -11,13 +11,31 @@ use crate::{
 };
 
 pub mod budget;
+pub mod call_scope;
 pub mod call_site;
+mod cause;
+mod cost_mix;
+pub mod creep;
+mod episode;
+mod json_shape;
+mod jump;
+pub mod loops;
 pub mod model_changes;
 pub mod model_ids;
+pub mod no_limit;
+pub mod output;
 pub mod pinning;
+pub mod rate_shift;
+pub mod request_limit;
+pub mod request_outlier;
 pub mod resolved_model;
+pub mod retrieval;
 pub mod scan;
+pub mod schema;
+mod slot;
+pub mod structure;
 pub mod untracked_spend;
+pub mod vendors;
 
 /// Bytes of a haystack on each side of a match that a finding may look at; more than fits into an excerpt in any script.
 pub const NEAR_BYTES: usize = 320;

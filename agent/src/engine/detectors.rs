@@ -4,9 +4,42 @@
 use std::sync::Arc;
 
 use super::Rules;
-use crate::detectors::{Detector, pinning::Pinning, resolved_model::ResolvedModel, untracked_spend::UntrackedSpend};
+use crate::detectors::{
+    Detector,
+    creep::Creep,
+    loops::Loops,
+    no_limit::NoLimit,
+    output::Output,
+    pinning::Pinning,
+    rate_shift::RateShift,
+    request_outlier::RequestOutlier,
+    resolved_model::ResolvedModel,
+    retrieval::Retrieval,
+    schema::SchemaViolations,
+    structure::Structure,
+    untracked_spend::UntrackedSpend,
+    vendors::{outage::VendorOutage, rate_limited::VendorRateLimited, slow::VendorSlow},
+};
 
-/// All detectors of behaviour that need no settings.
+/// All detectors of behaviour that every session has.
 pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
-    vec![Box::new(Pinning::new(Arc::clone(&rules.models))), Box::new(ResolvedModel::new()), Box::new(UntrackedSpend)]
+    let resolved = ResolvedModel::new();
+    let changes = resolved.model_changes();
+    vec![
+        Box::new(Pinning::new(Arc::clone(&rules.models))),
+        Box::new(resolved),
+        Box::new(UntrackedSpend),
+        Box::new(NoLimit),
+        Box::new(RequestOutlier::new()),
+        Box::new(RateShift::new()),
+        Box::new(Creep::new()),
+        Box::new(Loops::new()),
+        Box::new(Structure::new(changes.clone())),
+        Box::new(SchemaViolations::new(changes)),
+        Box::new(Output::new()),
+        Box::new(Retrieval::new(Arc::clone(&rules.max_ages))),
+        Box::new(VendorOutage::new()),
+        Box::new(VendorRateLimited::new()),
+        Box::new(VendorSlow::new()),
+    ]
 }

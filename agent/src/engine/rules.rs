@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    detectors::scan::{RuleSet, ScanDetector, ScanError, cost},
-    exchange::{Attribution, Catalogue},
+    detectors::{
+        retrieval::MaxAge,
+        scan::{RuleSet, ScanDetector, ScanError, cost},
+    },
+    exchange::{Attribution, PriceBook},
     findings::Policy,
     rules::{ModelRules, RuleError, RuleSource, Selection, VendorTable},
 };
@@ -36,9 +39,11 @@ pub struct Rules {
     /// Which models are pinned.
     pub models: Arc<ModelRules>,
     /// What calls cost.
-    pub prices: Arc<Catalogue>,
+    pub prices: Arc<PriceBook>,
     /// Where calls say which feature they are for.
     pub attribution: Arc<Attribution>,
+    /// How old indexes of vector stores may be.
+    pub max_ages: Arc<[MaxAge]>,
     /// Ids of rules that do not count.
     pub disabled: Arc<[String]>,
     /// What the user decided about findings.
@@ -73,8 +78,9 @@ impl Rules {
                 VendorTable::load(source)?.with_hosts(hosts.iter().map(String::as_str)).map_err(LoadError::Host)?,
             ),
             models: Arc::new(ModelRules::load(source)?),
-            prices: Arc::new(Catalogue::bundled()),
+            prices: Arc::new(PriceBook::bundled()),
             attribution: Arc::new(Attribution::default()),
+            max_ages: Arc::default(),
             disabled: selection.disabled.clone().into(),
             policy: Arc::new(Policy { changes, ..policy }),
         })

@@ -11,7 +11,7 @@ use super::{Rules, Silenced, detectors, found::add_silenced};
 use crate::{
     assembly::AnomalyKind,
     detectors::{Detector, Hit, StateChange},
-    exchange::{Attribution, Catalogue, Cost, Exchange, Prices as _, Subject},
+    exchange::{Attribution, Cost, Exchange, PriceBook, Subject},
     findings::{Finding, Fingerprint, FingerprintKey, Maker, Policy, Silence},
     rules::VendorTable,
     sources::coverage::Unseen,
@@ -72,7 +72,7 @@ pub struct Session {
 /// What the operator may change while the agent runs, as far as it needs no lock.
 #[derive(Clone)]
 struct Known {
-    prices: Arc<Catalogue>,
+    prices: Arc<PriceBook>,
     attribution: Arc<Attribution>,
     policy: Arc<Policy>,
 }
@@ -111,6 +111,11 @@ impl Session {
         self.lock().detectors.push(detector);
     }
 
+    /// Goes on with other prices; calls that are under way keep theirs.
+    pub fn set_prices(&self, prices: Arc<PriceBook>) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).prices = prices;
+    }
+
     /// Goes on with other rules. What detectors know stays.
     pub fn reload(&self, rules: &Rules) {
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::of(rules);
@@ -137,7 +142,7 @@ impl Session {
     /// lock, and comes before [`record`](Self::record).
     pub fn complete(&self, exchange: &mut Exchange) {
         let Known { prices, attribution, .. } = self.known();
-        exchange.cost = prices.price(exchange);
+        prices.complete(exchange);
         exchange.feature = attribution.feature(exchange);
         let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
         exchange.caller = caller.map(|print| print.value.into());

@@ -101,8 +101,14 @@ impl Stream for Events {
     fn finish(mut self: Box<Self>, seen: Seen, joined: &mut Joined) -> Facts {
         for index in &self.inputs {
             let mut path = place(*index);
+            let length = path.len();
             path.key("input");
-            parse_pieces(path.as_str(), joined);
+            let input = parse_pieces(path.as_str(), joined);
+            path.truncate(length);
+            let beside = |name: &str| joined.at(&format!("{}.{name}", path.as_str())).unwrap_or_default();
+            if beside("type") == "tool_use" {
+                self.facts.written.call(beside("name"), &input);
+            }
         }
         let total = Value::Object(std::mem::take(&mut self.usage));
         let final_usage = self.counted && (self.stopped || seen == Seen::Whole);

@@ -98,12 +98,19 @@ impl Stream for Events {
         }
     }
 
-    fn finish(self: Box<Self>, _: Seen, joined: &mut Joined) -> Facts {
+    fn finish(mut self: Box<Self>, _: Seen, joined: &mut Joined) -> Facts {
         for index in &self.inputs {
             let mut path = place(*index);
             path.key("toolUse");
+            let length = path.len();
             path.key("input");
-            parse_pieces(path.as_str(), joined);
+            let input = parse_pieces(path.as_str(), joined);
+            path.truncate(length);
+            let beside = |name: &str| joined.at(&format!("{}.{name}", path.as_str())).unwrap_or_default();
+            // Those that the vendor runs itself have a type.
+            if beside("type").is_empty() {
+                self.facts.written.call(beside("name"), &input);
+            }
         }
         self.facts
     }

@@ -17,13 +17,18 @@ const MAX_LINES: usize = 65_536;
 
 /// Reads one document whose strings stand below `root`.
 pub(super) fn read(bytes: &[u8], root: &str, whole: &mut Whole) -> Value {
+    read_keeping(bytes, root, FACT_BYTES, whole)
+}
+
+/// The same, with strings in the outline that are longer than those that facts are read from.
+pub(super) fn read_keeping(bytes: &[u8], root: &str, keep: usize, whole: &mut Whole) -> Value {
     if !json::looks_like_json(bytes) {
         add_rest(bytes, root, whole);
         return Value::Null;
     }
     let mut doc = Value::Null;
     let mut take = |input: Input<'_>, whole: &mut Whole| {
-        let outline = json::read_once(input, root, FACT_BYTES, &mut whole.opener())?;
+        let outline = json::read_once(input, root, keep, &mut whole.opener())?;
         doc = outline.doc;
         Some(outline.end)
     };

@@ -7,9 +7,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
-    Leaves, ToolResult, body, multipart,
+    History, Leaves, ToolResult, body, multipart,
     path::Path,
     query,
+    schemas::Spans,
     tape::{Lengths, RequestFacts},
     text::Whole,
 };
@@ -74,8 +75,12 @@ pub(super) struct Asked {
     pub(super) doc: Value,
     /// Results of tools that it hands back, if it is a call that has any.
     pub(super) tool_results: Vec<ToolResult>,
+    /// The conversation that it goes on with.
+    pub(super) history: History,
     /// How many elements the lists have that are members of the document.
     pub(super) lengths: Lengths,
+    /// Where the members stand that may hold a schema.
+    pub(super) spans: Spans,
     /// All its text.
     pub(super) text: Leaves,
 }
@@ -101,13 +106,13 @@ fn body_of(message: &Message, content_type: &str) -> Asked {
     }
     let mut whole = Whole::default();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
-    let RequestFacts { doc, tool_results, lengths } =
+    let RequestFacts { doc, tool_results, history, lengths, spans } =
         if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") && !super::json::looks_like_json(bytes) {
             RequestFacts { doc: query::read(bytes, "$form", &mut whole), ..RequestFacts::default() }
         } else {
             body::read_request(bytes, "$", &mut whole)
         };
-    Asked { doc, tool_results, lengths, text: whole.finish() }
+    Asked { doc, tool_results, history, lengths, spans, text: whole.finish() }
 }
 
 fn read_headers(headers: &Headers, whole: &mut Whole) {

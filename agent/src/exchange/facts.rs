@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::Usage;
+use super::{Usage, Written};
 use crate::{assembly::End, units::NanoUsd};
 
 /// Tool calls, finish reasons and the like that are kept of one answer.
@@ -29,6 +29,7 @@ pub(super) struct Facts {
     pub(super) reported_cost: Option<NanoUsd>,
     /// A tool of the Model Context Protocol said that it failed.
     pub(super) tool_failed: bool,
+    pub(super) written: Written,
 }
 
 impl Facts {

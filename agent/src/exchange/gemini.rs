@@ -12,6 +12,7 @@ use super::{
     path::Path,
     stream::Stream,
     text::{Joined, Mode},
+    written,
 };
 
 /// The model that a path names: `/v1beta/models/M:verb`, `/v1beta/tunedModels/M:verb`,
@@ -43,6 +44,7 @@ fn usage(usage: &Value) -> Usage {
         input_audio_tokens: audio(usage, ["promptTokensDetails"]),
         cache_read_audio_tokens: audio(usage, ["cacheTokensDetails"]),
         output_audio_tokens: audio(usage, ["candidatesTokensDetails", "responseTokensDetails"]),
+        hidden_tokens: None,
     }
 }
 
@@ -77,6 +79,8 @@ pub(super) struct Events {
     facts: Facts,
     usage: Map<String, Value>,
     candidates: BTreeMap<u64, Candidate>,
+    /// Candidate and path of each text that is of the reply, no thought; at most [`MAX_LISTED`].
+    said: Vec<(u64, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -114,7 +118,15 @@ impl Stream for Events {
         }
     }
 
-    fn finish(self: Box<Self>, seen: Seen, _: &mut Joined) -> Facts {
+    fn has_arguments(&self, data: &str) -> bool {
+        memchr::memmem::find(data.as_bytes(), b"\"functionCall\"").is_some()
+    }
+
+    fn finish(mut self: Box<Self>, seen: Seen, joined: &mut Joined) -> Facts {
+        for texts in self.said.chunk_by(|(left, _), (right, _)| left == right) {
+            let said: String = texts.iter().filter_map(|(_, path)| joined.at(path)).collect();
+            self.facts.written.reply(&said);
+        }
         // Each chunk reports the usage so far: only that of a whole stream is the usage.
         self.into_facts(seen == Seen::Whole)
     }
@@ -129,6 +141,7 @@ impl Events {
         replace(&mut self.facts.response_model, text(doc, "modelVersion"));
         replace(&mut self.facts.response_id, text(doc, "responseId"));
         replace(&mut self.facts.error, error_code(doc));
+        replace(&mut self.facts.written.stopped_by, written::stopped_by(doc));
         // Later chunks may leave out what earlier ones said.
         for (key, value) in doc.get("usageMetadata").and_then(Value::as_object).into_iter().flatten().take(64) {
             self.usage.insert(key.clone(), value.clone());
@@ -149,6 +162,11 @@ impl Events {
     fn call(&mut self, part: &Value) {
         if let Some(call) = part.get("functionCall").filter(|_| self.facts.tool_calls.len() < MAX_LISTED) {
             self.facts.tool_calls.extend(text(call, "name"));
+            // Those that come in pieces are not put together.
+            if call.get("partialArgs").is_none() && call.get("willContinue").is_none() {
+                let name = text(call, "name").unwrap_or_default();
+                self.facts.written.called(&name, call.get("args").unwrap_or(&Value::Null));
+            }
         }
         if part.get("executableCode").is_some_and(Value::is_object) && self.facts.server_tool_calls.len() < MAX_LISTED {
             self.facts.server_tool_calls.push("code_execution".to_owned());
@@ -183,6 +201,12 @@ impl Events {
             match part.get("functionCall").filter(|call| call.get("partialArgs").is_some()) {
                 Some(call) => arguments(call, &mut path, joined),
                 None => joined.walk(part, &mut path, "", mode),
+            }
+            if state.kind == PartKind::Text && self.said.len() < MAX_LISTED {
+                let said = (index, format!("{}.text", path.as_str()));
+                if !self.said.contains(&said) {
+                    self.said.push(said);
+                }
             }
             path.truncate(length);
         }

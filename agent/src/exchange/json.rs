@@ -101,6 +101,11 @@ pub(super) fn strings(input: &str, root: &str, strings: &mut impl Strings) -> En
     Reader::new(Input::Text(input), root, strings, Nothing).run().unwrap_or(Ended::Cut)
 }
 
+/// Gives the rest alone to a builder: no strings with their paths. A text that is no UTF-8 ends it.
+pub(super) fn build<'a>(input: Input<'a>, build: impl Build<'a>) {
+    Reader::new(input, "", &mut Unwanted, build).run();
+}
+
 /// Reads the outline alone.
 pub(super) fn outline(input: &str, keep: usize) -> Outline {
     read_once(Input::Text(input), "", keep, &mut Unwanted).unwrap_or_default()
@@ -289,14 +294,15 @@ impl<'a, 's, S: Strings, B: Build<'a>> Reader<'a, 's, S, B> {
     }
 
     fn enter(&mut self, is_object: bool) {
-        self.build.enter(self.levels.last().map_or(&NO_KEY, |level| &level.key), is_object);
+        let start = self.cursor.at.saturating_sub(1);
+        self.build.enter(self.levels.last().map_or(&NO_KEY, |level| &level.key), is_object, start);
         self.levels.push(Level { is_object, class: Class::NONE, key: NO_KEY, index: 0, path: self.root_bytes });
     }
 
     fn leave(&mut self) {
         self.levels.pop();
         self.located = self.located.min(self.levels.len());
-        self.build.leave();
+        self.build.leave(self.cursor.at);
     }
 
     /// Makes `path` that of the present value. Only what changed since the last time is put together again.

@@ -13,12 +13,14 @@ use crate::{
 };
 
 mod anthropic_messages;
+mod arguments;
 mod asking;
 mod attachment;
 mod attribution;
 mod bedrock_converse;
 mod bedrock_invoke;
 mod body;
+mod called;
 mod cohere_chat;
 mod completions;
 mod correlate;
@@ -32,6 +34,7 @@ pub(crate) mod fuzz;
 mod gemini;
 mod grpc;
 mod headers;
+mod history;
 mod json;
 mod key;
 mod lanes;
@@ -49,9 +52,12 @@ mod quoted;
 mod read;
 mod realtime;
 mod request;
+mod retrieval;
 #[cfg(test)]
 pub(crate) mod sample;
+mod schemas;
 mod shapes;
+mod simhash;
 mod stream;
 mod strings;
 mod tape;
@@ -61,12 +67,20 @@ mod text;
 mod tool_results;
 mod tree;
 mod usage;
+mod written;
 
 pub use self::asking::Asking;
 pub use self::attribution::{Attribution, FeatureSource};
-pub use self::cost::{Catalogue, Cost, CostSource, Prices, is_unpriced};
+pub use self::called::CalledTool;
+pub use self::cost::{
+    Catalogue, Cost, CostSource, PriceBook, PriceRule, Prices, Rate, Rates, TokenEstimate, is_gateway_zero, is_unpriced,
+};
+pub use self::history::{AssistantText, History};
 pub use self::leaves::Leaves;
 pub use self::realtime::facts_of_session;
+pub use self::retrieval::{Dates, Purpose, RetrievalFacts, Vector};
+pub use self::schemas::{Dialect, Schema};
+pub use self::written::{Form, Reply, ToolArguments, Written};
 
 /// One call to an LLM vendor: who asked whom for what, what came back, and how complete our view was.
 #[derive(Clone, Debug)]
@@ -109,12 +123,20 @@ pub struct Exchange {
     pub finish_reasons: Vec<String>,
     /// Tools the model asked the client to run, in order.
     pub tool_calls: Vec<String>,
+    /// Of these, the ones whose results can be told by an id.
+    pub called: Vec<CalledTool>,
     /// Tools the vendor ran itself, in order.
     pub server_tool_calls: Vec<String>,
     /// Results of tools that the request hands back, in order.
     pub tool_results: Vec<ToolResult>,
+    /// The conversation that the request goes on with, as far as it repeats it.
+    pub history: History,
+    /// What the model wrote, as data.
+    pub written: Written,
     /// How the request asks, besides its text.
     pub asking: Asking,
+    /// Schemas that the request gives for the reply and for the arguments of the tools that were called.
+    pub schemas: Vec<Schema>,
     /// Service tier at the top of the answer.
     pub service_tier: Option<String>,
     /// Service tier inside the usage (Anthropic, Google); where there is one, it is what was billed.
@@ -128,6 +150,8 @@ pub struct Exchange {
     pub reported_cost: Option<NanoUsd>,
     /// What it cost, once somebody who knows prices was asked ([`Prices`]).
     pub cost: Option<Cost>,
+    /// Tokens as counted from the text, where the vendor counted none and the text was looked at for it.
+    pub estimate: Option<TokenEstimate>,
     /// Part of the service that asks, once somebody who knows the operator's words was asked ([`Attribution`]).
     pub feature: Option<Arc<str>>,
     /// Keyed fingerprint of the caller's key, once the holder of the key that it is made with was asked.
@@ -138,6 +162,8 @@ pub struct Exchange {
     pub headers: HeaderFacts,
     /// The JSON-RPC call, when it is one of the Model Context Protocol.
     pub mcp: Option<McpCall>,
+    /// What it says about embeddings or a vector store, when it is a call to one.
+    pub retrieval: Option<Box<RetrievalFacts>>,
     /// The part of a WebSocket session that this is, when it is one.
     pub realtime: Option<RealtimeTurn>,
     /// First byte of the request.
@@ -176,20 +202,26 @@ impl Exchange {
             usage: Usage::default(),
             finish_reasons: Vec::new(),
             tool_calls: Vec::new(),
+            called: Vec::new(),
             server_tool_calls: Vec::new(),
             tool_results: Vec::new(),
+            history: History::default(),
+            written: Written::default(),
             asking: Asking::default(),
+            schemas: Vec::new(),
             service_tier: None,
             usage_tier: None,
             system_fingerprint: None,
             error: None,
             reported_cost: None,
             cost: None,
+            estimate: None,
             feature: None,
             caller: None,
             conversation: None,
             headers: HeaderFacts::default(),
             mcp: None,
+            retrieval: None,
             realtime: None,
             started_at,
             first_token_at: None,
@@ -238,12 +270,39 @@ pub enum BodyFraming {
 pub struct ToolResult {
     /// Id of the call that it answers, when it has one.
     pub call_id: Option<String>,
-    /// The tool's name, when the result repeats it.
+    /// The tool's name, when the result repeats it or its call is in the same request.
     pub name: Option<String>,
+    /// Hash of what the tool was called with, in a form that does not depend on order or on when it was asked; `None` when the
+    /// call is not in the request. Stable across runs, no secret.
+    pub arguments: Option<u64>,
+    /// Which turn of the model asked for it, in this request: 1 is the first. Calls that were made side by side share it. Zero:
+    /// the request has no turn before it.
+    pub turn: u32,
     /// The client says that the tool failed.
     pub is_error: bool,
+    /// What kind of thing the tool said.
+    pub said: Said,
     /// Hash of the result's text: equal results have equal ones. Stable across runs, no secret.
     pub digest: u64,
+}
+
+/// What a tool said, as far as its look goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Said {
+    /// That it failed: the client says so, or the text begins like an error.
+    Failure,
+    /// Nothing, or that it found nothing.
+    Nothing,
+    /// Less than [`MUCH_BYTES`](Self::MUCH_BYTES): perhaps just that it did what it was asked.
+    #[default]
+    Little,
+    /// More than that.
+    Much,
+}
+
+impl Said {
+    /// Text that is longer is no mere acknowledgement.
+    pub const MUCH_BYTES: usize = 160;
 }
 
 /// What the headers say besides the body.
@@ -390,6 +449,9 @@ pub struct Usage {
     /// Output tokens that are audio; part of `output_tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_audio_tokens: Option<u64>,
+    /// Tokens that the vendor's total has on top of input and output: thinking that is not shown, as far as is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_tokens: Option<u64>,
 }
 
 /// How complete our view of an exchange was.

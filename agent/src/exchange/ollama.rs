@@ -56,6 +56,9 @@ impl Stream for Lines {
             if self.facts.tool_calls.len() < MAX_LISTED {
                 self.facts.tool_calls.push(tool_name(call));
             }
+            if let Some(arguments) = call.get("function").and_then(|function| function.get("arguments")) {
+                self.facts.written.called(&tool_name(call), arguments);
+            }
             joined.walk(call, &mut path, "", Mode::Set);
         }
         if self.facts.finish_reasons.len() < MAX_LISTED {
@@ -75,6 +78,10 @@ impl Stream for Lines {
             path.key(key);
             joined.walk(value, &mut path, key, Mode::Append);
         }
+    }
+
+    fn has_arguments(&self, data: &str) -> bool {
+        memchr::memmem::find(data.as_bytes(), b"\"tool_calls\"").is_some()
     }
 
     fn finish(self: Box<Self>, _: Seen, _: &mut Joined) -> Facts {

@@ -11,7 +11,7 @@ use super::{
     stream::Stream,
     text::{Joined, Mode},
     tree::Node,
-    usage,
+    usage, written,
 };
 
 /// Items that ask the client to run something. All other `*_call` items are run by the vendor.
@@ -167,6 +167,7 @@ impl Events {
         let Some(response) = doc.get("response") else { return };
         envelope(response, &mut self.facts);
         self.facts.finish_reasons = text(response, "status").into_iter().collect();
+        self.facts.written.stopped_by = written::stopped_by(response);
         usage::take(&mut self.facts, response.get("usage"), usage::responses);
         if !self.items {
             list(elements(response, "output"), &mut self.calls);

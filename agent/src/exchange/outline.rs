@@ -25,10 +25,10 @@ pub(super) enum Scalar<'a, 't> {
 /// Gets the document, value by value. A key is empty when there is none.
 #[expect(clippy::ptr_arg, reason = "a key that is borrowed may be kept for as long as the input")]
 pub(super) trait Build<'a> {
-    /// A container begins.
-    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool);
-    /// The last container that began is whole.
-    fn leave(&mut self);
+    /// A container begins, at `start` in the input.
+    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool, start: usize);
+    /// The last container that began is whole; the input goes on at `end`.
+    fn leave(&mut self, end: usize);
     /// A whole value. `span`: where it stands in the input, a string without its quotes.
     fn scalar(&mut self, key: &Cow<'a, str>, value: Scalar<'a, '_>, span: Range<usize>);
     /// A number in an array: whole vectors pass by.
@@ -40,8 +40,8 @@ pub(super) trait Build<'a> {
 pub(super) struct Nothing;
 
 impl<'a> Build<'a> for Nothing {
-    fn enter(&mut self, _: &Cow<'a, str>, _: bool) {}
-    fn leave(&mut self) {}
+    fn enter(&mut self, _: &Cow<'a, str>, _: bool, _: usize) {}
+    fn leave(&mut self, _: usize) {}
     fn scalar(&mut self, _: &Cow<'a, str>, _: Scalar<'a, '_>, _: Range<usize>) {}
 }
 
@@ -111,13 +111,13 @@ impl Filling {
 }
 
 impl<'a> Build<'a> for Outliner {
-    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool) {
+    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool, _: usize) {
         self.arrays += usize::from(!is_object);
         let into = if is_object { Filling::Object(Map::new()) } else { Filling::Array(Vec::new()) };
         self.open.push(Open { key: key.as_ref().to_owned(), into });
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, _: usize) {
         let Some(open) = self.open.pop() else { return };
         self.arrays -= usize::from(matches!(open.into, Filling::Array(_)));
         if self.is_room() {

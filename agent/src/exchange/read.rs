@@ -4,13 +4,15 @@
 use serde_json::Value;
 
 use super::{
-    Api, Asking, BodyFraming, Exchange, Leaves, McpCall, View,
+    Api, Asking, BodyFraming, Exchange, History, Leaves, McpCall, View,
     body::{self, FACT_BYTES},
+    called,
     extra::{self, Asked},
     facts::{Facts, Seen},
     framing::{self, Framed},
-    grpc, headers, mcp, openai_responses, request, shapes, stream,
+    grpc, headers, mcp, openai_responses, request, retrieval, schemas, shapes, stream,
     text::Whole,
+    written::{self, MAX_READ_BYTES},
 };
 use crate::{
     assembly::{Body, Content, End, Head, Headers, Message},
@@ -33,7 +35,8 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         None => request.head.headers().find("host").unwrap_or_default().to_ascii_lowercase(),
     };
     let vendor = vendors.vendor_of(&host);
-    let Asked { doc: asked, tool_results, lengths, text: request_text } = extra::request(&request, target);
+    let Asked { doc: asked, tool_results, history, lengths, spans, text: request_text } =
+        extra::request(&request, target);
     let mut answered = answer.map(Answered::open);
     let sent_headers = request.head.headers();
     let answer_headers = answer.map(|answer| answer.head.headers());
@@ -71,11 +74,19 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let started_at = request.started_at;
     let view = view(&request, answer, [&request_text, &response_text]);
     let request_model = request::model(&asked, &path, api);
+    let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer).map(Box::new);
     let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
     let asking = Asking::read(&asked, &lengths, &request_text, &request, api);
     let unlisted = match vendor {
         Some(_) => None,
         None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
+    };
+    let schemas = match &request.body.content {
+        // What a cut body says may be half of it, and an answer that failed keeps to nothing.
+        Content::Bytes(body) if view.complete && facts.error.is_none() && written::is_written(api) => {
+            schemas::read(body, &spans, &facts.tool_calls)
+        }
+        Content::Bytes(_) | Content::Empty | Content::Events(..) => Vec::new(),
     };
     give_back(request.body);
     Exchange {
@@ -95,22 +106,28 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         framing,
         usage: facts.usage,
         finish_reasons: facts.finish_reasons,
+        called: if facts.tool_calls.is_empty() { Vec::new() } else { called::calls(&response_text) },
         tool_calls: facts.tool_calls,
         server_tool_calls: facts.server_tool_calls,
+        written: facts.written,
         asking,
+        schemas,
         // A call that is not understood has no tools, whatever its members are called.
         tool_results: if api == Api::Other { Vec::new() } else { tool_results },
+        history: if api == Api::Other { History::default() } else { history },
         service_tier: facts.service_tier,
         usage_tier: facts.usage_tier,
         system_fingerprint: facts.system_fingerprint,
         error: facts.error,
         reported_cost: facts.reported_cost,
         cost: None,
+        estimate: None,
         feature: None,
         caller: None,
         conversation,
         headers: header_facts,
         mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),
+        retrieval,
         realtime: None,
         started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),
@@ -192,6 +209,7 @@ fn unread(body: &Body, text: &Leaves) -> u64 {
 
 /// An answer whose first look is taken: enough to tell its shape.
 struct Answered<'a> {
+    body: &'a Body,
     doc: Value,
     text: Leaves,
     framed: Option<Framed<'a>>,
@@ -206,7 +224,7 @@ impl<'a> Answered<'a> {
             None => document(&answer.body),
             Some(framed) => (framing::first_document(&framed.events, FACT_BYTES), Leaves::default()),
         };
-        Self { doc, text, framed, seen }
+        Self { body: &answer.body, doc, text, framed, seen }
     }
 
     /// Now that the kind of call is known: an array may be a stream.
@@ -235,6 +253,12 @@ impl<'a> Answered<'a> {
         }
         let (mut facts, mut text) = (Facts::default(), self.text);
         shapes::answer(api, &self.doc, &mut facts);
+        if written::is_written(api)
+            && let Content::Bytes(body) = &self.body.content
+        {
+            let doc = written::document(api, !facts.tool_calls.is_empty(), self.doc, body);
+            facts.written = written::whole(&doc);
+        }
         if api == Api::Responses {
             text = text.without(openai_responses::is_echo);
         }
@@ -250,7 +274,7 @@ fn document(body: &Body) -> (Value, Leaves) {
         Content::Empty => return (Value::Null, Leaves::default()),
     };
     let mut whole = Whole::default();
-    let doc = body::read(bytes, "$", &mut whole);
+    let doc = body::read_keeping(bytes, "$", MAX_READ_BYTES, &mut whole);
     (doc, whole.finish())
 }
 

@@ -11,6 +11,7 @@ use super::{
     shapes,
     text::{Joined, Mode},
     tree::{Node, Tree},
+    written,
 };
 use crate::{
     assembly::{Event, UNVERIFIED},
@@ -33,6 +34,10 @@ pub(super) trait Stream {
     fn has_deltas(&self) -> bool {
         false
     }
+    /// Whether an event has arguments that are no text. Their numbers are not in an outline.
+    fn has_arguments(&self, _data: &str) -> bool {
+        false
+    }
     /// The stream said that it is over (`[DONE]`).
     fn done(&mut self) {}
     /// All events were taken.
@@ -43,10 +48,16 @@ pub(super) trait Stream {
 pub(super) fn read(api: Api, events: &[Event], seen: Seen) -> (Facts, Leaves) {
     let stream = shapes::stream(api);
     let has_deltas = stream.has_deltas();
-    read_with(stream, has_deltas, events, seen)
+    read_with(stream, has_deltas, written::is_written(api), events, seen)
 }
 
-fn read_with(mut stream: Box<dyn Stream>, has_deltas: bool, events: &[Event], seen: Seen) -> (Facts, Leaves) {
+fn read_with(
+    mut stream: Box<dyn Stream>,
+    has_deltas: bool,
+    is_written: bool,
+    events: &[Event],
+    seen: Seen,
+) -> (Facts, Leaves) {
     let (mut joined, mut tree) = (Joined::default(), Tree::default());
     let mut failed = None;
     for (index, event) in events.iter().enumerate() {
@@ -75,13 +86,21 @@ fn read_with(mut stream: Box<dyn Stream>, has_deltas: bool, events: &[Event], se
             joined.put(&format!("$.events[{index}]"), "", data, Mode::Set);
             continue;
         }
-        let outline = json::outline(data, usize::MAX);
+        let mut outline = json::outline(data, usize::MAX);
+        if stream.has_arguments(data)
+            && let Ok(doc) = serde_json::from_str(data)
+        {
+            outline.doc = doc;
+        }
         match outline.end {
             Ended::Whole => stream.event(name, &outline.doc, &mut joined),
             Ended::Cut | Ended::Malformed(_) => unreadable(index, data, &mut joined),
         }
     }
     let mut facts = stream.finish(seen, &mut joined);
+    if is_written {
+        written::streamed(&joined, &mut facts.written);
+    }
     replace(&mut facts.error, failed);
     (facts, joined.finish())
 }
@@ -97,15 +116,16 @@ fn unreadable(index: usize, data: &str, joined: &mut Joined) {
     }
 }
 
-/// Pieces of JSON text, joined at a path, become the members that the whole answer would have.
-pub(super) fn parse_pieces(path: &str, joined: &mut Joined) {
-    let Some(pieces) = joined.take(path) else { return };
+/// Pieces of JSON text, joined at a path, become the members that the whole answer would have. Gives the text that they were.
+pub(super) fn parse_pieces(path: &str, joined: &mut Joined) -> String {
+    let pieces = joined.take(path).unwrap_or_default();
     let end = json::strings(&pieces, path, &mut |path: &str, key: &str, text: &str| {
         joined.put(path, key, text, Mode::Set);
     });
     if let Ended::Malformed(at) = end {
         joined.put(path, "", pieces.get(at..).unwrap_or(&pieces), Mode::Set);
     }
+    pieces
 }
 
 /// Events of a shape that is not understood: strings that stand at the same path in several events are taken as parts of one
@@ -216,7 +236,7 @@ mod tests {
             };
             let events: Vec<Event> = picks.iter().map(event).collect();
             let quick = read(api, &events, Seen::Whole);
-            let thorough = read_with(shapes::stream(api), false, &events, Seen::Whole);
+            let thorough = read_with(shapes::stream(api), false, true, &events, Seen::Whole);
             prop_assert_eq!(quick, thorough);
         }
     }

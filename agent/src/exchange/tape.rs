@@ -9,8 +9,10 @@ use std::{borrow::Cow, ops::Range};
 use serde_json::{Number, Value};
 
 use super::{
-    ToolResult,
+    History, ToolResult,
+    arguments::ARGUMENTS_BYTES,
     outline::{Build, MAX_BULK_VALUES, MAX_OTHER_VALUES, Scalar},
+    schemas::Spans,
     tool_results::{Results, fold, hash},
 };
 
@@ -19,6 +21,11 @@ const FACT_DEPTH: usize = 4;
 
 /// Lists of which the length is told.
 const MAX_LENGTHS: usize = 8;
+
+/// So much of a text that is longer than what is kept can be looked at while its element is.
+const BEGINNING_BYTES: usize = 1024;
+/// All beginnings of one element together.
+const MAX_BEGINNINGS_BYTES: usize = 1 << 20;
 
 /// How many elements the lists have that are members of the document: its name and the number.
 pub(super) type Lengths = Vec<(String, u64)>;
@@ -30,8 +37,12 @@ pub(super) struct RequestFacts {
     pub(super) doc: Value,
     /// The results of tools.
     pub(super) tool_results: Vec<ToolResult>,
+    /// The conversation that it goes on with.
+    pub(super) history: History,
     /// How long its lists are, at most [`MAX_LENGTHS`] of them.
     pub(super) lengths: Lengths,
+    /// Where the members stand that may hold a schema.
+    pub(super) spans: Spans,
 }
 
 /// Values in the order of the document; each knows where what is below it ends.
@@ -49,8 +60,13 @@ pub(super) struct Tape<'a> {
     /// Strings whose escapes were read, and numbers; where those of the present element begin.
     decoded: String,
     decoded_before: usize,
+    /// How the strings that are not kept begin, in the order of their nodes; which of them are those of the present element.
+    beginnings: Vec<Beginning>,
+    beginnings_before: usize,
     numbers: Vec<Number>,
     numbers_before: usize,
+    /// Elements of lists are forgotten once they were looked at.
+    forgets: bool,
     arrays: usize,
     /// Values below no array.
     other: usize,
@@ -59,6 +75,7 @@ pub(super) struct Tape<'a> {
     results: Results,
     /// Node of each list that is a member of the document, and its elements.
     lengths: Vec<(usize, u64)>,
+    spans: Spans,
 }
 
 /// A value, in fields that are written one by one where they stay: to make an enum first and to move it stalls the processor.
@@ -71,6 +88,16 @@ struct Held<'a> {
     /// What its kind says.
     data: u64,
     end: usize,
+}
+
+/// How a string begins that is not kept.
+#[derive(Debug)]
+struct Beginning {
+    node: usize,
+    /// In the decoded strings.
+    text: Range<usize>,
+    /// It is all of it.
+    is_whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +129,9 @@ impl<'a> Tape<'a> {
             unheld: Vec::new(),
             decoded: String::new(),
             decoded_before: 0,
+            beginnings: Vec::new(),
+            beginnings_before: 0,
+            forgets: true,
             numbers: Vec::new(),
             numbers_before: 0,
             arrays: 0,
@@ -109,7 +139,18 @@ impl<'a> Tape<'a> {
             rest: 0,
             results: Results::default(),
             lengths: Vec::new(),
+            spans: Spans::default(),
         }
+    }
+
+    /// For a small document of which every value counts.
+    pub(super) fn of_all(keep: usize) -> Self {
+        Self { forgets: false, ..Self::new(keep) }
+    }
+
+    /// The document.
+    pub(super) fn root(&self) -> Option<Node<'_>> {
+        self.node(0)
     }
 
     /// Nothing will follow. When reading stopped early, whole members of the outermost container are kept; those that were open
@@ -132,7 +173,8 @@ impl<'a> Tape<'a> {
         let doc = self.node(0).map_or(Value::Null, |root| root.facts(0));
         let named = |(list, length): &(usize, u64)| Some((self.node(*list)?.key().to_owned(), *length));
         let lengths = self.lengths.iter().filter_map(named).collect();
-        RequestFacts { doc, tool_results: self.results.into_list(), lengths }
+        let (tool_results, history) = self.results.into_parts();
+        RequestFacts { doc, tool_results, history, lengths, spans: self.spans }
     }
 
     /// Counts an element of a list that is a member of the document.
@@ -186,9 +228,28 @@ impl<'a> Tape<'a> {
     #[inline]
     fn list(&self) -> Option<usize> {
         let [root, list] = self.open.as_slice() else { return None };
+        if !self.forgets {
+            return None;
+        }
         let kind = |at: &usize| self.nodes.get(*at).map(|held| held.kind);
         let is_list = matches!(kind(list), Some(Kind::Array | Kind::Vector));
         (is_list && kind(root) == Some(Kind::Object)).then_some(*list)
+    }
+
+    /// Keeps how a string of the present element begins; of the arguments of a call all of it, to be read.
+    fn begins(&mut self, key: &str, text: &str) {
+        let is_list = |at: &usize| self.nodes.get(*at).is_some_and(|held| held.kind == Kind::Array);
+        if self.open.len() < 3 || !self.open.get(1).is_some_and(is_list) {
+            return;
+        }
+        let most = if key == "arguments" { ARGUMENTS_BYTES } else { BEGINNING_BYTES };
+        let kept = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
+        let start = self.decoded.len();
+        if start + kept.len() <= self.decoded_before + MAX_BEGINNINGS_BYTES {
+            self.decoded.push_str(kept);
+            let is_whole = kept.len() == text.len();
+            self.beginnings.push(Beginning { node: self.count, text: start..self.decoded.len(), is_whole });
+        }
     }
 
     /// An element of a list is whole.
@@ -202,16 +263,25 @@ impl<'a> Tape<'a> {
         if element > list + 1 {
             self.count = element;
             self.decoded.truncate(self.decoded_before);
+            self.beginnings.truncate(self.beginnings_before);
             self.numbers.truncate(self.numbers_before);
         }
     }
 }
 
 impl<'a> Build<'a> for &mut Tape<'a> {
-    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool) {
+    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool, start: usize) {
         match self.open.len() {
-            1 => self.results.begin(key),
-            2 => (self.decoded_before, self.numbers_before) = (self.decoded.len(), self.numbers.len()),
+            1 => {
+                self.results.begin(key);
+                if self.unheld.is_empty() {
+                    self.spans.begin(key, start);
+                }
+            }
+            2 => {
+                (self.decoded_before, self.numbers_before) = (self.decoded.len(), self.numbers.len());
+                self.beginnings_before = self.beginnings.len();
+            }
             _ => {}
         }
         if self.has_room() {
@@ -223,7 +293,7 @@ impl<'a> Build<'a> for &mut Tape<'a> {
         self.arrays += usize::from(!is_object);
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, end: usize) {
         if let Some(is_object) = self.unheld.pop() {
             self.arrays -= usize::from(!is_object);
             return;
@@ -232,6 +302,9 @@ impl<'a> Build<'a> for &mut Tape<'a> {
         if let Some(held) = self.nodes.get_mut(begun) {
             held.end = self.count;
             self.arrays -= usize::from(held.kind != Kind::Object);
+            if self.open.len() == 1 {
+                self.spans.end(&held.key, end);
+            }
         }
         if let Some(list) = self.list() {
             self.counts(list);
@@ -266,7 +339,10 @@ impl<'a> Build<'a> for &mut Tape<'a> {
                 self.numbers.push(number);
             }
             Scalar::Plain(text) => self.add(key, Kind::Plain, text, 0),
-            Scalar::Decoded(text) if text.len() > self.keep => self.add(key, Kind::Long, "", hash(text.as_bytes())),
+            Scalar::Decoded(text) if text.len() > self.keep => {
+                self.begins(key, text);
+                self.add(key, Kind::Long, "", hash(text.as_bytes()));
+            }
             Scalar::Decoded(text) => {
                 self.add(key, Kind::Decoded, "", (self.decoded.len() as u64) << 32 | text.len() as u64);
                 self.decoded.push_str(text);
@@ -275,7 +351,7 @@ impl<'a> Build<'a> for &mut Tape<'a> {
     }
 
     fn element(&mut self, number: &str) {
-        if self.open.len() <= 2 {
+        if self.open.len() <= 2 && self.forgets {
             return; // of no result
         }
         let next = hash(number.as_bytes());
@@ -344,6 +420,21 @@ impl<'t> Node<'t> {
         match self.held.kind {
             Kind::Plain if self.is_long() => Some(hash(self.held.text.as_bytes())),
             Kind::Long => Some(self.held.data),
+            _ => None,
+        }
+    }
+
+    /// How a string begins, if that is known, and whether it is all of it. At least a kilobyte.
+    pub(super) fn beginning(self) -> Option<(&'t str, bool)> {
+        match self.held.kind {
+            Kind::Plain => Some((self.held.text, true)),
+            Kind::Decoded => self.as_str().map(|text| (text, true)),
+            Kind::Long => {
+                let beginnings = &self.tape.beginnings;
+                let at = beginnings.binary_search_by_key(&self.at, |beginning| beginning.node).ok()?;
+                let beginning = beginnings.get(at)?;
+                Some((self.tape.decoded.get(beginning.text.clone())?, beginning.is_whole))
+            }
             _ => None,
         }
     }

@@ -18,6 +18,8 @@ use crate::{
 
 mod asking;
 mod properties;
+mod retrieval;
+mod written;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -542,6 +542,16 @@ impl Joined {
         }
     }
 
+    /// The texts so far with their paths, in the order in which paths were first seen.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parts.iter().map(|part| (part.path.as_str(), part.text.as_str()))
+    }
+
+    /// The text at a path.
+    pub(super) fn at(&self, path: &str) -> Option<&str> {
+        self.by_path.get(path).and_then(|index| self.parts.get(*index)).map(|part| part.text.as_str())
+    }
+
     /// Takes the text away from a path, to be read as something else.
     pub(super) fn take(&mut self, path: &str) -> Option<String> {
         let index = self.by_path.get(path)?;

@@ -1,5 +1,5 @@
-//! Results of tools that a request hands back. Enters: the elements of its lists. Leaves: [`ToolResult`]s, each with a digest of
-//! what the tool said. The digest is XXH64 with seed 0 over a canonical form, the same on every machine and in every run: it
+//! Results of tools that a request hands back. Enters: the elements of its lists. Leaves: [`ToolResult`]s, each with its call, as
+//! far as the request repeats it, and with a digest of what the tool said. The digest is XXH64 with seed 0 over a canonical form, the same on every machine and in every run: it
 //! tells repeats apart, it protects nothing.
 
 use std::hash::Hasher as _;
@@ -8,8 +8,9 @@ use smallvec::SmallVec;
 use twox_hash::XxHash64;
 
 use super::{
-    ToolResult,
+    History, Said, ToolResult, arguments,
     facts::{MAX_LISTED, MAX_NAME_BYTES},
+    history::{Answered, Reader},
     tape::Node,
 };
 
@@ -28,10 +29,24 @@ pub(super) fn fold(known: u64, next: u64) -> u64 {
     known.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ next
 }
 
+/// What a digest is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// What a tool said.
+    Result,
+    /// What it was called with: without what differs from try to try.
+    Arguments,
+}
+
 /// A text is a text, whether it stands alone or in a block of its own: clients write one result in both ways, and mark
 /// blocks differently from call to call (`cache_control`).
-fn walk(node: Node<'_>, depth: usize, hasher: &mut XxHash64) {
-    if let Some(text) = node.as_str() {
+pub(super) fn walk(node: Node<'_>, depth: usize, mode: Mode, hasher: &mut XxHash64) {
+    if mode == Mode::Arguments
+        && let Some((before, behind)) = node.as_str().and_then(arguments::around_temporary)
+    {
+        tagged(hasher, b's', hash(before.as_bytes()));
+        tagged(hasher, b's', hash(behind.as_bytes()));
+    } else if let Some(text) = node.as_str() {
         tagged(hasher, b's', hash(text.as_bytes()));
     } else if let Some(long) = node.long() {
         tagged(hasher, b's', long);
@@ -47,17 +62,17 @@ fn walk(node: Node<'_>, depth: usize, hasher: &mut XxHash64) {
         if let Some(numbers) = node.numbers() {
             tagged(hasher, b'd', numbers);
         }
-        let is_alone = node.numbers().is_none() && node.below().take(2).count() == 1;
+        let is_alone = mode == Mode::Result && node.numbers().is_none() && node.below().take(2).count() == 1;
         if !is_alone {
             hasher.write(b"[");
         }
-        node.below().for_each(|element| walk(element, depth + 1, hasher));
+        node.below().for_each(|element| walk(element, depth + 1, mode, hasher));
         if !is_alone {
             hasher.write(b"]");
         }
     } else {
-        if let Some(text) = text_of_block(node) {
-            return walk(text, depth + 1, hasher);
+        if let Some(text) = text_of_block(node).filter(|_| mode == Mode::Result) {
+            return walk(text, depth + 1, mode, hasher);
         }
         hasher.write(b"{");
         // In the order of their names, and of several with one name the last.
@@ -65,9 +80,13 @@ fn walk(node: Node<'_>, depth: usize, hasher: &mut XxHash64) {
         members.sort_by(|a, b| a.key().cmp(b.key()));
         for (index, member) in members.iter().enumerate() {
             let is_last = members.get(index + 1).is_none_or(|next| next.key() != member.key());
-            if is_last && member.key() != "cache_control" {
+            let is_left_out = match mode {
+                Mode::Result => member.key() == "cache_control",
+                Mode::Arguments => arguments::is_fleeting(*member),
+            };
+            if is_last && !is_left_out {
                 tagged(hasher, b'k', hash(member.key().as_bytes()));
-                walk(*member, depth + 1, hasher);
+                walk(*member, depth + 1, mode, hasher);
             }
         }
         hasher.write(b"}");
@@ -81,23 +100,91 @@ fn text_of_block(block: Node<'_>) -> Option<Node<'_>> {
     block.get("type").is_none_or(is_text).then_some(text)
 }
 
-fn tagged(hasher: &mut XxHash64, tag: u8, hash: u64) {
+pub(super) fn tagged(hasher: &mut XxHash64, tag: u8, hash: u64) {
     hasher.write(&[tag]);
     hasher.write(&hash.to_le_bytes());
 }
 
 /// A string member that is not empty, and not so long that it cannot be a name.
-fn text(node: Node<'_>, key: &str) -> Option<String> {
+pub(super) fn text(node: Node<'_>, key: &str) -> Option<String> {
     node.get(key)?.as_str().filter(|text| (1..=MAX_NAME_BYTES).contains(&text.len())).map(str::to_owned)
 }
 
 /// Elements of an array member; none when it is no array.
-fn elements<'t>(node: Node<'t>, key: &str) -> impl Iterator<Item = Node<'t>> {
+pub(super) fn elements<'t>(node: Node<'t>, key: &str) -> impl Iterator<Item = Node<'t>> {
     node.get(key).filter(|list| list.is_array()).into_iter().flat_map(Node::below)
 }
 
 /// Members of a request whose elements are or hold results, in the order in which they are told.
-const LISTS: [&str; 4] = ["messages", "input", "contents", "tool_results"];
+const LISTS: [&str; 5] = ["messages", "input", "contents", "chat_history", "tool_results"];
+
+/// How the text of a tool begins that failed without saying so in any other way, in lower case.
+const FAILURES: [&str; 9] = [
+    "error",
+    "traceback (most",
+    "exception",
+    "failed",
+    "failure",
+    "fatal:",
+    "{\"error",
+    "command failed",
+    "tool error",
+];
+/// All that a tool says that found nothing.
+const NOTHING: [&str; 10] =
+    ["", "[]", "{}", "null", "none", "no results", "no matches", "no results found", "no matches found", "not found"];
+
+/// What a text of a tool is.
+pub(super) fn look(text: &str, is_error: bool) -> Said {
+    let text = text.trim_ascii();
+    let begins = |with: &&str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    let bare = text.trim_end_matches(['.', '!']);
+    if is_error || FAILURES.iter().any(begins) {
+        Said::Failure
+    } else if NOTHING.iter().any(|nothing| bare.eq_ignore_ascii_case(nothing)) {
+        Said::Nothing
+    } else if text.len() > Said::MUCH_BYTES {
+        Said::Much
+    } else {
+        Said::Little
+    }
+}
+
+/// The text of a result that is one, or a single block with one.
+fn said_text(told: Node<'_>) -> Option<&str> {
+    if told.is_array() {
+        let mut blocks = told.below();
+        let (first, second) = (blocks.next()?, blocks.next());
+        return if second.is_none() {
+            first.get("text").or(Some(first))?.beginning().map(|(text, _)| text)
+        } else {
+            None
+        };
+    }
+    let inner = || ["output", "result", "error"].iter().find_map(|key| told.get(key)?.beginning());
+    told.beginning().or_else(inner).map(|(text, _)| text)
+}
+
+/// A result that is no text: an object, or several blocks.
+fn look_of_values(told: Node<'_>) -> Said {
+    match (told.below().next(), told.get("error").or_else(|| told.get("errors"))) {
+        (_, Some(error)) if !error.is_null() => Said::Failure,
+        (None, _) => {
+            if told.is_array() || told.is_object() || told.is_null() {
+                Said::Nothing
+            } else {
+                Said::Little
+            }
+        }
+        (Some(_), _) => {
+            if told.below().take(8).count() == 8 {
+                Said::Much
+            } else {
+                Said::Little
+            }
+        }
+    }
+}
 
 /// The results in a request of any shape that has them, at most [`MAX_LISTED`]. Which shape it is need not be known: each names
 /// its results in its own way.
@@ -107,6 +194,7 @@ pub(super) struct Results {
     found: Vec<(usize, ToolResult)>,
     /// Whose results are being taken.
     list: usize,
+    reader: Reader,
     /// Hash of what the tape does not hold of the present element: it makes the digests its own.
     rest: u64,
 }
@@ -117,28 +205,46 @@ impl Results {
         if !self.found.is_empty() {
             self.found.retain(|(list, _)| LISTS.get(*list) != Some(&key));
         }
+        if LISTS.iter().take(4).any(|list| *list == key) {
+            self.reader.begin();
+        }
     }
 
     /// Takes the results in an element of a list.
     pub(super) fn take(&mut self, list: &str, element: Node<'_>, rest: u64) {
         let Some(list) = LISTS.iter().position(|known| *known == list) else { return };
         (self.list, self.rest) = (list, rest);
+        if list < 4 {
+            self.reader.element(element);
+        }
         match list {
             0 => self.message(element),
             1 => self.item(element),
             2 => elements(element, "parts").for_each(|part| self.part(part)),
-            _ => {
-                // Cohere, v1.
-                let name = element.get("call").and_then(|call| text(call, "name"));
-                self.push(element, "outputs", None, name, false);
-            }
+            3 => elements(element, "tool_results").for_each(|result| self.cohere(result)),
+            _ => self.cohere(element),
         }
     }
 
-    /// All of them.
-    pub(super) fn into_list(mut self) -> Vec<ToolResult> {
+    /// All of them, and the conversation that they are of.
+    pub(super) fn into_parts(mut self) -> (Vec<ToolResult>, History) {
         self.found.sort_by_key(|(list, _)| *list);
-        self.found.into_iter().map(|(_, result)| result).collect()
+        // They answer the last turn, wherever they stand.
+        let newest = self.reader.turns();
+        for (_, result) in self.found.iter_mut().filter(|(list, _)| *list == 4) {
+            result.turn = newest;
+        }
+        (self.found.into_iter().map(|(_, result)| result).collect(), self.reader.into_history())
+    }
+
+    /// Cohere, v1: the result has its call with it.
+    fn cohere(&mut self, result: Node<'_>) {
+        let call = result.get("call");
+        let name = call.and_then(|call| text(call, "name"));
+        self.push(result, "outputs", None, name, false);
+        if let (Some((_, pushed)), Some(call)) = (self.found.last_mut(), call) {
+            pushed.arguments = Some(arguments::digest(call.get("parameters")));
+        }
     }
 
     fn push(&mut self, holder: Node<'_>, key: &str, call_id: Option<String>, name: Option<String>, is_error: bool) {
@@ -146,11 +252,19 @@ impl Results {
             return;
         }
         let mut hasher = XxHash64::with_seed(self.rest);
-        match holder.get(key) {
-            Some(said) => walk(said, 0, &mut hasher),
+        let told = holder.get(key);
+        match told {
+            Some(told) => walk(told, 0, Mode::Result, &mut hasher),
             None => hasher.write(b"n"),
         }
-        self.found.push((self.list, ToolResult { call_id, name, is_error, digest: hasher.finish() }));
+        let Answered { name: called, arguments } = self.reader.answered(call_id.as_deref(), name.as_deref());
+        let said = match told.and_then(said_text) {
+            Some(text) => look(text, is_error),
+            None if is_error => Said::Failure,
+            None => told.map_or(Said::Nothing, look_of_values),
+        };
+        let (name, turn, digest) = (name.or(called), self.reader.turns(), hasher.finish());
+        self.found.push((self.list, ToolResult { call_id, name, arguments, turn, is_error, said, digest }));
     }
 
     /// OpenAI chat, Cohere and Ollama have a role for it, Anthropic and Amazon blocks in a message.

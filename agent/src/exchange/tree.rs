@@ -169,12 +169,12 @@ impl<'a> Tree<'a> {
 }
 
 impl<'a> Build<'a> for &mut Tree<'a> {
-    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool) {
+    fn enter(&mut self, key: &Cow<'a, str>, is_object: bool, _: usize) {
         self.open.push(self.nodes.len());
         self.add(key, if is_object { Kind::Object } else { Kind::Array }, 0..0);
     }
 
-    fn leave(&mut self) {
+    fn leave(&mut self, _: usize) {
         let end = self.nodes.len();
         let Some(begun) = self.open.pop() else { return };
         if let Some(held) = self.nodes.get_mut(begun) {

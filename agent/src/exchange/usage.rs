@@ -37,7 +37,14 @@ pub(super) fn chat(usage: &Value) -> Usage {
         input_audio_tokens: audio(usage, &["prompt_tokens_details", "audio_tokens"]),
         cache_read_audio_tokens: None,
         output_audio_tokens: audio(usage, &["completion_tokens_details", "audio_tokens"]),
+        hidden_tokens: hidden(count(usage, &["total_tokens"]), input, output),
     }
+}
+
+/// What a total has that its parts do not: Gemini's thinking in Google's OpenAI-compatible answers (109 = 35 + 12 + 62:
+/// `notes/anchors-llm.md`, section 1.3).
+fn hidden(total: Option<u64>, input: Option<u64>, output: Option<u64>) -> Option<u64> {
+    total?.checked_sub(input?.saturating_add(output?)).filter(|tokens| *tokens > 0)
 }
 
 /// Tokens of audio; none are said to be so in every answer that is text.
@@ -199,6 +206,12 @@ mod tests {
                 chat,
                 json!({"prompt_tokens":43,"completion_tokens":10,"total_tokens":53,"completion_tokens_details":{"reasoning_tokens":11}}),
                 usage([Some(43), Some(10), None, None, Some(11)]),
+            ),
+            (
+                "tokens that only the total shows",
+                chat,
+                json!({"prompt_tokens":35,"completion_tokens":12,"total_tokens":109}),
+                Usage { hidden_tokens: Some(62), ..usage([Some(35), Some(12), None, None, None]) },
             ),
             (
                 "numbers that cannot be",

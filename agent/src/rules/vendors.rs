@@ -429,6 +429,12 @@ impl VendorTable {
         vendors.flat_map(|vendor| &vendor.hosts).chain(&self.wanted)
     }
 
+    /// Those of [`hosts`](Self::hosts) that serve models: what a budget pays for.
+    pub fn llm_hosts(&self) -> impl Iterator<Item = &HostPattern> + Clone {
+        let vendors = self.vendors.iter().filter(|vendor| vendor.tap && vendor.kind == Kind::Llm);
+        vendors.flat_map(|vendor| &vendor.hosts).chain(&self.wanted)
+    }
+
     /// Every vendor.
     pub fn vendors(&self) -> &[Vendor] {
         &self.vendors

@@ -32,6 +32,10 @@ pub const ATTACH_BY_PERF_EVENT: Rights = Rights(CapabilitySet::SYS_ADMIN);
 /// Loading programs and attaching them by `uprobe_multi` links.
 pub const LOAD: Rights = Rights(CapabilitySet::BPF.union(CapabilitySet::PERFMON));
 
+/// The circuit breaker: loading its programs, and attaching them to control groups (`bpf_prog_attach_check_attach_type` of
+/// kernel/bpf/syscall.c). Nothing of it is kept; the links are.
+pub const ENFORCE: Rights = Rights(CapabilitySet::BPF.union(CapabilitySet::PERFMON).union(CapabilitySet::NET_ADMIN));
+
 /// Mapping records of other users' processes.
 pub const WATCH: Rights = Rights(CapabilitySet::PERFMON);
 
@@ -55,10 +59,11 @@ pub const GIVE_UP: Rights = Rights(CapabilitySet::SETPCAP.union(CapabilitySet::S
 pub struct Rights(CapabilitySet);
 
 /// Names of those that are spoken of here.
-const NAMES: [(CapabilitySet, &str); 9] = [
+const NAMES: [(CapabilitySet, &str); 10] = [
     (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
     (CapabilitySet::BPF, "CAP_BPF"),
     (CapabilitySet::PERFMON, "CAP_PERFMON"),
+    (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
     (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE"),
     (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
     (CapabilitySet::CHECKPOINT_RESTORE, "CAP_CHECKPOINT_RESTORE"),

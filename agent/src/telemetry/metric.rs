@@ -13,6 +13,8 @@ pub enum Metric {
     Ready,
     /// LLM calls seen.
     Exchanges,
+    /// Answers with something wrong.
+    Flaws,
     /// Findings seen.
     Findings,
     /// Findings that the user wants not to be told.
@@ -65,6 +67,10 @@ pub enum Metric {
     BudgetSpend,
     /// Limit of a service.
     BudgetLimit,
+    /// Whether a circuit breaker stops calls.
+    BreakerOpen,
+    /// What circuit breakers stopped.
+    BreakerStopped,
 }
 
 /// How a value moves.
@@ -135,11 +141,12 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
         Self::Exchanges,
+        Self::Flaws,
         Self::Findings,
         Self::Suppressed,
         Self::Anomalies,
@@ -166,6 +173,8 @@ impl Metric {
         Self::ConfigReloads,
         Self::BudgetSpend,
         Self::BudgetLimit,
+        Self::BreakerOpen,
+        Self::BreakerStopped,
     ];
 
     /// What there is to say about it.
@@ -180,6 +189,12 @@ impl Metric {
             Self::Exchanges => {
                 counter("outflow_exchanges", None, &["vendor"], "LLM calls seen; vendor `none` is an unlisted host")
             }
+            Self::Flaws => counter(
+                "outflow_output",
+                None,
+                &["kind"],
+                "Answers of models that were seen whole: all (`answers`), and those that are `refusals`, `filtered`, `truncated` or `unparsable`",
+            ),
             Self::Findings => counter(
                 "outflow_findings",
                 None,
@@ -246,12 +261,24 @@ impl Metric {
             Self::BudgetSpend => gauge(
                 "outflow_budget_spend",
                 Usd,
-                &["service"],
-                "What a service spent in the running window of its budget",
+                &["budget", "owner"],
+                "What was spent of a budget in its running window, by whom it is for",
             ),
             Self::BudgetLimit => {
-                gauge("outflow_budget_limit", Usd, &["service"], "What a service may spend in a window")
+                gauge("outflow_budget_limit", Usd, &["budget", "owner"], "What may be spent of a budget in a window")
             }
+            Self::BreakerOpen => gauge(
+                "outflow_breaker_open",
+                None,
+                &["cgroup"],
+                "1 while calls to LLM vendors are stopped in this control group, else 0",
+            ),
+            Self::BreakerStopped => counter(
+                "outflow_breaker_stopped_packets",
+                None,
+                &["what"],
+                "Packets that circuit breakers stopped: `handshakes`, `data` of known connections, `quic`, `networks`",
+            ),
         }
     }
 

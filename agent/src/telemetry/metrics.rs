@@ -191,7 +191,7 @@ mod tests {
         metrics.set(Metric::LogLag, &["/a.log"], 5);
         metrics.set(Metric::TapBytes, &[], 100);
         metrics.set(Metric::TapBytes, &[], 90);
-        metrics.set(Metric::BudgetSpend, &["a\"b\\c\nd"], 12_340_000_000);
+        metrics.set(Metric::BudgetSpend, &["daily", "a\"b\\c\nd"], 12_340_000_000);
         let page = page(&metrics);
         for line in [
             "# TYPE outflow_findings counter",
@@ -199,7 +199,7 @@ mod tests {
             "# UNIT outflow_log_lag_bytes bytes",
             "outflow_log_lag_bytes{file=\"/a.log\"} 5",
             "outflow_tap_bytes_total 100",
-            "outflow_budget_spend_usd{service=\"a\\\"b\\\\c\\nd\"} 12.34",
+            "outflow_budget_spend_usd{budget=\"daily\",owner=\"a\\\"b\\\\c\\nd\"} 12.34",
             "outflow_config_reloads_total{result=\"failed\"} 0",
             "outflow_log_read_bytes_total 0",
             "# EOF",

@@ -123,7 +123,7 @@ fn everything_on_the_page_goes_out() {
             came[name].numbers.iter().find(|(labels, _)| is_it(labels)).map(|(_, value)| *value)
         };
         assert_eq!(value("outflow_findings_total", ("severity", "x")), Some(5e9));
-        assert_eq!(value("outflow_budget_spend_usd", ("service", "x")), Some(5.0), "nano-USD became USD");
+        assert_eq!(value("outflow_budget_spend_usd", ("owner", "x")), Some(5.0), "nano-USD became USD");
         assert_eq!(value("outflow_ready", ("component", "store")), Some(0.0));
         assert_eq!(came["outflow_budget_spend_usd"].unit, "{USD}");
         assert_eq!(came["outflow_log_read_bytes_total"].unit, "By");
@@ -140,7 +140,7 @@ fn what_goes_from_the_page_goes_from_the_export() {
     let (protocol, wire) = BOTH[0];
     let collector = FakeCollector::start(wire).unwrap();
     let metrics = Metrics::new();
-    metrics.set(Metric::BudgetLimit, &["checkout"], 1);
+    metrics.set(Metric::BudgetLimit, &["daily", "checkout"], 1);
     let sending = OtlpMetrics::start(&settings(collector.endpoint(), protocol), TICK, &metrics, &host()).unwrap();
     assert!(collector.wait(0, 1, LIMIT));
     let has = |request: &ExportMetricsServiceRequest| by_name(request).contains_key("outflow_budget_limit_usd");

@@ -97,6 +97,7 @@ fn may_use(own: &str, other: &str) -> bool {
         "config" => !matches!(other, "cli" | "engine" | "*"),
         "units" | "lru" | "spare" => false,
         "rules" | "clock" => other == "units",
+        "enforce" => COMMON.contains(&other) || matches!(other, "sources" | "sinks" | "config"),
         "telemetry" => matches!(other, "units" | "clock" | "config"),
         _ if DRY.contains(&own) => earlier || COMMON.contains(&other),
         _ if position(own).is_some() => {

@@ -351,11 +351,11 @@ fn count(tokens: Option<u64>) -> String {
     }
 }
 
-/// `-` when nobody knows; `≥` before a lower bound.
+/// `-` when nobody knows; `~` before an estimate.
 fn price(cost: Option<&Cost>) -> String {
     match cost {
         None => "-".to_owned(),
-        Some(cost) if cost.source == CostSource::Estimated => format!("≥{}", cost.nano_usd),
+        Some(cost) if cost.source == CostSource::Estimated => format!("~{}", cost.nano_usd),
         Some(cost) => cost.nano_usd.to_string(),
     }
 }

@@ -12,14 +12,17 @@ use anyhow::{Context as _, anyhow};
 
 use super::{
     attach::{Attachers, Taps},
+    breaker::Enforcement,
+    control::{Ask, Say},
     figures::{Counted, Figures},
     meters::Meters,
+    prices::PriceSource,
 };
 use crate::{
     cli::state,
     clock,
     config::{Config, HostName},
-    detectors::budget::BudgetWatch,
+    detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, LiveRules, LogWorkers, Rules, Session, Workers},
     sinks::{Host, SinkNotice, Sinks},
     sources::{
@@ -44,12 +47,15 @@ pub(super) struct Agent {
     config: Config,
     rules: Arc<LiveRules>,
     budgets: BudgetWatch,
+    request_limits: RequestLimits,
+    prices: PriceSource,
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
     meters: Arc<Meters>,
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
+    enforcement: Enforcement,
     figures: Figures,
     /// Held for its life.
     _admin: Option<Admin>,
@@ -62,14 +68,20 @@ struct Logs {
 
 impl Agent {
     /// Starts everything that the config asks for.
-    pub(super) fn start(config: Config, folder: &Path, attachers: Attachers) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        config: Config,
+        folder: &Path,
+        attachers: Attachers,
+        mut enforcement: Enforcement,
+    ) -> anyhow::Result<Self> {
         let figures = Figures::new(&config);
         let admin = config.admin.listen.address();
         let admin = admin.map(|address| Admin::start(address, figures.metrics(), figures.health())).transpose()?;
         if let Some(admin) = &admin {
             anstream::eprintln!("outflow: admin page on http://{}/", admin.address());
         }
-        let rules = LiveRules::new(load(&config)?);
+        let prices = PriceSource::new(&config, clock::now());
+        let rules = LiveRules::new(load(&config, &prices)?);
         let key = state::fingerprint_key_in(folder)?;
         let store = Arc::new(Store::open(&folder.join(STORE_FILE), limits(&config))?);
         figures.store_opened();
@@ -84,8 +96,13 @@ impl Agent {
         let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
         let budgets = BudgetWatch::new(config.budgets());
         session.watch(Box::new(budgets.clone()));
+        let request_limits = RequestLimits::new(config.request_limits());
+        session.watch(Box::new(request_limits.clone()));
         let reader = store.reader()?;
         session.restore(|detector| reader.states(detector))?;
+        // Before anything is tapped: what was exhausted before a restart is so at once.
+        enforcement.start(&config, folder, &now.vendors)?;
+        enforcement.follow(&config.budget, &budgets, clock::now())?;
 
         let threads = available_parallelism().map_or(1, usize::from);
         let logs = if config.logs.files.is_empty() {
@@ -105,11 +122,29 @@ impl Agent {
         } else {
             None
         };
-        Ok(Self { config, rules, budgets, session, store, sinks, meters, logs, taps, figures, _admin: admin })
+        Ok(Self {
+            config,
+            rules,
+            budgets,
+            request_limits,
+            prices,
+            session,
+            store,
+            sinks,
+            meters,
+            logs,
+            taps,
+            enforcement,
+            figures,
+            _admin: admin,
+        })
     }
 
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
     pub(super) fn tick(&mut self) -> anyhow::Result<()> {
+        if self.prices.refresh(clock::now()) {
+            self.session.set_prices(self.prices.book(&self.config));
+        }
         let stats = self.store.stats();
         self.figures.store(&stats);
         // While there is no room revisions wait, as everything does.
@@ -121,6 +156,7 @@ impl Agent {
         }
         let in_logs = self.logs.as_ref().map(|logs| logs.workers.unseen().silenced()).unwrap_or_default();
         self.figures.session(&self.session, &in_logs, &self.budgets, clock::now());
+        self.figures.breakers(&self.enforcement.groups());
         self.figures.sinks(&self.sinks);
         if self.sinks.has_ended() {
             return Err(anyhow!("a sink has ended: findings are not delivered any more"));
@@ -141,27 +177,51 @@ impl Agent {
         Ok(())
     }
 
+    /// A budget enforces something.
+    pub(super) fn enforces(&self) -> bool {
+        self.enforcement.is_on()
+    }
+
+    /// Opens and closes the circuit breakers as the spend is now.
+    pub(super) fn enforce(&mut self) -> anyhow::Result<()> {
+        self.enforcement.follow(&self.config.budget, &self.budgets, clock::now()).context("the circuit breaker")
+    }
+
+    /// Answers `outflow budget`.
+    pub(super) fn answer(&mut self, ask: Ask) -> Say {
+        self.enforcement.answer(ask, &self.budgets, clock::now())
+    }
+
     /// All parts do their work.
     pub(super) fn is_up(&self) -> bool {
         self.figures.is_ready()
     }
 
-    /// Takes up the rules and budgets of another config. Gives the sections whose changes wait for a restart; after an error
+    /// Takes up the rules, budgets and prices of another config. Gives the sections whose changes wait for a restart; after an error
     /// everything is as it was.
     pub(super) fn reload(&mut self, mut config: Config) -> anyhow::Result<Vec<&'static str>> {
         // A folder that the file does not name was found at the start, when we were perhaps somebody else.
         config.state.directory = config.state.directory.or_else(|| self.config.state.directory.clone());
         config.sinks.host_name = config.sinks.host_name.or_else(|| self.config.sinks.host_name.clone());
-        let taken = load(&config).and_then(|rules| {
+        self.prices.configure(&config, clock::now());
+        let taken = load(&config, &self.prices).and_then(|rules| {
             self.rules.replace(rules.clone())?;
             Ok(rules)
         });
         self.figures.metrics().add(Metric::ConfigReloads, &[if taken.is_ok() { "ok" } else { "failed" }], 1);
-        self.session.reload(&taken?);
+        let taken = taken?;
+        self.session.reload(&taken);
+        self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
-        let waiting = self.config.needs_restart(&config);
+        self.request_limits.set(config.request_limits());
+        let mut waiting = self.config.needs_restart(&config);
+        if self.enforcement.differs(&config) {
+            waiting.push("budget");
+        }
         self.config.rules = config.rules;
         self.config.budget = config.budget;
+        self.config.prices = config.prices;
+        self.config.price = config.price;
         Ok(waiting)
     }
 
@@ -212,11 +272,16 @@ fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) 
     tail.and(taps).and(logs).and(calls).and(sent).and(stored)
 }
 
-/// The rules of a config.
-fn load(config: &Config) -> anyhow::Result<Rules> {
+/// The rules of a config, with their prices.
+fn load(config: &Config, prices: &PriceSource) -> anyhow::Result<Rules> {
     let hosts: Vec<String> = config.tap.hosts.iter().map(|host| host.as_str().to_owned()).collect();
     let rules = Rules::select(&config.rules.selection(), config.rules.policy(), &hosts)?;
-    Ok(Rules { attribution: Arc::new(config.attribution.sources()), ..rules })
+    Ok(Rules {
+        attribution: Arc::new(config.attribution.sources()),
+        max_ages: config.max_ages().into(),
+        prices: prices.book(config),
+        ..rules
+    })
 }
 
 fn limits(config: &Config) -> Limits {

@@ -10,14 +10,17 @@ use std::{
     },
 };
 
-use super::meters::Meters;
+use super::{control::GroupRow, meters::Meters};
 use crate::{
     cli::shown::anomaly,
     clock,
     config::Config,
-    detectors::budget::BudgetWatch,
+    detectors::{
+        budget::{BudgetWatch, Unit},
+        output::{self, Flaw},
+    },
     engine::{LogUnseen, LogWatch, Session, Silenced, Sink, Told},
-    exchange::Subject,
+    exchange::{Exchange, Subject},
     findings::{Finding, Silence},
     sinks::Sinks,
     sources::tail::TailStats,
@@ -100,12 +103,13 @@ impl Figures {
                 self.metrics.set(Metric::Suppressed, &[silence.as_str()], sum);
             }
         }
-        // Services come and go with the config.
+        // They come and go with the config. Tokens are no money.
         self.metrics.clear(Metric::BudgetSpend);
         self.metrics.clear(Metric::BudgetLimit);
-        for spend in budgets.spend(now) {
-            self.metrics.set(Metric::BudgetSpend, &[&spend.service], spend.spent.0);
-            self.metrics.set(Metric::BudgetLimit, &[&spend.service], spend.limit.0);
+        for spend in budgets.spend(now).into_iter().filter(|spend| spend.unit == Unit::Usd) {
+            let labels = [spend.budget.as_str(), &spend.owner.label()];
+            self.metrics.set(Metric::BudgetSpend, &labels, spend.spent);
+            self.metrics.set(Metric::BudgetLimit, &labels, spend.limit);
         }
     }
 
@@ -155,6 +159,19 @@ impl Figures {
         }
     }
 
+    /// The circuit breakers, by control group.
+    pub(super) fn breakers(&self, groups: &[GroupRow]) {
+        let mut sums = [0_u64; 4];
+        for GroupRow { cgroup, stops, counts, .. } in groups {
+            self.metrics.set(Metric::BreakerOpen, &[cgroup], u64::from(*stops));
+            let of = [counts.stopped_handshakes, counts.stopped_packets, counts.stopped_quic, counts.stopped_networks];
+            sums.iter_mut().zip(of).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+        }
+        for (what, sum) in ["handshakes", "data", "quic", "networks"].iter().zip(sums).filter(|_| !groups.is_empty()) {
+            self.metrics.set(Metric::BreakerStopped, &[what], sum);
+        }
+    }
+
     /// `attached`: every attaching process is there.
     pub(super) fn taps(&self, attached: bool, figures: &TapFigures) {
         if let Some(tap) = &self.tap {
@@ -200,6 +217,7 @@ impl Sink for Counted {
         if let Subject::Exchange(exchange) = told.subject {
             // The id comes from our own table.
             self.metrics.add(Metric::Exchanges, &[exchange.vendor.as_deref().unwrap_or("none")], 1);
+            count_flaws(&self.metrics, exchange);
             self.meters.exchange(exchange, told.cost);
         }
         count(&self.metrics, &told.findings);
@@ -208,6 +226,14 @@ impl Sink for Counted {
 
     fn finish(&mut self) -> io::Result<()> {
         self.sink.finish()
+    }
+}
+
+fn count_flaws(metrics: &Metrics, exchange: &Exchange) {
+    let Some(flaws) = output::flaws(exchange) else { return };
+    metrics.add(Metric::Flaws, &["answers"], 1);
+    for (flaw, _) in Flaw::ALL.iter().zip(flaws).filter(|(_, is)| *is == Some(true)) {
+        metrics.add(Metric::Flaws, &[flaw.as_str()], 1);
     }
 }
 

@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use globset::Glob;
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    tell::{duration, window_name},
+    *,
+};
 use crate::{
+    detectors::call_scope::By,
     exchange::{Cost, CostSource, sample},
-    units::Timestamp,
+    units::{Severity, Timestamp},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -16,10 +20,16 @@ const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 const CENT: u64 = 10_000_000;
 
+fn scope(patterns: &[(By, &str)]) -> CallScope {
+    CallScope::new(patterns.iter().map(|(by, text)| (*by, Glob::new(text).unwrap().compile_matcher())).collect())
+}
+
 fn budget(service: &str, dollars: u64, window_ns: u64) -> Budget {
     Budget {
-        service: Glob::new(service).unwrap().compile_matcher(),
-        limit: NanoUsd(dollars * 100 * CENT),
+        name: None,
+        scope: scope(&[(By::Service, service)]),
+        shared: false,
+        limit: Limit::Usd(NanoUsd(dollars * 100 * CENT)),
         window_ns,
         warn_at_percent: vec![50, 80, 100, 200],
     }
@@ -77,11 +87,11 @@ fn each_threshold_is_told_once_a_window() {
         [("cost.budget", Severity::Medium), ("cost.budget", Severity::Medium), ("cost.budget", Severity::High)]
     );
     assert!(told[2].2.starts_with("summarizer spent $11.16 of its $10.00"), "{told:?}");
-    assert_eq!(spent(&watch)[0].spent, NanoUsd(16 * 124 * CENT));
+    assert_eq!(spent(&watch)[0].spent, 16 * 124 * CENT);
     // The next day begins anew.
-    assert_eq!(watch.spend(Timestamp(sample::MIDNIGHT.0 + DAY))[0].spent, NanoUsd(0));
+    assert_eq!(watch.spend(Timestamp(sample::MIDNIGHT.0 + DAY))[0].spent, 0);
     assert!(see(&mut watch, &call("summarizer", DAY, 124 * CENT)).is_empty());
-    assert_eq!(spent(&watch)[0].spent, NanoUsd(124 * CENT));
+    assert_eq!(spent(&watch)[0].spent, 124 * CENT);
 }
 
 #[test]
@@ -101,9 +111,18 @@ fn thresholds_are_exact() {
 #[test]
 fn the_exact_name_wins_and_then_the_first_pattern() {
     let all = Budgets::new(vec![budget("*", 1, DAY), budget("shop-*", 2, DAY), budget("shop-eu", 3, DAY)]);
-    assert_eq!(all.of("shop-eu").unwrap().limit, NanoUsd(300 * CENT));
-    assert_eq!(all.of("shop-us").unwrap().limit, NanoUsd(100 * CENT));
-    assert!(Budgets::new(vec![budget("shop", 1, DAY)]).of("shop-eu").is_none());
+    let limits = |all: &Budgets, service: &str| -> Vec<u64> {
+        all.of(&call(service, 0, 1)).map(|budget| budget.limit.amount() / (100 * CENT)).collect()
+    };
+    assert_eq!(limits(&all, "shop-eu"), [3]);
+    assert_eq!(limits(&all, "shop-us"), [1]);
+    assert!(limits(&Budgets::new(vec![budget("shop", 1, DAY)]), "shop-eu").is_empty());
+    // One with a name counts besides, and so does one that is told apart by something else.
+    let named = Budget { name: Some("month".into()), ..budget("*", 4, 30 * DAY) };
+    let by_model = Budget { scope: scope(&[(By::Model, "gpt-*")]), ..budget("*", 5, DAY) };
+    let all = Budgets::new(vec![named, budget("*", 1, DAY), by_model, budget("shop-eu", 3, DAY)]);
+    assert_eq!(limits(&all, "shop-eu"), [4, 3, 5]);
+    assert_eq!(limits(&all, "x"), [4, 1, 5]);
     let mut watch = watch(vec![budget("shop", 1, DAY)]);
     assert!(see(&mut watch, &call("other", 0, 9900 * CENT)).is_empty(), "no budget, no finding");
     assert!(spent(&watch).is_empty());
@@ -132,7 +151,11 @@ fn a_rate_that_goes_on_is_told_before_the_budget_is_gone() {
     assert_eq!((rule, severity), ("cost.burn_rate", Severity::High));
     assert!(after < HOUR / 2, "told after {} s", after / SECOND);
     assert!(title.starts_with("agent is on its way to $"), "{title}");
-    assert!(title.ends_with("with a budget of $10.00 for the day [day from 1795392000]"), "{title}");
+    // 55 cents in the last five minutes, so that the other $7.45 last 67.7.
+    assert!(
+        title.ends_with("of its $10.00 budget for the day, which is gone in 1 h 7 min [day from 1795392000]"),
+        "{title}"
+    );
 }
 
 #[test]
@@ -167,10 +190,10 @@ fn late_calls_do_not_reopen_a_window_and_a_clock_set_back_is_taken() {
     let mut watch = watch(vec![budget("*", 10, HOUR)]);
     see(&mut watch, &call("a", HOUR, 100 * CENT));
     assert!(see(&mut watch, &call("a", HOUR - 1, 900 * CENT)).is_empty(), "it belongs to the hour before");
-    assert_eq!(spent(&watch)[0].spent, NanoUsd(100 * CENT));
+    assert_eq!(spent(&watch)[0].spent, 100 * CENT);
     see(&mut watch, &call("a", 9 * HOUR, 100 * CENT));
     see(&mut watch, &call("a", 2 * HOUR, 300 * CENT));
-    assert_eq!(spent(&watch)[0].spent, NanoUsd(300 * CENT));
+    assert_eq!(spent(&watch)[0].spent, 300 * CENT);
 }
 
 #[test]
@@ -196,19 +219,19 @@ fn calls_without_a_price_cost_nothing() {
 #[test]
 fn state_is_bounded_and_tells_what_went() {
     let mut watch = watch(vec![budget("*", 10, DAY)]);
-    let count = 3 * SERVICES_MAX;
+    let count = 3 * ACCOUNTS_MAX;
     for number in 0..count {
         see(&mut watch, &call(&format!("service-{number}"), 0, CENT));
     }
     see(&mut watch, &call(&"x".repeat(1000), 0, CENT));
-    assert_eq!(spent(&watch).len(), SERVICES_MAX);
+    assert_eq!(spent(&watch).len(), ACCOUNTS_MAX);
     let mut kept = BTreeMap::new();
     watch.changes(&mut |change| {
         assert_eq!(change.detector, "budget");
         kept.insert(change.key, change.value);
     });
-    assert_eq!(kept.len(), 2 * SERVICES_MAX);
-    assert_eq!(kept.values().filter(|value| value.is_some()).count(), SERVICES_MAX);
+    assert_eq!(kept.len(), 2 * ACCOUNTS_MAX);
+    assert_eq!(kept.values().filter(|value| value.is_some()).count(), ACCOUNTS_MAX);
     watch.changes(&mut |change| panic!("told twice: {change:?}"));
 }
 
@@ -219,8 +242,10 @@ fn what_is_no_state_is_not_taken_back() {
         "",
         "{}",
         "7",
-        "{\"limit\":1,\"window_ns\":0,\"window_start\":0,\"spent\":1,\"told_percent\":0,\"told_rate\":false,\"slices\":[]}",
+        "{\"limit\":1,\"window_ns\":0,\"window_start\":0,\"spent\":1,\"told_percent\":0,\"told_rate\":null,\"looks\":[]}",
+        "{\"limit\":1,\"window_ns\":86400000000000,\"window_start\":0,\"spent\":1,\"told_percent\":0,\"told_rate\":null,\"looks\":[]}",
     ] {
+        watch.restore("[\"\",\"usd\",[[\"service\",\"a\"]]]", value);
         watch.restore("a", value);
     }
     assert!(spent(&watch).is_empty());
@@ -239,6 +264,125 @@ fn windows_have_names() {
     ] {
         assert_eq!(window_name(ns), name);
     }
+}
+
+#[test]
+fn durations_have_two_units() {
+    for (ns, text) in
+        [(59 * SECOND, "59 s"), (7 * 60 * SECOND, "7 min"), (HOUR + 600 * SECOND, "1 h 10 min"), (26 * HOUR, "1 d 2 h")]
+    {
+        assert_eq!(duration(ns), text);
+    }
+}
+
+#[test]
+fn a_batch_is_told_in_its_first_night_and_a_runaway_after_it_is_not_missed() {
+    let mut watch = watch(vec![budget("batch", 10, DAY)]);
+    // Six dollars in the hour from 02:00 on, every night; little else.
+    let mut nights = Vec::new();
+    for night in 0..12 {
+        for minute in 0..60 {
+            for told in rules_seen(&mut watch, &call("batch", night * DAY + 2 * HOUR + minute * 60 * SECOND, 10 * CENT))
+            {
+                if told.0 == "cost.burn_rate" {
+                    nights.push(night);
+                }
+            }
+        }
+    }
+    assert_eq!(nights, [0]);
+    // A loop of $30 an hour in the following afternoon.
+    let mut told = Vec::new();
+    for number in 0..40 {
+        told.extend(rules_seen(&mut watch, &call("batch", 11 * DAY + 15 * HOUR + number * 12 * SECOND, 10 * CENT)));
+    }
+    assert_eq!(told.first(), Some(&("cost.budget", Severity::Medium)), "{told:?}");
+}
+
+#[test]
+fn what_is_spent_on_weekdays_alone_is_no_rate_of_a_month() {
+    let month = Budget { name: Some("month".into()), ..budget("desk", 1000, 30 * DAY) };
+    let mut watch = watch(vec![month]);
+    // $40 on each of five days in seven, within eight hours: 86 % of the budget in 30 days. Midnight is a Monday's.
+    let mut told = Vec::new();
+    for day in (0..60).filter(|day| day % 7 < 5) {
+        for number in 0..96 {
+            let at = day * DAY + 9 * HOUR + number * 300 * SECOND;
+            told.extend(rules_seen(&mut watch, &call("desk", at, 4000 * CENT / 96)));
+        }
+    }
+    assert!(told.iter().all(|(rule, _)| *rule == "cost.budget"), "{told:?}");
+}
+
+#[test]
+fn a_month_pages_by_the_pairs_of_the_book() {
+    // 14.4 times the even rate of $1000 in 30 days is $20 an hour; 6 times is $8.33.
+    for (cents_an_hour, hours, severity) in
+        [(2400, 5, Some(Severity::High)), (900, 12, Some(Severity::High)), (160, 10, None)]
+    {
+        let month = Budget { name: Some("month".into()), ..budget("agent", 1000, 30 * DAY) };
+        let mut watch = watch(vec![month]);
+        // The window began on 2026-11-09, so that this is its fifteenth day; $110 were spent before.
+        see(&mut watch, &call("agent", 0, 11_000 * CENT));
+        let mut told = Vec::new();
+        for minute in 0..hours * 60 {
+            let at = 12 * HOUR + minute * 60 * SECOND;
+            told.extend(rules_seen(&mut watch, &call("agent", at, cents_an_hour * CENT / 60)));
+        }
+        let rates: Vec<_> =
+            told.iter().filter(|(rule, _)| *rule == "cost.burn_rate").map(|(_, severity)| *severity).collect();
+        assert_eq!(rates, severity.into_iter().collect::<Vec<_>>(), "{cents_an_hour} cents an hour");
+    }
+}
+
+#[test]
+fn tokens_features_and_shared_budgets_have_accounts_of_their_own() {
+    let tokens = Budget {
+        scope: scope(&[(By::Service, "*"), (By::Feature, "*")]),
+        limit: Limit::Tokens(2000),
+        ..budget("*", 1, DAY)
+    };
+    let shared = Budget { name: Some("all".into()), shared: true, warn_at_percent: vec![100], ..budget("*", 10, DAY) };
+    let mut watch = watch(vec![tokens, shared]);
+    // 1100 tokens each.
+    let featured = |service: &str, at| Exchange { feature: Some("search".into()), ..call(service, at, 400 * CENT) };
+    let day = 1_795_392_000;
+    assert_eq!(
+        see(&mut watch, &featured("a", 0)),
+        [(
+            "cost.budget",
+            Severity::Medium,
+            format!(
+                "a, feature `search` spent 1100 tokens of its 2000 tokens budget for the day [50% of day from {day} of service *, feature * a, feature `search` tokens]"
+            )
+        )]
+    );
+    assert!(see(&mut watch, &call("a", HOUR, CENT)).is_empty(), "no feature");
+    assert_eq!(see(&mut watch, &featured("b", HOUR)).len(), 1, "another service");
+    let told = see(&mut watch, &call("c", HOUR, 300 * CENT));
+    assert_eq!(told.len(), 1);
+    assert!(told[0].2.starts_with("budget `all` spent $11.01 of its $10.00 budget for the day"), "{told:?}");
+}
+
+#[test]
+fn what_is_exhausted_is_known_until_the_window_ends() {
+    let mut watch = watch(vec![budget("*", 10, DAY)]);
+    let at = |ns| Timestamp(sample::MIDNIGHT.0 + ns);
+    see(&mut watch, &call("a", HOUR, 999 * CENT));
+    see(&mut watch, &call("b", HOUR, 400 * CENT));
+    assert!(watch.exhausted(at(HOUR)).is_empty());
+    see(&mut watch, &call("a", 2 * HOUR, CENT));
+    let exhausted = watch.exhausted(at(2 * HOUR));
+    assert_eq!(exhausted.len(), 1);
+    assert_eq!(
+        (exhausted[0].budget.as_str(), exhausted[0].owner.service(), exhausted[0].until),
+        ("service *", Some("a"), at(DAY))
+    );
+    assert!(watch.exhausted(at(DAY)).is_empty(), "a new window");
+    watch.set_budgets(Budgets::new(vec![budget("*", 11, DAY)]));
+    assert!(watch.exhausted(at(3 * HOUR)).is_empty(), "raised");
+    watch.set_budgets(Budgets::default());
+    assert!(watch.exhausted(at(3 * HOUR)).is_empty(), "no budget any more");
 }
 
 /// Puts the state where a store would, and a new detector takes it from there.
@@ -283,9 +427,9 @@ proptest! {
 
     #[test]
     fn nothing_overflows(calls in prop::collection::vec((0..u64::MAX / 4, 0..u64::MAX), 1..20), limit in 1..u64::MAX, window in 0..u64::MAX / 4) {
-        let mut account = Account::new(NanoUsd(limit), window, Timestamp(0));
+        let mut account = Account::new(limit, window, Timestamp(0));
         for (at, nano) in calls {
-            account.spend(Timestamp(at), NanoUsd(nano), NanoUsd(limit), window, &[1, 1000]);
+            account.spend(Timestamp(at), nano, limit, window, &[1, 1000]);
             prop_assert!(account.is_sound());
         }
     }

@@ -216,6 +216,7 @@ fn usage(turn: &mut Turn, usage: &Value) {
         input_audio_tokens: audio(usage, ["promptTokensDetails", "prompt_tokens_details"]),
         cache_read_audio_tokens: audio(usage, ["cacheTokensDetails", "cache_tokens_details"]),
         output_audio_tokens: audio(usage, ["responseTokensDetails", "response_tokens_details"]),
+        hidden_tokens: None,
     };
     replace(&mut turn.facts.usage_tier, text(usage, "serviceTier").or_else(|| text(usage, "trafficType")));
 }

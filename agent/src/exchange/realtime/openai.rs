@@ -277,5 +277,6 @@ fn usage_of(usage: &Value) -> Usage {
             .iter()
             .find_map(|name| audio(usage, &[name, "cached_tokens_details", "audio_tokens"])),
         output_audio_tokens: detail(output, "audio_tokens").filter(|tokens| *tokens > 0),
+        hidden_tokens: None,
     }
 }

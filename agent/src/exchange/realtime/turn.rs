@@ -250,7 +250,9 @@ impl Turn {
     /// Notes the result of a tool.
     pub(super) fn result(&mut self, call_id: Option<String>, name: Option<String>, is_error: bool, text: &str) {
         if self.tool_results.len() < MAX_LISTED {
-            self.tool_results.push(ToolResult { call_id, name, is_error, digest: tool_results::hash(text.as_bytes()) });
+            let (digest, said) = (tool_results::hash(text.as_bytes()), tool_results::look(text, is_error));
+            // The call was in another part of the session: which turn it was nobody knows.
+            self.tool_results.push(ToolResult { call_id, name, arguments: None, turn: 0, is_error, said, digest });
         }
     }
 

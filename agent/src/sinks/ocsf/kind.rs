@@ -25,6 +25,10 @@ pub(super) enum Kind {
     UntrackedSpend,
     Budget,
     BurnRate,
+    /// What a single call may take, or takes without a bound.
+    CallLimit,
+    /// Spend that is compared with what was usual.
+    SpendShift,
     LogGap,
     UnknownTls,
     /// What agents, tools, stores of vectors, vendors and answers do, compared with what they did before.
@@ -55,12 +59,15 @@ impl Kind {
                 "model.resolved_changed" => Self::ResolvedChanged,
                 "model.flapping" => Self::Flapping,
                 "model.unverifiable" => Self::Unverifiable,
+                "model.structure_changed" => Self::Behaviour,
                 _ => Self::Other,
             },
             Category::Cost => match rule {
                 "cost.untracked" => Self::UntrackedSpend,
                 "cost.budget" => Self::Budget,
                 "cost.burn_rate" => Self::BurnRate,
+                "cost.no_limit" | "cost.request_limit" => Self::CallLimit,
+                "cost.creep" | "cost.rate_shift" | "cost.request_outlier" => Self::SpendShift,
                 _ => Self::Other,
             },
             Category::Agent | Category::Tool | Category::Retrieval | Category::Vendor | Category::Output => {
@@ -85,6 +92,8 @@ impl Kind {
             | Self::UntrackedSpend
             | Self::Budget
             | Self::BurnRate
+            | Self::CallLimit
+            | Self::SpendShift
             | Self::LogGap
             | Self::UnknownTls
             | Self::Behaviour
@@ -98,7 +107,7 @@ impl Kind {
             Self::Leak => Caption(8, "Regular Expressions"),
             // These compare a call with those before it.
             Self::ResolvedChanged | Self::Flapping | Self::Behaviour => Caption(2, "Behavioral"),
-            Self::BurnRate => Caption(3, "Statistical"),
+            Self::BurnRate | Self::SpendShift => Caption(3, "Statistical"),
             Self::Unpinned
             | Self::Retiring
             | Self::Retired
@@ -106,6 +115,7 @@ impl Kind {
             | Self::Unverifiable
             | Self::UntrackedSpend
             | Self::Budget
+            | Self::CallLimit
             | Self::LogGap
             | Self::UnknownTls
             | Self::Other => Caption(1, "Rule"),

@@ -19,7 +19,7 @@ mod receiver;
 mod reference;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod words;
 
 use std::{fmt, path::PathBuf, time::Duration};

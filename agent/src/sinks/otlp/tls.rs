@@ -4,7 +4,8 @@
 use std::{fs, path::Path, sync::Arc};
 
 use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
@@ -63,10 +64,26 @@ impl Tls {
 
 /// For a client that will not use it: whoever makes one asks for it all the same.
 pub(super) fn unused() -> Result<ClientConfig, ConnectError> {
+    Ok(with_roots(RootCertStore::empty())?.with_no_client_auth())
+}
+
+/// For a client that trusts whom this system trusts.
+pub(crate) fn system() -> Result<ClientConfig, ConnectError> {
+    Ok(with_roots(system_roots())?.with_no_client_auth())
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Single certificates of a system that do not parse are common, and no reason to do without the others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn with_roots(roots: RootCertStore) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ConnectError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| ConnectError(error.to_string()))?;
-    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    Ok(builder.with_root_certificates(roots))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
@@ -95,8 +112,7 @@ fn config(
                 .map_err(|error| ConnectError(format!("`ca_file` holds a certificate that is of no use: {error}")))?;
         }
     } else {
-        // Single certificates of a system that do not parse are common, and no reason to do without the others.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots = system_roots();
         if roots.is_empty() {
             return Err(ConnectError(format!(
                 "this system trusts nobody, so {} cannot be checked: install ca-certificates, or give `ca_file`",
@@ -104,10 +120,7 @@ fn config(
             )));
         }
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ConnectError(error.to_string()))?
-        .with_root_certificates(roots);
+    let builder = with_roots(roots)?;
     let Some((cert, key)) = own_pem else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(cert, settings.cert_file.as_deref())?;
     let key = PrivateKeyDer::from_pem_slice(key)

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The kernel object that the build made.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("OUTFLOW_BPF_OBJECT"));
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("OUTFLOW_BPF_OBJECT"));
 
 /// Why the tap does not run.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +157,8 @@ impl Kernel {
             .override_global("SOCKET_ADDRESS", &socket.unwrap_or_default().address, true)
             .override_global("SOCKET_ADDRESS6", &socket.unwrap_or_default().address6, true)
             .map_max_entries("RING", settings.ring_bytes)
+            // The circuit breaker loads the object for itself.
+            .map_max_entries("BREAKER_SOCKETS", 1)
             .load(OBJECT)?;
         let probes = Probes::load(OBJECT, &mut bpf, settings.perf_events)?;
         let maps = Maps {
@@ -166,7 +168,11 @@ impl Kernel {
             state: take(&mut bpf, "STATE")?,
             counters: take(&mut bpf, "COUNTERS")?,
         };
-        list(&mut HashMap::try_from(bpf.map_mut("HOSTS").ok_or(KernelError::Missing("HOSTS"))?)?, hosts)?;
+        let mut listed: HashMap<_, u64, u32> =
+            HashMap::try_from(bpf.map_mut("HOSTS").ok_or(KernelError::Missing("HOSTS"))?)?;
+        for (hash, bits) in table(hosts) {
+            listed.insert(hash, bits, 0)?;
+        }
         let processes = HashMap::try_from(take(&mut bpf, "PROCESSES")?)?;
         for (name, tracepoint) in [("fork", "sched_process_fork"), ("exit", "sched_process_exit")] {
             trace(&mut bpf, name, tracepoint)?;
@@ -264,11 +270,8 @@ fn trace(bpf: &mut Ebpf, name: &'static str, tracepoint: &str) -> Result<(), Ker
     program.attach(tracepoint).map(drop).map_err(failed)
 }
 
-/// Fills the table of hosts; a name can be listed both as itself and as a suffix.
-fn list<'a>(
-    table: &mut HashMap<&mut MapData, u64, u32>,
-    hosts: impl Iterator<Item = &'a HostPattern>,
-) -> Result<(), KernelError> {
+/// The table of hosts as the programs read it; a name can be listed both as itself and as a suffix.
+pub(crate) fn table<'a>(hosts: impl Iterator<Item = &'a HostPattern>) -> StdHashMap<u64, u32> {
     let mut bits: StdHashMap<u64, u32> = StdHashMap::new();
     for pattern in hosts {
         let (name, bit) = match pattern {
@@ -277,10 +280,7 @@ fn list<'a>(
         };
         *bits.entry(hash::name(name.as_bytes())).or_default() |= bit;
     }
-    for (hash, bits) in bits {
-        table.insert(hash, bits, 0)?;
-    }
-    Ok(())
+    bits
 }
 
 #[cfg(test)]

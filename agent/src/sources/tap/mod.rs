@@ -14,7 +14,7 @@ mod attach;
 pub mod attacher;
 pub mod coverage;
 mod ffi;
-mod kernel;
+pub(crate) mod kernel;
 mod ledger;
 mod link;
 mod maps;

@@ -1,0 +1,167 @@
+//! Finds spend that runs away from what is usual. Enters: exchanges, in order. Leaves: `cost.rate_shift`, one finding for a service
+//! and feature, told when it begins and every ten minutes while it goes on, with what is spent on top of the usual so far and what
+//! makes the difference.
+//!
+//! Spend is summed in buckets of 30 s ([`BUCKET_NS`]). It runs away when three of the last five buckets are more than four standard
+//! deviations above the mean (exponentially weighted, half-life one hour), and these five together are more than twice the most
+//! that five buckets had around this hour on days before ([`season`]), and hold ten calls and ten cents on top of the usual.
+//! Twice: what a rollout or a good day adds is no news. A service that nobody has seen for a day must exceed five times its highest
+//! five buckets so far; one that nobody has seen for an hour is not judged. While it goes on nothing is learned, and it is over
+//! after five quiet minutes; after a day it is the new usual.
+//!
+//! There is no track for each model: a service that turns to a dearer model would have nothing learned for it. The models are
+//! named in the reason.
+//!
+//! State: at most [`TRACKS_MAX`] tracks of 1.2 KB as they are stored, 0.4 KB of these written once an hour. The one that was used
+//! least recently goes first.
+
+use serde_json::json;
+
+use self::{
+    season::Season,
+    track::{Alert, Track, Verdict},
+};
+use super::{Behaviour, Detector, Hit, StateChange, cost_mix::times};
+use crate::{
+    exchange::Exchange,
+    lru::Lru,
+    units::{NanoUsd, Severity},
+};
+
+mod season;
+#[cfg(test)]
+mod tests;
+mod track;
+
+/// Services, with their features, that are known.
+pub const TRACKS_MAX: usize = 4096;
+/// Length of a bucket.
+const BUCKET_NS: u64 = 30 * 1_000_000_000;
+/// Buckets of an hour.
+const HOUR_BUCKETS: u64 = 120;
+/// Longer names are not tracked.
+const NAME_BYTES_MAX: usize = 256;
+/// Spend an hour, on top of the usual, that is grave.
+const HIGH_NANO_USD: u64 = 20_000_000_000;
+/// So many times the usual is grave.
+const HIGH_TIMES: f64 = 10.0;
+const NAME: &str = "rate_shift";
+/// The same detector, what it keeps of hours.
+const SEASON_MARK: &str = "season ";
+
+type Key = (String, Option<String>);
+
+/// The detector.
+#[derive(Debug)]
+pub struct RateShift {
+    tracks: Lru<Key, (Track, Season)>,
+    /// What changed, and whether its season did.
+    changed: Lru<Key, bool>,
+}
+
+impl RateShift {
+    /// A detector that has seen nothing yet.
+    pub fn new() -> Self {
+        Self { tracks: Lru::new(TRACKS_MAX), changed: Lru::new(2 * TRACKS_MAX) }
+    }
+}
+
+impl Default for RateShift {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Detector for RateShift {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
+        let feature = exchange.feature.as_deref();
+        let is_long = |name: &str| name.len() > NAME_BYTES_MAX;
+        let has_cost = exchange.cost.as_ref().is_some_and(|cost| cost.nano_usd.0 > 0);
+        if !has_cost || is_long(&exchange.origin.service) || feature.is_some_and(is_long) {
+            return;
+        }
+        let key = (exchange.origin.service.clone(), feature.map(str::to_owned));
+        let bucket = exchange.ended_at.0 / BUCKET_NS;
+        if self.tracks.touch(&key).is_none()
+            && let Some((gone, _)) = self.tracks.insert(key.clone(), (Track::new(bucket), Season::default()))
+        {
+            self.changed.insert(gone, true);
+        }
+        let Some((track, season)) = self.tracks.touch(&key) else { return };
+        let has_closed_an_hour = track.advance(bucket, season);
+        let verdict = track.add(exchange, season);
+        let was_changed = self.changed.peek(&key).is_some_and(|season| *season);
+        self.changed.insert(key, has_closed_an_hour || was_changed);
+        if let Some(verdict) = verdict {
+            emit(Hit::Behaviour(tell(exchange, &verdict)));
+        }
+    }
+
+    fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
+        while let Some((key, has_season)) = self.changed.pop() {
+            let Ok(name) = serde_json::to_string(&key) else { continue };
+            let known = self.tracks.peek(&key);
+            let track = known.and_then(|(track, _)| serde_json::to_string(track).ok());
+            let season = known.map(|(_, season)| season.text());
+            emit(StateChange { detector: NAME, key: name.clone(), value: track });
+            if has_season {
+                emit(StateChange { detector: NAME, key: format!("{SEASON_MARK}{name}"), value: season });
+            }
+        }
+    }
+
+    fn restore(&mut self, key: &str, value: &str) {
+        let is_season = key.starts_with(SEASON_MARK);
+        let name = key.strip_prefix(SEASON_MARK).unwrap_or(key);
+        let Ok(key) = serde_json::from_str::<Key>(name) else { return };
+        if self.tracks.peek(&key).is_none() {
+            // They come in any order, and one without the other is nearly a new one.
+            self.tracks.insert(key.clone(), (Track::new(0), Season::default()));
+        }
+        let Some((track, season)) = self.tracks.touch(&key) else { return };
+        if is_season {
+            *season = Season::read(value).unwrap_or_default();
+        } else if let Some(read) = serde_json::from_str::<Track>(value).ok().filter(Track::is_sound) {
+            *track = read;
+        }
+    }
+}
+
+fn tell<'a>(exchange: &'a Exchange, verdict: &Verdict) -> Behaviour<'a> {
+    let Verdict { alert, usual_hour, now_hour, reason, learned_hours } = verdict;
+    let Alert { since, excess, .. } = alert;
+    let service = &exchange.origin.service;
+    let feature = exchange.feature.as_deref();
+    let factor = *now_hour as f64 / (*usual_hour).max(1) as f64;
+    let is_grave = factor >= HIGH_TIMES || now_hour.saturating_sub(*usual_hour) >= HIGH_NANO_USD;
+    let whose = feature.map_or_else(|| service.clone(), |feature| format!("{service}, feature `{feature}`,"));
+    let (usual, now) = (NanoUsd(*usual_hour), NanoUsd(*now_hour));
+    let mut facts = vec![
+        ("cost.hour_nano_usd", json!(now)),
+        ("cost.usual_hour_nano_usd", json!(usual)),
+        ("cost.excess_nano_usd", json!(excess)),
+        ("cost.since_unix", json!(since * (BUCKET_NS / 1_000_000_000))),
+        ("cost.feature", json!(feature)),
+    ];
+    let is_learning = *learned_hours < 24;
+    if is_learning {
+        facts.push(("cost.learning", json!(format!("learning ({learned_hours} h/24 h)"))));
+    }
+    facts.extend(reason.facts());
+    Behaviour {
+        rule: "cost.rate_shift",
+        rule_title: "Spend far above the usual",
+        references: Vec::new(),
+        key: feature.unwrap_or_default().to_owned(),
+        severity: if is_grave { Severity::High } else { Severity::Medium },
+        confidence: if is_learning { 60 } else { 80 },
+        title: format!("{whose} spends {now} an hour, {} times the usual {usual}: {}", times(factor), reason.words),
+        remedy: "Look at what changed at that time: a release, a loop, retries, a batch job. Stop it, or set a budget that allows it.",
+        facts,
+        exchange,
+    }
+}
