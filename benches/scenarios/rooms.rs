@@ -11,7 +11,7 @@ use anyhow::{Result, anyhow};
 use outflow::{
     assembly::{Assembled, Assembler, Limits},
     config::Config,
-    detectors::budget::BudgetWatch,
+    detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{LiveRules, Rules, Session, Shard, Sink, Told},
     exchange::{Correlator, Exchange},
     findings::{Category, FingerprintKey},
@@ -193,8 +193,13 @@ fn records(calls: &[Call]) -> Result<Vec<Record>> {
 /// An agent as `outflow run` starts it, without its sources and its store.
 pub(crate) fn session(rules: &Rules, config: &str) -> Result<(Arc<Session>, Ear)> {
     let (ear, config) = (Ear::default(), Config::parse("scenario", config)?);
-    let rules = &Rules { attribution: Arc::new(config.attribution.sources()), ..rules.clone() };
+    let rules = &Rules {
+        attribution: Arc::new(config.attribution.sources()),
+        max_ages: config.max_ages().into(),
+        ..rules.clone()
+    };
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(ear.clone()));
     session.watch(Box::new(BudgetWatch::new(config.budgets())));
+    session.watch(Box::new(RequestLimits::new(config.request_limits())));
     Ok((Arc::new(session), ear))
 }

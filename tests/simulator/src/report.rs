@@ -14,7 +14,7 @@ const END: &str = "<!-- end of scenarios -->";
 
 /// Names of detectors, and the beginnings of their rules.
 const DETECTORS: [(&str, &[&str]); 11] = [
-    ("pinning", &["model.unpinned", "model.retir"]),
+    ("pinning", &["model.unpin", "model.retir"]),
     (
         "silent updates",
         &["model.resolved", "model.substituted", "model.flapping", "model.fallback", "model.unverifiable"],

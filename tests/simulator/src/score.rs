@@ -15,8 +15,15 @@ use crate::{
 };
 
 /// Rules that tell how calls are set up, whatever the traffic.
-const STATEMENTS: [&str; 6] =
-    ["model.unpinned", "model.retiring", "model.retired", "model.unverifiable", "cost.no_limit", "cost.untracked"];
+const STATEMENTS: [&str; 7] = [
+    "model.unpinned",
+    "model.unpinnable",
+    "model.retiring",
+    "model.retired",
+    "model.unverifiable",
+    "cost.no_limit",
+    "cost.untracked",
+];
 
 /// One finding as it was made.
 #[derive(Clone, Debug)]
