@@ -7,7 +7,8 @@
 //! of the usual, and more than twice the most that five buckets had around this hour on days before ([`season`]). Twice: what a
 //! rollout or a good day adds is no news. In the first week, and in an hour that was always quiet, the most of any hour counts
 //! instead, and a half more; in the first day the most so far, five times; in the first hour nothing is judged. While it goes on
-//! nothing is learned, and it is over after five quiet minutes; after a day it is the new usual.
+//! the mean learns nothing; it is over after five quiet minutes, and its peak is known for its hour, so that a nightly job is told
+//! in its first night alone. After a day it is the new usual.
 //!
 //! There is no track for each model: a service that turns to a dearer model would have nothing learned for it. The models are
 //! named in the reason.

@@ -70,6 +70,8 @@ pub(super) struct Account {
     told_percent: u16,
     /// The rate that was told last in this window: how grave, and when.
     told_rate: Option<(Severity, u64)>,
+    /// Start of the day of the last call, in a window of a week and more.
+    day_start: u64,
     /// One for each of [`pairs`].
     looks: Vec<Look>,
 }
@@ -122,6 +124,7 @@ impl Account {
             spent: 0,
             told_percent: 0,
             told_rate: None,
+            day_start: at.0 - at.0 % DAY_NS,
             looks: vec![Look::default(); pairs(window_ns).len()],
         }
     }
@@ -172,6 +175,7 @@ impl Account {
             }
             *self = Self { limit: self.limit, looks, ..Self::new(limit, window_ns, at) };
         }
+        self.prove_day(at);
         if limit != self.limit {
             (self.limit, self.told_percent, self.told_rate) = (limit, 0, None);
             for look in &mut self.looks {
@@ -181,6 +185,20 @@ impl Account {
         self.spent = self.spent.saturating_add(amount);
         let rate = self.rate(at, amount);
         self.threshold(percents).or_else(|| self.tell_rate(at, rate?))
+    }
+
+    /// A long window has proof before it ends: a day after which no more is spent than its part of the window allows.
+    fn prove_day(&mut self, at: Timestamp) {
+        let start = at.0 - at.0 % DAY_NS;
+        if self.window_ns < 7 * DAY_NS || start <= self.day_start {
+            return;
+        }
+        let day = std::mem::replace(&mut self.day_start, start);
+        let gone = start.saturating_sub(self.window_start);
+        let is_on_track = product(self.spent, self.window_ns) <= product(self.limit, gone);
+        for look in &mut self.looks {
+            look.close(day, self.window_ns, is_on_track);
+        }
     }
 
     fn threshold(&mut self, percents: &[u16]) -> Option<Crossed> {

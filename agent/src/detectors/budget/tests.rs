@@ -242,8 +242,8 @@ fn what_is_no_state_is_not_taken_back() {
         "",
         "{}",
         "7",
-        "{\"limit\":1,\"window_ns\":0,\"window_start\":0,\"spent\":1,\"told_percent\":0,\"told_rate\":null,\"looks\":[]}",
-        "{\"limit\":1,\"window_ns\":86400000000000,\"window_start\":0,\"spent\":1,\"told_percent\":0,\"told_rate\":null,\"looks\":[]}",
+        "{\"limit\":1,\"window_ns\":0,\"window_start\":0,\"spent\":1,\"told_percent\":0,\"told_rate\":null,\"day_start\":0,\"looks\":[]}",
+        "{\"limit\":1,\"window_ns\":86400000000000,\"window_start\":0,\"spent\":1,\"told_percent\":0,\"told_rate\":null,\"day_start\":0,\"looks\":[]}",
     ] {
         watch.restore("[\"\",\"usd\",[[\"service\",\"a\"]]]", value);
         watch.restore("a", value);
@@ -297,6 +297,26 @@ fn a_batch_is_told_in_its_first_night_and_a_runaway_after_it_is_not_missed() {
         told.extend(rules_seen(&mut watch, &call("batch", 11 * DAY + 15 * HOUR + number * 12 * SECOND, 10 * CENT)));
     }
     assert_eq!(told.first(), Some(&("cost.budget", Severity::Medium)), "{told:?}");
+}
+
+#[test]
+fn nights_of_which_a_month_is_not_used_up_are_silent() {
+    let month = Budget { name: Some("month".into()), ..budget("batch", 300, 30 * DAY) };
+    let mut watch = watch(vec![month]);
+    // Eight dollars in an hour of each night are 80 % of the budget in 30 days, and burn 19 times too fast meanwhile.
+    let mut nights = Vec::new();
+    for night in 0..9 {
+        for minute in 0..60 {
+            let at = night * DAY + 2 * HOUR + minute * 60 * SECOND;
+            for told in rules_seen(&mut watch, &call("batch", at, 800 * CENT / 60)) {
+                if told.0 == "cost.burn_rate" {
+                    nights.push(night);
+                }
+            }
+        }
+    }
+    // A tenth of the budget is gone in the fourth night, and the nights before it did no harm.
+    assert_eq!(nights, [0_u64; 0]);
 }
 
 #[test]

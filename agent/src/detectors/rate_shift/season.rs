@@ -48,11 +48,6 @@ impl Season {
         value(of(&self.day).max(of(&self.week)))
     }
 
-    /// The highest peak of a day.
-    pub(super) fn highest(&self) -> u64 {
-        self.day.iter().max().map_or(0, |step| value(*step))
-    }
-
     /// No hour is below this.
     pub(super) fn raise(&mut self, peak: u64) {
         let peak = step(peak);

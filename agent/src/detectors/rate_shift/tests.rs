@@ -89,6 +89,23 @@ fn batch_nights_and_weekends_are_silent_after_they_were_seen() {
 }
 
 #[test]
+fn a_nightly_batch_that_is_new_is_told_in_its_first_night() {
+    let mut detector = RateShift::new();
+    let mut nights = Vec::new();
+    for day in 0..12 {
+        let (midnight, two) = (day * DAY, day * DAY + 2 * HOUR);
+        assert!(all(&mut detector, steady(midnight, two, 60 * SECOND)).is_empty());
+        if day >= 8 {
+            let told = all(&mut detector, runaway(two + day % 3 * 300 * SECOND, 1200 * SECOND));
+            nights.extend(told.iter().map(|_| day));
+        }
+        assert!(all(&mut detector, steady(two + HOUR, midnight + DAY, 60 * SECOND)).is_empty());
+    }
+    nights.dedup();
+    assert_eq!(nights, [8]);
+}
+
+#[test]
 fn what_a_rollout_adds_is_silent_and_few_calls_too() {
     let mut detector = RateShift::new();
     assert!(all(&mut detector, steady(0, 2 * DAY, 10 * SECOND)).is_empty());

@@ -53,9 +53,11 @@ pub(super) struct Track {
     /// Mean and mean square of the spend in a bucket.
     mean: f32,
     square: f32,
-    /// Sum over the most recent buckets: the highest of the running hour, and of all hours before it.
+    /// Sum over the most recent buckets: the highest of the running hour, and of all before it in which nothing ran away.
     hour_peak: u64,
     highest: u64,
+    /// The last hour in which it ran away.
+    alert_hour: u64,
     usual: Mix,
     recent: Mix,
     alert: Option<Alert>,
@@ -96,6 +98,7 @@ impl Track {
             square: 0.0,
             hour_peak: 0,
             highest: 0,
+            alert_hour: 0,
             usual: Mix::default(),
             recent: Mix::default(),
             alert: None,
@@ -130,9 +133,11 @@ impl Track {
         if bucket / HOUR_BUCKETS == hour {
             return false;
         }
-        if self.alert.is_none() {
-            season.close(hour, self.hour_peak);
-            self.highest = self.highest.max(self.hour_peak);
+        // Also of an hour in which it ran away: what was told and ended is known, so that a nightly job is told once.
+        season.close(hour, self.hour_peak);
+        if self.alert.is_none() && self.alert_hour != hour {
+            // It fades in three weeks.
+            self.highest = self.hour_peak.max(self.highest - self.highest / 512);
         }
         self.hour_peak = 0;
         if let Some(alert) = &self.alert
@@ -153,13 +158,16 @@ impl Track {
         let nano_usd = exchange.cost.as_ref().map_or(0, |cost| cost.nano_usd.0);
         self.running = (self.running.0.saturating_add(nano_usd), self.running.1.saturating_add(1));
         self.recent.add(exchange);
+        let (sum, calls) = self.sum();
+        // The bound is taken before: what is judged is no part of it.
+        let bound = self.bound(season);
+        self.hour_peak = self.hour_peak.max(sum);
         if self.alert.is_some() {
+            self.alert_hour = self.bucket / HOUR_BUCKETS;
             return self.go_on();
         }
         self.usual.add(exchange);
         self.calls = self.calls.saturating_add(1);
-        let (sum, calls) = self.sum();
-        let bound = self.bound(season);
         let over = self.closed.iter().filter(|(.., over)| *over).count() + usize::from(self.is_over(self.running.0));
         let excess = sum.saturating_sub(to_nano(LOOK as f64 * f64::from(self.mean)));
         let is_news = bound.is_some_and(|bound| sum > bound) && calls >= CALLS_MIN && excess >= EXCESS_MIN;
@@ -168,11 +176,9 @@ impl Track {
             let excess = self.closed.iter().map(|(nano, ..)| nano.saturating_sub(usual)).fold(0, u64::saturating_add);
             let since = self.bucket.saturating_sub(self.closed.len() as u64);
             self.alert = Some(Alert { since, excess, told: self.bucket, quiet: 0 });
-            // What this hour would have been like nobody knows.
-            self.hour_peak = 0;
+            self.alert_hour = self.bucket / HOUR_BUCKETS;
             return self.verdict();
         }
-        self.hour_peak = self.hour_peak.max(sum);
         None
     }
 
@@ -185,7 +191,7 @@ impl Track {
         if age < day {
             return Some(self.highest.saturating_mul(COLD_TIMES)).filter(|bound| *bound > 0);
         }
-        let (peak, highest) = (season.peak(hour), season.highest());
+        let (peak, highest) = (season.peak(hour), self.highest);
         let twice = peak.saturating_mul(SEASON_TIMES);
         // An hour is known after a week, and one that was always quiet never is: then it is all hours that count. Somebody who
         // works late is no news: a quarter of the highest.
