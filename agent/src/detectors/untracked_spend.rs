@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn streams_without_usage_and_models_without_price_are_told() {
-        let cases = [
+        let cases = vec![
             (stream(), "no_usage gpt-4o-mini"),
             (Exchange { usage_requested: Some(false), ..stream() }, "no_usage gpt-4o-mini"),
             (sample::exchange("openai", "acme-private-1"), "no_price acme-private-1"),
