@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn streams_without_usage_and_models_without_price_are_told() {
-        let cases = vec![
+        let cases = [
             (stream(), "no_usage gpt-4o-mini"),
             (Exchange { usage_requested: Some(false), ..stream() }, "no_usage gpt-4o-mini"),
             (sample::exchange("openai", "acme-private-1"), "no_price acme-private-1"),
@@ -122,7 +122,7 @@ mod tests {
         hole.view.complete = false;
         let mut unknown_hole = sample::exchange("openai", "acme-private-1");
         unknown_hole.view.complete = false;
-        let cases = [
+        let cases = vec![
             ("counted", sample::exchange("openai", "gpt-4o-mini")),
             ("asked, so the vendor's slip", Exchange { usage_requested: Some(true), ..stream() }),
             ("other shapes always count", Exchange { api: Api::Responses, ..stream() }),
