@@ -184,11 +184,9 @@ impl Loops {
         let answer = exchange.response_id.as_deref().filter(|_| history.turns == 0);
         let answer = answer.map(|id| anchor(exchange, 2, hash(id)));
         let is_first = history.turns == 0 && results.is_empty();
-        for mark in [opening, newest, answer, prompt.filter(|_| is_first), conversation.filter(|_| history.turns == 0)]
-        {
-            if let Some(mark) = mark {
-                self.anchors.insert(mark, run);
-            }
+        let kept = conversation.filter(|_| history.turns == 0);
+        for mark in [opening, newest, answer, prompt.filter(|_| is_first), kept].into_iter().flatten() {
+            self.anchors.insert(mark, run);
         }
         if let (Some(run), Some(opening)) = (self.runs.touch(&run), opening) {
             run.key = if run.turns == 0 { opening } else { run.key };
@@ -218,16 +216,15 @@ impl Loops {
         };
         // What is usual is learned of all, the odd ones too: the median forgives some.
         let (key, spent) = (run.key, run.spent);
-        let is_changed = match &mut usual {
-            Some(usual) => usual.note(key, alone.min(turns), spent),
-            None => {
-                let mut usual = Usual::default();
-                let is_long = usual.note(key, alone.min(turns), spent);
-                if is_long && let Some((gone, _)) = self.usual.insert(service.clone(), usual) {
-                    self.changed.insert(gone, ());
-                }
-                is_long
+        let is_changed = if let Some(usual) = &mut usual {
+            usual.note(key, alone.min(turns), spent)
+        } else {
+            let mut usual = Usual::default();
+            let is_long = usual.note(key, alone.min(turns), spent);
+            if is_long && let Some((gone, _)) = self.usual.insert(service.clone(), usual) {
+                self.changed.insert(gone, ());
             }
+            is_long
         };
         if is_changed {
             self.changed.insert(service.clone(), ());

@@ -162,7 +162,7 @@ impl Retries {
         let hit = self.waits.touch(&lane).and_then(|wait| {
             // What was under way when the vendor said it could not know.
             let waited_ns = exchange.started_at.since_ns(wait.from);
-            let is_early = exchange.started_at > wait.from && waited_ns.saturating_add(SLACK_NS) < wait.asked_ns;
+            let is_early = exchange.started_at >= wait.from && waited_ns.saturating_add(SLACK_NS) < wait.asked_ns;
             if !is_early {
                 return None;
             }
@@ -262,18 +262,18 @@ fn often(exchange: &Exchange, retries: u32, calls: u32) -> Behaviour<'_> {
     }
 }
 
-fn early<'a>(exchange: &'a Exchange, wait: Wait, waited_ns: u64, is_same: bool) -> Behaviour<'a> {
+fn early(exchange: &Exchange, wait: Wait, waited_ns: u64, is_same: bool) -> Behaviour<'_> {
     let host = &exchange.host;
-    let (asked_ms, waited_ms) = (wait.asked_ns / 1_000_000, waited_ns / 1_000_000);
+    let (asked_ms, after_ms) = (wait.asked_ns / 1_000_000, waited_ns / 1_000_000);
     let title = if is_same {
-        format!("a request was sent again after {waited_ms} ms, `{host}` had asked to wait {asked_ms} ms")
+        format!("a request was sent again after {after_ms} ms, `{host}` had asked to wait {asked_ms} ms")
     } else {
         format!("calls go on within the {asked_ms} ms that `{host}` asked to wait, and are rejected")
     };
     let count = |count: u32| if is_same { Value::Null } else { json!(count) };
     let mut facts = vec![
         ("retry.asked_ms", json!(asked_ms)),
-        ("retry.waited_ms", json!(waited_ms)),
+        ("retry.waited_ms", json!(after_ms)),
         ("retry.host", json!(host)),
         ("model.requested", json!(model(exchange))),
         ("retry.rejected", count(wait.others)),

@@ -276,7 +276,7 @@ fn tell<'a>(key: &Key, trouble: Trouble, exchange: &'a Exchange) -> Behaviour<'a
                 format!("{place} gave no reply to the last {count} calls")
             };
             remedy = "Restart the tool's server; give calls of tools a time-out.";
-            facts.extend([("tool.silent_calls", json!(count)), ("tool.since", json!(since.rfc3339()))]);
+            facts.extend([("tool.silent_calls", json!(count)), ("tool.since_unix", json!(since.0 / 1_000_000_000))]);
         }
     }
     Behaviour {

@@ -2,7 +2,11 @@
 //! paths are the same whether it was streamed or not. Leaves: [`CalledTool`]s. A call without an id or a name is none that a later
 //! request could be compared with. It keeps no arguments, only their digest.
 
-use super::{Leaves, arguments, facts::MAX_NAME_BYTES};
+use super::{
+    Leaves, arguments,
+    facts::MAX_NAME_BYTES,
+    tool_results::{fold, hash},
+};
 
 /// Calls of one answer that are told.
 const MAX_CALLED: usize = 64;
@@ -14,9 +18,18 @@ pub struct CalledTool {
     pub id: String,
     /// The tool's name.
     pub name: String,
-    /// Hash of what it is called with, as in [`ToolResult::arguments`](super::ToolResult::arguments); `None` where the vendor's
-    /// shape spreads them over several members.
+    /// Hash of the texts that it is called with: two calls that differ in short numbers alone have the same. `None` where the
+    /// vendor's shape spreads them over several members. It does not compare with [`ToolResult::arguments`](super::ToolResult).
     pub arguments: Option<u64>,
+}
+
+/// What is known of a call so far.
+#[derive(Default)]
+struct Partial<'a> {
+    place: &'a str,
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+    arguments: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,29 +58,37 @@ const SERVERS: [&str; 2] = ["srvtoolu_", "mcptoolu_"];
 
 /// The calls in an answer, in order.
 pub(super) fn calls(answer: &Leaves) -> Vec<CalledTool> {
-    let mut calls: Vec<(&str, Option<&str>, Option<&str>, Option<u64>)> = Vec::new();
+    let mut calls: Vec<Partial<'_>> = Vec::new();
     for (path, range) in answer.iter() {
+        // Arguments that are JSON in a text are leaves of their own.
+        let (path, within) = path.split_once(".$").map_or((path, None), |(path, within)| (path, Some(within)));
         let Some((place, member)) = split(path) else { continue };
         let Some(text) = answer.text().get(range) else { continue };
-        let known = calls.iter().rposition(|(known, ..)| *known == place);
+        let known = calls.iter().rposition(|call| call.place == place);
         if known.is_none() && calls.len() >= MAX_CALLED {
             break;
         }
         let at = known.unwrap_or_else(|| {
-            calls.push((place, None, None, None));
+            calls.push(Partial { place, ..Partial::default() });
             calls.len() - 1
         });
-        let Some((_, id, name, digest)) = calls.get_mut(at) else { continue };
-        match member {
-            Member::Id => *id = Some(text),
-            Member::Name => *name = Some(text),
-            Member::Arguments => *digest = Some(arguments::digest_of_text(text)),
+        let Some(call) = calls.get_mut(at) else { continue };
+        match (member, within) {
+            (Member::Id, None) => call.id = Some(text),
+            (Member::Name, None) => call.name = Some(text),
+            (Member::Arguments, None) => call.arguments = Some(arguments::digest_of_text(text)),
+            // In whatever order they come.
+            (Member::Arguments, Some(within)) => {
+                let leaf = fold(hash(within.as_bytes()), hash(text.as_bytes()));
+                call.arguments = Some(call.arguments.unwrap_or_default().wrapping_add(leaf));
+            }
+            (Member::Id | Member::Name, Some(_)) => {}
         }
     }
-    let whole = calls.into_iter().filter_map(|(_, id, name, arguments)| {
+    let whole = calls.into_iter().filter_map(|call| {
         let short = |text: &&str| text.len() <= MAX_NAME_BYTES;
-        let id = id.filter(short).filter(|id| !SERVERS.iter().any(|server| id.starts_with(server)))?;
-        Some(CalledTool { id: id.to_owned(), name: name.filter(short)?.to_owned(), arguments })
+        let id = call.id.filter(short).filter(|id| !SERVERS.iter().any(|server| id.starts_with(server)))?;
+        Some(CalledTool { id: id.to_owned(), name: call.name.filter(short)?.to_owned(), arguments: call.arguments })
     });
     whole.collect()
 }
@@ -120,7 +141,7 @@ mod tests {
             ),
             (
                 &[
-                    ("$.output[1].arguments", "{}"),
+                    ("$.output[1].arguments.$.q", "x"),
                     ("$.output[1].call_id", "c1"),
                     ("$.output[1].id", "fc_1"),
                     ("$.output[1].name", "f"),
@@ -145,7 +166,9 @@ mod tests {
             ),
         ] {
             let mut text = Leaves::default();
-            leaves.iter().for_each(|(path, leaf)| text.push(path, leaf));
+            for (path, leaf) in leaves {
+                text.push(path, leaf);
+            }
             let found = calls(&text);
             let found: Vec<_> =
                 found.iter().map(|call| (call.id.as_str(), call.name.as_str(), call.arguments.is_some())).collect();

@@ -85,7 +85,7 @@ fn signatures(steps: &[Step]) -> SmallVec<[Signature; 64]> {
     let mut turns = SmallVec::new();
     for turn in steps.chunk_by(|one, other| one.turn == other.turn) {
         // Results come in any order, and one call made twice side by side is one call.
-        let mut calls: SmallVec<[u64; 8]> = turn.iter().map(|step| step.print()).collect();
+        let mut calls: SmallVec<[u64; 8]> = turn.iter().map(Step::print).collect();
         calls.sort_unstable();
         calls.dedup();
         let mut hasher = XxHash64::with_seed(0);
@@ -145,7 +145,7 @@ fn fruitless(steps: &[Step], least: u32) -> Option<Circle> {
     }
     let fails = newest.said == Said::Failure;
     let is_as_before = |step: &Step| if fails { step.said == Said::Failure } else { step.result == newest.result };
-    let (mut times, mut found, mut last) = (0, None, None);
+    let (mut times, mut found, mut counted) = (0, None, None);
     let mut varied: SmallVec<[u64; MIN_VARIETY]> = SmallVec::new();
     for step in steps.iter().rev().filter(|step| step.tool == newest.tool) {
         if !is_as_before(step) {
@@ -154,9 +154,9 @@ fn fruitless(steps: &[Step], least: u32) -> Option<Circle> {
         if varied.len() < MIN_VARIETY && !varied.contains(&step.arguments) {
             varied.push(step.arguments);
         }
-        if last != Some(step.turn) {
+        if counted != Some(step.turn) {
             times += 1;
-            last = Some(step.turn);
+            counted = Some(step.turn);
         }
         if times >= least && varied.len() >= MIN_VARIETY && is_dense(times, newest.turn, step.turn) {
             found = Some(Circle::Fruitless { times, since: step.turn, fails });

@@ -73,16 +73,15 @@ impl Told {
         let (rule, rule_title, remedy) = self.rule();
         let mut title = self.words();
         if let Some(cost) = cost {
-            title.push_str(&format!(", {cost} so far"));
+            title = format!("{title}, {cost} so far");
         }
         let mut facts = vec![
-            ("agent.run", json!(format!("{run:016x}"))),
             ("agent.turns", json!(turns)),
             ("agent.repeats", json!(self.times)),
             ("agent.calls", json!(self.calls)),
         ];
         facts.extend(self.tool.as_ref().map(|tool| ("agent.tool", json!(tool))));
-        facts.extend(since.map(|since| ("agent.since", json!(since.rfc3339()))));
+        facts.extend(since.map(|since| ("agent.since_unix", json!(since.0 / 1_000_000_000))));
         facts.extend(cost.map(|cost| ("agent.cost_nano_usd", json!(cost))));
         facts.extend(exchange.conversation.as_ref().map(|id| ("agent.conversation", json!(id))));
         match self.kind {

@@ -64,7 +64,9 @@ fn a_loop_is_told_from_its_third_round_with_what_it_cost() {
 #[test]
 fn only_what_the_loop_cost_is_counted() {
     let mut results: Vec<_> = (1..=5).map(|turn| result(turn, "work", u64::from(turn), 1, Said::Much)).collect();
-    results.iter_mut().for_each(|step| step.digest = step.turn.into());
+    for step in &mut results {
+        step.digest = step.turn.into();
+    }
     results.extend((6..=8).map(|turn| result(turn, "look_up", 1, 7, Said::Little)));
     let seen = told(&mut Loops::new(), 1, 8, &results);
     assert_eq!(seen.len(), 1);

@@ -6,6 +6,7 @@ use crate::{
     units::Timestamp,
 };
 
+type Change = fn(&mut Exchange);
 type Seen = (String, String, Severity, u8);
 
 fn see(detector: &mut Tools, exchange: &Exchange) -> Vec<Seen> {
@@ -94,7 +95,6 @@ fn endings() {
     let failed = |exchange: &mut Exchange| exchange.mcp.as_mut().unwrap().tool_failed = true;
     let refused = |exchange: &mut Exchange| exchange.error = Some("-32602".into());
     let silent = |exchange: &mut Exchange| exchange.status = None;
-    type Change = fn(&mut Exchange);
     for (name, change, every, rules) in [
         ("504", timed_out as Change, 6, &["tool.timeouts"][..]),
         ("request timeout", timed_out_too, 6, &["tool.timeouts"]),
