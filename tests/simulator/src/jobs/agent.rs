@@ -133,7 +133,7 @@ fn plan(job: &mut Job<'_>, fixed: &Fixed, index: u64, turns: u64) -> Turn {
     let random = &mut *job.random;
     let fresh = words::text(random, traffic.result_words);
     let new = json!({"query": words::text(random, 6), "page": 1});
-    let same = json!({"query": fixed.query});
+    let same = json!({"query": fixed.query, "page": 1});
     let good = |text: String| Given { text, is_error: false };
     let tools: Vec<&str> = traffic.tools.iter().map(String::as_str).collect();
     let any = random.pick(&tools).to_owned();
