@@ -68,7 +68,7 @@ fn behaviours() -> Vec<Sample> {
         Box::new(UntrackedSpend),
     ];
     let stream = Exchange { streaming: true, usage: Usage::default(), ..exchange("gpt-4o", "gpt-4o") };
-    let calls = [
+    let calls = vec![
         exchange("gpt-4", "gpt-4-0613"),
         exchange("gpt-4o", "gpt-4o-2024-08-06"),
         exchange("gpt-4o", "gpt-4o-2024-11-20"),
