@@ -6,7 +6,10 @@
 //!
 //! State: listed in each file. Here none.
 
-use crate::{exchange::Exchange, rules::vendors::CUSTOM};
+use crate::{
+    exchange::{Api, Exchange},
+    rules::vendors::CUSTOM,
+};
 
 mod failure;
 pub mod outage;
@@ -28,7 +31,8 @@ const SAVE_EVERY_NS: u64 = MINUTE_NS;
 
 /// The vendor that is called (of a host that the user added, the host), when it is one and its name and the service's can be kept.
 fn vendor_of(exchange: &Exchange) -> Option<&str> {
-    let vendor = exchange.paid_vendor()?;
+    // Servers of tools have rules of their own, and no vendor in common.
+    let vendor = exchange.paid_vendor().filter(|_| exchange.api != Api::McpStreamableHttp)?;
     // Hosts that the user added have nothing in common but that.
     let vendor = if vendor == CUSTOM { exchange.host.as_str() } else { vendor };
     (vendor.len() <= NAME_BYTES_MAX && exchange.origin.service.len() <= NAME_BYTES_MAX).then_some(vendor)

@@ -373,7 +373,7 @@ fn tokens_features_and_shared_budgets_have_accounts_of_their_own() {
             "cost.budget",
             Severity::Medium,
             format!(
-                "a, feature `search` spent 1100 tokens of its 2000 tokens budget for the day [50% of day from {day} of service *, feature * a, feature `search` tokens]"
+                "a, feature `search` spent 1100 tokens of its 2000 tokens budget for the day [50% of day from {day} of *, feature * a, feature `search` tokens]"
             )
         )]
     );
@@ -396,7 +396,7 @@ fn what_is_exhausted_is_known_until_the_window_ends() {
     assert_eq!(exhausted.len(), 1);
     assert_eq!(
         (exhausted[0].budget.as_str(), exhausted[0].owner.service(), exhausted[0].until),
-        ("service *", Some("a"), at(DAY))
+        ("*", Some("a"), at(DAY))
     );
     assert!(watch.exhausted(at(DAY)).is_empty(), "a new window");
     watch.set_budgets(Budgets::new(vec![budget("*", 11, DAY)]));

@@ -88,7 +88,7 @@ fn other_bodies_are_other_requests_and_an_error_in_a_good_answer_is_one() {
 }
 
 #[test]
-fn the_librarys_own_number_counts() {
+fn the_number_that_the_library_sends_counts() {
     let mut late = exchange(Try { at_ms: 0, status: 503, body: 1 });
     late.headers.retry_count = Some(2);
     let seen = see(&mut Retries::new(), &late);

@@ -123,7 +123,7 @@ fn every_rule_of_behaviour_has_a_kind() {
         finding.category = match id.split_once('.') {
             Some(("cost", _)) => Category::Cost,
             Some(("coverage", _)) => Category::Coverage,
-            _ => Category::Model,
+            _ => Category::of_behaviour(id),
         };
         assert_ne!(Kind::of(&finding), Kind::Other, "{id} has no kind");
     }
