@@ -47,12 +47,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
             .or_else(|| mcp::is_listening(&method, sent_headers).then_some(Api::McpStreamableHttp))
             .unwrap_or(Api::Other)
     };
-    let answer_head = answer.map(|answer| &answer.head);
-    let status = answer_head.and_then(|head| match head {
-        // Zero: it came in a part that we did not see.
-        Head::Response { status, .. } => Some(*status).filter(|status| *status != 0),
-        Head::Request { .. } => None,
-    });
+    let status = answer.and_then(|answer| status_of(&answer.head));
     if let (Some(answered), Some(answer)) = (&mut answered, answer) {
         answered.grow(answer, api);
     }
@@ -62,16 +57,13 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let conversation = request::conversation(&asked, sent_headers);
     let mcp_call = (api == Api::McpStreamableHttp).then(|| mcp::call(&asked, sent_headers, answer_headers));
     let (mut facts, response_text) = answered.map(|answered| answered.read(api)).unwrap_or_default();
-    if let Some(head) = answer_head {
-        headers::models(head.headers(), api, &mut facts);
-        headers::aws(head.headers(), api, &mut facts);
-        grpc::status(head.headers(), &mut facts);
+    if let Some(headers) = answer_headers {
+        add_headers(headers, api, &mut facts);
     }
     if let Some(status) = status.filter(|status| *status >= 400) {
         facts.error.get_or_insert_with(|| format!("http_{status}"));
     }
     let ended_at = answer.map_or(request.ended_at, |answer| answer.ended_at.max(request.ended_at));
-    let started_at = request.started_at;
     let view = view(&request, answer, [&request_text, &response_text]);
     let request_model = request::model(&asked, &path, api);
     let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer).map(Box::new);
@@ -81,21 +73,20 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         Some(_) => None,
         None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),
     };
-    facts.written.schemas = match &request.body.content {
-        // What a cut body says may be half of it, and an answer that failed keeps to nothing.
-        Content::Bytes(body) if view.complete && facts.error.is_none() && written::is_written(api) => {
-            schemas::read(body, &spans, &facts.tool_calls)
-        }
-        Content::Bytes(_) | Content::Empty | Content::Events(..) => Vec::new(),
-    };
+    // What a cut body says may be half of it, and an answer that failed keeps to nothing.
+    if let Content::Bytes(body) = &request.body.content
+        && view.complete
+        && facts.error.is_none()
+        && written::is_written(api)
+    {
+        facts.written.schemas = schemas::read(body, &spans, &facts.tool_calls);
+    }
     give_back(request.body);
     Exchange {
-        stream: request.stream,
         vendor: vendor.map(|vendor| vendor.id.clone()).or(unlisted),
         priced_as: vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into),
         request_model,
         usage_requested,
-        host,
         method,
         path,
         api,
@@ -119,22 +110,32 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
         system_fingerprint: facts.system_fingerprint,
         error: facts.error,
         reported_cost: facts.reported_cost,
-        cost: None,
-        estimate: None,
-        feature: None,
-        caller: None,
         conversation,
         headers: header_facts,
         mcp: mcp_call.map(|call| McpCall { tool_failed: facts.tool_failed, ..call }),
         retrieval,
-        realtime: None,
-        started_at,
         first_token_at: answer.and_then(|answer| answer.body_at),
         ended_at,
         request_text,
         response_text,
         view,
-        origin: request.origin,
+        // Of what its bytes do not say, nothing is known yet.
+        ..Exchange::unknown(request.stream, request.origin, host, request.started_at)
+    }
+}
+
+/// What the headers of an answer know besides its body.
+fn add_headers(headers: &Headers, api: Api, facts: &mut Facts) {
+    headers::models(headers, api, facts);
+    headers::aws(headers, api, facts);
+    grpc::status(headers, facts);
+}
+
+fn status_of(head: &Head) -> Option<u16> {
+    match head {
+        // Zero: it came in a part that we did not see.
+        Head::Response { status, .. } => Some(*status).filter(|status| *status != 0),
+        Head::Request { .. } => None,
     }
 }
 

@@ -179,7 +179,7 @@ impl Metric {
 
     /// What there is to say about it.
     pub const fn about(self) -> About {
-        use Unit::{Bytes, None, Seconds, Usd};
+        use Unit::{Bytes, None, Seconds};
         match self {
             Self::BuildInfo => gauge("outflow_build_info", None, &["version"], "Always 1; the version is the label"),
             Self::StartTime => {
@@ -258,6 +258,14 @@ impl Metric {
                 &["result"],
                 "Reloads of the config; result is `ok` or `failed`",
             ),
+            Self::BudgetSpend | Self::BudgetLimit | Self::BreakerOpen | Self::BreakerStopped => self.about_budget(),
+        }
+    }
+
+    /// What there is to say about a metric of budgets and of what they stop.
+    const fn about_budget(self) -> About {
+        use Unit::{None, Usd};
+        match self {
             Self::BudgetSpend => gauge(
                 "outflow_budget_spend",
                 Usd,
@@ -273,7 +281,7 @@ impl Metric {
                 &["cgroup"],
                 "1 while calls to LLM vendors are stopped in this control group, else 0",
             ),
-            Self::BreakerStopped => counter(
+            _ => counter(
                 "outflow_breaker_stopped_packets",
                 None,
                 &["what"],

@@ -1,3 +1,5 @@
+//! Calls that grow, those that only vary, and that a restart changes nothing of it.
+
 use super::*;
 use crate::{
     exchange::{Cost, CostSource, Usage, sample},

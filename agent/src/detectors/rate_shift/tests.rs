@@ -1,3 +1,5 @@
+//! Spend that shifts, the tempting seasons, and that a restart changes nothing of it.
+
 use super::*;
 use crate::{
     exchange::{Cost, CostSource, Usage, sample},

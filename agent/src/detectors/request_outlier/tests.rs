@@ -1,3 +1,5 @@
+//! Calls that cost far more than their like, heavy tails that do not alarm, and that a restart changes nothing of it.
+
 use super::*;
 use crate::exchange::{Cost, CostSource, sample};
 
