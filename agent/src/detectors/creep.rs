@@ -209,17 +209,13 @@ impl Site {
         let time_ns = at.saturating_sub(self.since).max(HOUR_NS);
         let extra_day = self.spent as f64 * more * DAY_NS as f64 / time_ns as f64;
         let extra_day = NanoUsd::from_usd(extra_day / 1e9).0;
-        // What is not worth telling yet goes on: taken for the usual, it would never be told, however far it creeps.
-        if extra_day < FLOOR_NANO_USD {
-            return None;
-        }
         let grown = Grown { usual: self.usual.clone(), recent: self.recent.clone(), since: self.since, extra_day };
         // From here on this is the usual; what blocks differ by stays what it was.
         self.mean = level as f32;
         self.usual = Mix::default();
         self.sum = 0.0;
         self.settle(at);
-        Some(grown)
+        (extra_day >= FLOOR_NANO_USD).then_some(grown)
     }
 
     fn learn(&mut self, block: f64) {
