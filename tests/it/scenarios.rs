@@ -32,7 +32,10 @@ mod rooms;
 /// Scenarios in which a label is missed or found late, or something else is found, as far as we know why. One that gets better
 /// must be taken out here.
 const KNOWN: [(&str, &str); 9] = [
-    ("another-dimension", "the simulated store takes the vectors, where a real one refuses another length, which is what is told"),
+    (
+        "another-dimension",
+        "the simulated store takes the vectors, where a real one refuses another length, which is what is told",
+    ),
     ("burns-too-fast", "told after 50 minutes, wanted within 30: a rate is judged by the last hour"),
     (
         "cache-lost",
