@@ -148,17 +148,20 @@ fn is_separator(byte: u8) -> bool {
 
 /// An issuer's prefix where a word can begin, and behind it what can be a key.
 fn has_issuers_prefix(text: &str) -> bool {
-    PUBLIC_PREFIXES.iter().any(|prefix| {
-        text.match_indices(prefix).any(|(at, _)| {
-            let (before, key) = text.split_at(at);
-            let key = key.get(prefix.len()..).unwrap_or_default();
-            let begins = !before.bytes().next_back().is_some_and(|byte| byte.is_ascii_alphanumeric());
-            let telling = prefix.len() >= TELLING_PREFIX_CHARS && key.len() >= KEY_CHARS;
-            let is_key = |piece: &[u8]| {
-                piece.len() >= KEY_CHARS && piece.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
-            };
-            begins && (telling || key.as_bytes().split(|byte| is_separator(*byte)).any(is_key))
-        })
+    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_key = |piece: &[u8]| {
+        piece.len() >= KEY_CHARS && piece.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    };
+    let holds_key = |prefix: &str, key: &str| {
+        let telling = prefix.len() >= TELLING_PREFIX_CHARS && key.len() >= KEY_CHARS;
+        telling || key.as_bytes().split(|byte| is_separator(*byte)).any(is_key)
+    };
+    // Words are few and prefixes are many, so they are looked for where a word begins.
+    let begins = |at: &usize| !is_word(at.checked_sub(1).and_then(|before| text.as_bytes().get(before)));
+    let mut rests =
+        (0..text.len()).filter(begins).filter_map(|at| text.get(at..)).filter(|rest| rest.len() > KEY_CHARS);
+    rests.any(|rest| {
+        PUBLIC_PREFIXES.iter().any(|prefix| rest.strip_prefix(prefix).is_some_and(|key| holds_key(prefix, key)))
     })
 }
 
