@@ -118,10 +118,13 @@ async fn serve(
     let mut asked = pin!(control.asked());
     let mut ready = false;
     let mut next = clock::instant() + STARTING_TICK;
+    // A timer of its own: what else happens must not put it off.
+    let mut enforcing = tokio::time::interval(ENFORCE_TICK);
+    enforcing.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let failed = loop {
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
-            () = tokio::time::sleep(ENFORCE_TICK), if agent.enforces() => match agent.enforce() {
+            _ = enforcing.tick(), if agent.enforces() => match agent.enforce() {
                 Ok(()) => continue,
                 Err(error) => break Some(error),
             },
