@@ -141,13 +141,12 @@ fn finding(key: &str) -> Finding {
     };
     let hit = Hit::Behaviour(Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: vec!["https://developers.openai.com/api/docs/models".into()],
         key: key.into(),
         severity: Severity::Medium,
         confidence: 95,
         title: "`gpt-4o` is an alias that can move; it answered as `gpt-4o-2024-08-06`".into(),
-        remedy: "Ask for a dated model id.",
+        case: None,
         facts: vec![("model.pin_class", "alias".into())],
         exchange: &exchange,
     });

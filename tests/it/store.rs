@@ -26,13 +26,12 @@ fn finding(key: &str) -> Finding {
     let exchange = super::schema::exchange("gpt-4o", "gpt-4o");
     let hit = Hit::Behaviour(Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: Vec::new(),
         key: key.into(),
         severity: Severity::Medium,
         confidence: 95,
         title: format!("{key} can change"),
-        remedy: "Pin it.",
+        case: None,
         facts: Vec::new(),
         exchange: &exchange,
     });

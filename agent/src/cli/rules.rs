@@ -1,4 +1,4 @@
-//! `outflow rules`: lists the scan rules, proves them on their own examples, explains one, and says why a text is found or not. Enters:
+//! `outflow rules`: lists the rules, proves those of the scanner on their own examples, explains one, and says why a text is found or not. Enters:
 //! the rules that count. Leaves: text or JSON lines on standard output; exit code 2 when a rule is wrong.
 
 use std::{
@@ -11,13 +11,19 @@ use std::{
 use serde_json::json;
 
 use super::{Format, RuleArgs};
-use crate::rules::scan::{Key, LoadedRule};
+use crate::{
+    rules::{
+        BehaviourRule, BehaviourRules, RuleError, Selection,
+        scan::{Key, LoadedRule},
+    },
+    units::Severity,
+};
 
 mod check;
 mod explain;
 mod test;
 
-/// Lists, checks, tests and explains the scan rules
+/// Lists, checks, tests and explains rules
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -26,9 +32,9 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Prints every scan rule with its severity, its group and where it is defined
+    /// Prints every rule with its severity and its group; those of behaviour weigh each case, and have none of their own
     List(Options),
-    /// Proves every rule on its own examples and counter-examples, with every scan engine of this binary
+    /// Proves every scan rule on its own examples and counter-examples, with every scan engine of this binary
     Check {
         #[command(flatten)]
         options: Options,
@@ -69,7 +75,10 @@ struct Options {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (text, code) = match &args.command {
-        Command::List(options) => (list(&options.rules.selection()?.load()?, options.format), ExitCode::SUCCESS),
+        Command::List(options) => {
+            let selection = options.rules.selection()?;
+            (list(&selection.load()?, &behaviours(&selection)?, options.format), ExitCode::SUCCESS)
+        }
         Command::Check { options, costs } => check::prove(options, *costs)?,
         Command::Test { options, rule, file } => (test::look(options, rule.as_deref(), file)?, ExitCode::SUCCESS),
         Command::Explain { options, id } => (explain::told(options, id)?, ExitCode::SUCCESS),
@@ -81,26 +90,53 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn list(rules: &[LoadedRule], format: Format) -> String {
-    let mut out = String::new();
-    let width = |name: fn(&LoadedRule) -> &str| rules.iter().map(|loaded| name(loaded).len()).max().unwrap_or_default();
-    let (ids, groups) = (width(|loaded| &loaded.rule.id), width(|loaded| &loaded.rule.group));
-    for loaded in rules {
+/// The rules of behaviour that count, as the user wants them.
+fn behaviours(selection: &Selection) -> Result<Vec<BehaviourRule>, RuleError> {
+    let rules = BehaviourRules::load(&selection.source)?.changed(&selection.changes);
+    Ok(rules.iter().filter(|rule| !selection.disabled.contains(&rule.id)).cloned().collect())
+}
+
+fn list(rules: &[LoadedRule], behaviours: &[BehaviourRule], format: Format) -> String {
+    if format == Format::Jsonl {
+        let lines = rules.iter().map(described).chain(behaviours.iter().map(described_behaviour));
+        return lines.map(|line| format!("{line}\n")).collect();
+    }
+    let scan = rules.iter().map(|loaded| {
         let rule = &loaded.rule;
+        let (severity, confidence) = (rule.severity.as_str(), rule.confidence.to_string());
+        [rule.id.as_str(), rule.group.as_str(), severity, &confidence, rule.title.as_str()].map(str::to_owned)
+    });
+    let behaviours = behaviours.iter().map(|rule| {
+        let severity = rule.severity.map_or("-", Severity::as_str);
+        let confidence = rule.confidence.map_or_else(|| "-".to_owned(), |confidence| confidence.to_string());
+        [rule.id.as_str(), rule.category(), severity, &confidence, rule.title.as_str()].map(str::to_owned)
+    });
+    let rows: Vec<[String; 5]> = scan.chain(behaviours).collect();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
+    let (ids, groups) = (width(0), width(1));
+    let mut out = String::new();
+    for [id, group, severity, confidence, title] in &rows {
         // Writing to a string cannot fail.
-        let _ = match format {
-            Format::Text => writeln!(
-                out,
-                "{:ids$}  {:groups$}  {:8}  {:3}  {}",
-                rule.id, rule.group, rule.severity, rule.confidence, rule.title
-            ),
-            Format::Jsonl => writeln!(out, "{}", described(loaded)),
-        };
+        let _ = writeln!(out, "{id:ids$}  {group:groups$}  {severity:8}  {confidence:>3}  {title}");
     }
-    if format == Format::Text {
-        let _ = writeln!(out, "{} rules", rules.len());
-    }
+    let _ = writeln!(out, "{} rules", rows.len());
     out
+}
+
+fn described_behaviour(rule: &BehaviourRule) -> serde_json::Value {
+    json!({
+        "id": rule.id,
+        "group": rule.category(),
+        "title": rule.title,
+        "severity": rule.severity,
+        "confidence": rule.confidence,
+        "remedy": rule.remedy,
+        "cases": rule.cases,
+        "references": rule.references,
+        "file": rule.defined_in.0,
+        "line": rule.defined_in.1,
+    })
 }
 
 fn described(loaded: &LoadedRule) -> serde_json::Value {
@@ -134,10 +170,13 @@ mod tests {
 
     #[test]
     fn the_list_names_every_rule() {
-        let rules = crate::rules::scan::load(&crate::rules::RuleSource::Embedded).unwrap();
-        let text = list(&rules, Format::Text);
-        assert_eq!(text.lines().count(), rules.len() + 1);
-        for line in list(&rules, Format::Jsonl).lines() {
+        let selection = Selection::default();
+        let (rules, behaviours) = (selection.load().unwrap(), behaviours(&selection).unwrap());
+        let text = list(&rules, &behaviours, Format::Text);
+        assert_eq!(text.lines().count(), rules.len() + behaviours.len() + 1);
+        let lines = list(&rules, &behaviours, Format::Jsonl);
+        assert_eq!(lines.lines().count(), rules.len() + behaviours.len());
+        for line in lines.lines() {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();
             assert!(text.contains(value["id"].as_str().unwrap()));
         }

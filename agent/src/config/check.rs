@@ -159,6 +159,9 @@ fn rules(config: &Config, wrong: &mut Vec<Wrong>) {
         if change.confidence.is_some_and(|confidence| confidence > 100) {
             add("confidence", "must be a whole number from 0 to 100".to_owned());
         }
+        if change.remedy.as_ref().is_some_and(|remedy| remedy.trim().is_empty()) {
+            add("remedy", "must say what to do; without the key the rule's own remedy stands".to_owned());
+        }
     }
 }
 

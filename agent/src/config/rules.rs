@@ -12,58 +12,9 @@ use super::{
 };
 use crate::{
     findings::{Allow, Policy},
-    rules::{Change, RuleError, RuleSource, Selection},
+    rules::{BehaviourRules, Change, RuleError, RuleSource, Selection},
     units::Severity,
 };
-
-/// Rules that detectors hold in code, because they are about what calls do and not about text.
-pub(super) const BEHAVIOURS: [&str; 44] = [
-    "agent.cycle",
-    "agent.loop",
-    "agent.no_progress",
-    "agent.repeated_text",
-    "agent.runaway",
-    "cost.budget",
-    "cost.burn_rate",
-    "cost.creep",
-    "cost.no_limit",
-    "cost.rate_shift",
-    "cost.request_limit",
-    "cost.request_outlier",
-    "cost.untracked",
-    // `coverage.log-gap` is not among them: that lines were lost is not to be silenced.
-    "coverage.unknown_tls_stack",
-    "model.fallback",
-    "model.flapping",
-    "model.resolved_changed",
-    "model.retired",
-    "model.retiring",
-    "model.structure_changed",
-    "model.substituted",
-    "model.unpinnable",
-    "model.unpinned",
-    "model.unverifiable",
-    "output.filtered",
-    "output.refusals",
-    "output.schema_violation",
-    "output.truncated",
-    "output.unparsable",
-    "retrieval.chunks_changed",
-    "retrieval.empty",
-    "retrieval.model_mismatch",
-    "retrieval.old_documents",
-    "retrieval.same_answers",
-    "retrieval.stale",
-    "tool.errors",
-    "tool.hung",
-    "tool.slow",
-    "tool.timeouts",
-    "vendor.outage",
-    "vendor.rate_limited",
-    "vendor.retry_after_ignored",
-    "vendor.retry_storm",
-    "vendor.slow",
-];
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,6 +70,9 @@ pub struct RuleOverride {
     /// 0 to 100, for a match with nothing to confirm it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<u32>,
+    /// What its findings say is to be done, instead of what the rule says: whom to call, which page to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 fn yes() -> bool {
@@ -182,7 +136,9 @@ impl Rules {
     /// The ids that there are.
     pub(super) fn ids(&self) -> Result<Vec<String>, RuleError> {
         let scan = self.selection().all()?.into_iter().map(|loaded| loaded.rule.id);
-        Ok(scan.chain(BEHAVIOURS.map(str::to_owned)).collect())
+        let behaviours = BehaviourRules::load(&self.source())?;
+        let behaviours = behaviours.iter().filter(|rule| !rule.always).map(|rule| rule.id.clone());
+        Ok(scan.chain(behaviours).collect())
     }
 }
 
@@ -192,6 +148,7 @@ impl RuleOverride {
             id: self.id.as_str().to_owned(),
             severity: self.severity,
             confidence: self.confidence.and_then(|confidence| u8::try_from(confidence).ok()),
+            remedy: self.remedy.clone(),
         }
     }
 }

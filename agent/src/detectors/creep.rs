@@ -250,13 +250,12 @@ fn tell<'a>(exchange: &'a Exchange, site: CallSite, grown: &Grown) -> Behaviour<
     facts.extend(reason.facts());
     Behaviour {
         rule: "cost.creep",
-        rule_title: "Calls that grow",
         references: Vec::new(),
         key: site.key(),
         severity: if grown.extra_day >= MEDIUM_NANO_USD { Severity::Medium } else { Severity::Low },
         confidence: 70,
         title: format!("calls of `{model}` take {percent:.0} % more than they did, {extra} a day: {}", reason.words),
-        remedy: "Look at what the prompt is made of: history and retrieved text without a bound, tools that nobody needs, a cache that misses.",
+        case: None,
         facts,
         exchange,
     }

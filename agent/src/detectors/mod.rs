@@ -118,11 +118,11 @@ pub enum Side {
 /// A fact about a call that is not about its text.
 #[derive(Debug)]
 pub struct Behaviour<'a> {
-    /// Stable rule id, `model.unpinned`.
+    /// Stable rule id, `model.unpinned`. Its title and its remedy are in `rules/behaviours/`.
     pub rule: &'static str,
-    /// What the rule is about, the same for all its hits.
-    pub rule_title: &'static str,
-    /// Where the facts behind the rule come from: addresses of documents.
+    /// Which of the remedies of the rule is meant, where it has several.
+    pub case: Option<&'static str>,
+    /// Where the facts behind this hit come from, besides those of the rule: addresses of documents.
     pub references: Vec<String>,
     /// What is the same for all repeats of this finding, besides service, host and api: the requested model, for example.
     pub key: String,
@@ -132,8 +132,6 @@ pub struct Behaviour<'a> {
     pub confidence: u8,
     /// One short sentence for people; never text of a prompt or an answer.
     pub title: String,
-    /// What to do about it, one sentence.
-    pub remedy: &'static str,
     /// Facts, in order: names are those of `docs/schema/finding-v1.json` attributes.
     pub facts: Vec<(&'static str, serde_json::Value)>,
     /// The exchange.

@@ -24,13 +24,12 @@ impl Detector for NoLimit {
         let Some(model) = exchange.request_model.as_deref() else { return };
         emit(Hit::Behaviour(Behaviour {
             rule: "cost.no_limit",
-            rule_title: "Answers without a bound",
-            references: vec!["https://platform.openai.com/docs/guides/rate-limits".to_owned()],
+            references: Vec::new(),
             key: model.to_lowercase(),
             severity: Severity::Info,
             confidence: 90,
             title: format!("calls of `{model}` do not bound their answers"),
-            remedy: "Set the most tokens that an answer may have: `max_completion_tokens`, `max_output_tokens`, `maxOutputTokens` or what the API calls it.",
+            case: None,
             facts: vec![
                 ("cost.bound", json!(member)),
                 ("model.requested", json!(model)),

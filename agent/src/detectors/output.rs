@@ -81,32 +81,12 @@ impl Flaw {
         }
     }
 
-    fn rule(self) -> (&'static str, &'static str, &'static str, &'static str) {
+    fn rule(self) -> (&'static str, &'static str) {
         match self {
-            Self::Refused => (
-                "output.refusals",
-                "More answers than before are refusals",
-                "are refusals",
-                "Look at what is asked since then, and whether the model or its policy changed.",
-            ),
-            Self::Filtered => (
-                "output.filtered",
-                "More answers than before are filtered",
-                "are taken by the vendor's content filter",
-                "Look at what is asked since then; check the filter settings of the deployment.",
-            ),
-            Self::Truncated => (
-                "output.truncated",
-                "More answers than before are cut off",
-                "are cut off at the token limit",
-                "Raise the limit of output tokens at this call site, or ask for shorter answers: what is cut off is paid for and seldom usable.",
-            ),
-            Self::Unparsable => (
-                "output.unparsable",
-                "More answers than before are no JSON",
-                "are no JSON, though JSON was asked for",
-                "Ask with a strict JSON schema, check whether the model changed, and make the caller validate and retry.",
-            ),
+            Self::Refused => ("output.refusals", "are refusals"),
+            Self::Filtered => ("output.filtered", "are taken by the vendor's content filter"),
+            Self::Truncated => ("output.truncated", "are cut off at the token limit"),
+            Self::Unparsable => ("output.unparsable", "are no JSON, though JSON was asked for"),
         }
     }
 }
@@ -258,14 +238,13 @@ impl Detector for Output {
 }
 
 fn jumped(exchange: &Exchange, site: CallSite, flaw: Flaw, jump: Jump, since: Timestamp) -> Behaviour<'_> {
-    let (rule, rule_title, what, remedy) = flaw.rule();
+    let (rule, what) = flaw.rule();
     let model = exchange.request_model.as_deref().unwrap_or("unknown");
     let Jump { before, now } = jump;
     // Words may be a quotation; marks of the vendor are none.
     let is_guess = flaw == Flaw::Refused && !is_marked_refusal(exchange);
     Behaviour {
         rule,
-        rule_title,
         references: Vec::new(),
         key: site.key(),
         severity: Severity::Medium,
@@ -274,7 +253,7 @@ fn jumped(exchange: &Exchange, site: CallSite, flaw: Flaw, jump: Jump, since: Ti
             "{} of the last {} answers of `{model}` {what} (before: {} of {})",
             now.events, now.of, before.events, before.of
         ),
-        remedy,
+        case: None,
         facts: vec![
             ("model.requested", json!(exchange.request_model)),
             ("model.resolved", json!(exchange.response_model)),

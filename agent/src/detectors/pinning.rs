@@ -97,13 +97,12 @@ impl Pinning {
         };
         Behaviour {
             rule: "model.unpinned",
-            rule_title: "Model identifier that can change",
             references: class.references.to_vec(),
             key: model.to_lowercase(),
             severity: class.severity,
             confidence: 95,
             title,
-            remedy: "Ask for a dated model id and move to the next one on purpose, after your own tests.",
+            case: None,
             facts,
             exchange,
         }
@@ -145,13 +144,12 @@ fn hidden<'a>(
     };
     Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: class.references.to_vec(),
         key: model.to_lowercase(),
         severity,
         confidence: 90,
         title,
-        remedy: "Keep the name from being moved (Azure: version upgrade option `NoAutoUpgrade`), and change what is behind it on purpose, after your own tests.",
+        case: Some("deployment"),
         facts,
         exchange,
     }
@@ -161,13 +159,12 @@ fn hidden<'a>(
 fn unpinnable<'a>(exchange: &'a Exchange, model: &str, class: &Class<'_>) -> Behaviour<'a> {
     Behaviour {
         rule: "model.unpinnable",
-        rule_title: "No model identifier to pin",
         references: class.references.to_vec(),
         key: String::new(),
         severity: class.severity,
         confidence: 90,
         title: format!("`{model}` may change: its vendor has no id for it that stays the same"),
-        remedy: "Test the answers regularly: a change will not be announced by the id.",
+        case: None,
         facts: facts(exchange, model, class),
         exchange,
     }
@@ -177,14 +174,14 @@ fn unpinnable<'a>(exchange: &'a Exchange, model: &str, class: &Class<'_>) -> Beh
 fn ending<'a>(exchange: &'a Exchange, requested: &str, id: &str, end: &End<'_>) -> Behaviour<'a> {
     let Shutdown { date, is_listed, .. } = end.shutdown;
     let whom = if id == requested { format!("`{id}`") } else { format!("`{id}`, which answers for `{requested}`,") };
-    let (rule, rule_title, title) = if end.is_past() {
+    let (rule, title) = if end.is_past() {
         let what = if *is_listed { "is listed as shut down on" } else { "was to be shut down on" };
-        ("model.retired", "Model past its shut-down date", format!("{whom} {what} {date}"))
+        ("model.retired", format!("{whom} {what} {date}"))
     } else {
         let days = end.days_left;
         let unit = if days == 1 { "day" } else { "days" };
         let what = if *is_listed { "is listed to be shut down on" } else { "will be shut down on" };
-        ("model.retiring", "Model near its shut-down date", format!("{whom} {what} {date}, in {days} {unit}"))
+        ("model.retiring", format!("{whom} {what} {date}, in {days} {unit}"))
     };
     let answered = exchange.succeeded();
     let mut facts = vec![
@@ -211,17 +208,12 @@ fn ending<'a>(exchange: &'a Exchange, requested: &str, id: &str, end: &End<'_>) 
     };
     Behaviour {
         rule,
-        rule_title,
         references: end.shutdown.references.clone(),
         key: requested.to_lowercase(),
         severity,
         confidence,
         title,
-        remedy: if *is_listed {
-            "Check the date at the vendor, and move to another model id before calls fail."
-        } else {
-            "Move to the replacement that the vendor names, or to another dated model id, before calls fail."
-        },
+        case: is_listed.then_some("listed"),
         facts,
         exchange,
     }

@@ -155,13 +155,12 @@ fn tell<'a>(exchange: &'a Exchange, verdict: &Verdict) -> Behaviour<'a> {
     facts.extend(reason.facts());
     Behaviour {
         rule: "cost.rate_shift",
-        rule_title: "Spend far above the usual",
         references: Vec::new(),
         key: feature.unwrap_or_default().to_owned(),
         severity: if is_grave { Severity::High } else { Severity::Medium },
         confidence: if is_learning { 60 } else { 80 },
         title: format!("{whose} spends {now} an hour, {} times the usual {usual}: {}", times(factor), reason.words),
-        remedy: "Look at what changed at that time: a release, a loop, retries, a batch job. Stop it, or set a budget that allows it.",
+        case: None,
         facts,
         exchange,
     }

@@ -60,13 +60,12 @@ fn tell<'a>(exchange: &'a Exchange, limit: &RequestLimit, taken: u64) -> Behavio
     };
     Behaviour {
         rule: "cost.request_limit",
-        rule_title: "Call that takes more than one may",
         references: Vec::new(),
         key: format!("{label} {unit:?} {}", model.to_lowercase()),
         severity: if taken / 10 >= allowed { Severity::High } else { Severity::Medium },
         confidence: 95,
         title: format!("a call of `{model}` took {}, and one may take {}", unit.shown(taken), unit.shown(allowed)),
-        remedy: "Bound the answer (`max_tokens` and its like) and the context that is sent, or raise the limit in the config.",
+        case: None,
         facts: vec![
             ("budget.name", json!(label)),
             (taken_name, json!(taken)),

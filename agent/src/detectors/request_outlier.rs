@@ -215,7 +215,6 @@ fn tell<'a>(exchange: &'a Exchange, site: CallSite, nano_usd: u64, median: u64, 
     facts.extend(reason.facts());
     Behaviour {
         rule: "cost.request_outlier",
-        rule_title: "Call that costs far more than its like",
         references: Vec::new(),
         key: site.key(),
         severity: match nano_usd {
@@ -229,7 +228,7 @@ fn tell<'a>(exchange: &'a Exchange, site: CallSite, nano_usd: u64, median: u64, 
             times(factor),
             reason.words
         ),
-        remedy: "Look at what this call sent and got: bound its answer and its context, or cut the job into parts.",
+        case: None,
         facts,
         exchange,
     }

@@ -276,7 +276,6 @@ fn never_names_its_model(exchange: &Exchange) -> bool {
 fn unverifiable<'a>(exchange: &'a Exchange, requested: &str) -> Behaviour<'a> {
     Behaviour {
         rule: "model.unverifiable",
-        rule_title: "Answers do not say which model they are from",
         references: Vec::new(),
         key: requested.to_lowercase(),
         severity: Severity::Info,
@@ -284,7 +283,7 @@ fn unverifiable<'a>(exchange: &'a Exchange, requested: &str) -> Behaviour<'a> {
         title: format!(
             "nobody can see whether the model behind `{requested}` changes: answers of this API do not name it"
         ),
-        remedy: "Watch the shape and the quality of the answers instead: they are all that a silent change would show in.",
+        case: None,
         facts: vec![("model.requested", json!(requested))],
         exchange,
     }
@@ -304,13 +303,12 @@ fn promises_a_model(exchange: &Exchange, asked: &Identity) -> bool {
 fn substituted<'a>(exchange: &'a Exchange, requested: &str, resolved: &str) -> Behaviour<'a> {
     Behaviour {
         rule: "model.substituted",
-        rule_title: "Another model answered than was asked",
         references: Vec::new(),
         key: format!("{requested} {resolved}").to_lowercase(),
         severity: Severity::High,
         confidence: 80,
         title: format!("asked for `{requested}`, answered by `{resolved}`"),
-        remedy: "Check the vendor's notices and your gateway's routing; test with the model that answers, or pin another one.",
+        case: None,
         facts: vec![("model.requested", json!(requested)), ("model.resolved", json!(resolved))],
         exchange,
     }
@@ -319,13 +317,12 @@ fn substituted<'a>(exchange: &'a Exchange, requested: &str, resolved: &str) -> B
 fn fallback<'a>(exchange: &'a Exchange, requested: &str, resolved: &str) -> Behaviour<'a> {
     Behaviour {
         rule: "model.fallback",
-        rule_title: "A fallback answered",
-        references: vec!["https://openrouter.ai/docs/features/model-routing".to_owned()],
+        references: Vec::new(),
         key: format!("{requested} {resolved}").to_lowercase(),
         severity: Severity::Low,
         confidence: 95,
         title: format!("asked for `{requested}`, answered by its fallback `{resolved}`"),
-        remedy: "See why the first choice does not answer; test the fallback as you tested the first choice, or leave it out of `models`.",
+        case: None,
         facts: vec![
             ("model.requested", json!(requested)),
             ("model.resolved", json!(resolved)),
@@ -339,7 +336,6 @@ fn changed<'a>(exchange: &'a Exchange, requested: &str, from: &str, to: &str, ca
     let unit = if calls == 1 { "call" } else { "calls" };
     Behaviour {
         rule: "model.resolved_changed",
-        rule_title: "The model behind a name changed",
         references: Vec::new(),
         key: format!("{requested} {from} {to}").to_lowercase(),
         severity: Severity::High,
@@ -350,7 +346,7 @@ fn changed<'a>(exchange: &'a Exchange, requested: &str, from: &str, to: &str, ca
             _ => 95,
         },
         title: format!("`{requested}` was `{from}` for {calls} {unit}, now it is `{to}`"),
-        remedy: "Compare answers from before and after; ask for the dated id that you tested with.",
+        case: None,
         facts: vec![
             ("model.requested", json!(requested)),
             ("model.resolved_before", json!(from)),
@@ -364,13 +360,12 @@ fn changed<'a>(exchange: &'a Exchange, requested: &str, from: &str, to: &str, ca
 fn flapping<'a>(exchange: &'a Exchange, requested: &str, from: &str, to: &str) -> Behaviour<'a> {
     Behaviour {
         rule: "model.flapping",
-        rule_title: "A name is answered by several models in turn",
         references: Vec::new(),
         key: requested.to_lowercase(),
         severity: Severity::Medium,
         confidence: 80,
         title: format!("`{requested}` goes back and forth between `{from}` and `{to}`"),
-        remedy: "A rollout is under way: ask for a dated id until it is over.",
+        case: None,
         facts: vec![
             ("model.requested", json!(requested)),
             ("model.resolved_before", json!(from)),

@@ -228,13 +228,12 @@ fn storm(exchange: &Exchange, attempt: Attempt) -> Behaviour<'_> {
     let failure = last_failure(exchange);
     Behaviour {
         rule: "vendor.retry_storm",
-        rule_title: "Requests that are tried again and again",
         references: Vec::new(),
         key: format!("same {}", model(exchange).to_lowercase()),
         severity: if tries >= MANY_TRIES { Severity::High } else { Severity::Medium },
         confidence: 90,
         title: format!("the same request failed {tries} times at `{host}` within {seconds} s, last with `{failure}`"),
-        remedy: "Wait longer after each try (with jitter), and give up after three; look for retries in more than one layer.",
+        case: None,
         facts: vec![
             ("retry.tries", json!(tries)),
             ("retry.seconds", json!(seconds)),
@@ -250,13 +249,12 @@ fn often(exchange: &Exchange, retries: u32, calls: u32) -> Behaviour<'_> {
     let host = &exchange.host;
     Behaviour {
         rule: "vendor.retry_storm",
-        rule_title: "Requests that are tried again and again",
         references: Vec::new(),
         key: "ratio".to_owned(),
         severity: if retries * 2 >= calls { Severity::High } else { Severity::Medium },
         confidence: 80,
         title: format!("{retries} of {calls} calls to `{host}` within ten minutes were retries"),
-        remedy: "Send less at once, or ask the vendor for a higher limit; retries only add to the load.",
+        case: Some("ratio"),
         facts: vec![("retry.retries", json!(retries)), ("retry.calls", json!(calls)), ("retry.host", json!(host))],
         exchange,
     }
@@ -281,13 +279,12 @@ fn early(exchange: &Exchange, wait: Wait, waited_ns: u64, is_same: bool) -> Beha
     facts.retain(|(_, value)| !value.is_null());
     Behaviour {
         rule: "vendor.retry_after_ignored",
-        rule_title: "Retries before the vendor's time",
-        references: vec!["https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3".to_owned()],
+        references: Vec::new(),
         key: model(exchange).to_lowercase(),
         severity: Severity::Low,
         confidence: if is_same { 90 } else { 70 },
         title,
-        remedy: "Wait as long as `retry-after` says, for all workers that share the key.",
+        case: None,
         facts,
         exchange,
     }

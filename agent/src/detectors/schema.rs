@@ -230,13 +230,12 @@ fn violated<'a>(
     let since = cause::words(cause.as_ref());
     Behaviour {
         rule: "output.schema_violation",
-        rule_title: "Answers break the JSON schema that was asked for",
         references: Vec::new(),
         key: format!("{} {}", site.key(), schema.tool.as_deref().unwrap_or_default()),
         severity: if cause.is_some() { Severity::High } else { Severity::Medium },
         confidence: 95,
         title: format!("{} of {} {what} break their JSON schema{promise}{since}", tally.violated, tally.checked),
-        remedy: "Validate what comes back before it is used; ask in strict mode, with a schema that the vendor's subset covers.",
+        case: None,
         facts,
         exchange,
     }

@@ -155,17 +155,12 @@ fn changed<'a>(
     }
     Behaviour {
         rule: "model.structure_changed",
-        rule_title: "Answers have another structure than before",
         references: Vec::new(),
         key: format!("{} {}", site.key(), tool.unwrap_or_default()),
         severity: if cause.is_some() { Severity::High } else { Severity::Medium },
         confidence: if cause.is_some() { 95 } else { 80 },
         title: format!("{what} changed: {first}{more}{since}"),
-        remedy: if cause.is_some() {
-            "Ask for the dated id that you tested with, and compare answers from before and after the change; or ask for the structure with a strict JSON schema."
-        } else {
-            "Check whether the prompt or the model changed; validate what comes back, and ask for the structure with a strict JSON schema."
-        },
+        case: cause.is_some().then_some("model_changed"),
         facts,
         exchange,
     }

@@ -223,10 +223,11 @@ fn tell<'a>(key: &Key, trouble: Trouble, exchange: &'a Exchange) -> Behaviour<'a
     let seen = if *is_hearsay { "conversation" } else { "mcp" };
     let mut facts = vec![("tool.name", json!(tool)), ("tool.host", json!(host)), ("tool.seen_in", json!(seen))];
     let place = if *is_hearsay { format!("`{tool}`") } else { format!("`{tool}` of `{host}`") };
-    let (rule, rule_title, severity, sure, title, remedy);
+    let (rule, severity, sure, title);
+    let mut case = None;
     match trouble {
         Trouble::Slow { p95_ms, usual_ms, overlap_tenths, usual_overlap_tenths, queues } => {
-            (rule, rule_title, severity) = ("tool.slow", "Tool that became slow", Severity::Medium);
+            (rule, severity) = ("tool.slow", Severity::Medium);
             sure = if queues { 85 } else { 75 };
             let together = tenths(overlap_tenths);
             title = if queues {
@@ -236,11 +237,7 @@ fn tell<'a>(key: &Key, trouble: Trouble, exchange: &'a Exchange) -> Behaviour<'a
             } else {
                 format!("{place} takes {p95_ms} ms (p95), usual are {usual_ms} ms")
             };
-            remedy = if queues {
-                "Bound the calls that run at once, or give the tool's server more workers."
-            } else {
-                "Look at the tool's server and what it depends on; no more calls run at once than usual."
-            };
+            case = queues.then_some("queueing");
             facts.extend([
                 ("tool.p95_ms", json!(p95_ms)),
                 ("tool.usual_p95_ms", json!(usual_ms)),
@@ -250,45 +247,40 @@ fn tell<'a>(key: &Key, trouble: Trouble, exchange: &'a Exchange) -> Behaviour<'a
             ]);
         }
         Trouble::TimeOuts { count, of } => {
-            (rule, rule_title, sure) = ("tool.timeouts", "Tool that does not reply in time", 85);
+            (rule, sure) = ("tool.timeouts", 85);
             severity = if count * 4 >= of { Severity::High } else { Severity::Medium };
             title = format!("{place} did not reply in time to {count} of {of} calls");
-            remedy = "Look at the tool's server; give the agent a time-out and tell it what to do without the tool.";
             facts.extend([("tool.timeouts", json!(count)), ("tool.calls", json!(of))]);
         }
         Trouble::Errors { count, of, usual_percent } => {
-            (rule, rule_title, sure) = ("tool.errors", "Tool that fails", 80);
+            (rule, sure) = ("tool.errors", 80);
             severity = if count * 2 >= of { Severity::High } else { Severity::Medium };
             title = match usual_percent {
                 Some(usual) => format!("{place} failed in {count} of {of} calls, usual are {usual} %"),
                 None => format!("{place} failed in {count} of {of} calls"),
             };
-            remedy =
-                "Look at what the tool's server says; check its credentials and the schema that the model is told.";
             facts.extend([("tool.failures", json!(count)), ("tool.calls", json!(of))]);
             facts.extend(usual_percent.map(|usual| ("tool.usual_failures_percent", json!(usual))));
         }
         Trouble::Hung { count, since } => {
-            (rule, rule_title, severity, sure) = ("tool.hung", "Tool that hangs", Severity::High, 80);
+            (rule, severity, sure) = ("tool.hung", Severity::High, 80);
             title = if *is_hearsay {
                 format!("nobody came back from the last {count} calls of {place}")
             } else {
                 format!("{place} gave no reply to the last {count} calls")
             };
-            remedy = "Restart the tool's server; give calls of tools a time-out.";
             facts.extend([("tool.silent_calls", json!(count)), ("tool.since_unix", json!(since.0 / 1_000_000_000))]);
         }
     }
     Behaviour {
         rule,
-        rule_title,
         references: Vec::new(),
         key: format!("{seen} {host} {tool}"),
         severity,
         // The program's own time is in it, and what else it did meanwhile.
         confidence: if *is_hearsay { sure - 30 } else { sure },
         title,
-        remedy,
+        case,
         facts,
         exchange,
     }

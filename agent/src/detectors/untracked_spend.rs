@@ -73,30 +73,21 @@ impl Why {
         };
         let vendor = exchange.paid_vendor().unwrap_or(&exchange.host);
         let openai = "https://platform.openai.com/docs/api-reference/chat/create";
-        let (word, reason, confidence, reference, title, remedy) = match self {
+        let (word, reason, confidence, reference, title) = match self {
             Self::StreamWithoutUsage => (
                 "no_usage",
                 "stream_without_usage",
                 95,
                 Some(openai),
                 format!("streamed answers of `{model}` carry no token counts"),
-                "Set `stream_options: {\"include_usage\": true}` in streamed chat completions.",
             ),
-            Self::PriceUnknown => (
-                "no_price",
-                "price_unknown",
-                80,
-                None,
-                format!("no price is known for `{model}`"),
-                "Give its price in a `[[price]]` of the config, update Outflow's price catalogue, or check the vendor's bill.",
-            ),
+            Self::PriceUnknown => ("no_price", "price_unknown", 80, None, format!("no price is known for `{model}`")),
             Self::HiddenTokens => (
                 "hidden",
                 "hidden_tokens",
                 70,
                 None,
                 format!("answers of `{model}` take more tokens in total than input and output have"),
-                "Count the total: the rest is most likely thinking that is billed as output; bound it where the API can.",
             ),
             Self::GatewayZero => (
                 "gateway_zero",
@@ -104,7 +95,6 @@ impl Why {
                 80,
                 Some("https://openrouter.ai/docs/guides/overview/auth/byok"),
                 format!("the gateway reports no cost for `{model}`, which its maker bills to your own key"),
-                "Look at the bill of the model's maker, or give the price in a `[[price]]` of the config.",
             ),
             Self::BatchJob => (
                 "batch",
@@ -112,7 +102,6 @@ impl Why {
                 80,
                 None,
                 format!("what a batch job at {vendor} costs is known only when it is done"),
-                "Set a limit for batch jobs at the vendor, and look at the usage in the file of results.",
             ),
             Self::OtherUnit => (
                 "other_unit",
@@ -122,19 +111,17 @@ impl Why {
                 format!(
                     "calls of `{model}` are billed by the second, the character or the picture, and not counted here"
                 ),
-                "Look at the vendor's bill for this model; set a limit for it there.",
             ),
         };
         let of = if self == Self::BatchJob { vendor } else { model };
         Behaviour {
             rule: "cost.untracked",
-            rule_title: "Spend that nobody counts",
             references: reference.into_iter().map(str::to_owned).collect(),
             key: format!("{word} {}", of.to_lowercase()),
             severity: Severity::Low,
             confidence,
             title,
-            remedy,
+            case: Some(reason),
             facts: facts(exchange, reason),
             exchange,
         }

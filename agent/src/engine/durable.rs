@@ -162,13 +162,12 @@ mod tests {
     fn found(call: &Exchange) -> Vec<Finding> {
         let hit = crate::detectors::Hit::Behaviour(crate::detectors::Behaviour {
             rule: "model.unpinned",
-            rule_title: "Model identifier that can change",
             references: Vec::new(),
             key: "gpt-4o".into(),
             severity: crate::units::Severity::Medium,
             confidence: 95,
             title: "it can change".into(),
-            remedy: "Pin it.",
+            case: None,
             facts: Vec::new(),
             exchange: call,
         });

@@ -195,7 +195,8 @@ impl Worker {
                 Batch { findings, checkpoints: block.checkpoint.into_iter().collect(), ..Batch::default() }
             }
             LogInput::Mark(mark) => {
-                let findings = mark.gap.iter().map(|gap| self.maker.gap(&mark.file, gap, mark.at)).collect();
+                let (_, policy) = self.scanner.parts();
+                let findings = mark.gap.iter().map(|gap| self.maker.gap(&mark.file, gap, mark.at, policy)).collect();
                 Batch { findings, checkpoints: mark.checkpoints, forgotten: mark.forgotten, ..Batch::default() }
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     },
     exchange::{Attribution, PriceBook},
     findings::Policy,
-    rules::{ModelRules, RuleError, RuleSource, Selection, VendorTable},
+    rules::{BehaviourRules, ModelRules, RuleError, RuleSource, Selection, VendorTable},
 };
 
 /// Why the rules cannot be used.
@@ -60,9 +60,7 @@ impl Rules {
     pub fn select(selection: &Selection, policy: Policy, hosts: &[String]) -> Result<Self, LoadError> {
         let source = &selection.source;
         let rules = selection.load()?;
-        // Of scan rules each hit has its own confidence, so they are changed where they are loaded.
-        let is_scan = |id: &str| rules.iter().any(|loaded| loaded.rule.id == id);
-        let changes = selection.changes.iter().filter(|change| !is_scan(&change.id)).cloned().collect();
+        let behaviours = Arc::new(BehaviourRules::load(source)?.changed(&selection.changes));
         let added: Vec<bool> = rules.iter().map(|loaded| selection.is_added(loaded)).collect();
         let scan = RuleSet::compile(rules)?;
         // The shipped ones are known not to be. One that looks at every line would slow all others down.
@@ -82,7 +80,7 @@ impl Rules {
             attribution: Arc::new(Attribution::default()),
             max_ages: Arc::default(),
             disabled: selection.disabled.clone().into(),
-            policy: Arc::new(Policy { changes, ..policy }),
+            policy: Arc::new(Policy { behaviours, ..policy }),
         })
     }
 

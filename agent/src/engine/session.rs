@@ -186,7 +186,7 @@ impl Session {
     /// Takes in a process that talks to a vendor past the tap. False when the output cannot be written any more.
     pub fn unseen(&self, unseen: &Unseen, vendors: &VendorTable) -> bool {
         let vendor = unseen.hosts.first().and_then(|host| vendors.vendor_of(host)).map(|vendor| &*vendor.id);
-        let finding = self.maker.unseen(unseen, vendor);
+        let finding = self.maker.unseen(unseen, vendor, &self.known().policy);
         let mut inner = self.lock();
         let Inner { disabled, sink, outcome, failed, .. } = &mut *inner;
         if failed.is_some() || disabled.contains(&finding.rule.id) {

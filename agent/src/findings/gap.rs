@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Activity, Category, FINDING_EVENT, Finding, Location, Maker, Rule, SCHEMA_VERSION, absorb::record_id,
+    Activity, Category, FINDING_EVENT, Finding, Location, Maker, Policy, Rule, SCHEMA_VERSION, absorb::record_id,
     fingerprint::stable_id, mask, parties::process,
 };
 use crate::{
@@ -23,7 +23,7 @@ const MAX_PATH_CHARS: usize = 4096;
 
 impl Maker {
     /// Lines of `file` are lost. Known bytes make it graver: without them it is only possible that there were any.
-    pub fn gap(&self, file: &LogFile, gap: &Gap, at: Timestamp) -> Finding {
+    pub fn gap(&self, file: &LogFile, gap: &Gap, at: Timestamp, policy: &Policy) -> Finding {
         let (reason, how) = match gap.reason {
             GapReason::Truncated => ("truncated", "was truncated"),
             GapReason::Gone => ("gone", "disappeared while the agent was not running"),
@@ -36,27 +36,21 @@ impl Maker {
         };
         let id = stable_id(&[LOG_GAP, &file.origin.service, "log", &file.path, reason]);
         let time = |at: Timestamp| serde_json::Value::from(at.rfc3339());
-        Finding {
+        let mut finding = Finding {
             schema_version: SCHEMA_VERSION,
             event_name: FINDING_EVENT.to_owned(),
             record_id: record_id(&id, 1),
             finding_id: id,
             revision: 1,
             activity: Activity::Create,
-            rule: Rule {
-                id: LOG_GAP.to_owned(),
-                title: "Lines of a log that were never seen".to_owned(),
-                references: Vec::new(),
-            },
+            rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
             entity: None,
             group: None,
             category: Category::Coverage,
             severity: if gap.known_bytes > 0 { Severity::Medium } else { Severity::Low },
             confidence: if gap.known_bytes > 0 { 100 } else { 50 },
             title: format!("{name} {how}: {at_least}"),
-            remedy: "Rotate by renaming, and let the patterns match the rotated names too; with copytruncate the copy is read \
-                     when its name matches."
-                .to_owned(),
+            remedy: String::new(),
             fingerprint: None,
             excerpt: None,
             location: Some(Location {
@@ -83,7 +77,9 @@ impl Maker {
                 ("gap.from".to_owned(), time(gap.from)),
                 ("gap.until".to_owned(), time(gap.until)),
             ]),
-        }
+        };
+        policy.describe(&mut finding, LOG_GAP, None, &[]);
+        finding
     }
 }
 
@@ -98,7 +94,7 @@ mod tests {
         let file = LogFile { path: "/var/log/app.log".to_owned(), ..LogFile::default() };
         let gap = |known_bytes, reason| {
             let gap = Gap { reason, offset: 10, known_bytes, from: Timestamp(1), until: Timestamp(2_000_000_000) };
-            maker.gap(&file, &gap, Timestamp(2_000_000_000))
+            maker.gap(&file, &gap, Timestamp(2_000_000_000), &Policy::default())
         };
         let known = gap(5, GapReason::Truncated);
         assert_eq!(known.title, "app.log was truncated: at least 5 bytes are lost");

@@ -37,23 +37,28 @@ impl Maker {
         if let Some(silence) = policy.silences(hit, fingerprint.as_ref()) {
             return Err(silence);
         }
-        let mut finding = self.made(hit, fingerprint, at, cost);
-        policy.adjust(&mut finding);
-        Ok(finding)
+        Ok(self.made(hit, fingerprint, at, cost, policy))
     }
 
     /// One occurrence: count 1, revision 1, first and last seen at `at`. `cost` is what the whole call cost.
     pub fn occurrence(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Finding {
-        self.made(hit, None, at, cost)
+        self.made(hit, None, at, cost, &Policy::default())
     }
 
-    fn made(&self, hit: &Hit<'_>, fingerprint: Option<Fingerprint>, at: Timestamp, cost: Option<&Cost>) -> Finding {
+    fn made(
+        &self,
+        hit: &Hit<'_>,
+        fingerprint: Option<Fingerprint>,
+        at: Timestamp,
+        cost: Option<&Cost>,
+        policy: &Policy,
+    ) -> Finding {
         let mut finding = match hit {
             Hit::Leak(leak) => {
                 let print = || self.key.fingerprint(&leak.rule.entity, secret(leak));
                 leaked(leak, fingerprint.unwrap_or_else(print))
             }
-            Hit::Behaviour(behaviour) => behaved(behaviour),
+            Hit::Behaviour(behaviour) => behaved(behaviour, policy),
         };
         finding.record_id = record_id(&finding.finding_id, finding.revision);
         finding.first_seen = at.rfc3339();
@@ -101,20 +106,15 @@ fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
     finding
 }
 
-fn behaved(behaviour: &Behaviour<'_>) -> Finding {
+fn behaved(behaviour: &Behaviour<'_>, policy: &Policy) -> Finding {
     let mut finding = blank(Subject::Exchange(behaviour.exchange), behaviour.rule, &behaviour.key, None);
-    finding.rule = Rule {
-        id: behaviour.rule.to_owned(),
-        title: behaviour.rule_title.to_owned(),
-        references: behaviour.references.clone(),
-    };
     finding.category = Category::of_behaviour(behaviour.rule);
     finding.severity = behaviour.severity;
     finding.confidence = behaviour.confidence.min(100);
     finding.title = field(&shown_title(behaviour));
-    behaviour.remedy.clone_into(&mut finding.remedy);
     finding.attributes =
         behaviour.facts.iter().map(|(name, value)| ((*name).to_owned(), shown_fact(name, value))).collect();
+    policy.describe(&mut finding, behaviour.rule, behaviour.case, &behaviour.references);
     finding
 }
 

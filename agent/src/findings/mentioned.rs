@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde_json::json;
 
 use super::{
-    Category, Finding, Location, Maker, Model, Policy, Rule, Silence,
+    Category, Finding, Location, Maker, Model, Policy, Silence,
     absorb::record_id,
     field,
     maker::blank,
@@ -56,17 +56,10 @@ impl Maker {
         };
         let name = bounded(path.rsplit('/').next().unwrap_or_default(), MAX_NAME_CHARS);
         finding.record_id = record_id(&finding.finding_id, finding.revision);
-        finding.rule = Rule {
-            id: UNPINNED.to_owned(),
-            title: "Model identifier that can change".to_owned(),
-            references: mention.references.to_vec(),
-        };
         finding.category = Category::Model;
         finding.severity = mention.severity;
         finding.confidence = 90;
         finding.title = field(&format!("`{shown}` {what}, in {name}"));
-        "Write a dated model id and move to the next one on purpose, after your own tests."
-            .clone_into(&mut finding.remedy);
         let column = if line.start == 0 { block.first_column + start as u64 } else { start as u64 };
         finding.location = Some(Location {
             side: None,
@@ -88,7 +81,7 @@ impl Maker {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-        policy.adjust(&mut finding);
+        policy.describe(&mut finding, UNPINNED, Some("file"), mention.references);
         Ok(finding)
     }
 }

@@ -1,8 +1,8 @@
-//! What the user decided about findings: allow-lists, known leaks, changed severities, `outflow:allow` beside a secret. Enters: a
+//! What the user decided about findings: allow-lists, known leaks, what is said of behaviours, `outflow:allow` beside a secret. Enters: a
 //! [`Hit`] with its fingerprint. Leaves: whether it is told, and if not, why. It never hides that something was hidden: whoever asks
 //! counts, and a prompt cannot silence the scanner that reads it.
 
-use std::{collections::HashSet, ops::Range};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use globset::GlobMatcher;
 use memchr::memmem;
@@ -12,7 +12,7 @@ use super::{Baseline, Finding, Fingerprint};
 use crate::{
     detectors::{Hit, Place},
     exchange::Subject,
-    rules::Change,
+    rules::BehaviourRules,
 };
 
 /// Written beside a secret, on its line, it takes the secret out of the findings.
@@ -62,16 +62,22 @@ pub struct Allow {
 }
 
 /// All that was decided.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// In the order of the file.
     pub allow: Vec<Allow>,
     /// `outflow:allow` has no effect.
     pub ignore_marks: bool,
-    /// Of rules that no rule file holds; those of rule files are changed where they are loaded.
-    pub changes: Vec<Change>,
+    /// Titles and remedies of what is no text.
+    pub behaviours: Arc<BehaviourRules>,
     /// Leaks that are known: rule and fingerprint.
     pub known: HashSet<(String, String)>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { allow: Vec::new(), ignore_marks: false, behaviours: BehaviourRules::embedded(), known: HashSet::new() }
+    }
 }
 
 impl Policy {
@@ -124,11 +130,16 @@ impl Policy {
         is_known.then_some(Silence::Baseline)
     }
 
-    /// Gives a finding the severity and confidence that were decided for its rule.
-    pub(super) fn adjust(&self, finding: &mut Finding) {
-        let Some(change) = self.changes.iter().rfind(|change| change.id == finding.rule.id) else { return };
-        finding.severity = change.severity.unwrap_or(finding.severity);
-        finding.confidence = change.confidence.unwrap_or(finding.confidence);
+    /// Says of a finding about a behaviour what the rule files and the user say of it; `references` come before those of the rule.
+    pub(super) fn describe(&self, finding: &mut Finding, id: &str, case: Option<&str>, references: &[String]) {
+        id.clone_into(&mut finding.rule.id);
+        finding.rule.references = references.to_vec();
+        let Some(rule) = self.behaviours.get(id) else { return };
+        finding.rule.title.clone_from(&rule.title);
+        finding.rule.references.extend_from_slice(&rule.references);
+        rule.remedy(case).clone_into(&mut finding.remedy);
+        finding.severity = rule.severity.unwrap_or(finding.severity);
+        finding.confidence = rule.confidence.unwrap_or(finding.confidence);
     }
 }
 

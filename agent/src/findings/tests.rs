@@ -54,13 +54,12 @@ fn leak<'a>(rule: &'a ScanRule, exchange: &'a Exchange, text: &'a str, secret: &
 fn behaviour<'a>(exchange: &'a Exchange, key: &str) -> Hit<'a> {
     Hit::Behaviour(Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: Vec::new(),
         key: key.into(),
         severity: Severity::Medium,
         confidence: 95,
         title: "it can change".into(),
-        remedy: "Pin it.",
+        case: None,
         facts: vec![("model.requested", "x".repeat(1000).into())],
         exchange,
     })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Category, Destination, Finding, Maker, Rule, absorb::record_id, field, host, maker::blank, mask};
+use super::{Category, Destination, Finding, Maker, Policy, absorb::record_id, field, host, maker::blank, mask};
 use crate::{
     exchange::Subject,
     sources::coverage::{How, KnownBy, Seen, Unseen},
@@ -22,22 +22,17 @@ const MAX_TITLE_HOSTS: usize = 2;
 
 impl Maker {
     /// A process talks to a vendor, and nobody reads along. `vendor` is whose the first host is.
-    pub fn unseen(&self, unseen: &Unseen, vendor: Option<&str>) -> Finding {
+    pub fn unseen(&self, unseen: &Unseen, vendor: Option<&str>, policy: &Policy) -> Finding {
         let Unseen { at, look, hosts, to, known_by } = unseen;
         let hosts: Vec<String> = hosts.iter().map(|name| host(name)).collect();
         let seen = look.seen();
         let mut finding = blank(Subject::Unseen(unseen), UNKNOWN_TLS_STACK, &look.executable, None);
         finding.record_id = record_id(&finding.finding_id, 1);
-        finding.rule = Rule {
-            id: UNKNOWN_TLS_STACK.to_owned(),
-            title: "Calls to a vendor that cannot be looked at".to_owned(),
-            references: Vec::new(),
-        };
         finding.category = Category::Coverage;
         finding.severity = Severity::Medium;
         finding.confidence = confidence(seen, *known_by);
         finding.title = field(&title(unseen, &hosts));
-        remedy(seen).clone_into(&mut finding.remedy);
+        policy.describe(&mut finding, UNKNOWN_TLS_STACK, (seen == Seen::Unknown).then_some("no_tls_library"), &[]);
         finding.destination = hosts.first().map(|first| Destination {
             host: first.clone(),
             vendor: vendor.map(field),
@@ -96,19 +91,6 @@ fn title(unseen: &Unseen, hosts: &[String]) -> String {
     format!("{name} talks to {whom} {how}")
 }
 
-fn remedy(seen: Seen) -> &'static str {
-    match seen {
-        Seen::Unknown => {
-            "Look what it is: a proxy only passes on what others say, and those may be tapped. `outflow doctor --pid PID --verbose` \
-             says what was looked for."
-        }
-        _ => {
-            "Send its calls through a gateway that is tapped, or run the client on one of the runtimes in docs/SUPPORT_MATRIX.md. \
-             `outflow doctor --pid PID --verbose` says what was looked for."
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +126,7 @@ mod tests {
     }
 
     fn made(files: Vec<How>, hosts: &[&str]) -> Finding {
-        Maker::new(FingerprintKey::new([1; 32])).unseen(&unseen(files, hosts), Some("openai"))
+        Maker::new(FingerprintKey::new([1; 32])).unseen(&unseen(files, hosts), Some("openai"), &Policy::default())
     }
 
     #[test]

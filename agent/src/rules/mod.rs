@@ -1,6 +1,6 @@
 //! Beside the river: loads the top-level `rules/` (embedded in the binary, or a folder given by the user) and compiles it.
-//! Enters: TOML text. Leaves: scan rules, the vendor table, model rules, TLS signatures. Rules are data; this room holds no rule
-//! of its own.
+//! Enters: TOML text. Leaves: scan rules, the vendor table, model rules, texts of behaviours, TLS signatures. Rules are data; this room
+//! holds no rule of its own.
 
 use std::{
     fs, io,
@@ -9,6 +9,7 @@ use std::{
 
 use include_dir::{Dir, include_dir};
 
+pub mod behaviours;
 mod hosts;
 pub mod models;
 pub mod scan;
@@ -17,6 +18,7 @@ pub mod tls;
 pub mod vendors;
 
 pub use self::{
+    behaviours::{BehaviourRule, BehaviourRules},
     models::ModelRules,
     scan::ScanRule,
     selection::{Change, Selection},

@@ -31,7 +31,7 @@ pub struct Selection {
     pub changes: Vec<Change>,
 }
 
-/// Another severity or confidence for a rule.
+/// Another severity, confidence or remedy for a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// The rule.
@@ -40,6 +40,8 @@ pub struct Change {
     pub severity: Option<Severity>,
     /// Its confidence from now on, before context and checksums.
     pub confidence: Option<u8>,
+    /// What to do about it, from now on.
+    pub remedy: Option<String>,
 }
 
 impl Selection {
@@ -74,6 +76,9 @@ impl Selection {
             for loaded in rules.iter_mut().filter(|loaded| loaded.rule.id == change.id) {
                 loaded.rule.severity = change.severity.unwrap_or(loaded.rule.severity);
                 loaded.rule.confidence = change.confidence.unwrap_or(loaded.rule.confidence);
+                if let Some(remedy) = &change.remedy {
+                    loaded.rule.remedy.clone_from(remedy);
+                }
             }
         }
         Ok(rules)
@@ -135,7 +140,7 @@ mod tests {
         fs::write(folder.path().join("secrets/more.toml"), rule("secret.own")).unwrap();
         fs::write(folder.path().join("notes.txt"), "no rules").unwrap();
         let built_in = Selection::default().load().unwrap().len();
-        let change = |severity, confidence| Change { id: "custom.own".into(), severity, confidence };
+        let change = |severity, confidence| Change { id: "custom.own".into(), severity, confidence, remedy: None };
         let selection = Selection {
             added: vec![folder.path().to_owned()],
             disabled: vec!["pii.email".into()],

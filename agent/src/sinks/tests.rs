@@ -25,13 +25,12 @@ pub(super) fn occurrence(key: &str) -> Finding {
     let call = sample::exchange("openai", "gpt-4o");
     let hit = crate::detectors::Hit::Behaviour(crate::detectors::Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: Vec::new(),
         key: key.to_owned(),
         severity: crate::units::Severity::Medium,
         confidence: 95,
         title: format!("{key} can change"),
-        remedy: "Pin it.",
+        case: None,
         facts: Vec::new(),
         exchange: &call,
     });

@@ -32,18 +32,19 @@ fn finding(key: &str, second: u64) -> Finding {
 fn occurrence(exchange: &Exchange, key: &str, severity: Severity, nano_usd: u64) -> Finding {
     let hit = Hit::Behaviour(Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: vec!["https://example.com/models".into()],
         key: key.into(),
         severity,
         confidence: 95,
         title: format!("{key} can change"),
-        remedy: "Pin it.",
+        case: None,
         facts: vec![("model.requested", key.into())],
         exchange,
     });
     let cost = Cost { nano_usd: NanoUsd(nano_usd), source: CostSource::Catalogue, catalogue: String::new() };
-    Maker::new(FingerprintKey::new([7; 32])).occurrence(&hit, exchange.started_at, Some(&cost))
+    let finding = Maker::new(FingerprintKey::new([7; 32])).occurrence(&hit, exchange.started_at, Some(&cost));
+    // Tests of bounds count bytes, and the texts of the rule files may change.
+    Finding { remedy: "Pin it.".to_owned(), ..finding }
 }
 
 fn found(findings: Vec<Finding>) -> Batch {

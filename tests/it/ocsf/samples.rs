@@ -15,7 +15,7 @@ use outflow::{
         untracked_spend::UntrackedSpend,
     },
     exchange::{Api, Catalogue, Exchange, Prices, Usage},
-    findings::{Activity, Category, Finding, FingerprintKey, Maker},
+    findings::{Activity, Category, Finding, FingerprintKey, Maker, Policy},
     rules::{ModelRules, RuleSource, scan},
     sources::{
         Origin,
@@ -149,7 +149,7 @@ fn gaps() -> Vec<Sample> {
     let file = LogFile { path: "/var/log/shop/app.log".into(), origin };
     let gaps = [(GapReason::Truncated, 4096), (GapReason::Gone, 0)].map(|(reason, known_bytes)| {
         let (from, until) = (Timestamp(1_795_392_000_000_000_000), Timestamp(1_795_392_001_500_000_000));
-        maker().gap(&file, &Gap { reason, offset: 8192, known_bytes, from, until }, until)
+        maker().gap(&file, &Gap { reason, offset: 8192, known_bytes, from, until }, until, &Policy::default())
     });
     gaps.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
 }
@@ -237,6 +237,6 @@ fn unseen() -> Vec<Sample> {
         to: "192.0.2.1:443".parse().unwrap(),
         known_by: KnownBy::HostsFile,
     };
-    let findings = ways.map(|how| maker().unseen(&unseen(how), Some("openai")));
+    let findings = ways.map(|how| maker().unseen(&unseen(how), Some("openai"), &Policy::default()));
     findings.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
 }

@@ -51,13 +51,12 @@ fn session(printer: &mut Printer<impl Write>) -> io::Result<()> {
     });
     let unpinned = Hit::Behaviour(Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: vec!["https://developers.openai.com/api/docs/models".into()],
         key: "gpt-4o-mini".into(),
         severity: Severity::Medium,
         confidence: 95,
         title: "`gpt-4o-mini` is an alias that can move; it answered as `gpt-4o-mini-2024-07-18`".into(),
-        remedy: "Ask for a dated model id.",
+        case: None,
         facts: vec![("model.pin_class", "alias".into())],
         exchange: &alias,
     });

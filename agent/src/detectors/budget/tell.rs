@@ -46,12 +46,11 @@ pub(super) fn tell<'a>(
     // A budget of a service alone has no further name: its service is in the finding's id.
     let is_plain = budget.name.is_none() && unit == Unit::Usd && owner.parts().len() == 1 && owner.service().is_some();
     let which = if is_plain { String::new() } else { format!(" of {} {label} {}", budget.label(), unit_word(unit)) };
-    let (rule, rule_title, key, severity, confidence, title) = match *crossed {
+    let (rule, key, severity, confidence, title) = match *crossed {
         Crossed::Threshold(percent) => {
             facts.push(("budget.threshold_percent", json!(percent)));
             (
                 "cost.budget",
-                "Budget that is used up",
                 format!("{percent}% of {window} from {start}{which}"),
                 match percent {
                     0..100 => Severity::Medium,
@@ -68,7 +67,6 @@ pub(super) fn tell<'a>(
             let left = duration(rate.left_ns);
             (
                 "cost.burn_rate",
-                "Budget that will not last",
                 format!("{window} from {start}{which}"),
                 rate.severity,
                 75,
@@ -78,18 +76,7 @@ pub(super) fn tell<'a>(
             )
         }
     };
-    Behaviour {
-        rule,
-        rule_title,
-        references: vec!["https://sre.google/workbook/alerting-on-slos/".to_owned()],
-        key,
-        severity,
-        confidence,
-        title,
-        remedy: "Look for loops, retries and growing prompts of these calls, or raise the budget in the config.",
-        facts,
-        exchange,
-    }
+    Behaviour { rule, references: Vec::new(), key, severity, confidence, title, case: None, facts, exchange }
 }
 
 fn rate_facts(rate: &Rate, projected_name: &'static str, at: Timestamp) -> [(&'static str, Value); 5] {

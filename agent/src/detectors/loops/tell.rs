@@ -70,7 +70,7 @@ impl Told {
         since: Option<Timestamp>,
         cost: Option<NanoUsd>,
     ) -> Behaviour<'_> {
-        let (rule, rule_title, remedy) = self.rule();
+        let rule = self.rule();
         let mut title = self.words();
         if let Some(cost) = cost {
             title = format!("{title}, {cost} so far");
@@ -94,45 +94,24 @@ impl Told {
         }
         Behaviour {
             rule,
-            rule_title,
             references: Vec::new(),
             key: format!("{run:016x}"),
             severity: severity(cost, self.times),
             confidence: self.confidence(),
             title,
-            remedy,
+            case: None,
             facts,
             exchange,
         }
     }
 
-    fn rule(&self) -> (&'static str, &'static str, &'static str) {
+    fn rule(&self) -> &'static str {
         match self.kind {
-            Kind::Same => (
-                "agent.loop",
-                "Agent that repeats itself",
-                "Stop the run; let the agent give up after two equal results, and say in the tool's result what to do instead.",
-            ),
-            Kind::Cycle { .. } => (
-                "agent.cycle",
-                "Agent that goes round in circles",
-                "Stop the run; give the steps an end of their own, and let no two tools or agents hand the task back and forth.",
-            ),
-            Kind::Fruitless { .. } => (
-                "agent.no_progress",
-                "Agent that gets nowhere",
-                "Look at the tool: it may be down or have no such data; let the agent report that after a few failures.",
-            ),
-            Kind::Turns { .. } | Kind::Growth { .. } => (
-                "agent.runaway",
-                "Agent that runs away",
-                "Look at the run; bound its turns and its spend, and compact or cut its context.",
-            ),
-            Kind::Text => (
-                "agent.repeated_text",
-                "Agent that says the same again",
-                "Look at the run; end it when an answer repeats the one before, and check what it waits for.",
-            ),
+            Kind::Same => "agent.loop",
+            Kind::Cycle { .. } => "agent.cycle",
+            Kind::Fruitless { .. } => "agent.no_progress",
+            Kind::Turns { .. } | Kind::Growth { .. } => "agent.runaway",
+            Kind::Text => "agent.repeated_text",
         }
     }
 

@@ -59,13 +59,12 @@ pub(super) fn model_mismatch<'a>(exchange: &'a Exchange, facts: &RetrievalFacts,
     );
     Behaviour {
         rule: "retrieval.model_mismatch",
-        rule_title: "An index is searched with vectors of another model than it holds",
         references: Vec::new(),
         key: format!("{index} {held} {model} {held_dimensions} {dimensions}"),
         severity,
         confidence,
         title,
-        remedy: "Search with the model (and the number of dimensions) that the index was written with, or write the whole index anew.",
+        case: None,
         facts: told,
         exchange,
     }
@@ -95,13 +94,12 @@ pub(super) fn stale<'a>(
     }
     Behaviour {
         rule: "retrieval.stale",
-        rule_title: "An index is searched and not written any more",
         references: Vec::new(),
         key: index.clone(),
         severity: if allowed.longest_ns.is_none() { Severity::High } else { Severity::Medium },
         confidence: allowed.confidence,
         title: format!("`{index}` was last written {} ago and is searched; {why}", span(age_ns)),
-        remedy: "Look at the job that writes the index: is it running, and does it reach the store? If it writes less often now, set `max_age` for the index.",
+        case: None,
         facts: told,
         exchange,
     }
@@ -113,13 +111,12 @@ pub(super) fn empty<'a>(exchange: &'a Exchange, facts: &RetrievalFacts, window: 
     let usual_percent = rounded(usual * 100.0);
     Behaviour {
         rule: "retrieval.empty",
-        rule_title: "More searches of an index find nothing",
         references: Vec::new(),
         key: index.clone(),
         severity: if empty == calls { Severity::High } else { Severity::Medium },
         confidence: 80,
         title: format!("{empty} of {calls} searches of `{index}` found nothing, usual are {usual_percent} %"),
-        remedy: "Look whether the index was emptied or renamed, and whether filters of the searches still fit the metadata.",
+        case: None,
         facts: vec![
             ("retrieval.index", json!(index)),
             ("retrieval.store", json!(exchange.vendor.as_deref())),
@@ -135,13 +132,12 @@ pub(super) fn same_answers<'a>(exchange: &'a Exchange, facts: &RetrievalFacts, s
     let index = label(exchange, facts);
     Behaviour {
         rule: "retrieval.same_answers",
-        rule_title: "All searches of an index find the same",
         references: Vec::new(),
         key: index.clone(),
         severity: Severity::Medium,
         confidence: 60,
         title: format!("{searches} different searches of `{index}` in a row found the same documents"),
-        remedy: "Look whether the vectors of the searches differ at all, and whether most of the index is gone.",
+        case: None,
         facts: vec![
             ("retrieval.index", json!(index)),
             ("retrieval.store", json!(exchange.vendor.as_deref())),
@@ -161,13 +157,12 @@ pub(super) fn old_documents<'a>(
     let index = label(exchange, facts);
     Behaviour {
         rule: "retrieval.old_documents",
-        rule_title: "What an index gives is older than it was",
         references: Vec::new(),
         key: index.clone(),
         severity: Severity::Low,
         confidence: 50,
         title: format!("the newest documents found in `{index}` are {days:.0} days old, usual are {usual_days:.0}"),
-        remedy: "Look whether the index still gets new documents, and whether their dates are written.",
+        case: None,
         facts: vec![
             ("retrieval.index", json!(index)),
             ("retrieval.store", json!(exchange.vendor.as_deref())),
@@ -182,13 +177,12 @@ pub(super) fn chunks_changed<'a>(exchange: &'a Exchange, model: &str, shift: Shi
     let Shift { before_bytes, bytes } = shift;
     Behaviour {
         rule: "retrieval.chunks_changed",
-        rule_title: "Texts that are embedded for an index are of another length",
         references: Vec::new(),
         key: model.to_lowercase(),
         severity: Severity::Low,
         confidence: 40,
         title: format!("texts embedded with `{model}` are {bytes:.0} bytes long on the mean, before {before_bytes:.0}"),
-        remedy: "If the splitter was changed, write the whole index anew: old and new pieces are found unevenly.",
+        case: None,
         facts: vec![
             ("model.requested", json!(model)),
             ("retrieval.chunk_bytes", json!(rounded(bytes))),

@@ -263,7 +263,6 @@ fn told<'a>(
     let services = if view.services == 1 { "service" } else { "services" };
     Behaviour {
         rule: "vendor.outage",
-        rule_title: "A vendor fails for all who call it",
         references: Vec::new(),
         key: vendor.to_owned(),
         severity,
@@ -272,7 +271,7 @@ fn told<'a>(
             "`{vendor}` fails: {share} % of calls in 5 minutes, in {} of {} {services}",
             view.failing, view.services
         ),
-        remedy: "Look at the vendor's status page; switch to a fallback model or vendor, and let clients back off instead of retrying at once.",
+        case: None,
         facts: vec![
             ("vendor.id", json!(vendor)),
             ("vendor.services", json!(view.services)),

@@ -214,13 +214,12 @@ fn told<'a>(exchange: &'a Exchange, vendor: &str, verdict: Verdict) -> Behaviour
     }
     Behaviour {
         rule: "vendor.rate_limited",
-        rule_title: "A vendor refuses calls because there are too many",
         references: Vec::new(),
         key: model.to_lowercase(),
         severity: if ppm(limited, calls) >= HIGH_PPM { Severity::High } else { Severity::Medium },
         confidence: 95,
         title: format!("`{vendor}` throttles {share} % of calls{of}: {limited} of {calls}"),
-        remedy: "Ask for a higher limit, spread the calls over time, or send fewer tokens; let clients wait as long as `retry-after` says.",
+        case: None,
         facts,
         exchange,
     }

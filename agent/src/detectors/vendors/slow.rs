@@ -409,7 +409,6 @@ fn told<'a>(
     };
     Behaviour {
         rule: "vendor.slow",
-        rule_title: "A model takes much longer than usual",
         references: Vec::new(),
         key: format!("{vendor} {model} {}", metric.as_str()).to_lowercase(),
         severity: Severity::Medium,
@@ -420,7 +419,7 @@ fn told<'a>(
             shown(now),
             shown(usual)
         ),
-        remedy: "Look at the vendor's status page; if it lasts, try another region, tier or model, and set time-outs that fit.",
+        case: None,
         facts: vec![
             ("vendor.id", json!(vendor)),
             ("model.resolved", json!(model)),

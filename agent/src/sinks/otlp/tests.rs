@@ -85,13 +85,12 @@ fn leak(exchange: &Exchange) -> Finding {
 fn behaviour(exchange: &Exchange) -> Finding {
     occurrence(&Hit::Behaviour(Behaviour {
         rule: "model.unpinned",
-        rule_title: "Model identifier that can change",
         references: Vec::new(),
         key: "gpt-4o".into(),
         severity: Severity::Medium,
         confidence: 95,
         title: "`gpt-4o` can change".into(),
-        remedy: "Pin it.",
+        case: None,
         facts: vec![("model.pin_class", "alias".into()), ("model.days_left", 12.into()), ("model.gone", false.into())],
         exchange,
     }))
