@@ -132,24 +132,16 @@ fn every_kind() -> Vec<Finding> {
         let seen = maker.occurrence(&Hit::Leak(leak), call.started_at, prices.price(call).as_ref());
         told.extend(findings.count(vec![seen], call.started_at));
     }
-    let block = LogBlock {
-        file: Arc::new(LogFile { path: "/var/log/app.log".into(), origin: Arc::clone(&call.origin) }),
-        offset: 0,
-        first_line: 41,
-        first_column: 0,
-        overlap: 0,
-        carry: 0,
-        bytes: Bytes::from_static(b"one\nto jane@example.com\n"),
-        at: call.started_at,
-        checkpoint: None,
-    };
+    let file = LogFile { path: "/var/log/app.log".into(), origin: Arc::clone(&call.origin), ..LogFile::default() };
+    let bytes = Bytes::from_static(b"one\nto jane@example.com\n");
+    let block = LogBlock { first_line: 41, ..LogBlock::whole(Arc::new(file), bytes, call.started_at) };
     let leak = Leak {
         rule: &rule,
         haystack: b"to jane@example.com",
         span: 3..19,
         others: &[],
         confidence: 90,
-        place: Place::Log { block: &block, line: 42, column: 3, offset: 7 },
+        place: Place::Log { block: &block, origin: &block.file.origin, line: 42, column: 3, offset: 7 },
     };
     told.extend(findings.count(vec![maker.occurrence(&Hit::Leak(leak), block.at, None)], block.at));
     told.extend(findings.finish());

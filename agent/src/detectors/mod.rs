@@ -6,7 +6,7 @@ use std::{ops::Range, sync::Arc};
 use crate::{
     exchange::{Exchange, Subject},
     rules::{ModelRules, ScanRule},
-    sources::log::LogBlock,
+    sources::{Origin, log::LogBlock},
     units::Severity,
 };
 
@@ -87,6 +87,8 @@ pub enum Place<'a> {
     Log {
         /// The lines around it.
         block: &'a LogBlock,
+        /// Who wrote the line.
+        origin: &'a Origin,
         /// 1-based number of the line in which the secret begins.
         line: u64,
         /// First byte of the secret in that line, 0-based.
@@ -101,7 +103,7 @@ impl<'a> Place<'a> {
     pub fn subject(self) -> Subject<'a> {
         match self {
             Self::Exchange { exchange, .. } => Subject::Exchange(exchange),
-            Self::Log { block, .. } => Subject::Log(block),
+            Self::Log { block, origin, .. } => Subject::Log { block, origin },
         }
     }
 }

@@ -75,7 +75,7 @@ impl Sink for Durable {
         let at = told.subject.at();
         let (usage, checkpoints) = match told.subject {
             Subject::Exchange(exchange) => (vec![UsageRow::of(exchange, told.cost)], Vec::new()),
-            Subject::Log(block) => (Vec::new(), block.checkpoint.iter().cloned().collect()),
+            Subject::Log { block, .. } => (Vec::new(), block.checkpoint.iter().cloned().collect()),
             Subject::Unseen(_) => Default::default(),
         };
         let batch = Batch { findings: told.findings, usage, states: told.states, checkpoints, ..Batch::default() };

@@ -397,7 +397,12 @@ pub enum Subject<'a> {
     /// A call to an LLM vendor.
     Exchange(&'a Exchange),
     /// Lines of a log file.
-    Log(&'a LogBlock),
+    Log {
+        /// The lines.
+        block: &'a LogBlock,
+        /// Who wrote those that it is about.
+        origin: &'a Origin,
+    },
     /// A process that talks to a vendor past the tap.
     Unseen(&'a Unseen),
 }
@@ -407,7 +412,7 @@ impl<'a> Subject<'a> {
     pub fn origin(self) -> &'a Origin {
         match self {
             Self::Exchange(exchange) => &exchange.origin,
-            Self::Log(block) => &block.file.origin,
+            Self::Log { origin, .. } => origin,
             Self::Unseen(unseen) => &unseen.look.origin,
         }
     }
@@ -416,7 +421,7 @@ impl<'a> Subject<'a> {
     pub fn at(self) -> Timestamp {
         match self {
             Self::Exchange(exchange) => exchange.ended_at,
-            Self::Log(block) => block.at,
+            Self::Log { block, .. } => block.at,
             Self::Unseen(unseen) => unseen.at,
         }
     }

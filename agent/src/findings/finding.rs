@@ -239,9 +239,23 @@ pub struct Process {
     /// Systemd unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// The container in Kubernetes, when the path of its log names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
     /// Part of the service that asked, as the call or the operator names it (`[attribution]`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
+}
+
+/// A container, by its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Kubernetes {
+    /// Namespace of its pod.
+    pub namespace: String,
+    /// Name of its pod.
+    pub pod: String,
+    /// Its name in the pod.
+    pub container: String,
 }
 
 /// To whom.

@@ -128,7 +128,7 @@ pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerpri
             let (host, api) = (exchange.host.as_str(), exchange.api.as_str());
             stable_id(&[rule, service, host, api, call_site, fingerprint_value, key_id])
         }
-        Subject::Log(_) => stable_id(&[rule, service, "log", call_site, fingerprint_value, key_id]),
+        Subject::Log { .. } => stable_id(&[rule, service, "log", call_site, fingerprint_value, key_id]),
         Subject::Unseen(unseen) => stable_id(&[rule, service, &unseen.hosts.join(" "), call_site]),
     };
     let Parties { process, destination, model, coverage } = Parties::of(subject);

@@ -47,7 +47,7 @@ impl Maker {
         if let Some(silence) = policy.judge(&about, marked) {
             return Err(silence);
         }
-        let mut finding = blank(Subject::Log(block), UNPINNED, path, Some(&fingerprint));
+        let mut finding = blank(Subject::Log { block, origin: &block.file.origin }, UNPINNED, path, Some(&fingerprint));
         let shown = identifier(mention.id);
         let what = match mention.pin {
             Pin::Latest => "follows the newest model",

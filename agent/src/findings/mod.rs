@@ -28,8 +28,8 @@ pub use self::{
     baseline::{BASELINE_ENTRIES_MAX, Baseline, BaselineError},
     counted::{Findings, MAX_OPEN, UPDATE_INTERVAL_NS},
     finding::{
-        Activity, Category, Coverage, Destination, FINDING_EVENT, Finding, HalfName, Location, Model, Process, Rule,
-        SCHEMA_VERSION, finding_schema,
+        Activity, Category, Coverage, Destination, FINDING_EVENT, Finding, HalfName, Kubernetes, Location, Model,
+        Process, Rule, SCHEMA_VERSION, finding_schema,
     },
     fingerprint::{BadKey, Fingerprint, FingerprintKey},
     gap::LOG_GAP,

@@ -2,12 +2,12 @@
 //! Leaves: the four parts of a record that say it, each name shown only when it looks like one ([`super::shown`]).
 
 use super::{
-    Coverage, Destination, Model, Process, field,
+    Coverage, Destination, Kubernetes, Model, Process, field,
     shown::{host, identifier},
 };
 use crate::{
     exchange::{Exchange, Subject, View},
-    sources::Origin,
+    sources::{self, Origin},
 };
 
 /// The parts of a record that say who, whom, which model and how much was seen; of a log only who.
@@ -24,7 +24,7 @@ impl Parties {
     pub(super) fn of(subject: Subject<'_>) -> Self {
         let exchange = match subject {
             Subject::Exchange(exchange) => Some(exchange),
-            Subject::Log(_) | Subject::Unseen(_) => None,
+            Subject::Log { .. } | Subject::Unseen(_) => None,
         };
         Self {
             process: Process { feature: exchange.and_then(feature), ..process(subject.origin()) },
@@ -44,8 +44,13 @@ pub(super) fn process(origin: &Origin) -> Process {
         container: origin.container.as_deref().map(field),
         pod: origin.pod.as_deref().map(field),
         unit: origin.unit.as_deref().map(field),
+        kubernetes: origin.kubernetes.as_ref().map(kubernetes),
         feature: None,
     }
+}
+
+fn kubernetes(of: &sources::Kubernetes) -> Kubernetes {
+    Kubernetes { namespace: field(&of.namespace), pod: field(&of.pod), container: field(&of.container) }
 }
 
 /// What it did it for.

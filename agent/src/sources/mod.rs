@@ -59,9 +59,23 @@ pub struct Origin {
     /// Systemd unit, when the control group is one's: `summarizer.service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// Where in Kubernetes it runs, when a path of its logs says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
     /// Part of the service that asks, when something says so (`outflow.feature` of an exchange record).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
+}
+
+/// A container in Kubernetes, by its names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kubernetes {
+    /// Namespace of the pod.
+    pub namespace: Box<str>,
+    /// Name of the pod.
+    pub pod: Box<str>,
+    /// Name of the container in it.
+    pub container: Box<str>,
 }
 
 /// What happened on a connection, in the order the kernel saw it.

@@ -123,17 +123,8 @@ fn leaks() -> Vec<Sample> {
         path: "/var/log/shop/app.log".into(),
         origin: Arc::new(Origin { service: "shop".into(), ..Origin::default() }),
     };
-    let block = LogBlock {
-        file: Arc::new(file),
-        offset: 0,
-        first_line: 41,
-        first_column: 0,
-        overlap: 0,
-        carry: 0,
-        bytes: Bytes::from(format!("one\n{PROMPT}\n")),
-        at: call.started_at,
-        checkpoint: None,
-    };
+    let bytes = Bytes::from(format!("one\n{PROMPT}\n"));
+    let block = LogBlock { first_line: 41, ..LogBlock::whole(Arc::new(file), bytes, call.started_at) };
     let (maker, mut seen) = (maker(), Vec::new());
     detector.inspect_log(&block, &mut |hit: Hit<'_>| seen.push(maker.occurrence(&hit, block.at, None)));
     samples.extend(seen.into_iter().map(|finding| (format!("{} in a log", finding.rule.id), finding)));

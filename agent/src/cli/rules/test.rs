@@ -60,17 +60,8 @@ fn read(path: &Path) -> anyhow::Result<LogBlock> {
             "{shown} is larger than {TEXT_BYTES_MAX} bytes: `outflow scan` is for files, this for a few lines of one"
         );
     }
-    Ok(LogBlock {
-        file: Arc::new(LogFile { path: shown, ..LogFile::default() }),
-        offset: 0,
-        first_line: 1,
-        first_column: 0,
-        overlap: 0,
-        carry: 0,
-        bytes: Bytes::from(bytes),
-        at: clock::now(),
-        checkpoint: None,
-    })
+    let file = Arc::new(LogFile { path: shown, ..LogFile::default() });
+    Ok(LogBlock::whole(file, Bytes::from(bytes), clock::now()))
 }
 
 struct Telling<'a> {
@@ -140,7 +131,13 @@ impl Telling<'_> {
             span: span.clone(),
             others,
             confidence: score.map_or(0, |score| score.confidence),
-            place: Place::Log { block: self.block, line, column, offset: look.span.start as u64 },
+            place: Place::Log {
+                block: self.block,
+                origin: &self.block.file.origin,
+                line,
+                column,
+                offset: look.span.start as u64,
+            },
         };
         let silence = match &look.fate {
             Fate::Found(_) => self.maker.tell(&Hit::Leak(leak), self.block.at, None, &self.rules.policy).err(),

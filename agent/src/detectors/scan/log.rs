@@ -11,35 +11,39 @@ use crate::{
 };
 
 impl ScanDetector {
-    /// Emits what leaks in a block, by position, each leak of a file once.
+    /// Emits what leaks in a block, by position in what programs wrote, each leak of a file once.
     pub fn inspect_log<'a>(&'a mut self, block: &'a LogBlock, emit: &mut dyn FnMut(Hit<'a>)) {
-        let Self { scanner, sides: [found, _], failed_blocks } = self;
-        if let Ok(settled) = scanner.scan(&block.bytes, &LogLines::new(&block.bytes)) {
+        let Self { scanner, sides: [found, _], authors, failed_blocks } = self;
+        let text = block.text();
+        if let Ok(settled) = scanner.scan(text, &LogLines::new(text)) {
             found.fill(settled);
         } else {
             found.clear();
             *failed_blocks += 1;
         }
+        let raw = |span: &Range<usize>| block.raw_at(span.start)..block.raw_at(span.end);
+        authors.clear();
+        authors.extend(found.matches.iter().map(|one| block.author(block.raw_at(one.span.start))));
         let this: &'a Self = self;
         let [found, _] = &this.sides;
         let mut at = Counted { block, position: 0, lines: 0 };
-        for (one, others) in found.matches.iter().zip(&found.others) {
-            let (Some(rule), Some(haystack)) =
-                (this.scanner.rules().rule(one.rule), block.bytes.get(one.segment.clone()))
+        for ((one, others), origin) in found.matches.iter().zip(&found.others).zip(&this.authors) {
+            let (Some(rule), Some(haystack)) = (this.scanner.rules().rule(one.rule), text.get(one.segment.clone()))
             else {
                 continue;
             };
-            if !is_told_here(block, &one.span) {
+            let raw = raw(&one.span);
+            if !is_told_here(block, &raw) {
                 continue;
             }
-            let (line, column) = at.count(one.span.start);
+            let (line, column) = at.count(raw.start);
             emit(Hit::Leak(Leak {
                 rule,
                 haystack,
                 span: one.span.start - one.segment.start..one.span.end - one.segment.start,
                 others: found.extents.get(others.clone()).unwrap_or_default(),
                 confidence: one.confidence,
-                place: Place::Log { block, line, column, offset: block.offset + one.span.start as u64 },
+                place: Place::Log { block, origin, line, column, offset: block.offset + raw.start as u64 },
             }));
         }
     }
@@ -56,7 +60,8 @@ fn is_told_here(block: &LogBlock, span: &Range<usize>) -> bool {
     ours && !earlier_told
 }
 
-/// Counts line ends from one hit to the next.
+/// Counts line ends from one hit to the next; where lines of two streams were cut into pieces, a later hit may stand before an
+/// earlier one.
 struct Counted<'a> {
     block: &'a LogBlock,
     position: usize,
@@ -64,9 +69,12 @@ struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    /// Line and column of a position; positions only grow.
+    /// Line and column of a position in the bytes.
     fn count(&mut self, position: usize) -> (u64, u64) {
         let bytes = &self.block.bytes;
+        if position < self.position {
+            (self.position, self.lines) = (0, 0);
+        }
         let between = bytes.get(self.position..position).unwrap_or_default();
         self.lines += memchr::memchr_iter(b'\n', between).count() as u64;
         self.position = self.position.max(position);

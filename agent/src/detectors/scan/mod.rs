@@ -8,7 +8,10 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{Detector, Hit, Leak, NEAR_BYTES, Place, Side};
-use crate::exchange::{Exchange, Leaves};
+use crate::{
+    exchange::{Exchange, Leaves},
+    sources::Origin,
+};
 
 pub mod check;
 mod compile;
@@ -43,6 +46,8 @@ pub use self::{
 pub struct ScanDetector {
     scanner: Scanner,
     sides: [Found; 2],
+    /// Who wrote the line of each match of a log.
+    authors: Vec<Arc<Origin>>,
     failed_blocks: u64,
 }
 
@@ -65,7 +70,7 @@ impl ScanDetector {
     /// As [`ScanDetector::new`], with a backend of choice.
     pub fn with_backend(rules: Arc<RuleSet>, backend: Backend) -> Result<Self, ScanError> {
         let scanner = Scanner::new(rules, backend)?;
-        Ok(Self { scanner, sides: [Found::default(), Found::default()], failed_blocks: 0 })
+        Ok(Self { scanner, sides: [Found::default(), Found::default()], authors: Vec::new(), failed_blocks: 0 })
     }
 
     /// Blocks that stage 1 refused to scan, since the start; each is a request or an answer that was not looked at.

@@ -53,6 +53,7 @@ impl Serialize for Unmapped<'_> {
             entry(&mut map, "outflow.rule.references", (!references.is_empty()).then_some(references))?;
         }
         entry(&mut map, "outflow.process.pod", finding.process.pod.as_ref())?;
+        entry(&mut map, "outflow.process.kubernetes", finding.process.kubernetes.as_ref())?;
         entry(&mut map, "outflow.process.unit", finding.process.unit.as_ref())?;
         for (name, value) in finding.attributes.iter().filter(|(_, value)| **value != Value::Null) {
             map.serialize_entry(&Prefixed(name), value)?;

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use super::names;
 use crate::{
     exchange::CostSource,
-    findings::{Destination, Excerpt, FINDING_EVENT, Finding, HalfName, Location, Process},
+    findings::{Destination, Excerpt, FINDING_EVENT, Finding, HalfName, Kubernetes, Location, Process},
     sinks::{Host, Record, gen_ai},
     units::{Severity, Timestamp},
 };
@@ -33,7 +33,8 @@ pub fn request<'a>(records: impl IntoIterator<Item = &'a Record>, host: &Host) -
     for record in records {
         let process = &record.finding.process;
         let is_same = |other: &Process| {
-            (&other.service, &other.container, &other.pod) == (&process.service, &process.container, &process.pod)
+            (&other.service, &other.container, &other.pod, &other.kubernetes)
+                == (&process.service, &process.container, &process.pod, &process.kubernetes)
         };
         match groups.iter_mut().find(|(other, _)| is_same(other)) {
             Some((_, group)) => group.push(log_record(record)),
@@ -65,6 +66,11 @@ fn resource(process: &Process, host: &Host) -> Resource {
     fields.some(names::HOST_ID, host.id.as_deref());
     fields.some(names::CONTAINER, process.container.as_deref());
     fields.some(names::POD, process.pod.as_deref());
+    if let Some(Kubernetes { namespace, pod, container }) = &process.kubernetes {
+        fields.text(names::NAMESPACE, namespace);
+        fields.text(names::POD_NAME, pod);
+        fields.text(names::CONTAINER_NAME, container);
+    }
     Resource { attributes: fields.0, ..Resource::default() }
 }
 

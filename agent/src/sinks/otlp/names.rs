@@ -72,3 +72,9 @@ pub(super) const CALLER: &str = "outflow.service";
 pub(super) const CONTAINER: &str = "container.id";
 /// Resource: its Kubernetes pod.
 pub(super) const POD: &str = "k8s.pod.uid";
+/// Resource: the pod's namespace.
+pub(super) const NAMESPACE: &str = "k8s.namespace.name";
+/// Resource: the pod's name.
+pub(super) const POD_NAME: &str = "k8s.pod.name";
+/// Resource: the name of the container in its pod.
+pub(super) const CONTAINER_NAME: &str = "k8s.container.name";

@@ -61,7 +61,8 @@ is the finding's title. The scope is `outflow` with the agent's version.
 | high | 17, ERROR | `high` |
 | critical | 18, ERROR2 | `critical` |
 
-The resource is who the finding is about: `service.name`, `host.name`, `host.id`, `container.id`, `k8s.pod.uid`.
+The resource is who the finding is about: `service.name`, `host.name`, `host.id`, `container.id`, `k8s.pod.uid`, `k8s.namespace.name`,
+`k8s.pod.name`, `k8s.container.name`.
 
 | attribute | what |
 | --- | --- |

@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    sources::{
-        Origin,
-        log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position},
-    },
+    sources::log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position, Wrap},
     units::Timestamp,
 };
 
@@ -67,7 +64,8 @@ impl Blocks {
         let mut blocks = Self::new(file, &shown, limits, caps).map_err(failed)?;
         let first = blocks.fill();
         let sniffed = first.get(..first.len().min(SNIFF_BYTES)).unwrap_or_default();
-        if !binary && memchr::memchr(0, sniffed).is_some() {
+        let is_utf16 = matches!(Wrap::of(sniffed), Wrap::Utf16Le | Wrap::Utf16Be);
+        if !binary && !is_utf16 && memchr::memchr(0, sniffed).is_some() {
             return Ok(Err(Skip::Binary));
         }
         let first = first.len();
@@ -78,7 +76,7 @@ impl Blocks {
     fn new(file: impl Read + 'static, shown: &str, limits: CutLimits, caps: Caps) -> io::Result<Self> {
         let cutter = LineCutter::new(limits, Position::default());
         Ok(Self {
-            file: Arc::new(LogFile { path: shown.to_owned(), origin: Arc::new(Origin::default()) }),
+            file: Arc::new(LogFile { path: shown.to_owned(), ..LogFile::default() }),
             at: clock::now(),
             reader: Unpacked::new(file, caps)?,
             buffer: vec![0; cutter.room_bytes()],

@@ -2,11 +2,13 @@
 //! input was cut into pieces never changes which bytes leave, nor their line numbers. No byte is skipped.
 //!
 //! State, all bounded by [`CutLimits`]: the unfinished line; or the overlap of an over-long one; and complete lines that
-//! are held back because a multi-line secret (`-----BEGIN …`) is open in them.
+//! are held back because a multi-line secret (`-----BEGIN …`) is open in them, or a line that a container runtime cut into pieces.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memmem, memrchr};
 use serde::{Deserialize, Serialize};
+
+use super::wrap::{WRAP_BYTES, Wrap};
 
 /// Opens a text of several lines that is one secret (RFC 7468, section 2).
 const OPENS: &[u8] = b"-----BEGIN ";
@@ -82,6 +84,8 @@ pub struct Cut {
     pub carry: usize,
     /// The bytes.
     pub bytes: Bytes,
+    /// How the file's lines are wrapped.
+    pub wrap: Wrap,
 }
 
 /// Cuts one file.
@@ -94,12 +98,20 @@ pub struct LineCutter {
     pending: BytesMut,
     /// Bytes of `pending` since its last line end.
     unfinished: usize,
+    /// How the lines are wrapped, once the file's first line said so.
+    wrap: Option<Wrap>,
 }
 
 impl LineCutter {
     /// Goes on at a position.
     pub fn new(limits: CutLimits, position: Position) -> Self {
-        Self { limits: limits.sane(), position, pending: BytesMut::new(), unfinished: 0 }
+        Self { limits: limits.sane(), position, pending: BytesMut::new(), unfinished: 0, wrap: None }
+    }
+
+    /// Goes on at a position of a file that begins with `start`, of which [`WRAP_BYTES`] are enough.
+    pub fn resume(limits: CutLimits, position: Position, start: &[u8]) -> Self {
+        let wrap = (position.offset > 0).then(|| Wrap::of(start));
+        Self { wrap, ..Self::new(limits, position) }
     }
 
     /// Takes the next bytes and appends the cuts that are complete with them.
@@ -136,6 +148,8 @@ impl LineCutter {
         }
         // The unfinished line may hold the end of what was open, so it goes out together with what was held.
         if !self.pending.is_empty() {
+            let start = self.pending.get(..WRAP_BYTES).unwrap_or(&self.pending);
+            self.wrap.get_or_insert_with(|| Wrap::of(start));
             self.emit(self.pending.len(), 0, cuts);
         }
         self.unfinished = 0;
@@ -163,6 +177,8 @@ impl LineCutter {
 
     fn cut_lines(&mut self, hold: bool, cuts: &mut Vec<Cut>) {
         let CutLimits { block_bytes, line_bytes, overlap_bytes } = self.limits;
+        let start = self.pending.get(..WRAP_BYTES).unwrap_or(&self.pending);
+        let wrap = *self.wrap.get_or_insert_with(|| Wrap::of(start));
         loop {
             let complete = self.pending.len() - self.unfinished;
             if complete == 0 {
@@ -180,11 +196,16 @@ impl LineCutter {
                 Some(full) => memrchr(b'\n', full).map_or(complete, |at| at + 1),
             };
             let lines = lines.get(..end).unwrap_or_default();
-            let open = if hold { open_at(lines) } else { None };
+            let cut_up = if hold { wrap.open_at(lines, line_bytes) } else { None };
+            let open = if hold { [open_at(lines), cut_up].into_iter().flatten().min() } else { None };
+            // Half a block stays free, so that it does not come in byte by byte.
+            let held_max = (if cut_up == Some(0) { line_bytes } else { HOLD_BYTES }).min(block_bytes / 2);
             match open {
                 None => self.emit(end, 0, cuts),
-                Some(0) if end > HOLD_BYTES || end < complete || self.unfinished >= line_bytes => {
-                    self.emit(end, 0, cuts);
+                Some(0) if end > held_max || end < complete || self.unfinished >= line_bytes => {
+                    // The next block begins with the last piece again, so that what crosses its start is found.
+                    let carry = if cut_up.is_some() { last_line_bytes(lines) } else { 0 };
+                    self.emit(end, if carry < end { carry } else { 0 }, cuts);
                 }
                 Some(0) => return,
                 Some(at) => self.emit(at, 0, cuts),
@@ -211,8 +232,15 @@ impl LineCutter {
             overlap: carry,
         };
         let overlap = overlap.min(bytes.len());
-        cuts.push(Cut { offset, first_line: line, first_column: column, overlap, carry, bytes });
+        let wrap = self.wrap.unwrap_or_default();
+        cuts.push(Cut { offset, first_line: line, first_column: column, overlap, carry, bytes, wrap });
     }
+}
+
+/// Bytes of the last of some whole lines.
+fn last_line_bytes(lines: &[u8]) -> usize {
+    let before = lines.get(..lines.len().saturating_sub(1)).unwrap_or_default();
+    lines.len() - memrchr(b'\n', before).map_or(0, |at| at + 1)
 }
 
 /// Start of the line in which a secret of several lines begins that does not end in `lines`.

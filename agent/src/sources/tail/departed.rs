@@ -3,7 +3,7 @@
 //!
 //! State, bounded: [`DEPARTED_MAX`] departed files, the oldest given up first; copies are as many as files match.
 
-use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
 use super::{
     Gap, GapReason,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     sources::{
-        Checkpoint, Origin,
+        Checkpoint,
         log::{LogBlock, LogFile},
     },
     units::Timestamp,
@@ -49,8 +49,8 @@ impl Departed {
 impl Record {
     /// The file as findings name it.
     pub(super) fn shown(&self) -> Arc<LogFile> {
-        let origin = Origin { service: self.service.clone(), ..Origin::default() };
-        Arc::new(LogFile { path: self.path.clone(), origin: Arc::new(origin) })
+        let path = Path::new(&self.path);
+        Arc::new(LogFile::of(path, path, Some((&self.path, &self.service)), None, &[]))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -13,10 +13,7 @@ use memchr::{memchr_iter, memrchr};
 
 use super::record::{Consumed, FileId, Record};
 use crate::{
-    sources::{
-        Origin,
-        log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position},
-    },
+    sources::log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position, Shared},
     units::Timestamp,
 };
 
@@ -54,6 +51,8 @@ pub(super) struct Followed {
     /// Its first bytes, at most [`FIRST_BYTES`].
     first: Vec<u8>,
     limits: CutLimits,
+    /// The user said whose it is.
+    has_service: bool,
 }
 
 /// What has become of a file.
@@ -87,20 +86,16 @@ impl Followed {
         if !consumed.still_there(&file)? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let name = record.map_or_else(|| path.to_string_lossy().into_owned(), |record| record.path.clone());
-        let service = match (service, record) {
-            (Some(service), _) => service.to_owned(),
-            (None, Some(record)) => record.service.clone(),
-            (None, None) => service_of(&path),
-        };
-        let origin = Origin { service, ..Origin::default() };
+        let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        let remembered = record.map(|record| (record.path.as_str(), record.service.as_str()));
+        let shown = LogFile::of(&path, &real, remembered, service, &first);
         Ok(Self {
             id: FileId { dev: metadata.dev(), ino: metadata.ino() },
             key,
             path,
-            shown: Arc::new(LogFile { path: name, origin: Arc::new(origin) }),
+            shown: Arc::new(shown),
             file: Some(file),
-            cutter: LineCutter::new(limits, consumed.position),
+            cutter: LineCutter::resume(limits, consumed.position, &first),
             read_at: consumed.position.offset,
             consumed,
             size: metadata.len(),
@@ -111,6 +106,7 @@ impl Followed {
             ended: record.is_some_and(|record| record.ended),
             first,
             limits,
+            has_service: service.is_some(),
         })
     }
 
@@ -203,6 +199,7 @@ impl Followed {
         if self.read_at == 0 && count > 0 {
             // It starts with what was read of it, whatever stood there at the look.
             self.first = bytes.get(..FIRST_BYTES).unwrap_or(bytes).to_vec();
+            self.judge_sharing();
         }
         let mut cuts = Vec::new();
         self.cutter.push(bytes, &mut cuts);
@@ -256,6 +253,14 @@ impl Followed {
         self.consumed.record(&self.shown.path, &self.shown.origin.service, self.size, self.seen, self.ended)
     }
 
+    /// Who writes it may stand in its lines, and when it was found it had none.
+    fn judge_sharing(&mut self) {
+        let shared = if self.has_service { Shared::No } else { Shared::of(&self.path, &self.first) };
+        if shared != self.shown.shared && self.shown.origin.kubernetes.is_none() {
+            self.shown = Arc::new(LogFile { shared, ..LogFile::clone(&self.shown) });
+        }
+    }
+
     fn pass_on(&mut self, cuts: Vec<Cut>, now: Timestamp, blocks: &mut Vec<LogBlock>) {
         for cut in cuts {
             let new = cut.bytes.get(..cut.bytes.len() - cut.carry).unwrap_or_default();
@@ -271,11 +276,6 @@ impl Followed {
             blocks.push(cut.into_block(Arc::clone(&self.shown), now, Some(checkpoint)));
         }
     }
-}
-
-/// The service of a file that belongs to none: its name up to the last dot.
-pub(super) fn service_of(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Seconds and nanoseconds.

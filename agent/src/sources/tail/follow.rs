@@ -17,12 +17,15 @@ use std::{
 use super::{
     GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
     departed::{Copies, Departed, Departures, Judged},
-    file::{Followed, State, service_of},
+    file::{Followed, State},
     glob::{self, Found, Patterns},
     record::{FileId, Record},
 };
 use crate::{
-    sources::{Checkpoint, log::LogBlock},
+    sources::{
+        Checkpoint,
+        log::{LogBlock, stem},
+    },
     units::Timestamp,
 };
 
@@ -250,7 +253,7 @@ impl Follower {
         let resume = if let Judged::GoesOn(mut record) = judged {
             // Its own life, so its own name.
             record.path = found.path.to_string_lossy().into_owned();
-            record.service = service_of(&found.path);
+            record.service = stem(&found.path);
             Some(record)
         } else {
             None

@@ -104,3 +104,72 @@ fn the_line_after_a_window_is_counted_on() {
     let input = [[b'.'; 5000].as_slice(), b"\nann@outflow-fake.org\n"].concat();
     assert_eq!(short(&told(&mut detector(), limits, &input)), [("pii.email", 2, 0)]);
 }
+
+#[test]
+fn a_secret_in_a_line_that_a_runtime_cut_is_found_where_it_stands() {
+    let token = example("secret.github-token");
+    let token = &token[token.find("ghp_").unwrap()..][..40];
+    let (head, rest) = token.split_at(11);
+    let time = "2026-11-26T15:04:05.123456789Z";
+    let cri =
+        format!("{time} stdout F a\n{time} stdout P token={head}\n{time} stderr F other\n{time} stdout F {rest} end\n");
+    let log = |text: &str| format!("{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n");
+    let docker = [log("a\\n"), log(&format!("token=\\\"{head}")), log(&format!("{rest}\\\" end\\n"))].concat();
+    let utf16: Vec<u8> = format!("\u{feff}a\ntoken={token} end\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut detector = detector();
+    for (input, line) in [(cri.as_bytes(), 2), (docker.as_bytes(), 2), (utf16.as_slice(), 2)] {
+        // However it is read: at once, or as the lines are written.
+        for pieces in [1, 7, 64, input.len()] {
+            let (mut cuts, mut told) = (Vec::new(), Vec::new());
+            let mut cutter = LineCutter::new(CutLimits::default(), Position::default());
+            for piece in input.chunks(pieces) {
+                cutter.push(piece, &mut cuts);
+            }
+            cutter.finish(&mut cuts);
+            for cut in cuts {
+                let block = cut.into_block(Arc::new(LogFile::default()), Timestamp(0), None);
+                detector.inspect_log(&block, &mut |hit| {
+                    let Hit::Leak(leak) = hit else { panic!("a scan detector emits leaks") };
+                    let Place::Log { line, offset, .. } = leak.place else { panic!("a log was scanned") };
+                    told.push((leak.rule.id.clone(), line, offset, leak.haystack[leak.span.clone()].to_vec()));
+                });
+            }
+            let at = input
+                .windows(3)
+                .position(|window| window == b"ghp")
+                .or_else(|| input.windows(6).position(|window| window == b"g\0h\0p\0"));
+            let expected = ("secret.github-token".to_owned(), line, at.unwrap() as u64, token.as_bytes().to_vec());
+            assert_eq!(told, [expected], "pieces of {pieces} bytes");
+        }
+    }
+}
+
+#[test]
+fn pieces_without_end_are_told_once() {
+    let token = example("secret.github-token");
+    let token = &token[token.find("ghp_").unwrap()..][..40];
+    let limits = CutLimits { block_bytes: 4096, line_bytes: 2048, overlap_bytes: 256 };
+    let piece = |text: &str| format!("2026-11-26T15:04:05.123456789Z stdout P {text:.<300}\n");
+    let mut input = String::new();
+    for number in 0..40 {
+        input += &piece(if number % 5 == 2 { token } else { "" });
+    }
+    // One more stands where a piece ends.
+    let (head, rest) = token.split_at(20);
+    input += &format!("2026-11-26T15:04:05.123456789Z stdout P {:.<280}{head}\n", "");
+    input += &format!("2026-11-26T15:04:05.123456789Z stdout F {rest}\n");
+    let mut detector = detector();
+    let (mut cuts, mut lines) = (Vec::new(), Vec::new());
+    let mut cutter = LineCutter::new(limits, Position::default());
+    cutter.push(input.as_bytes(), &mut cuts);
+    cutter.finish(&mut cuts);
+    assert!(cuts.len() > 3 && cuts.iter().any(|cut| cut.carry > 0));
+    for cut in cuts {
+        let block = cut.into_block(Arc::new(LogFile::default()), Timestamp(0), None);
+        detector.inspect_log(&block, &mut |hit| {
+            let Hit::Leak(Leak { place: Place::Log { line, .. }, .. }) = hit else { panic!("a leak in a log") };
+            lines.push(line);
+        });
+    }
+    assert_eq!(lines, [3, 8, 13, 18, 23, 28, 33, 38, 41]);
+}
