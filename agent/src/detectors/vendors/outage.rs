@@ -7,7 +7,7 @@
 //! State: at most [`VENDORS_MAX`] vendors with at most [`SERVICES_MAX`] services each, a name and ten counters a service; the one that called
 //! least recently goes first. What goes on is kept over a restart, the counters of the last five minutes are not.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::json;
 
@@ -109,12 +109,12 @@ impl Detector for VendorOutage {
 
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
         let (Some(name), Some(outcome)) = (vendor_of(exchange), outcome(exchange)) else { return };
-        if self.vendors.peek(&name.to_owned()).is_none()
+        if self.vendors.peek(name).is_none()
             && let Some((gone, _)) = self.vendors.insert(name.to_owned(), Vendor::default())
         {
             self.changed.insert(gone, ());
         }
-        let Some(vendor) = self.vendors.touch(&name.to_owned()) else { return };
+        let Some(vendor) = self.vendors.touch(name) else { return };
         vendor.count(exchange, outcome);
         let failed = matches!(outcome, Outcome::Failed | Outcome::Unanswered);
         if !failed && vendor.episode.is_none() {
@@ -137,8 +137,7 @@ impl Detector for VendorOutage {
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
         while let Some((key, ())) = self.changed.pop() {
             let episode = self.vendors.peek(&key).and_then(|vendor| vendor.episode);
-            let value = episode.and_then(|episode| serde_json::to_string(&episode).ok());
-            emit(StateChange { detector: "vendor_outage", key, value });
+            emit(StateChange::new("vendor_outage", key, episode.map(Arc::new)));
         }
     }
 
