@@ -27,7 +27,7 @@ use outflow::{
         Origin, StreamId,
         replay::{Options, Record},
     },
-    store::{Limits, Store, WhenFull},
+    store::{Batch, Limits, Receipt, Store, WhenFull},
     units::Timestamp,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -64,7 +64,8 @@ impl Times {
     /// `p50 1.0 us, p90 …`
     fn shown(&mut self) -> String {
         self.0.sort_unstable();
-        let quantile = |share: usize| self.0.get(self.0.len() * share / 1000).copied().unwrap_or_default() as f64 / 1000.0;
+        let quantile =
+            |share: usize| self.0.get(self.0.len() * share / 1000).copied().unwrap_or_default() as f64 / 1000.0;
         let [p50, p90, p99, last] = [500, 900, 990, 999].map(quantile);
         format!("p50 {p50:>5.1}, p90 {p90:>5.1}, p99 {p99:>5.1}, p99.9 {last:>6.1} us")
     }
@@ -74,7 +75,10 @@ fn main() {
     let number = |name: &str, usual: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
     let (sites, rounds) = (number("OUTFLOW_BENCH_SITES", 10_000), number("OUTFLOW_BENCH_ROUNDS", 14));
     let rules = Rules::load(&RuleSource::Embedded, &[]).expect("the rules load");
-    println!("{sites} call sites, {rounds} rounds; reading the clock takes {:.1} us and is part of each figure", clock_us());
+    println!(
+        "{sites} call sites, {rounds} rounds; reading the clock takes {:.1} us and is part of each figure",
+        clock_us()
+    );
     for (asked, answered, what) in MODELS {
         let template = template(asked, answered);
         together(&rules, &template, (sites, rounds), what);
@@ -92,7 +96,9 @@ fn clock_us() -> f64 {
 /// All detectors, through a session.
 fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), what: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Store::open(&folder.path().join("bench.db"), Limits::default()).expect("a store"));
+    // Room for a whole round: the session is not to wait for the disk, which is slower than calls are made here.
+    let limits = Limits { queue: usize::try_from(sites).unwrap_or(usize::MAX), ..Limits::default() };
+    let store = Arc::new(Store::open(&folder.path().join("bench.db"), limits).expect("a store"));
     let durable = Durable::new(Arc::clone(&store), WhenFull::Wait, 60 * MINUTE_NS);
     let session = |sink: Box<dyn Sink>| Session::new(rules, FingerprintKey::new([7; 32]), sink);
     let (plain, kept) = (session(Box::new(Nobody)), session(Box::new(durable)));
@@ -113,8 +119,8 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), wha
         record(&plain, &mut plain_times);
         let before = process_cpu_ns() - clock::thread_cpu_ns();
         record(&kept, &mut kept_times);
+        store.submit(Batch::default()).and_then(Receipt::wait).expect("what is before it is kept as well");
         if is_measured {
-            // What is still on its way is the work of the next round.
             behind_ns += process_cpu_ns() - clock::thread_cpu_ns() - before;
             calls += sites;
         }

@@ -48,11 +48,26 @@ impl<K: Eq + Hash, V> Lru<K, V> {
     /// The value of `key`, now the most recently used.
     pub fn touch<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<&mut V> {
         let at = self.find(key)?;
-        if self.newest != at {
-            self.unlink(at);
-            self.link(at);
-        }
+        self.renew(at);
         self.get_mut(at).map(|entry| &mut entry.value)
+    }
+
+    /// The value of `key`, now the most recently used; a new one when there is none, and the entry that had to go for it.
+    pub fn enter<Q: Hash + Equivalent<K> + ?Sized>(
+        &mut self,
+        key: &Q,
+        new: impl FnOnce() -> (K, V),
+    ) -> (Option<&mut V>, Option<(K, V)>) {
+        let mut evicted = None;
+        let at = if let Some(at) = self.find(key) {
+            self.renew(at);
+            at
+        } else {
+            let (key, value) = new();
+            evicted = self.add(key, value);
+            self.newest
+        };
+        (self.get_mut(at).map(|entry| &mut entry.value), evicted)
     }
 
     /// Puts a value in, replacing the one of the same key. Returns the entry that had to go, if the table was full.
@@ -61,6 +76,11 @@ impl<K: Eq + Hash, V> Lru<K, V> {
             *kept = value;
             return None;
         }
+        self.add(key, value)
+    }
+
+    /// Puts in what is not there.
+    fn add(&mut self, key: K, value: V) -> Option<(K, V)> {
         let evicted = if self.entries.len() >= self.capacity { self.pop() } else { None };
         let (hash, at) = (self.seed.hash_one(&key), self.entries.len() as u32);
         self.entries.push(Entry { hash, newer: NONE, older: NONE, key, value });
@@ -108,11 +128,19 @@ impl<K: Eq + Hash, V> Lru<K, V> {
         self.index.find(self.seed.hash_one(key), is_it).copied()
     }
 
+    /// Makes it the newest.
+    fn renew(&mut self, at: u32) {
+        if self.newest != at {
+            self.unlink(at);
+            self.link(at);
+        }
+    }
+
     fn get_mut(&mut self, at: u32) -> Option<&mut Entry<K, V>> {
         self.entries.get_mut(at as usize)
     }
 
-    /// Makes it the newest.
+    /// Makes one that has no links the newest.
     fn link(&mut self, at: u32) {
         let before = std::mem::replace(&mut self.newest, at);
         if let Some(entry) = self.get_mut(at) {
@@ -189,7 +217,7 @@ mod tests {
         #[test]
         fn it_is_a_list_with_the_newest_last(
             capacity in 1..6usize,
-            steps in prop::collection::vec((0..4u8, 0..9u8, any::<u8>()), 0..200),
+            steps in prop::collection::vec((0..5u8, 0..9u8, any::<u8>()), 0..200),
         ) {
             let mut table = Lru::new(capacity);
             let mut list: Vec<(u8, u8)> = Vec::new();
@@ -208,7 +236,14 @@ mod tests {
                         list.extend(known);
                         prop_assert_eq!(table.touch(&key).copied(), known.map(|(_, value)| value));
                     }
-                    2 => prop_assert_eq!(table.peek(&key).copied(), place.map(|at| list[at].1)),
+                    2 => {
+                        let known = place.map(|at| list.remove(at));
+                        let gone = (known.is_none() && list.len() == capacity).then(|| list.remove(0));
+                        list.push((key, known.map_or(value, |(_, value)| value)));
+                        let (entered, evicted) = table.enter(&key, || (key, value));
+                        prop_assert_eq!((entered.copied(), evicted), (list.last().map(|(_, value)| *value), gone));
+                    }
+                    3 => prop_assert_eq!(table.peek(&key).copied(), place.map(|at| list[at].1)),
                     _ => prop_assert_eq!(table.pop(), if list.is_empty() { None } else { Some(list.remove(0)) }),
                 }
                 let mut all: Vec<_> = table.iter().map(|(key, value)| (*key, *value)).collect();

@@ -19,6 +19,7 @@ mod cause;
 mod chance;
 mod cost_mix;
 pub mod creep;
+mod digest;
 mod episode;
 mod json_shape;
 mod jump;

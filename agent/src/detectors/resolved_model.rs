@@ -133,11 +133,7 @@ enum Change {
 impl ResolvedModel {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self {
-            tracked: Table::new(MAX_TRACKED),
-            identities: Lru::new(MAX_IDENTITIES),
-            changes: ModelChanges::new(),
-        }
+        Self { tracked: Table::new(MAX_TRACKED), identities: Lru::new(MAX_IDENTITIES), changes: ModelChanges::new() }
     }
 
     /// The changes that it sees, for other detectors.
@@ -188,12 +184,8 @@ impl Detector for ResolvedModel {
         if answered.id == asked.id && !asked.is_snapshot() {
             return;
         }
-        let key = KeyRef {
-            service: &exchange.origin.service,
-            host: &exchange.host,
-            api: exchange.api,
-            requested: &asked.id,
-        };
+        let key =
+            KeyRef { service: &exchange.origin.service, host: &exchange.host, api: exchange.api, requested: &asked.id };
         match self.track(key, &answered.id, exchange.started_at) {
             Change::None | Change::Suspected { .. } => {}
             Change::Changed { from, calls } => {

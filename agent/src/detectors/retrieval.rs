@@ -19,7 +19,7 @@ use self::{
     index::{Index, Rejected},
     makers::{Maker, Makers},
 };
-use super::{Detector, Hit, StateChange, episode::digest};
+use super::{Detector, Hit, StateChange, digest::digest};
 use crate::{
     exchange::{Api, Exchange, Purpose, RetrievalFacts},
     lru::Lru,

@@ -5,11 +5,7 @@
 //! A record is handed on as it is, without a copy. Should the place change again before the store has written it, the place gets a
 //! copy of its own, and the store writes what was true for its batch.
 
-use std::{
-    collections::HashSet,
-    hash::Hash,
-    sync::Arc,
-};
+use std::{collections::HashSet, hash::Hash, sync::Arc};
 
 use foldhash::fast::RandomState;
 use hashbrown::Equivalent;
@@ -51,17 +47,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Table<K, V> {
     where
         Q: Hash + Equivalent<K> + Owned<K>,
     {
-        if self.entries.peek(key).is_none()
-            && let Some((gone, _)) = self.entries.insert(key.own(), Arc::new(new()))
-        {
-            self.mark(gone);
+        let (record, gone) = self.entries.enter(key, || (key.own(), Arc::new(new())));
+        if let Some((gone, _)) = gone {
+            self.changed.push(gone);
         }
-        self.touch(key)
-    }
-
-    /// The record of a key, now the most recently used.
-    pub(super) fn touch<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<&mut V> {
-        self.entries.touch(key).map(Arc::make_mut)
+        record.map(Arc::make_mut)
     }
 
     /// The record of a key is to be written.

@@ -5,6 +5,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use super::mask::{MASK, PUBLIC_PREFIXES};
+use crate::rules::vendors::may_be_address;
 
 /// Longest identifier; longer ones are masked.
 const MAX_CHARS: usize = 128;
@@ -53,7 +54,7 @@ pub(super) fn url_path(path: &str) -> String {
 /// A host: as [`identifier`], label by label. Addresses are hosts.
 pub fn host(host: &str) -> String {
     let address = host.rsplit_once(':').map_or(host, |(address, _)| address);
-    let is_address = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let is_address = |text: &str| may_be_address(text) && text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     if is_address(host) || is_address(address) || is_identifier(host) {
         return super::field(host);
     }

@@ -17,7 +17,7 @@ use super::{
     percent, vendor_of,
 };
 use crate::{
-    detectors::{Behaviour, Detector, Hit, StateChange, episode::Episode},
+    detectors::{Behaviour, Detector, Hit, StateChange, digest::digest, episode::Episode},
     exchange::Exchange,
     lru::Lru,
     units::{Severity, Timestamp},
@@ -58,6 +58,8 @@ struct Vendor {
 #[derive(Debug)]
 struct Service {
     name: String,
+    /// Of the name, which is compared only when this is the same.
+    hash: u64,
     steps: VecDeque<Step>,
     last_at: Timestamp,
     /// Body of the last failed call.
@@ -154,8 +156,9 @@ impl Vendor {
     fn count(&mut self, exchange: &Exchange, outcome: Outcome) {
         let name = &exchange.origin.service;
         let at = exchange.ended_at;
-        let known = self.services.iter().position(|service| service.name == *name);
-        let index = known.unwrap_or_else(|| self.add(name, at));
+        let hash = digest(&[name]);
+        let known = self.services.iter().position(|service| service.hash == hash && service.name == *name);
+        let index = known.unwrap_or_else(|| self.add(name, hash, at));
         let Some(service) = self.services.get_mut(index) else { return };
         service.last_at = service.last_at.max(at);
         let failed = matches!(outcome, Outcome::Failed | Outcome::Unanswered);
@@ -171,12 +174,19 @@ impl Vendor {
     }
 
     /// Makes room for a service.
-    fn add(&mut self, name: &str, at: Timestamp) -> usize {
-        let oldest = self.services.iter().enumerate().min_by_key(|(_, service)| service.last_at);
-        if let Some((oldest, _)) = oldest.filter(|_| self.services.len() >= SERVICES_MAX) {
+    fn add(&mut self, name: &str, hash: u64, at: Timestamp) -> usize {
+        if self.services.len() >= SERVICES_MAX {
+            let oldest = self.services.iter().enumerate().min_by_key(|(_, service)| service.last_at);
+            let oldest = oldest.map_or(0, |(oldest, _)| oldest);
             self.services.swap_remove(oldest);
         }
-        self.services.push(Service { name: name.to_owned(), steps: VecDeque::new(), last_at: at, failed_body: None });
+        self.services.push(Service {
+            name: name.to_owned(),
+            hash,
+            steps: VecDeque::new(),
+            last_at: at,
+            failed_body: None,
+        });
         self.services.len() - 1
     }
 

@@ -16,11 +16,7 @@ use serde_json::json;
 
 use super::{NAME_BYTES_MAX, SAVE_EVERY_NS, TELL_EVERY_NS, vendor_of};
 use crate::{
-    detectors::{
-        Behaviour, Detector, Hit, StateChange,
-        episode::{Episode, digest},
-        table::Table,
-    },
+    detectors::{Behaviour, Detector, Hit, StateChange, digest::digest, episode::Episode, table::Table},
     exchange::{Api, Exchange},
     units::{Severity, Timestamp},
 };
