@@ -312,10 +312,9 @@ impl Detector for BudgetWatch {
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
         let mut shared = self.lock();
         while let Some((key, is_gone)) = shared.changed.pop() {
-            let account = shared.accounts.peek(&key).filter(|_| !is_gone);
-            let value = account.and_then(|account| serde_json::to_string(account).ok());
+            let account = shared.accounts.peek(&key).filter(|_| !is_gone).cloned().map(Arc::new);
             if let Ok(key) = serde_json::to_string(&key) {
-                emit(StateChange { detector: "budget", key, value });
+                emit(StateChange::new("budget", key, account));
             }
         }
     }

@@ -1,11 +1,9 @@
 //! Which place in a program makes a call, as far as the wire shows it. Enters: an exchange. Leaves: [`CallSite`], small enough to
 //! be the key of a table of ten thousand. Two places that ask alike are one; it holds no text.
 
-use std::hash::Hasher as _;
-
 use serde::{Deserialize, Serialize};
-use twox_hash::XxHash64;
 
+use super::digest::Parts;
 use crate::exchange::Exchange;
 
 /// Hash of service, host, kind of call, requested model, format of the answer and beginning of the system prompt. The same in
@@ -17,17 +15,17 @@ pub struct CallSite(u64);
 impl CallSite {
     /// The place that makes this call.
     pub fn of(exchange: &Exchange) -> Self {
-        let mut hasher = coarse(exchange);
+        let mut parts = coarse(exchange);
         let asking = &exchange.asking;
-        part(&mut hasher, asking.answer_format.as_deref().unwrap_or_default());
-        hasher.write_u64(asking.system_digest.unwrap_or_default());
-        Self(hasher.finish())
+        parts.text(asking.answer_format.as_deref().unwrap_or_default());
+        parts.number(asking.system_digest.unwrap_or_default());
+        Self(parts.hash())
     }
 
     /// The same without prompt and format: all calls of a service to one model. For what is learned of every call even when each
     /// has a prompt of its own.
     pub fn without_prompt(exchange: &Exchange) -> Self {
-        Self(coarse(exchange).finish())
+        Self(coarse(exchange).hash())
     }
 
     /// The key under which state of this place is kept.
@@ -42,19 +40,13 @@ impl CallSite {
     }
 }
 
-fn coarse(exchange: &Exchange) -> XxHash64 {
-    let mut hasher = XxHash64::with_seed(0);
-    part(&mut hasher, &exchange.origin.service);
-    part(&mut hasher, &exchange.host);
-    part(&mut hasher, exchange.api.as_str());
-    part(&mut hasher, exchange.request_model.as_deref().unwrap_or_default());
-    hasher
-}
-
-/// With its length, so that two parts cannot be mistaken for two others.
-fn part(hasher: &mut XxHash64, text: &str) {
-    hasher.write_u64(text.len() as u64);
-    hasher.write(text.as_bytes());
+fn coarse(exchange: &Exchange) -> Parts {
+    let mut parts = Parts::default();
+    parts.text(&exchange.origin.service);
+    parts.text(&exchange.host);
+    parts.text(exchange.api.as_str());
+    parts.text(exchange.request_model.as_deref().unwrap_or_default());
+    parts
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Mix {
         self.output += usage.output_tokens.unwrap_or(0) as f32;
         let model = exchange.response_model.as_deref().or(exchange.request_model.as_deref()).unwrap_or_default();
         let tier = exchange.usage_tier.as_deref().or(exchange.service_tier.as_deref()).unwrap_or_default();
-        self.weigh(Kind(cut(model).to_owned(), cut(tier).to_owned(), nano_usd.max(1.0)));
+        self.weigh(cut(model), cut(tier), nano_usd.max(1.0));
     }
 
     /// Forgets: all sums become so many times what they were; then one span more.
@@ -133,7 +133,7 @@ impl Mix {
         self.cached += other.cached;
         self.output += other.output;
         for kind in &other.kinds {
-            self.weigh(kind.clone());
+            self.weigh(&kind.0, &kind.1, kind.2);
         }
     }
 
@@ -204,16 +204,16 @@ impl Mix {
         Reason { main, words, factors }
     }
 
-    fn weigh(&mut self, kind: Kind) {
-        if let Some(known) = self.kinds.iter_mut().find(|known| known.0 == kind.0 && known.1 == kind.1) {
-            known.2 += kind.2;
+    fn weigh(&mut self, model: &str, tier: &str, weight: f32) {
+        if let Some(known) = self.kinds.iter_mut().find(|known| known.0 == model && known.1 == tier) {
+            known.2 += weight;
             return;
         }
         if self.kinds.len() < KINDS_MAX {
-            self.kinds.push(kind);
+            self.kinds.push(Kind(model.to_owned(), tier.to_owned(), weight));
         } else if let Some(least) = self.kinds.iter_mut().min_by(|a, b| a.2.total_cmp(&b.2)) {
             // What comes back often enough outweighs what it pushed out (the algorithm "Space-Saving").
-            *least = Kind(kind.0, kind.1, least.2 + kind.2);
+            *least = Kind(model.to_owned(), tier.to_owned(), least.2 + weight);
         }
     }
 }

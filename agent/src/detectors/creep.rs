@@ -13,10 +13,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Behaviour, Detector, Hit, StateChange, call_site::CallSite, cost_mix::Mix};
+use super::{Behaviour, Detector, Hit, StateChange, call_site::CallSite, cost_mix::Mix, table::Table};
 use crate::{
     exchange::Exchange,
-    lru::Lru,
     units::{NanoUsd, Severity},
 };
 
@@ -49,8 +48,7 @@ const NAME: &str = "creep";
 /// The detector.
 #[derive(Debug)]
 pub struct Creep {
-    sites: Lru<CallSite, Site>,
-    changed: Lru<CallSite, ()>,
+    sites: Table<CallSite, Site>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,7 +76,7 @@ struct Site {
 impl Creep {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { sites: Lru::new(SITES_MAX), changed: Lru::new(2 * SITES_MAX) }
+        Self { sites: Table::new(SITES_MAX) }
     }
 }
 
@@ -103,30 +101,22 @@ impl Detector for Creep {
             return;
         }
         let (key, at) = (CallSite::of(exchange), exchange.ended_at.0);
-        if self.sites.touch(&key).is_none()
-            && let Some((gone, _)) = self.sites.insert(key, Site::new(at))
-        {
-            self.changed.insert(gone, ());
-        }
-        let Some(site) = self.sites.touch(&key) else { return };
+        let Some(site) = self.sites.enter(&key, || Site::new(at)) else { return };
         if let Some(grown) = site.see(at, exchange, tokens) {
             emit(Hit::Behaviour(tell(exchange, key, &grown)));
         }
-        self.changed.insert(key, ());
+        self.sites.mark(key);
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((key, ())) = self.changed.pop() {
-            let value = self.sites.peek(&key).and_then(|site| serde_json::to_string(site).ok());
-            emit(StateChange { detector: NAME, key: key.key(), value });
-        }
+        self.sites.changes(|key, site| emit(StateChange::new(NAME, key.key(), site)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
         if let (Some(key), Ok(site)) = (CallSite::from_key(key), serde_json::from_str::<Site>(value))
             && site.is_sound()
         {
-            self.sites.insert(key, site);
+            self.sites.restore(key, site);
         }
     }
 }

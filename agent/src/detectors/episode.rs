@@ -1,11 +1,9 @@
 //! Something that goes on and is seen by several services. Enters: calls. Leaves: which of them to tell it by. The id of a finding names service,
 //! host and api; so that one thing is one finding, one caller tells of it for as long as it goes on calling.
 
-use std::hash::Hasher as _;
-
 use serde::{Deserialize, Serialize};
-use twox_hash::XxHash64;
 
+use super::digest::digest;
 use crate::{exchange::Exchange, units::Timestamp};
 
 /// When the caller that tells makes no call for so long, another one takes over: half an hour.
@@ -48,14 +46,4 @@ impl Episode {
 
 fn lead(exchange: &Exchange) -> u64 {
     digest(&[&exchange.origin.service, &exchange.host, exchange.api.as_str()])
-}
-
-/// Hash of some names, each with its length; the same in every run.
-pub(super) fn digest(names: &[&str]) -> u64 {
-    let mut hasher = XxHash64::with_seed(0);
-    for name in names {
-        hasher.write_u64(name.len() as u64);
-        hasher.write(name.as_bytes());
-    }
-    hasher.finish()
 }

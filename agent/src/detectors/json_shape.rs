@@ -5,10 +5,13 @@
 use std::hash::Hasher as _;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 use twox_hash::XxHash64;
 
 /// Paths of one document.
 const MAX_NODES: usize = 96;
+/// Paths for which no memory is asked.
+const FEW_NODES: usize = 24;
 /// Elements of an array that are looked at.
 const MAX_ELEMENTS: usize = 8;
 /// Values that are looked at.
@@ -87,7 +90,7 @@ impl Node<'_> {
 /// All paths of a document; the first one is the root.
 #[derive(Debug, Default)]
 pub(super) struct Shape<'v> {
-    nodes: Vec<Node<'v>>,
+    nodes: SmallVec<[Node<'v>; FEW_NODES]>,
     values: usize,
     is_full: bool,
 }

@@ -11,7 +11,7 @@
 //! State: [`MAX_RUNS`] runs (`loops/run.rs`: under 2 KB each), [`MAX_ANCHORS`] marks that lead to them, and how long runs usually are
 //! for [`MAX_SERVICES`] services (`loops/usual.rs`). Only the last survives a restart: of runs the requests tell the rest.
 
-use std::hash::Hasher as _;
+use std::{hash::Hasher as _, sync::Arc};
 
 use smallvec::SmallVec;
 use twox_hash::XxHash64;
@@ -124,8 +124,8 @@ impl Detector for Loops {
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
         while let Some((key, ())) = self.changed.pop() {
-            let value = self.usual.peek(&key).and_then(|usual| serde_json::to_string(usual).ok());
-            emit(StateChange { detector: "loops", key, value });
+            let usual = self.usual.peek(&key).cloned().map(Arc::new);
+            emit(StateChange::new("loops", key, usual));
         }
     }
 

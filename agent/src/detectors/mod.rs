@@ -3,6 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+pub use self::state_change::{Record, StateChange};
 use crate::{
     exchange::{Exchange, Subject},
     rules::{ModelRules, ScanRule},
@@ -18,6 +19,7 @@ mod cause;
 mod chance;
 mod cost_mix;
 pub mod creep;
+mod digest;
 mod episode;
 mod json_shape;
 mod jump;
@@ -36,7 +38,9 @@ pub mod retrieval;
 pub mod scan;
 pub mod schema;
 mod slot;
+mod state_change;
 pub mod structure;
+mod table;
 pub mod tools;
 pub mod untracked_spend;
 pub mod vendors;
@@ -138,17 +142,6 @@ pub struct Behaviour<'a> {
     pub facts: Vec<(&'static str, serde_json::Value)>,
     /// The exchange.
     pub exchange: &'a Exchange,
-}
-
-/// What a detector learned and must know again after a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateChange {
-    /// [`Detector::name`].
-    pub detector: &'static str,
-    /// The detector's own key, unique within it.
-    pub key: String,
-    /// The detector's own record, JSON; `None`: forget the key.
-    pub value: Option<String>,
 }
 
 /// Looks at every exchange in turn.

@@ -13,10 +13,10 @@ use super::{
     Behaviour, Detector, Hit, StateChange,
     call_site::CallSite,
     jump::{Jump, Limits, Rate, Verdict},
+    table::Table,
 };
 use crate::{
     exchange::{Exchange, Form, Reply},
-    lru::Lru,
     units::{Severity, Timestamp},
 };
 
@@ -163,9 +163,7 @@ fn begins_as_refusal(reply: &Reply) -> bool {
 /// The detector.
 #[derive(Debug)]
 pub struct Output {
-    sites: Lru<CallSite, Site>,
-    /// Entries that are to be written, or went.
-    changed: Lru<CallSite, ()>,
+    sites: Table<CallSite, Site>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +177,7 @@ struct Site {
 impl Output {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { sites: Lru::new(MAX_SITES), changed: Lru::new(MAX_SITES) }
+        Self { sites: Table::new(MAX_SITES) }
     }
 }
 
@@ -197,16 +195,9 @@ impl Detector for Output {
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
         let Some(flaws) = flaws(exchange) else { return };
         let key = CallSite::of(exchange);
-        if self.sites.touch(&key).is_none()
-            && let Some((gone, _)) = self.sites.insert(key, Site::default())
-        {
-            self.changed.insert(gone, ());
-        }
-        let Some(site) = self.sites.touch(&key) else { return };
+        let Some(site) = self.sites.enter(&key, Site::default) else { return };
         site.answers = site.answers.saturating_add(1);
-        if site.answers.is_multiple_of(SAVED_EVERY) || flaws.contains(&Some(true)) {
-            self.changed.insert(key, ());
-        }
+        let is_to_be_saved = site.answers.is_multiple_of(SAVED_EVERY) || flaws.contains(&Some(true));
         let kept = site.rates.iter_mut().zip(&mut site.since_ns);
         for ((flaw, is), (rate, since)) in Flaw::ALL.into_iter().zip(flaws).zip(kept) {
             let Some(is) = is else { continue };
@@ -220,19 +211,19 @@ impl Detector for Output {
                 emit(Hit::Behaviour(jumped(exchange, key, flaw, jump, Timestamp(*since))));
             }
         }
+        if is_to_be_saved {
+            self.sites.mark(key);
+        }
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((key, ())) = self.changed.pop() {
-            let value = self.sites.peek(&key).and_then(|site| serde_json::to_string(site).ok());
-            emit(StateChange { detector: NAME, key: key.key(), value });
-        }
+        self.sites.changes(|key, site| emit(StateChange::new(NAME, key.key(), site)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
         let site = serde_json::from_str::<Site>(value).ok().filter(|site| site.rates.iter().all(Rate::is_sane));
         if let (Some(key), Some(site)) = (CallSite::from_key(key), site) {
-            self.sites.insert(key, site);
+            self.sites.restore(key, site);
         }
     }
 }

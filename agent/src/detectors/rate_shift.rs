@@ -16,16 +16,20 @@
 //! State: at most [`TRACKS_MAX`] tracks of 1.2 KB as they are stored, 0.4 KB of these written once an hour. The one that was used
 //! least recently goes first.
 
+use hashbrown::Equivalent;
 use serde_json::json;
 
 use self::{
     season::Season,
     track::{Alert, Track, Verdict},
 };
-use super::{Behaviour, Detector, Hit, StateChange, cost_mix::times};
+use super::{
+    Behaviour, Detector, Hit, StateChange,
+    cost_mix::times,
+    table::{Owned, Table},
+};
 use crate::{
     exchange::Exchange,
-    lru::Lru,
     units::{NanoUsd, Severity},
 };
 
@@ -52,18 +56,34 @@ const SEASON_MARK: &str = "season ";
 
 type Key = (String, Option<String>);
 
+/// The same, borrowed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct KeyRef<'a>(&'a str, Option<&'a str>);
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, (service, feature): &Key) -> bool {
+        self.0 == service && self.1 == feature.as_deref()
+    }
+}
+
+impl Owned<Key> for KeyRef<'_> {
+    fn own(&self) -> Key {
+        (self.0.to_owned(), self.1.map(str::to_owned))
+    }
+}
+
 /// The detector.
 #[derive(Debug)]
 pub struct RateShift {
-    tracks: Lru<Key, (Track, Season)>,
-    /// What changed, and whether its season did.
-    changed: Lru<Key, bool>,
+    tracks: Table<Key, Track>,
+    /// Of the same keys, used together with the tracks, so that the same ones go.
+    seasons: Table<Key, Season>,
 }
 
 impl RateShift {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { tracks: Lru::new(TRACKS_MAX), changed: Lru::new(2 * TRACKS_MAX) }
+        Self { tracks: Table::new(TRACKS_MAX), seasons: Table::new(TRACKS_MAX) }
     }
 }
 
@@ -85,51 +105,41 @@ impl Detector for RateShift {
         if !has_cost || is_long(&exchange.origin.service) || feature.is_some_and(is_long) {
             return;
         }
-        let key = (exchange.origin.service.clone(), feature.map(str::to_owned));
+        let key = KeyRef(&exchange.origin.service, feature);
         let bucket = exchange.ended_at.0 / BUCKET_NS;
-        if self.tracks.touch(&key).is_none()
-            && let Some((gone, _)) = self.tracks.insert(key.clone(), (Track::new(bucket), Season::default()))
-        {
-            self.changed.insert(gone, true);
-        }
-        let Some((track, season)) = self.tracks.touch(&key) else { return };
+        let Some(track) = self.tracks.enter(&key, || Track::new(bucket)) else { return };
+        let Some(season) = self.seasons.enter(&key, Season::default) else { return };
         let has_closed_an_hour = track.advance(bucket, season);
         let verdict = track.add(exchange, season);
-        let was_changed = self.changed.peek(&key).is_some_and(|season| *season);
-        self.changed.insert(key, has_closed_an_hour || was_changed);
+        self.tracks.mark(key.own());
+        if has_closed_an_hour {
+            self.seasons.mark(key.own());
+        }
         if let Some(verdict) = verdict {
             emit(Hit::Behaviour(tell(exchange, &verdict)));
         }
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((key, has_season)) = self.changed.pop() {
-            let Ok(name) = serde_json::to_string(&key) else { continue };
-            let known = self.tracks.peek(&key);
-            let track = known.and_then(|(track, _)| serde_json::to_string(track).ok());
-            let season = known.map(|(_, season)| season.text());
-            emit(StateChange { detector: NAME, key: name.clone(), value: track });
-            if has_season {
-                emit(StateChange { detector: NAME, key: format!("{SEASON_MARK}{name}"), value: season });
-            }
-        }
+        self.tracks.changes(|key, track| emit(StateChange::new(NAME, text(key), track)));
+        self.seasons.changes(|key, season| emit(StateChange::new(NAME, format!("{SEASON_MARK}{}", text(key)), season)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
         let is_season = key.starts_with(SEASON_MARK);
         let name = key.strip_prefix(SEASON_MARK).unwrap_or(key);
         let Ok(key) = serde_json::from_str::<Key>(name) else { return };
-        if self.tracks.peek(&key).is_none() {
-            // They come in any order, and one without the other is nearly a new one.
-            self.tracks.insert(key.clone(), (Track::new(0), Season::default()));
-        }
-        let Some((track, season)) = self.tracks.touch(&key) else { return };
         if is_season {
-            *season = Season::read(value).unwrap_or_default();
-        } else if let Some(read) = serde_json::from_str::<Track>(value).ok().filter(Track::is_sound) {
-            *track = read;
+            self.seasons.restore(key, Season::read(value).unwrap_or_default());
+        } else if let Some(track) = serde_json::from_str::<Track>(value).ok().filter(Track::is_sound) {
+            self.tracks.restore(key, track);
         }
     }
+}
+
+fn text(key: &Key) -> String {
+    // Two texts in a list are always JSON.
+    serde_json::to_string(key).unwrap_or_default()
 }
 
 fn tell<'a>(exchange: &'a Exchange, verdict: &Verdict) -> Behaviour<'a> {

@@ -15,10 +15,10 @@ use super::{
     Behaviour, Detector, Hit, StateChange,
     call_site::CallSite,
     cost_mix::{Mix, times},
+    table::Table,
 };
 use crate::{
     exchange::Exchange,
-    lru::Lru,
     units::{NanoUsd, Severity},
 };
 
@@ -44,8 +44,7 @@ const NAME: &str = "request_outlier";
 /// The detector.
 #[derive(Debug)]
 pub struct RequestOutlier {
-    sites: Lru<CallSite, Site>,
-    changed: Lru<CallSite, ()>,
+    sites: Table<CallSite, Site>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -58,7 +57,7 @@ struct Site {
 impl RequestOutlier {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { sites: Lru::new(SITES_MAX), changed: Lru::new(2 * SITES_MAX) }
+        Self { sites: Table::new(SITES_MAX) }
     }
 }
 
@@ -78,31 +77,23 @@ impl Detector for RequestOutlier {
             return;
         };
         let key = CallSite::of(exchange);
-        if self.sites.touch(&key).is_none()
-            && let Some((gone, _)) = self.sites.insert(key, Site::default())
-        {
-            self.changed.insert(gone, ());
-        }
-        let Some(site) = self.sites.touch(&key) else { return };
+        let Some(site) = self.sites.enter(&key, Site::default) else { return };
         if let Some(median) = site.judge(nano_usd) {
             emit(Hit::Behaviour(tell(exchange, key, nano_usd, median, &site.mix)));
         }
         site.learn(exchange, nano_usd);
-        self.changed.insert(key, ());
+        self.sites.mark(key);
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((key, ())) = self.changed.pop() {
-            let value = self.sites.peek(&key).and_then(|site| serde_json::to_string(site).ok());
-            emit(StateChange { detector: NAME, key: key.key(), value });
-        }
+        self.sites.changes(|key, site| emit(StateChange::new(NAME, key.key(), site)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
         if let (Some(key), Ok(site)) = (CallSite::from_key(key), serde_json::from_str::<Site>(value))
             && site.is_sound()
         {
-            self.sites.insert(key, site);
+            self.sites.restore(key, site);
         }
     }
 }

@@ -10,9 +10,15 @@
 //! most [`MAX_ANSWERS`] ids each, and the last change; 2 KB an entry. The least recently used entry goes first. The state survives a
 //! restart, a key an entry (`state.rs`).
 
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
 use serde_json::json;
 
-use super::{Behaviour, Detector, Hit, StateChange, model_changes, pinning};
+use super::{
+    Behaviour, Detector, Hit, StateChange, model_changes, pinning,
+    table::{Owned, Table},
+};
 use crate::{
     detectors::model_changes::ModelChanges,
     exchange::{Api, Exchange},
@@ -28,6 +34,9 @@ use identity::{Identity, is_same_model, names_the_snapshot_of};
 
 /// Bound of the table.
 const MAX_TRACKED: usize = 10_000;
+
+/// Bound of the ids of which it is remembered what they say.
+const MAX_IDENTITIES: usize = 512;
 
 /// Bound of the ids that are remembered for one entry.
 const MAX_ANSWERS: usize = 8;
@@ -45,10 +54,10 @@ const OWN_NAMES: [&str; 7] =
 /// The detector.
 #[derive(Debug)]
 pub struct ResolvedModel {
-    tracked: Lru<Key, Track>,
+    tracked: Table<Key, Track>,
+    /// What ids say, as they are written. The same few are asked for and answer all day.
+    identities: Lru<String, Arc<Identity>>,
     changes: ModelChanges,
-    /// Keys whose entry changed, or went, since somebody asked. As bounded as the table.
-    changed: Lru<Key, ()>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +68,34 @@ struct Key {
     requested: String,
 }
 
-#[derive(Debug, Default)]
+/// The same, borrowed; its members in the same order, so that it has the same hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct KeyRef<'a> {
+    service: &'a str,
+    host: &'a str,
+    api: Api,
+    requested: &'a str,
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        let Key { service, host, api, requested } = key;
+        *self == KeyRef { service, host, api: *api, requested }
+    }
+}
+
+impl Owned<Key> for KeyRef<'_> {
+    fn own(&self) -> Key {
+        Key {
+            service: self.service.to_owned(),
+            host: self.host.to_owned(),
+            api: self.api,
+            requested: self.requested.to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 struct Track {
     /// Ids that answered, the current one last.
     answers: Vec<Answer>,
@@ -70,7 +106,7 @@ struct Track {
     last_change: Option<model_changes::Change>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Answer {
     id: String,
     calls: u64,
@@ -97,7 +133,7 @@ enum Change {
 impl ResolvedModel {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { tracked: Lru::new(MAX_TRACKED), changes: ModelChanges::new(), changed: Lru::new(MAX_TRACKED) }
+        Self { tracked: Table::new(MAX_TRACKED), identities: Lru::new(MAX_IDENTITIES), changes: ModelChanges::new() }
     }
 
     /// The changes that it sees, for other detectors.
@@ -132,7 +168,7 @@ impl Detector for ResolvedModel {
         if requested.len().max(resolved.len()) > MAX_ID_BYTES {
             return;
         }
-        let (asked, answered) = (Identity::of(requested), Identity::of(resolved));
+        let (asked, answered) = (self.identity(requested), self.identity(resolved));
         if !is_same_model(&asked, &answered) {
             let fallbacks = &exchange.asking.fallback_models;
             if fallbacks.iter().any(|model| is_same_model(&Identity::of(model), &answered)) {
@@ -148,13 +184,9 @@ impl Detector for ResolvedModel {
         if answered.id == asked.id && !asked.is_snapshot() {
             return;
         }
-        let key = Key {
-            service: exchange.origin.service.clone(),
-            host: exchange.host.clone(),
-            api: exchange.api,
-            requested: asked.id,
-        };
-        match self.track(key, answered.id, exchange.started_at) {
+        let key =
+            KeyRef { service: &exchange.origin.service, host: &exchange.host, api: exchange.api, requested: &asked.id };
+        match self.track(key, &answered.id, exchange.started_at) {
             Change::None | Change::Suspected { .. } => {}
             Change::Changed { from, calls } => {
                 emit(Hit::Behaviour(changed(exchange, requested, &from, resolved, calls)));
@@ -164,10 +196,7 @@ impl Detector for ResolvedModel {
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((key, ())) = self.changed.pop() {
-            let value = self.tracked.touch(&key).map(|track| state::value(track));
-            emit(StateChange { detector: state::NAME, key: state::key(&key), value });
-        }
+        self.tracked.changes(|key, track| emit(StateChange::new(state::NAME, state::key(key), track)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
@@ -175,28 +204,32 @@ impl Detector for ResolvedModel {
             if let Some(change) = &track.last_change {
                 self.note(&key, change);
             }
-            self.tracked.insert(key, track);
+            self.tracked.restore(key, track);
         }
     }
 }
 
 impl ResolvedModel {
-    fn track(&mut self, key: Key, id: String, at: Timestamp) -> Change {
-        self.changed.insert(key.clone(), ());
-        let Some(track) = self.tracked.touch(&key) else {
-            let answers = vec![Answer { id, calls: 1, last_at: at }];
-            if let Some((gone, _)) = self.tracked.insert(key, Track { answers, ..Track::default() }) {
-                self.changed.insert(gone, ());
-            }
-            return Change::None;
-        };
+    /// What an id says.
+    fn identity(&mut self, id: &str) -> Arc<Identity> {
+        if let Some(known) = self.identities.touch(id) {
+            return Arc::clone(known);
+        }
+        let identity = Arc::new(Identity::of(id));
+        self.identities.insert(id.to_owned(), Arc::clone(&identity));
+        identity
+    }
+
+    fn track(&mut self, key: KeyRef<'_>, id: &str, at: Timestamp) -> Change {
+        let Some(track) = self.tracked.enter(&key, Track::default) else { return Change::None };
         let change = track.see(id, at);
         let noted = match &change {
             Change::Suspected { .. } | Change::Changed { .. } => track.last_change.clone(),
             Change::None | Change::Flapping { .. } => None,
         };
+        self.tracked.mark(key.own());
         if let Some(noted) = noted {
-            self.note(&key, &noted);
+            self.note(&key.own(), &noted);
         }
         change
     }
@@ -215,11 +248,11 @@ impl Answer {
 }
 
 impl Track {
-    fn see(&mut self, id: String, at: Timestamp) -> Change {
+    fn see(&mut self, id: &str, at: Timestamp) -> Change {
         let (from, calls, silence_ns) = match self.answers.last_mut() {
-            Some(current) if current.is(&id) => {
-                if names_the_snapshot_of(&id, &current.id) {
-                    current.id = id;
+            Some(current) if current.is(id) => {
+                if names_the_snapshot_of(id, &current.id) {
+                    id.clone_into(&mut current.id);
                 }
                 current.calls = current.calls.saturating_add(1);
                 current.last_at = at;
@@ -227,9 +260,12 @@ impl Track {
                 return confirmed.map_or(Change::None, |(from, calls)| Change::Changed { from, calls });
             }
             Some(current) => (current.id.clone(), current.calls, at.since_ns(current.last_at)),
-            None => return Change::None,
+            None => {
+                self.answers.push(Answer { id: id.to_owned(), calls: 1, last_at: at });
+                return Change::None;
+            }
         };
-        let known = self.answers.iter().position(|answer| answer.is(&id));
+        let known = self.answers.iter().position(|answer| answer.is(id));
         let recently = known
             .and_then(|index| self.answers.get(index))
             .is_some_and(|answer| at.since_ns(answer.last_at) <= FLAPPING_NS);
@@ -237,7 +273,7 @@ impl Track {
         if self.answers.len() >= MAX_ANSWERS {
             self.answers.remove(0);
         }
-        self.answers.push(Answer { id: id.clone(), calls: before.saturating_add(1), last_at: at });
+        self.answers.push(Answer { id: id.to_owned(), calls: before.saturating_add(1), last_at: at });
         // What answered once in between was no rule that could change.
         let (from, calls) = self.unconfirmed.take().unwrap_or((from, calls));
         if recently {
@@ -248,7 +284,7 @@ impl Track {
             };
         }
         self.flapping = false;
-        self.last_change = Some(model_changes::Change { from: from.clone(), to: id, at });
+        self.last_change = Some(model_changes::Change { from: from.clone(), to: id.to_owned(), at });
         if silence_ns > FLAPPING_NS {
             return Change::Changed { from, calls };
         }
@@ -621,7 +657,7 @@ mod tests {
             }
         }
         let mut sizes = Vec::new();
-        detector.changes(&mut |change| sizes.push(change.key.len() + change.value.unwrap_or_default().len()));
+        detector.changes(&mut |change| sizes.push(change.key.len() + change.text().unwrap_or_default().len()));
         assert!(matches!(sizes[..], [1..=2500]), "{sizes:?}");
     }
 
@@ -691,7 +727,7 @@ mod tests {
             detector.changes(&mut |change| {
                 assert_eq!(change.detector, detector_name());
                 kept.retain(|(key, _)| *key != change.key);
-                kept.extend(change.value.map(|value| (change.key, value)));
+                kept.extend(change.text().map(|value| (change.key, value)));
             });
             detector.changes(&mut |change| panic!("told twice: {change:?}"));
         }
@@ -717,13 +753,13 @@ mod tests {
     #[test]
     fn an_entry_that_had_to_go_is_forgotten_and_nonsense_is_ignored() {
         let mut detector = ResolvedModel::new();
-        detector.tracked = Lru::new(1);
+        detector.tracked = Table::new(1);
         for model in ["a-1", "b-1"] {
             rules(&mut detector, &call("openai", model, &format!("{model}-2024-08-06"), 0));
         }
         let mut changes = Vec::new();
-        detector.changes(&mut |change| changes.push((change.key.contains("a-1"), change.value.is_some())));
-        assert_eq!(changes, [(false, true), (true, false)]);
+        detector.changes(&mut |change| changes.push((change.key.contains("a-1"), change.record.is_some())));
+        assert_eq!(changes, [(true, false), (false, true)]);
 
         let key = r#"["s","h","chat_completions","m"]"#;
         let too_many = format!(r#"{{"answers":[{}],"flapping":false}}"#, [r#"["x",1,1]"#; MAX_ANSWERS + 1].join(","));
@@ -740,7 +776,7 @@ mod tests {
         }
         assert_eq!(detector.tracked.len(), 1);
         // What the version before this one wrote.
-        detector.tracked = Lru::new(2);
+        detector.tracked = Table::new(2);
         detector.restore(key, r#"{"answers":[["x",1,1]],"flapping":false}"#);
         assert_eq!(detector.tracked.len(), 1);
     }

@@ -19,7 +19,7 @@ use self::{
     index::{Index, Rejected},
     makers::{Maker, Makers},
 };
-use super::{Detector, Hit, StateChange, episode::digest};
+use super::{Detector, Hit, StateChange, digest::digest};
 use crate::{
     exchange::{Api, Exchange, Purpose, RetrievalFacts},
     lru::Lru,
@@ -255,11 +255,11 @@ impl Detector for Retrieval {
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
         while let Some((key, ())) = self.changed.pop() {
-            let value = match key {
-                Key::Index(key) => self.indexes.peek(&key).and_then(|index| serde_json::to_string(index).ok()),
-                Key::Chunk(key) => self.chunks.peek(&key).and_then(|chunk| serde_json::to_string(chunk).ok()),
-            };
-            emit(StateChange { detector: "retrieval", key: key.text(), value });
+            let text = key.text();
+            emit(match key {
+                Key::Index(key) => StateChange::new("retrieval", text, self.indexes.peek(&key).cloned().map(Arc::new)),
+                Key::Chunk(key) => StateChange::new("retrieval", text, self.chunks.peek(&key).cloned().map(Arc::new)),
+            });
         }
     }
 

@@ -9,11 +9,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     Behaviour, Detector, Hit, StateChange, call_site::CallSite, cause, model_changes::ModelChanges,
-    output::stopped_early, slot::Slot,
+    output::stopped_early, slot::Slot, table::Table,
 };
 use crate::{
     exchange::{Exchange, Schema},
@@ -43,19 +44,30 @@ const NAME: &str = "schema";
 /// The detector.
 #[derive(Debug)]
 pub struct SchemaViolations {
-    sites: Lru<Slot, Tally>,
-    /// Entries that are to be written, or went.
-    changed: Lru<Slot, ()>,
+    sites: Table<Slot, Tally>,
     schemas: Lru<u64, Compiled>,
     changes: ModelChanges,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u32, u32, u64)", into = "(u32, u32, u64)")]
 struct Tally {
     checked: u32,
     violated: u32,
     /// When the first of them came, nanoseconds since 1970.
     since_ns: u64,
+}
+
+impl From<(u32, u32, u64)> for Tally {
+    fn from((checked, violated, since_ns): (u32, u32, u64)) -> Self {
+        Self { checked, violated, since_ns }
+    }
+}
+
+impl From<Tally> for (u32, u32, u64) {
+    fn from(Tally { checked, violated, since_ns }: Tally) -> Self {
+        (checked, violated, since_ns)
+    }
 }
 
 /// A schema.
@@ -88,7 +100,7 @@ struct Violation {
 impl SchemaViolations {
     /// A detector that has seen nothing yet; `changes` are those of the models.
     pub fn new(changes: ModelChanges) -> Self {
-        Self { sites: Lru::new(MAX_SITES), changed: Lru::new(MAX_SITES), schemas: Lru::new(MAX_SCHEMAS), changes }
+        Self { sites: Table::new(MAX_SITES), schemas: Lru::new(MAX_SCHEMAS), changes }
     }
 
     /// Whether a value keeps to a schema. `None`: nobody knows, or not yet.
@@ -113,12 +125,7 @@ impl SchemaViolations {
     }
 
     fn count(&mut self, slot: Slot, is_violated: bool, at: Timestamp) -> Tally {
-        if self.sites.touch(&slot).is_none()
-            && let Some((gone, _)) = self.sites.insert(slot, Tally::default())
-        {
-            self.changed.insert(gone, ());
-        }
-        let Some(tally) = self.sites.touch(&slot) else { return Tally::default() };
+        let Some(tally) = self.sites.enter(&slot, Tally::default) else { return Tally::default() };
         if tally.checked >= MAX_CHECKED {
             (tally.checked, tally.violated) = (tally.checked / 2, tally.violated / 2);
         }
@@ -129,7 +136,7 @@ impl SchemaViolations {
         }
         let tally = *tally;
         if is_violated || tally.checked.is_multiple_of(SAVED_EVERY) {
-            self.changed.insert(slot, ());
+            self.sites.mark(slot);
         }
         tally
     }
@@ -183,20 +190,15 @@ impl Detector for SchemaViolations {
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((slot, ())) = self.changed.pop() {
-            let tally = self.sites.peek(&slot);
-            let value = tally.map(|tally| json!([tally.checked, tally.violated, tally.since_ns]).to_string());
-            emit(StateChange { detector: NAME, key: slot.key(), value });
-        }
+        self.sites.changes(|slot, tally| emit(StateChange::new(NAME, slot.key(), tally)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
-        let tally = serde_json::from_str::<(u32, u32, u64)>(value).ok();
-        if let (Some(slot), Some((checked, violated, since_ns))) = (Slot::from_key(key), tally)
-            && violated <= checked
-            && checked <= MAX_CHECKED
+        if let (Some(slot), Ok(tally)) = (Slot::from_key(key), serde_json::from_str::<Tally>(value))
+            && tally.violated <= tally.checked
+            && tally.checked <= MAX_CHECKED
         {
-            self.sites.insert(slot, Tally { checked, violated, since_ns });
+            self.sites.restore(slot, tally);
         }
     }
 }

@@ -18,10 +18,10 @@ use super::{
     model_changes::{Change, ModelChanges},
     output::stopped_early,
     slot::Slot,
+    table::Table,
 };
 use crate::{
     exchange::{Exchange, Form},
-    lru::Lru,
     units::{Severity, Timestamp},
 };
 
@@ -42,32 +42,25 @@ const MAX_NAMED: usize = 8;
 /// The detector.
 #[derive(Debug)]
 pub struct Structure {
-    sites: Lru<Slot, Site>,
-    /// Entries that are to be written, or went.
-    changed: Lru<Slot, ()>,
+    sites: Table<Slot, Site>,
     changes: ModelChanges,
 }
 
 impl Structure {
     /// A detector that has seen nothing yet; `changes` are those of the models.
     pub fn new(changes: ModelChanges) -> Self {
-        Self { sites: Lru::new(MAX_SITES), changed: Lru::new(MAX_SITES), changes }
+        Self { sites: Table::new(MAX_SITES), changes }
     }
 
     /// Takes one reply, or the arguments of one call.
     fn see(&mut self, slot: Slot, form: &Form, schema: u64, at: Timestamp) -> Vec<Break> {
-        if self.sites.touch(&slot).is_none()
-            && let Some((gone, _)) = self.sites.insert(slot, Site::new(schema))
-        {
-            self.changed.insert(gone, ());
-        }
-        let Some(site) = self.sites.touch(&slot) else { return Vec::new() };
+        let Some(site) = self.sites.enter(&slot, || Site::new(schema)) else { return Vec::new() };
         if site.schema() != schema {
             *site = Site::new(schema);
         }
         let breaks = site.see(form, at);
         if !breaks.is_empty() || site.replies().is_multiple_of(SAVED_EVERY) {
-            self.changed.insert(slot, ());
+            self.sites.mark(slot);
         }
         breaks
     }
@@ -112,15 +105,12 @@ impl Detector for Structure {
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((slot, ())) = self.changed.pop() {
-            let value = self.sites.peek(&slot).map(state::value);
-            emit(StateChange { detector: state::NAME, key: slot.key(), value });
-        }
+        self.sites.changes(|slot, site| emit(StateChange::new(state::NAME, slot.key(), site)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
         if let (Some(slot), Some(site)) = (Slot::from_key(key), state::read_value(value)) {
-            self.sites.insert(slot, site);
+            self.sites.restore(slot, site);
         }
     }
 }

@@ -10,6 +10,8 @@
 //! State: [`MAX_TOOLS`] tools (`tools/lane.rs`: under 2 KB each, of which what was learned survives a restart) and the calls that
 //! conversations wait for (`tools/asked.rs`).
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use self::{
@@ -100,9 +102,9 @@ impl Detector for Tools {
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
         while let Some((key, ())) = self.changed.pop() {
-            let value = self.lanes.peek(&key).and_then(|lane| serde_json::to_string(&lane.learned).ok());
+            let learned = self.lanes.peek(&key).map(|lane| Arc::new(lane.learned.clone()));
             let key = json!([key.service, key.host, key.tool, key.is_hearsay]).to_string();
-            emit(StateChange { detector: "tools", key, value });
+            emit(StateChange::new("tools", key, learned));
         }
     }
 

@@ -24,7 +24,7 @@ use crate::detectors::{
 };
 
 /// All detectors of behaviour that every session has.
-pub(super) fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
+pub fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
     let resolved = ResolvedModel::new();
     let changes = resolved.model_changes();
     vec![

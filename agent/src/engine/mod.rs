@@ -20,6 +20,7 @@ mod session;
 mod workers;
 
 pub use self::{
+    detectors::all as behaviour_detectors,
     durable::{Both, Durable},
     found::Silenced,
     live::{LiveRules, LiveScanner},

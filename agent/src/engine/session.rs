@@ -152,7 +152,11 @@ impl Session {
     /// written any more.
     pub fn record(&self, exchange: &Exchange, leaks: &[Hit<'_>]) -> bool {
         let cost = exchange.cost.as_ref();
-        let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
+        let caller = match (&exchange.caller, &exchange.headers.caller_key) {
+            (Some(value), _) => Some(self.maker.known_caller(value)),
+            (None, Some(key)) => Some(self.maker.caller(key)),
+            (None, None) => None,
+        };
         let policy = self.known().policy;
         let told = |hit: &Hit<'_>| self.maker.tell(hit, exchange.ended_at, cost, &policy);
         let (mut findings, mut silenced) = (Vec::<Finding>::new(), Silenced::new());

@@ -72,6 +72,11 @@ impl Maker {
         self.key.fingerprint(entity, text)
     }
 
+    /// The fingerprint of which [`caller`](Self::caller) gave the value.
+    pub(crate) fn known_caller(&self, value: &str) -> Fingerprint {
+        Fingerprint { value: value.to_owned(), key_id: self.key.id().to_owned() }
+    }
+
     /// What stands for a caller's key outside of this host.
     pub fn caller(&self, key: &CallerKey) -> Fingerprint {
         self.key.fingerprint("API_KEY", key.expose().as_bytes())
@@ -112,8 +117,9 @@ fn behaved(behaviour: &Behaviour<'_>, policy: &Policy) -> Finding {
     finding.severity = behaviour.severity;
     finding.confidence = behaviour.confidence.min(100);
     finding.title = field(&shown_title(behaviour));
-    finding.attributes =
-        behaviour.facts.iter().map(|(name, value)| ((*name).to_owned(), shown_fact(name, value))).collect();
+    for (name, value) in &behaviour.facts {
+        finding.attributes.insert((*name).to_owned(), shown_fact(name, value));
+    }
     policy.describe(&mut finding, behaviour.rule, behaviour.case, &behaviour.references);
     finding
 }

@@ -147,6 +147,9 @@ pub(super) fn without_secret(text: &str, secret: &[u8]) -> String {
 
 /// A text from the wire that is no secret but was written by a peer: without control characters, at most `max_chars` long.
 pub fn bounded(text: &str, max_chars: usize) -> String {
+    if text.len() <= max_chars && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut chars = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c });
     let mut kept: String = chars.by_ref().take(max_chars).collect();
     if chars.next().is_some() {

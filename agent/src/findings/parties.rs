@@ -75,6 +75,28 @@ pub(super) fn model(exchange: &Exchange) -> Model {
     }
 }
 
+/// Names by which use is summed; those that records show.
+pub(crate) struct UsageNames {
+    pub(crate) service: String,
+    pub(crate) feature: Option<String>,
+    pub(crate) host: String,
+    /// The model that answered, else the one that was asked for.
+    pub(crate) model: Option<String>,
+}
+
+impl UsageNames {
+    /// Those of a call.
+    pub(crate) fn of(exchange: &Exchange) -> Self {
+        let model = exchange.response_model.as_deref().or(exchange.request_model.as_deref());
+        Self {
+            service: field(&exchange.origin.service),
+            feature: feature(exchange),
+            host: host(&exchange.host),
+            model: model.map(identifier),
+        }
+    }
+}
+
 /// How much of it was seen.
 pub(super) fn coverage(view: &View) -> Coverage {
     let total_bytes = view.request_bytes.saturating_add(view.response_bytes);

@@ -5,6 +5,7 @@
 use std::{borrow::Cow, net::IpAddr};
 
 use super::mask::{MASK, PUBLIC_PREFIXES};
+use crate::rules::vendors::may_be_address;
 
 /// Longest identifier; longer ones are masked.
 const MAX_CHARS: usize = 128;
@@ -53,7 +54,7 @@ pub(super) fn url_path(path: &str) -> String {
 /// A host: as [`identifier`], label by label. Addresses are hosts.
 pub fn host(host: &str) -> String {
     let address = host.rsplit_once(':').map_or(host, |(address, _)| address);
-    let is_address = |text: &str| text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let is_address = |text: &str| may_be_address(text) && text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     if is_address(host) || is_address(address) || is_identifier(host) {
         return super::field(host);
     }
@@ -161,9 +162,23 @@ fn has_issuers_prefix(text: &str) -> bool {
     let mut rests =
         (0..text.len()).filter(begins).filter_map(|at| text.get(at..)).filter(|rest| rest.len() > KEY_CHARS);
     rests.any(|rest| {
-        PUBLIC_PREFIXES.iter().any(|prefix| rest.strip_prefix(prefix).is_some_and(|key| holds_key(prefix, key)))
+        let begins = rest.as_bytes().first_chunk();
+        let mut fit = BEGINNINGS.iter().zip(PUBLIC_PREFIXES).filter(|(two, _)| begins == Some(two));
+        fit.any(|(_, prefix)| rest.strip_prefix(prefix).is_some_and(|key| holds_key(prefix, key)))
     })
 }
+
+/// The first two bytes of each prefix: comparing these rules nearly all of them out.
+const BEGINNINGS: [[u8; 2]; PUBLIC_PREFIXES.len()] = {
+    let mut all = [[0; 2]; PUBLIC_PREFIXES.len()];
+    let mut at = 0;
+    while at < all.len() {
+        let prefix = PUBLIC_PREFIXES[at].as_bytes();
+        all[at] = [prefix[0], prefix[1]];
+        at += 1;
+    }
+    all
+};
 
 /// `@` before a domain with a top-level domain of letters; `claude-3-5-sonnet@20240620` has none.
 fn looks_like_email(text: &str) -> bool {
@@ -174,6 +189,9 @@ fn looks_like_email(text: &str) -> bool {
 
 /// Digits, with nothing but separators between them, that are too many for versions and dates.
 fn has_number(text: &str) -> bool {
+    if text.bytes().filter(u8::is_ascii_digit).count() < NUMBER_DIGITS {
+        return false;
+    }
     let in_number = |byte: &u8| byte.is_ascii_digit() || is_separator(*byte) || matches!(byte, b'+' | b' ');
     text.as_bytes().split(|byte| !in_number(byte)).any(|run| {
         let digits = run.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -199,11 +217,17 @@ fn date_digits(run: &[u8]) -> usize {
 
 /// Enough characters in pieces that no one would write: letters and digits in one long piece, or all three kinds mixed.
 fn is_random(text: &str) -> bool {
+    if text.len() < RANDOM_CHARS {
+        return false;
+    }
     let pieces = text.as_bytes().split(|byte| is_separator(*byte));
     pieces.map(random_chars).sum::<usize>() >= RANDOM_CHARS
 }
 
 fn random_chars(piece: &[u8]) -> usize {
+    if piece.len() < KEY_CHARS {
+        return 0;
+    }
     let has = |kind: fn(&u8) -> bool| piece.iter().any(kind);
     let (lower, upper, digit) = (has(u8::is_ascii_lowercase), has(u8::is_ascii_uppercase), has(u8::is_ascii_digit));
     let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());

@@ -35,7 +35,9 @@ impl HostPattern {
 /// give them).
 pub fn is_local(host: &str) -> bool {
     let (host, _) = split_port(host);
-    if let Ok(address) = host.parse::<IpAddr>() {
+    if may_be_address(host)
+        && let Ok(address) = host.parse::<IpAddr>()
+    {
         return match address {
             IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
             IpAddr::V6(v6) => {
@@ -47,6 +49,11 @@ pub fn is_local(host: &str) -> bool {
     let top = name.rsplit('.').next().unwrap_or_default();
     !name.is_empty()
         && (!name.contains('.') || ["localhost", "local", "internal"].iter().any(|word| top.eq_ignore_ascii_case(word)))
+}
+
+/// All of it could stand in an address: of most names that is false at the first letter, and reading them as one is slow.
+pub(crate) fn may_be_address(host: &str) -> bool {
+    host.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'[' | b']'))
 }
 
 /// `api.openai.com:443`, `[::1]:8080` and `::1`, parted.

@@ -6,6 +6,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+pub(crate) use super::hosts::may_be_address;
 pub use super::hosts::{HostPattern, is_local};
 use super::{RuleError, RuleFile, RuleSource, hosts::split_port, line_of};
 

@@ -1,5 +1,6 @@
 //! Batches become rows. Enters: a transaction and what is to be in it. Leaves: the changed rows; the caller commits or rolls back, and
-//! says which. Findings are counted in memory while the transaction runs, and written once at its end.
+//! says which. Findings are counted in memory while the transaction runs, and written once at its end; so are the
+//! records of detectors.
 //!
 //! Bound: [`MAX_KNOWN`] findings stay in memory between transactions, so that a finding that repeats is not read each time.
 
@@ -27,6 +28,35 @@ pub(super) struct Ledger {
     /// What the database says the head is.
     stored_head: u64,
     known: HashMap<String, Known>,
+    states: States,
+}
+
+/// What detectors learned in this transaction. Of a record that changed with each of a hundred calls only the last change is
+/// written, in the place of that one among the others: they are taken back in the order of change.
+#[derive(Debug, Default)]
+struct States {
+    changes: Vec<Option<StateChange>>,
+    places: HashMap<&'static str, HashMap<String, usize>>,
+}
+
+impl States {
+    fn take(&mut self, change: &StateChange) {
+        let place = self.changes.len();
+        let places = self.places.entry(change.detector).or_default();
+        let before = match places.get_mut(&change.key) {
+            Some(known) => Some(std::mem::replace(known, place)),
+            None => places.insert(change.key.clone(), place),
+        };
+        if let Some(before) = before.and_then(|before| self.changes.get_mut(before)) {
+            *before = None;
+        }
+        self.changes.push(Some(change.clone()));
+    }
+
+    fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.places.values_mut().for_each(HashMap::clear);
+        self.changes.drain(..).flatten().try_for_each(|change| change_state(db, &change))
+    }
 }
 
 /// A finding as the transaction will leave it.
@@ -76,7 +106,7 @@ impl Ledger {
         let head: Option<String> =
             db.query_row("SELECT value FROM meta WHERE key = 'head'", [], |row| row.get(0)).optional()?;
         let head = head.as_deref().and_then(Head::parse).unwrap_or(Head::EMPTY);
-        Ok(Self { head, stored_head: head.seq, known: HashMap::new() })
+        Ok(Self { head, stored_head: head.seq, known: HashMap::new(), states: States::default() })
     }
 
     /// The newest revision.
@@ -101,7 +131,8 @@ impl Ledger {
             db.prepare_cached("INSERT OR REPLACE INTO source_checkpoint (key, value) VALUES (?1, ?2)")?
                 .execute([&checkpoint.key, &checkpoint.value])?;
         }
-        batch.states.iter().try_for_each(|change| Ok(change_state(db, change)?))
+        batch.states.iter().for_each(|change| self.states.take(change));
+        Ok(())
     }
 
     /// Cuts a revision of findings with news: of all, or of those whose last one is `interval_ns` old at `now`. At most `limit`;
@@ -140,6 +171,7 @@ impl Ledger {
         for (id, known) in changed {
             known.write(db, id)?;
         }
+        self.states.write(db)?;
         if self.head.seq != self.stored_head {
             db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('head', ?1)")?
                 .execute([self.head.text()])?;
@@ -338,10 +370,10 @@ fn add_usage(db: &Connection, row: &UsageRow) -> rusqlite::Result<()> {
 }
 
 fn change_state(db: &Connection, change: &StateChange) -> rusqlite::Result<()> {
-    match &change.value {
+    match change.text() {
         Some(value) => db
             .prepare_cached("INSERT OR REPLACE INTO detector_state (detector, key, value) VALUES (?1, ?2, ?3)")?
-            .execute([change.detector, &change.key, value])?,
+            .execute([change.detector, &change.key, &value])?,
         None => db
             .prepare_cached("DELETE FROM detector_state WHERE detector = ?1 AND key = ?2")?
             .execute([change.detector, &change.key])?,

@@ -7,7 +7,7 @@ use super::StoreError;
 use crate::{
     detectors::StateChange,
     exchange::{Cost, CostSource, Exchange, is_unpriced},
-    findings::{ExchangeRecord, Finding},
+    findings::{Finding, UsageNames},
     sources::Checkpoint,
     units::NanoUsd,
 };
@@ -72,15 +72,15 @@ pub struct UsageRow {
 impl UsageRow {
     /// What one call used. Names are those that outputs show.
     pub fn of(exchange: &Exchange, cost: Option<&Cost>) -> Self {
-        let record = ExchangeRecord::new(exchange, cost);
+        let UsageNames { service, feature, host, model } = UsageNames::of(exchange);
         let usage = &exchange.usage;
         Self {
             minute: exchange.started_at.0 / 60_000_000_000,
-            service: record.process.service,
-            feature: record.process.feature.unwrap_or_default(),
-            host: record.destination.host,
-            api: record.destination.api,
-            model: record.model.resolved.or(record.model.requested).unwrap_or_default(),
+            service,
+            feature: feature.unwrap_or_default(),
+            host,
+            api: exchange.api.as_str().to_owned(),
+            model: model.unwrap_or_default(),
             calls: 1,
             input_tokens: usage.input_tokens.unwrap_or(0),
             output_tokens: usage.output_tokens.unwrap_or(0),

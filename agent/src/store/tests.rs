@@ -86,11 +86,7 @@ fn what_a_receipt_acknowledged_is_there_after_it_was_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let call = sample::exchange("openai", "gpt-4o");
-    let state = |key: &str, value: Option<&str>| StateChange {
-        detector: "resolved_model",
-        key: key.into(),
-        value: value.map(Into::into),
-    };
+    let state = |key: &str, value: Option<u8>| StateChange::new("resolved_model", key.into(), value.map(Arc::new));
     keep(
         &store,
         Batch {
@@ -98,13 +94,13 @@ fn what_a_receipt_acknowledged_is_there_after_it_was_opened_again() {
             usage: vec![UsageRow::of(&call, None), UsageRow::of(&call, None)],
             checkpoints: vec![checkpoint("tail/1", "{}"), checkpoint("tail/2", "{}"), checkpoint("other/1", "7")],
             forgotten: Vec::new(),
-            states: vec![state("x", Some("1")), state("y", Some("2"))],
+            states: vec![state("x", Some(1)), state("y", Some(2))],
         },
     );
     let second = Batch {
         forgotten: vec!["tail/1".into(), "tail/2".into()],
         checkpoints: vec![checkpoint("tail/2", "{\"offset\":9}")],
-        states: vec![state("x", Some("3")), state("z", None)],
+        states: vec![state("x", Some(3)), state("z", None)],
         ..Batch::default()
     };
     keep(&store, second);

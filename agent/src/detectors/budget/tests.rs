@@ -228,7 +228,7 @@ fn state_is_bounded_and_tells_what_went() {
     let mut kept = BTreeMap::new();
     watch.changes(&mut |change| {
         assert_eq!(change.detector, "budget");
-        kept.insert(change.key, change.value);
+        kept.insert(change.key.clone(), change.text());
     });
     assert_eq!(kept.len(), 2 * ACCOUNTS_MAX);
     assert_eq!(kept.values().filter(|value| value.is_some()).count(), ACCOUNTS_MAX);
@@ -409,7 +409,7 @@ fn what_is_exhausted_is_known_until_the_window_ends() {
 fn restarted(old: &mut BudgetWatch, store: &mut Vec<(String, Option<String>)>) -> BudgetWatch {
     old.changes(&mut |change| {
         store.retain(|(key, _)| *key != change.key);
-        store.push((change.key, change.value));
+        store.push((change.key.clone(), change.text()));
     });
     let mut new = watch(vec![budget("a", 3, HOUR), budget("*", 1, DAY)]);
     for (key, value) in store.iter() {

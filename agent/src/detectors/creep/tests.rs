@@ -104,7 +104,7 @@ fn a_restart_changes_nothing_and_state_is_small() {
         }
         assert_eq!(see(&mut detector, call), expected[number], "{number}");
         detector.changes(&mut |change| {
-            let value = change.value.unwrap();
+            let value = change.text().unwrap();
             assert!(value.len() <= 1024, "{} bytes", value.len());
             kept = Some((change.key, value));
         });

@@ -258,7 +258,7 @@ fn more_turns_than_usual_are_a_runaway() {
     detector.changes(&mut |change| states.push(change));
     let [state] = states.as_slice() else { panic!("{states:?}") };
     let mut restored = Loops::new();
-    restored.restore(&state.key, state.value.as_ref().unwrap());
+    restored.restore(&state.key, &state.text().unwrap());
     restored.restore("x", "{\"runs\":7}");
     for detector in [&mut detector, &mut restored] {
         let seen: Vec<_> = (0..=181).flat_map(|turns| see(detector, &at_work(100, turns))).collect();

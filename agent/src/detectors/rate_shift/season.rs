@@ -1,7 +1,7 @@
 //! What hours are like: the most that was spent in five buckets of each hour of the day and of each hour of the week. Enters: peaks
 //! of hours that are over. Leaves: the peak to expect. 192 bytes, each a logarithm in quarters of an octave.
 
-use std::fmt::Write as _;
+use crate::{detectors::Record, findings::hex};
 
 /// Hours of a week.
 const WEEK: usize = 168;
@@ -54,17 +54,7 @@ impl Season {
         self.day.iter_mut().chain(&mut self.week).for_each(|slot| *slot = (*slot).max(peak));
     }
 
-    /// Hexadecimal: two digits an hour.
-    pub(super) fn text(&self) -> String {
-        let mut text = String::with_capacity(2 * (DAY + WEEK));
-        for step in self.day.iter().chain(&self.week) {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{step:02x}");
-        }
-        text
-    }
-
-    /// Reads a [`text`](Self::text).
+    /// Reads a [`text`](Record::text).
     pub(super) fn read(text: &str) -> Option<Self> {
         if text.len() != 2 * (DAY + WEEK) || !text.is_ascii() {
             return None;
@@ -74,6 +64,14 @@ impl Season {
             *slot = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
         }
         Some(season)
+    }
+}
+
+impl Record for Season {
+    /// Hexadecimal: two digits an hour.
+    fn text(&self) -> Option<String> {
+        let all: Vec<u8> = self.day.iter().chain(&self.week).copied().collect();
+        Some(hex(&all, 2 * all.len()))
     }
 }
 
@@ -121,7 +119,7 @@ mod tests {
         assert_eq!([26, 26 + 168, 2].map(|hour| season.peak(hour)), [1024, 1024, 512], "an octave in four days");
         season.raise(300);
         assert_eq!((season.peak(100), season.peak(2)), (320, 512));
-        assert_eq!(Season::read(&season.text()), Some(season));
+        assert_eq!(season.text().and_then(|text| Season::read(&text)), Some(season));
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn a_restart_changes_nothing_and_state_is_small() {
         }
         assert_eq!(titles(see(&mut detector, call)), expected[number], "{number}");
         detector.changes(&mut |change| {
-            let value = change.value.unwrap();
+            let value = change.text().unwrap();
             assert!(value.len() <= 1024, "{} bytes", value.len());
             kept.insert(change.key, value);
         });
@@ -191,7 +191,7 @@ fn hostile_state_and_clocks_do_no_harm() {
     see(&mut detector, &call(0, CENT));
     detector.changes(&mut |change| kept.push(change));
     let hostile =
-        kept[0].value.clone().unwrap().replace("\"mean\":0.0", "\"mean\":3e38").replace("\"bucket\":", "\"bucket\":9");
+        kept[0].text().unwrap().replace("\"mean\":0.0", "\"mean\":3e38").replace("\"bucket\":", "\"bucket\":9");
     detector.restore("[\"checkout\",null]", &hostile);
     for at in [0, u64::MAX / 4, 5, u64::MAX - sample::MIDNIGHT.0, 0, DAY] {
         let mut call = call(0, u64::MAX);

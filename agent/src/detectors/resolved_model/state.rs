@@ -1,6 +1,9 @@
 //! The detector's state as it is kept over a restart. Enters: an entry of its table. Leaves: the same as two JSON texts, and back.
 //! It holds names that vendors and programs gave, never text; what does not read as an entry is no entry.
 
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use smallvec::SmallVec;
+
 use super::{Answer, Key, MAX_ANSWERS, MAX_ID_BYTES, Track};
 use crate::{detectors::model_changes::Change, units::Timestamp};
 
@@ -12,7 +15,8 @@ pub(super) const NAME: &str = "resolved_model";
 
 /// `["checkout","api.openai.com","chat_completions","gpt-4o"]`
 pub(super) fn key(key: &Key) -> String {
-    serde_json::json!([key.service, key.host, key.api, key.requested]).to_string()
+    // Names in a list are always JSON.
+    serde_json::to_string(&(&key.service, &key.host, key.api, &key.requested)).unwrap_or_default()
 }
 
 /// What [`key`] wrote.
@@ -24,20 +28,21 @@ pub(super) fn read_key(text: &str) -> Option<Key> {
 
 /// `{"answers":[["gpt-4o-2024-08-06",17,1795392000000000000]],"flapping":false,"unconfirmed":null,"last_change":null}`: id, calls, last
 /// seen in nanoseconds; `unconfirmed` id and calls; `last_change` from, to, and when.
-pub(super) fn value(track: &Track) -> String {
-    let answers: Vec<_> =
-        track.answers.iter().map(|answer| serde_json::json!([answer.id, answer.calls, answer.last_at.0])).collect();
-    let last_change = track.last_change.as_ref().map(|change| serde_json::json!([change.from, change.to, change.at.0]));
-    serde_json::json!({
-        "answers": answers,
-        "flapping": track.flapping,
-        "unconfirmed": track.unconfirmed,
-        "last_change": last_change,
-    })
-    .to_string()
+impl Serialize for Track {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let answers: SmallVec<[_; MAX_ANSWERS]> =
+            self.answers.iter().map(|answer| (answer.id.as_str(), answer.calls, answer.last_at.0)).collect();
+        let last_change = self.last_change.as_ref().map(|change| (&change.from, &change.to, change.at.0));
+        let mut record = serializer.serialize_struct("Track", 4)?;
+        record.serialize_field("answers", answers.as_slice())?;
+        record.serialize_field("flapping", &self.flapping)?;
+        record.serialize_field("unconfirmed", &self.unconfirmed)?;
+        record.serialize_field("last_change", &last_change)?;
+        record.end()
+    }
 }
 
-/// What [`value`] wrote, within the bounds of the table.
+/// What was written of one, within the bounds of the table.
 pub(super) fn read_value(text: &str) -> Option<Track> {
     #[derive(serde::Deserialize)]
     struct Record {

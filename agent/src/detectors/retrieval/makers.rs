@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{MODEL_BYTES_MAX, space::space};
 use crate::{
-    detectors::episode::digest,
+    detectors::digest::digest,
     exchange::{Exchange, RetrievalFacts},
     lru::Lru,
     units::Timestamp,

@@ -422,7 +422,7 @@ fn what_it_knows_survives_a_restart() {
     told_by(&mut stopped, &ingest(8 * DAY + 60, "tickets", ADA, 1536));
     let mut next = new();
     stopped.changes(&mut |change| {
-        let value = change.value.unwrap_or_default();
+        let value = change.text().unwrap_or_default();
         assert!(value.len() < 2048, "{value}");
         next.restore(&change.key, &value);
     });

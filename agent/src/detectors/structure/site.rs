@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use smallvec::SmallVec;
 
 use crate::{
     detectors::{
@@ -236,11 +237,11 @@ impl Site {
         if is_learning {
             self.learn(shape);
         }
-        let parents: Vec<u32> =
+        let parents: SmallVec<[u32; MAX_PATHS]> =
             self.paths.iter().map(|path| shape.find(path.hash).map_or(0, |node| node.objects)).collect();
         let since_ns = self.since_ns;
         let mut new: Option<Vec<String>> = None;
-        let known: Vec<u32> = self.paths.iter().map(|path| path.hash).collect();
+        let known: SmallVec<[u32; MAX_PATHS]> = self.paths.iter().map(|path| path.hash).collect();
         for (place, path) in self.paths.iter_mut().enumerate() {
             let node = shape.find(path.hash);
             let holders = parents.get(usize::from(path.parent)).copied().unwrap_or(0);

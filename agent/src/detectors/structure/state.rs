@@ -1,4 +1,4 @@
-//! The detector's state as it is kept over a restart. Enters: an entry of its table. Leaves: the same as two texts, and back. It holds
+//! The detector's state as it is kept over a restart. Enters: the text of an entry. Leaves: the entry. It holds
 //! names of JSON members, never values; what does not read as an entry, or is larger than one may be, is no entry.
 
 use super::site::{LIMITS, MAX_NAME_BYTES, MAX_NAMES_BYTES, MAX_PATHS, Path, Site};
@@ -6,12 +6,7 @@ use super::site::{LIMITS, MAX_NAME_BYTES, MAX_NAMES_BYTES, MAX_PATHS, Path, Site
 /// Under which name the store keeps it.
 pub(super) const NAME: &str = "structure";
 
-/// JSON, some 60 bytes a path.
-pub(super) fn value(site: &Site) -> String {
-    serde_json::to_string(site).unwrap_or_default()
-}
-
-/// What [`value`] wrote, within the bounds of an entry.
+/// What was written, JSON with some 60 bytes a path, within the bounds of an entry.
 pub(super) fn read_value(text: &str) -> Option<Site> {
     let site: Site = serde_json::from_str(text).ok()?;
     let names: usize = site.paths.iter().map(|path| path.name.len()).sum();

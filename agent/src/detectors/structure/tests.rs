@@ -258,7 +258,7 @@ fn what_it_knows_survives_a_restart_and_is_small() {
         told(&mut detector, &Exchange { request_model: Some("wide".into()), ..said(&wide(number), number) });
         detector.changes(&mut |change| {
             kept.retain(|(key, _)| *key != change.key);
-            kept.extend(change.value.map(|value| (change.key, value)));
+            kept.extend(change.text().map(|value| (change.key, value)));
         });
     }
     assert_eq!(kept.len(), 2);
@@ -312,7 +312,7 @@ fn nonsense_is_not_restored() {
 #[test]
 fn state_is_bounded_whatever_comes() {
     let mut detector = Structure::new(ModelChanges::new());
-    detector.sites = Lru::new(3);
+    detector.sites = Table::new(3);
     for number in 0..40_u64 {
         let junk = (0..200).map(|at| (format!("m{}x{at}", number % 7), json!([[at]]))).collect::<Value>();
         let model = Some(format!("model-{}", number % 5));
@@ -323,6 +323,6 @@ fn state_is_bounded_whatever_comes() {
         assert!(site.paths.capacity() <= site::MAX_PATHS, "{}", site.paths.capacity());
     }
     let mut gone = 0;
-    detector.changes(&mut |change| gone += usize::from(change.value.is_none()));
+    detector.changes(&mut |change| gone += usize::from(change.record.is_none()));
     assert!(gone >= 2, "entries that had to go are forgotten by the store too: {gone}");
 }

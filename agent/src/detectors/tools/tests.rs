@@ -200,9 +200,9 @@ fn what_was_learned_is_restored() {
     let mut states = Vec::new();
     detector.changes(&mut |change| states.push(change));
     let [state] = states.as_slice() else { panic!("{states:?}") };
-    assert!(state.value.as_ref().unwrap().len() < 2048);
+    assert!(state.text().unwrap().len() < 2048);
     let mut restored = Tools::new();
-    restored.restore(&state.key, state.value.as_ref().unwrap());
+    restored.restore(&state.key, &state.text().unwrap());
     for (key, value) in [("x", "{}"), ("[\"a\",\"b\",\"c\",true]", "7"), ("[\"a\",\"b\",\"c\",true]", "{\"calls\":-1}")]
     {
         restored.restore(key, value);

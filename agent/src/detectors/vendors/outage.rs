@@ -7,7 +7,7 @@
 //! State: at most [`VENDORS_MAX`] vendors with at most [`SERVICES_MAX`] services each, a name and ten counters a service; the one that called
 //! least recently goes first. What goes on is kept over a restart, the counters of the last five minutes are not.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ use super::{
     percent, vendor_of,
 };
 use crate::{
-    detectors::{Behaviour, Detector, Hit, StateChange, episode::Episode},
+    detectors::{Behaviour, Detector, Hit, StateChange, digest::digest, episode::Episode},
     exchange::Exchange,
     lru::Lru,
     units::{Severity, Timestamp},
@@ -58,6 +58,8 @@ struct Vendor {
 #[derive(Debug)]
 struct Service {
     name: String,
+    /// Of the name, which is compared only when this is the same.
+    hash: u64,
     steps: VecDeque<Step>,
     last_at: Timestamp,
     /// Body of the last failed call.
@@ -109,12 +111,12 @@ impl Detector for VendorOutage {
 
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
         let (Some(name), Some(outcome)) = (vendor_of(exchange), outcome(exchange)) else { return };
-        if self.vendors.peek(&name.to_owned()).is_none()
+        if self.vendors.peek(name).is_none()
             && let Some((gone, _)) = self.vendors.insert(name.to_owned(), Vendor::default())
         {
             self.changed.insert(gone, ());
         }
-        let Some(vendor) = self.vendors.touch(&name.to_owned()) else { return };
+        let Some(vendor) = self.vendors.touch(name) else { return };
         vendor.count(exchange, outcome);
         let failed = matches!(outcome, Outcome::Failed | Outcome::Unanswered);
         if !failed && vendor.episode.is_none() {
@@ -137,8 +139,7 @@ impl Detector for VendorOutage {
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
         while let Some((key, ())) = self.changed.pop() {
             let episode = self.vendors.peek(&key).and_then(|vendor| vendor.episode);
-            let value = episode.and_then(|episode| serde_json::to_string(&episode).ok());
-            emit(StateChange { detector: "vendor_outage", key, value });
+            emit(StateChange::new("vendor_outage", key, episode.map(Arc::new)));
         }
     }
 
@@ -155,8 +156,9 @@ impl Vendor {
     fn count(&mut self, exchange: &Exchange, outcome: Outcome) {
         let name = &exchange.origin.service;
         let at = exchange.ended_at;
-        let known = self.services.iter().position(|service| service.name == *name);
-        let index = known.unwrap_or_else(|| self.add(name, at));
+        let hash = digest(&[name]);
+        let known = self.services.iter().position(|service| service.hash == hash && service.name == *name);
+        let index = known.unwrap_or_else(|| self.add(name, hash, at));
         let Some(service) = self.services.get_mut(index) else { return };
         service.last_at = service.last_at.max(at);
         let failed = matches!(outcome, Outcome::Failed | Outcome::Unanswered);
@@ -172,12 +174,19 @@ impl Vendor {
     }
 
     /// Makes room for a service.
-    fn add(&mut self, name: &str, at: Timestamp) -> usize {
-        let oldest = self.services.iter().enumerate().min_by_key(|(_, service)| service.last_at);
-        if let Some((oldest, _)) = oldest.filter(|_| self.services.len() >= SERVICES_MAX) {
+    fn add(&mut self, name: &str, hash: u64, at: Timestamp) -> usize {
+        if self.services.len() >= SERVICES_MAX {
+            let oldest = self.services.iter().enumerate().min_by_key(|(_, service)| service.last_at);
+            let oldest = oldest.map_or(0, |(oldest, _)| oldest);
             self.services.swap_remove(oldest);
         }
-        self.services.push(Service { name: name.to_owned(), steps: VecDeque::new(), last_at: at, failed_body: None });
+        self.services.push(Service {
+            name: name.to_owned(),
+            hash,
+            steps: VecDeque::new(),
+            last_at: at,
+            failed_body: None,
+        });
         self.services.len() - 1
     }
 

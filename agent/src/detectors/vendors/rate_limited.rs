@@ -15,9 +15,8 @@ use super::{
     percent, vendor_of,
 };
 use crate::{
-    detectors::{Behaviour, Detector, Hit, StateChange, call_site::CallSite},
+    detectors::{Behaviour, Detector, Hit, StateChange, call_site::CallSite, table::Table},
     exchange::Exchange,
-    lru::Lru,
     units::{Severity, Timestamp},
 };
 
@@ -43,8 +42,7 @@ const NEAR_ZERO: u64 = 20;
 /// The detector.
 #[derive(Debug)]
 pub struct VendorRateLimited {
-    sites: Lru<CallSite, Site>,
-    changed: Lru<CallSite, ()>,
+    sites: Table<CallSite, Site>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +73,7 @@ struct Verdict {
 impl VendorRateLimited {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { sites: Lru::new(SITES_MAX), changed: Lru::new(2 * SITES_MAX) }
+        Self { sites: Table::new(SITES_MAX) }
     }
 }
 
@@ -93,18 +91,13 @@ impl Detector for VendorRateLimited {
     fn inspect<'a>(&'a mut self, exchange: &'a Exchange, emit: &mut dyn FnMut(Hit<'a>)) {
         let (Some(vendor), Some(outcome)) = (vendor_of(exchange), outcome(exchange)) else { return };
         let key = CallSite::without_prompt(exchange);
-        if self.sites.peek(&key).is_none()
-            && let Some((gone, _)) = self.sites.insert(key, Site::default())
-        {
-            self.changed.insert(gone, ());
-        }
-        let Some(site) = self.sites.touch(&key) else { return };
+        let Some(site) = self.sites.enter(&key, Site::default) else { return };
         let at = exchange.ended_at;
         let is_closed = site.is_closed(at);
         let verdict = if is_closed { site.close() } else { None };
         site.count(at, outcome == Outcome::Limited);
         if is_closed {
-            self.changed.insert(key, ());
+            self.sites.mark(key);
         }
         if let Some(verdict) = verdict {
             emit(Hit::Behaviour(told(exchange, vendor, verdict)));
@@ -112,15 +105,12 @@ impl Detector for VendorRateLimited {
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((key, ())) = self.changed.pop() {
-            let value = self.sites.peek(&key).and_then(|site| serde_json::to_string(site).ok());
-            emit(StateChange { detector: "vendor_rate_limited", key: key.key(), value });
-        }
+        self.sites.changes(|key, site| emit(StateChange::new("vendor_rate_limited", key.key(), site)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
         if let (Some(key), Ok(site)) = (CallSite::from_key(key), serde_json::from_str(value)) {
-            self.sites.insert(key, site);
+            self.sites.restore(key, site);
         }
     }
 }

@@ -16,12 +16,8 @@ use serde_json::json;
 
 use super::{NAME_BYTES_MAX, SAVE_EVERY_NS, TELL_EVERY_NS, vendor_of};
 use crate::{
-    detectors::{
-        Behaviour, Detector, Hit, StateChange,
-        episode::{Episode, digest},
-    },
+    detectors::{Behaviour, Detector, Hit, StateChange, digest::digest, episode::Episode, table::Table},
     exchange::{Api, Exchange},
-    lru::Lru,
     units::{Severity, Timestamp},
 };
 
@@ -116,8 +112,7 @@ struct Measure {
 /// The detector.
 #[derive(Debug)]
 pub struct VendorSlow {
-    tracks: Lru<u64, Track>,
-    changed: Lru<u64, ()>,
+    tracks: Table<u64, Track>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -150,7 +145,7 @@ struct Track {
 impl VendorSlow {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { tracks: Lru::new(TRACKS_MAX), changed: Lru::new(2 * TRACKS_MAX) }
+        Self { tracks: Table::new(TRACKS_MAX) }
     }
 }
 
@@ -174,12 +169,7 @@ impl Detector for VendorSlow {
         for measure in measures(exchange) {
             let tier = exchange.usage_tier.as_deref().or(exchange.service_tier.as_deref()).unwrap_or_default();
             let key = digest(&[vendor, model, tier, measure.metric.as_str(), input_size(exchange)]);
-            if self.tracks.peek(&key).is_none()
-                && let Some((gone, _)) = self.tracks.insert(key, Track::new())
-            {
-                self.changed.insert(gone, ());
-            }
-            let Some(track) = self.tracks.touch(&key) else { continue };
+            let Some(track) = self.tracks.enter(&key, Track::new) else { continue };
             let was = track.episode;
             let is_slow = track.see(measure, exchange.started_at);
             if is_slow {
@@ -193,23 +183,20 @@ impl Detector for VendorSlow {
             let at = exchange.ended_at;
             if track.episode != was || at.since_ns(Timestamp(track.saved_at)) >= SAVE_EVERY_NS {
                 track.saved_at = at.0;
-                self.changed.insert(key, ());
+                self.tracks.mark(key);
             }
         }
     }
 
     fn changes(&mut self, emit: &mut dyn FnMut(StateChange)) {
-        while let Some((key, ())) = self.changed.pop() {
-            let value = self.tracks.peek(&key).and_then(|track| serde_json::to_string(track).ok());
-            emit(StateChange { detector: "vendor_slow", key: format!("{key:016x}"), value });
-        }
+        self.tracks.changes(|key, track| emit(StateChange::new("vendor_slow", format!("{key:016x}"), track)));
     }
 
     fn restore(&mut self, key: &str, value: &str) {
         if let (Ok(key), Ok(track)) = (u64::from_str_radix(key, 16), serde_json::from_str::<Track>(value))
             && track.is_sane()
         {
-            self.tracks.insert(key, track);
+            self.tracks.restore(key, track);
         }
     }
 }

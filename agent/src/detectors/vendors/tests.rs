@@ -53,7 +53,7 @@ fn told_restarted<D: Detector>(new: impl Fn() -> D, calls: &[Exchange]) -> Vec<S
         detector.changes(&mut |change| {
             assert_eq!(change.detector, name);
             kept.retain(|(key, _)| *key != change.key);
-            kept.extend(change.value.map(|value| (change.key, value)));
+            kept.extend(change.text().map(|value| (change.key, value)));
         });
     }
     seen
@@ -134,7 +134,7 @@ fn an_outage_is_told_by_one_service_and_anew_while_it_lasts() {
     // A restart does not tell it again.
     let mut next = VendorOutage::new();
     detector.changes(&mut |change| {
-        if let Some(value) = change.value {
+        if let Some(value) = change.text() {
             next.restore(&change.key, &value);
         }
     });
@@ -299,7 +299,7 @@ fn what_they_know_survives_a_restart() {
     let (early, late) = limited.split_at(650);
     let mut seen = told(&mut stopped, early);
     let mut next = VendorRateLimited::new();
-    stopped.changes(&mut |change| next.restore(&change.key, &change.value.unwrap_or_default()));
+    stopped.changes(&mut |change| next.restore(&change.key, &change.text().unwrap_or_default()));
     seen.extend(told(&mut next, late));
     // At most the window that was open is lost: it was not saved.
     assert_eq!((seen.len(), told(&mut VendorRateLimited::new(), &limited).len()), (3, 3), "{seen:?}");

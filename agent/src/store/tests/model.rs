@@ -156,11 +156,7 @@ fn make(small: &Small, now: u64) -> Batch {
         states: small
             .states
             .iter()
-            .map(|(key, value)| StateChange {
-                detector: "d",
-                key: key.to_string(),
-                value: value.map(|value| value.to_string()),
-            })
+            .map(|(key, value)| StateChange::new("d", key.to_string(), value.map(Arc::new)))
             .collect(),
     }
 }
