@@ -1,7 +1,10 @@
 //! What hours are like: the most that was spent in five buckets of each hour of the day and of each hour of the week. Enters: peaks
-//! of hours that are over. Leaves: the peak to expect. 192 bytes, each a logarithm in quarters of an octave.
+//! of hours that are over. Leaves: the peak to expect. 192 bytes, each a logarithm in quarters of an octave; and [`Hours`], which is
+//! kept with it.
 
 use std::fmt::Write as _;
+
+use super::hours::Hours;
 
 /// Hours of a week.
 const WEEK: usize = 168;
@@ -11,15 +14,16 @@ const DAY: usize = 24;
 const STEPS: u32 = 4;
 
 /// Peaks of hours. The epoch began on a Thursday, which is the first day of the week here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Season {
     day: [u8; DAY],
     week: [u8; WEEK],
+    pub(super) hours: Hours,
 }
 
 impl Default for Season {
     fn default() -> Self {
-        Self { day: [0; DAY], week: [0; WEEK] }
+        Self { day: [0; DAY], week: [0; WEEK], hours: Hours::default() }
     }
 }
 
@@ -54,22 +58,25 @@ impl Season {
         self.day.iter_mut().chain(&mut self.week).for_each(|slot| *slot = (*slot).max(peak));
     }
 
-    /// Hexadecimal: two digits an hour.
+    /// Hexadecimal, two digits an hour; then the [`Hours`].
     pub(super) fn text(&self) -> String {
         let mut text = String::with_capacity(2 * (DAY + WEEK));
         for step in self.day.iter().chain(&self.week) {
             // Writing to a string cannot fail.
             let _ = write!(text, "{step:02x}");
         }
-        text
+        text + &self.hours.text()
     }
 
     /// Reads a [`text`](Self::text).
     pub(super) fn read(text: &str) -> Option<Self> {
-        if text.len() != 2 * (DAY + WEEK) || !text.is_ascii() {
+        let (text, hours) = text.split_at_checked(2 * (DAY + WEEK))?;
+        if !text.is_ascii() {
             return None;
         }
-        let mut season = Self::default();
+        // A version before this one knew no hours.
+        let hours = if hours.is_empty() { Hours::default() } else { Hours::read(hours)? };
+        let mut season = Self { hours, ..Self::default() };
         for (slot, at) in season.day.iter_mut().chain(&mut season.week).zip((0..).step_by(2)) {
             *slot = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
         }
