@@ -12,6 +12,9 @@ const KINDS_MAX: usize = 3;
 /// Longer names of models are cut here.
 const NAME_BYTES_MAX: usize = 64;
 
+/// A factor beside the largest one is said from ln(1.3) on, and when it is a quarter of that.
+const ALSO_MIN: f64 = 0.262;
+const ALSO_PART: f64 = 0.25;
 /// What a token of an answer costs, in tokens of a prompt. Between 3 and 8 at the vendors of our catalogue, 4 or 5 at most.
 const OUTPUT_WEIGHT: f64 = 4.0;
 /// What a token that was read from a cache saves of its price: 0.9 at Anthropic and OpenAI's newer models, 0.5 at the older ones.
@@ -155,53 +158,16 @@ impl Mix {
     /// Why `self` is dearer than `before`; by the calls in a span, or else call by call.
     pub(super) fn against(&self, before: &Self, by_span: bool) -> Reason {
         let (now, before) = (Means::of(self), Means::of(before));
-        let mut logs = Vec::new();
-        if by_span {
-            logs.push((Factor::Traffic, ln(now.calls, before.calls)));
-        }
-        let (weight_before, weight_now) = (before.weight(), now.weight());
-        let has_tokens = weight_before > 0.0 && weight_now > 0.0;
-        if has_tokens {
-            let whole = ln(weight_now, weight_before);
-            let by_prompt = (now.input - before.input) * (1.0 - CACHE_SAVES * before.hits);
-            let by_cache = now.input * CACHE_SAVES * (before.hits - now.hits);
-            let by_output = OUTPUT_WEIGHT * (now.output - before.output);
-            // Their sum is the whole difference, so each has its part of the whole factor.
-            let difference = weight_now - weight_before;
-            let part = |by: f64| if difference.abs() < 1e-9 { 0.0 } else { whole * by / difference };
-            logs.push((Factor::PromptSize, part(by_prompt)));
-            logs.push((Factor::OutputSize, part(by_output)));
-            logs.push((Factor::CacheLoss, part(by_cache)));
-        }
-        let price = ln(now.nano_usd, before.nano_usd) - if has_tokens { ln(weight_now, weight_before) } else { 0.0 };
-        let kind = |kinds: &[Kind]| {
-            let dearest = kinds.iter().max_by(|a, b| a.2.total_cmp(&b.2));
-            dearest.map(|kind| (kind.0.clone(), kind.1.clone())).unwrap_or_default()
-        };
-        let (is, was) = (kind(&now.kinds), kind(&before.kinds));
-        let by_price = match () {
-            () if is.0 != was.0 => Factor::ModelSwitch,
-            () if is.1 != was.1 => Factor::Tier,
-            () => Factor::Price,
-        };
-        logs.push((by_price, price));
-        let main = logs.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(Factor::Price, |(factor, _)| *factor);
-        let factors: Vec<(Factor, f64)> = logs.into_iter().map(|(factor, log)| (factor, log.exp())).collect();
-        let percent = |hits: f64| format!("{:.0} %", 100.0 * hits);
-        let words = match main {
-            Factor::Traffic => format!("{} times as many calls", times(now.calls / before.calls)),
-            Factor::PromptSize => format!("prompts of {:.0} tokens instead of {:.0}", now.input, before.input),
-            Factor::OutputSize => format!("answers of {:.0} tokens instead of {:.0}", now.output, before.output),
-            Factor::CacheLoss => {
-                format!("{} of the prompt from the cache instead of {}", percent(now.hits), percent(before.hits))
-            }
-            Factor::ModelSwitch => format!("`{}` instead of `{}`", is.0, was.0),
-            Factor::Tier => format!("service tier `{}` instead of `{}`", named(&is.1), named(&was.1)),
-            Factor::Price => {
-                format!("{} times the price of {}", times(price.exp()), if has_tokens { "a token" } else { "a call" })
-            }
-        };
-        Reason { main, words, factors }
+        let calls = by_span.then(|| ln(now.calls, before.calls));
+        reason(&now, &before, calls)
+    }
+
+    /// Why a sum is so many times another one, when calls were such before and are such now. What calls do not explain, their
+    /// number does.
+    pub(super) fn of_whole(&self, before: &Self, whole: f64) -> Reason {
+        let (now, before) = (Means::of(self), Means::of(before));
+        let calls = ln(whole, 1.0) - ln(now.nano_usd, before.nano_usd);
+        reason(&now, &before, Some(calls))
     }
 
     fn weigh(&mut self, model: &str, tier: &str, weight: f32) {
@@ -217,6 +183,61 @@ impl Mix {
         }
     }
 }
+
+/// `calls`: the logarithm of how many times as many there are, when that counts.
+fn reason(now: &Means, before: &Means, calls: Option<f64>) -> Reason {
+    let mut logs = Vec::new();
+    logs.extend(calls.map(|calls| (Factor::Traffic, calls)));
+    let (weight_before, weight_now) = (before.weight(), now.weight());
+    let has_tokens = weight_before > 0.0 && weight_now > 0.0;
+    if has_tokens {
+        let whole = ln(weight_now, weight_before);
+        let by_prompt = (now.input - before.input) * (1.0 - CACHE_SAVES * before.hits);
+        let by_cache = now.input * CACHE_SAVES * (before.hits - now.hits);
+        let by_output = OUTPUT_WEIGHT * (now.output - before.output);
+        // Their sum is the whole difference, so each has its part of the whole factor.
+        let difference = weight_now - weight_before;
+        let part = |by: f64| if difference.abs() < 1e-9 { 0.0 } else { whole * by / difference };
+        logs.push((Factor::PromptSize, part(by_prompt)));
+        logs.push((Factor::OutputSize, part(by_output)));
+        logs.push((Factor::CacheLoss, part(by_cache)));
+    }
+    let price = ln(now.nano_usd, before.nano_usd) - if has_tokens { ln(weight_now, weight_before) } else { 0.0 };
+    let kind = |kinds: &[Kind]| {
+        let dearest = kinds.iter().max_by(|a, b| a.2.total_cmp(&b.2));
+        dearest.map(|kind| (kind.0.clone(), kind.1.clone())).unwrap_or_default()
+    };
+    let (is, was) = (kind(&now.kinds), kind(&before.kinds));
+    let by_price = match () {
+        () if is.0 != was.0 => Factor::ModelSwitch,
+        () if is.1 != was.1 => Factor::Tier,
+        () => Factor::Price,
+    };
+    logs.push((by_price, price));
+    let percent = |hits: f64| format!("{:.0} %", 100.0 * hits);
+    let say = |factor: Factor, log: f64| match factor {
+        Factor::Traffic => format!("{} times as many calls", times(log.exp())),
+        Factor::PromptSize => format!("prompts of {:.0} tokens instead of {:.0}", now.input, before.input),
+        Factor::OutputSize => format!("answers of {:.0} tokens instead of {:.0}", now.output, before.output),
+        Factor::CacheLoss => {
+            format!("{} of the prompt from the cache instead of {}", percent(now.hits), percent(before.hits))
+        }
+        Factor::ModelSwitch => format!("`{}` instead of `{}`", is.0, was.0),
+        Factor::Tier => format!("service tier `{}` instead of `{}`", named(&is.1), named(&was.1)),
+        Factor::Price => {
+            format!("{} times the price of {}", times(log.exp()), if has_tokens { "a token" } else { "a call" })
+        }
+    };
+    // Others are said when they count: the largest first.
+    logs.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let (main, most) = logs.first().copied().unwrap_or((Factor::Price, 0.0));
+    let counts = |log: f64| log >= ALSO_MIN && log >= most * ALSO_PART;
+    let said = logs.iter().enumerate().filter(|(at, (_, log))| *at == 0 || counts(*log));
+    let words = said.map(|(_, (factor, log))| say(*factor, *log)).collect::<Vec<_>>().join(", ");
+    let factors = logs.into_iter().map(|(factor, log)| (factor, log.exp())).collect();
+    Reason { main, words, factors }
+}
+
 
 /// What a span has, and what a call of it has.
 struct Means {

@@ -20,8 +20,9 @@ use hashbrown::Equivalent;
 use serde_json::json;
 
 use self::{
+    hours::Rise,
     season::Season,
-    track::{Alert, Track, Verdict},
+    track::{Alert, News, Track, Verdict},
 };
 use super::{
     Behaviour, Detector, Hit, StateChange,
@@ -33,6 +34,7 @@ use crate::{
     units::{NanoUsd, Severity},
 };
 
+mod hours;
 mod season;
 #[cfg(test)]
 mod tests;
@@ -110,13 +112,15 @@ impl Detector for RateShift {
         let Some(track) = self.tracks.enter(&key, || Track::new(bucket)) else { return };
         let Some(season) = self.seasons.enter(&key, Season::default) else { return };
         let has_closed_an_hour = track.advance(bucket, season);
-        let verdict = track.add(exchange, season);
+        let news = track.add(exchange, season);
         self.tracks.mark(key.own());
-        if has_closed_an_hour {
+        if has_closed_an_hour || matches!(news, Some(News::Rose(_))) {
             self.seasons.mark(key.own());
         }
-        if let Some(verdict) = verdict {
-            emit(Hit::Behaviour(tell(exchange, &verdict)));
+        match news {
+            Some(News::Runs(verdict)) => emit(Hit::Behaviour(tell(exchange, &verdict))),
+            Some(News::Rose(rise)) => emit(Hit::Behaviour(tell_rise(exchange, &rise))),
+            None => {}
         }
     }
 
@@ -142,14 +146,56 @@ fn text(key: &Key) -> String {
     serde_json::to_string(key).unwrap_or_default()
 }
 
+fn tell_rise<'a>(exchange: &'a Exchange, rise: &Rise) -> Behaviour<'a> {
+    let Rise { hours, now, usual, reason, is_cold } = rise;
+    let feature = exchange.feature.as_deref();
+    let factor = *now as f64 / (*usual).max(1) as f64;
+    let is_grave = factor >= HIGH_TIMES || now.saturating_sub(*usual) >= HIGH_NANO_USD;
+    let (spent, most) = (NanoUsd(*now), NanoUsd(*usual));
+    let stretch = match hours {
+        1 => "an hour".to_owned(),
+        24 => "a day".to_owned(),
+        48 => "two days".to_owned(),
+        hours => format!("{hours} hours"),
+    };
+    let mut facts = vec![
+        ("cost.look_hours", json!(hours)),
+        ("cost.spent_nano_usd", json!(spent)),
+        ("cost.usual_nano_usd", json!(most)),
+        ("cost.excess_nano_usd", json!(now.saturating_sub(*usual))),
+        ("cost.feature", json!(feature)),
+    ];
+    if *is_cold {
+        facts.push(("cost.learning", json!("learning (less than a week)")));
+    }
+    facts.extend(reason.facts());
+    Behaviour {
+        key: feature.unwrap_or_default().to_owned(),
+        severity: if is_grave { Severity::High } else { Severity::Medium },
+        confidence: if *is_cold { 60 } else { 75 },
+        title: format!(
+            "{} spent {spent} in {stretch}, {} times the most of the days before, {most}: {}",
+            whose(exchange),
+            times(factor),
+            reason.words
+        ),
+        facts,
+        ..frame(exchange)
+    }
+}
+
+fn whose(exchange: &Exchange) -> String {
+    let service = &exchange.origin.service;
+    exchange.feature.as_deref().map_or_else(|| service.clone(), |feature| format!("{service}, feature `{feature}`,"))
+}
+
 fn tell<'a>(exchange: &'a Exchange, verdict: &Verdict) -> Behaviour<'a> {
     let Verdict { alert, usual_hour, now_hour, reason, learned_hours } = verdict;
     let Alert { since, excess, .. } = alert;
-    let service = &exchange.origin.service;
     let feature = exchange.feature.as_deref();
     let factor = *now_hour as f64 / (*usual_hour).max(1) as f64;
     let is_grave = factor >= HIGH_TIMES || now_hour.saturating_sub(*usual_hour) >= HIGH_NANO_USD;
-    let whose = feature.map_or_else(|| service.clone(), |feature| format!("{service}, feature `{feature}`,"));
+    let whose = whose(exchange);
     let (usual, now) = (NanoUsd(*usual_hour), NanoUsd(*now_hour));
     let mut facts = vec![
         ("cost.hour_nano_usd", json!(now)),
@@ -164,14 +210,26 @@ fn tell<'a>(exchange: &'a Exchange, verdict: &Verdict) -> Behaviour<'a> {
     }
     facts.extend(reason.facts());
     Behaviour {
-        rule: "cost.rate_shift",
-        references: Vec::new(),
         key: feature.unwrap_or_default().to_owned(),
         severity: if is_grave { Severity::High } else { Severity::Medium },
         confidence: if is_learning { 60 } else { 80 },
         title: format!("{whose} spends {now} an hour, {} times the usual {usual}: {}", times(factor), reason.words),
-        case: None,
         facts,
+        ..frame(exchange)
+    }
+}
+
+/// What is the same for both.
+fn frame(exchange: &Exchange) -> Behaviour<'_> {
+    Behaviour {
+        rule: "cost.rate_shift",
+        references: Vec::new(),
+        key: String::new(),
+        severity: Severity::Medium,
+        confidence: 80,
+        title: String::new(),
+        case: None,
+        facts: Vec::new(),
         exchange,
     }
 }

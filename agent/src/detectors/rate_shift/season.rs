@@ -1,7 +1,10 @@
 //! What hours are like: the most that was spent in five buckets of each hour of the day and of each hour of the week. Enters: peaks
-//! of hours that are over. Leaves: the peak to expect. 192 bytes, each a logarithm in quarters of an octave.
+//! of hours that are over. Leaves: the peak to expect. 192 bytes, each a logarithm in quarters of an octave; and [`Hours`], which is
+//! kept with it.
 
 use crate::{detectors::Record, findings::hex};
+
+use super::hours::Hours;
 
 /// Hours of a week.
 const WEEK: usize = 168;
@@ -11,15 +14,16 @@ const DAY: usize = 24;
 const STEPS: u32 = 4;
 
 /// Peaks of hours. The epoch began on a Thursday, which is the first day of the week here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Season {
     day: [u8; DAY],
     week: [u8; WEEK],
+    pub(super) hours: Hours,
 }
 
 impl Default for Season {
     fn default() -> Self {
-        Self { day: [0; DAY], week: [0; WEEK] }
+        Self { day: [0; DAY], week: [0; WEEK], hours: Hours::default() }
     }
 }
 
@@ -56,10 +60,13 @@ impl Season {
 
     /// Reads a [`text`](Record::text).
     pub(super) fn read(text: &str) -> Option<Self> {
-        if text.len() != 2 * (DAY + WEEK) || !text.is_ascii() {
+        let (text, hours) = text.split_at_checked(2 * (DAY + WEEK))?;
+        if !text.is_ascii() {
             return None;
         }
-        let mut season = Self::default();
+        // A version before this one knew no hours.
+        let hours = if hours.is_empty() { Hours::default() } else { Hours::read(hours)? };
+        let mut season = Self { hours, ..Self::default() };
         for (slot, at) in season.day.iter_mut().chain(&mut season.week).zip((0..).step_by(2)) {
             *slot = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
         }
@@ -68,10 +75,10 @@ impl Season {
 }
 
 impl Record for Season {
-    /// Hexadecimal: two digits an hour.
+    /// Hexadecimal: two digits an hour; then the [`Hours`].
     fn text(&self) -> Option<String> {
         let all: Vec<u8> = self.day.iter().chain(&self.week).copied().collect();
-        Some(hex(&all, 2 * all.len()))
+        Some(hex(&all, 2 * all.len()) + &self.hours.text())
     }
 }
 

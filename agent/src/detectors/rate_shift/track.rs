@@ -5,7 +5,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HOUR_BUCKETS, season::Season};
+use super::{
+    HOUR_BUCKETS,
+    hours::{Hour, Rise},
+    season::Season,
+};
 use crate::{
     detectors::cost_mix::{Mix, Reason},
     exchange::Exchange,
@@ -17,8 +21,10 @@ const LOOK: usize = 5;
 const OVER_MIN: usize = 3;
 /// Calls in these.
 const CALLS_MIN: u32 = 10;
-/// Spend in these on top of the usual, nano-USD: ten cents in two and a half minutes.
-const EXCESS_MIN: u64 = 100_000_000;
+/// Spend in these on top of the usual, nano-USD: a twentieth of what a day takes, but no less than two cents in two and a half
+/// minutes, and ten are always enough.
+const EXCESS_MIN: (u64, u64) = (20_000_000, 100_000_000);
+const EXCESS_OF_DAY: f64 = 0.05;
 /// Standard deviations.
 const SIGMAS: f64 = 4.0;
 /// Of the mean; below it a standard deviation is luck.
@@ -61,6 +67,11 @@ pub(super) struct Track {
     usual: Mix,
     recent: Mix,
     alert: Option<Alert>,
+    /// What the closed buckets of the running hour have, and what all its calls are made of.
+    #[serde(default)]
+    held: Hour,
+    #[serde(default)]
+    held_mix: Mix,
 }
 
 /// It runs away.
@@ -75,6 +86,15 @@ pub(super) struct Alert {
 }
 
 /// What is to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum News {
+    /// It runs away.
+    Runs(Verdict),
+    /// It is slower than that.
+    Rose(Rise),
+}
+
+/// Spend that runs away.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Verdict {
     pub(super) alert: Alert,
@@ -102,6 +122,8 @@ impl Track {
             usual: Mix::default(),
             recent: Mix::default(),
             alert: None,
+            held: Hour::default(),
+            held_mix: Mix::default(),
         }
     }
 
@@ -114,6 +136,8 @@ impl Track {
             && is_mean(self.square)
             && self.usual.is_sound()
             && self.recent.is_sound()
+            && self.held.is_sound()
+            && self.held_mix.is_sound()
     }
 
     /// Goes on to a bucket; true when an hour was closed.
@@ -135,6 +159,8 @@ impl Track {
         }
         // Also of an hour in which it ran away: what was told and ended is known, so that a nightly job is told once.
         season.close(hour, self.hour_peak);
+        let (held, mix) = (std::mem::take(&mut self.held), std::mem::take(&mut self.held_mix));
+        season.hours.close(hour, bucket / HOUR_BUCKETS, held, &mix);
         if self.alert.is_none() && self.alert_hour != hour {
             // It fades in three weeks.
             self.highest = self.hour_peak.max(self.highest - self.highest / 512);
@@ -154,32 +180,38 @@ impl Track {
     }
 
     /// Takes in a call of the running bucket.
-    pub(super) fn add(&mut self, exchange: &Exchange, season: &Season) -> Option<Verdict> {
+    pub(super) fn add(&mut self, exchange: &Exchange, season: &mut Season) -> Option<News> {
         let nano_usd = exchange.cost.as_ref().map_or(0, |cost| cost.nano_usd.0);
         self.running = (self.running.0.saturating_add(nano_usd), self.running.1.saturating_add(1));
         self.recent.add(exchange);
+        self.held_mix.add(exchange);
         let (sum, calls) = self.sum();
         // The bound is taken before: what is judged is no part of it.
         let bound = self.bound(season);
         self.hour_peak = self.hour_peak.max(sum);
         if self.alert.is_some() {
             self.alert_hour = self.bucket / HOUR_BUCKETS;
-            return self.go_on();
+            return self.go_on().map(News::Runs);
         }
         self.usual.add(exchange);
         self.calls = self.calls.saturating_add(1);
         let over = self.closed.iter().filter(|(.., over)| *over).count() + usize::from(self.is_over(self.running.0));
         let excess = sum.saturating_sub(to_nano(LOOK as f64 * f64::from(self.mean)));
-        let is_news = bound.is_some_and(|bound| sum > bound) && calls >= CALLS_MIN && excess >= EXCESS_MIN;
+        let is_news = bound.is_some_and(|bound| sum > bound) && calls >= CALLS_MIN && excess >= floor(season);
         if is_news && over >= OVER_MIN {
             let usual = to_nano(f64::from(self.mean));
             let excess = self.closed.iter().map(|(nano, ..)| nano.saturating_sub(usual)).fold(0, u64::saturating_add);
             let since = self.bucket.saturating_sub(self.closed.len() as u64);
             self.alert = Some(Alert { since, excess, told: self.bucket, quiet: 0 });
             self.alert_hour = self.bucket / HOUR_BUCKETS;
-            return self.verdict();
+            return self.verdict().map(News::Runs);
         }
-        None
+        let hour = self.bucket / HOUR_BUCKETS;
+        // What ran away in the last day was told.
+        if self.alert_hour > 0 && hour < self.alert_hour.saturating_add(24) {
+            return None;
+        }
+        season.hours.look(hour, self.held.with(self.running), &self.held_mix).map(News::Rose)
     }
 
     /// The peak that is no news; `None` before anything is known.
@@ -243,6 +275,7 @@ impl Track {
     fn close(&mut self) {
         let (nano_usd, calls) = std::mem::take(&mut self.running);
         let over = self.is_over(nano_usd);
+        self.held = self.held.with((nano_usd, calls));
         self.closed.push_back((nano_usd, calls, over));
         while self.closed.len() >= LOOK {
             self.closed.pop_front();
@@ -297,6 +330,12 @@ impl Track {
         self.usual.fade(faded);
         self.usual.spans((1.0 / (1.0 - KEEP) * (1.0 - faded)) as f32);
     }
+}
+
+/// Less than this is no news.
+fn floor(season: &mut Season) -> u64 {
+    let (least, enough) = EXCESS_MIN;
+    season.hours.day_max().map_or(enough, |day| to_nano(EXCESS_OF_DAY * day).clamp(least, enough))
 }
 
 #[expect(clippy::cast_sign_loss, reason = "sums of amounts are not negative")]
