@@ -23,6 +23,18 @@ use crate::detectors::{
     vendors::{outage::VendorOutage, rate_limited::VendorRateLimited, slow::VendorSlow},
 };
 
+/// Those that need no more of a call than a line of a log says: no times, no texts, and no count of the calls that nobody logs.
+pub(super) fn of_logs(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
+    vec![
+        Box::new(Pinning::new(Arc::clone(&rules.models))),
+        Box::new(ResolvedModel::new()),
+        Box::new(UntrackedSpend),
+        Box::new(RequestOutlier::new()),
+        Box::new(RateShift::new()),
+        Box::new(Creep::new()),
+    ]
+}
+
 /// All detectors of behaviour that every session has.
 pub fn all(rules: &Rules) -> Vec<Box<dyn Detector + Send>> {
     let resolved = ResolvedModel::new();

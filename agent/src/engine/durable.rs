@@ -74,7 +74,10 @@ impl Sink for Durable {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
         let at = told.subject.at();
         let (usage, checkpoints) = match told.subject {
-            Subject::Exchange(exchange) => (vec![UsageRow::of(exchange, told.cost)], Vec::new()),
+            Subject::Exchange(exchange) => {
+                let usage = told.is_new.then(|| UsageRow::of(exchange, told.cost));
+                (usage.into_iter().collect(), Vec::new())
+            }
             Subject::Log { block, .. } => (Vec::new(), block.checkpoint.iter().cloned().collect()),
             Subject::Unseen(_) => Default::default(),
         };
@@ -179,7 +182,7 @@ mod tests {
         for minute in minutes {
             let call = call(minute);
             let (subject, findings) = (Subject::Exchange(&call), found(&call));
-            sink.told(Told { subject, cost: Some(&cost), caller: None, findings, states: Vec::new() })?;
+            sink.told(Told { subject, cost: Some(&cost), is_new: true, caller: None, findings, states: Vec::new() })?;
         }
         Ok(())
     }

@@ -15,12 +15,15 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
-    LiveRules, LiveScanner, LoadError, Silenced,
+    LiveRules, LiveScanner, LoadError, LoggedSession, Silenced,
     found::{Found, add_silenced},
 };
 use crate::{
     findings::{Finding, FingerprintKey, Maker},
-    sources::tail::LogInput,
+    sources::{
+        log::LogBlock,
+        tail::{LogInput, Mark},
+    },
     store::{Batch, Receipt, Store, StoreError},
 };
 
@@ -76,6 +79,7 @@ impl LogWorkers {
         rules: &Arc<LiveRules>,
         key: &FingerprintKey,
         store: &Arc<Store>,
+        logged: &Arc<LoggedSession>,
         watch: &Watch,
         count: usize,
     ) -> Result<Self, LoadError> {
@@ -87,6 +91,7 @@ impl LogWorkers {
                 scanner: LiveScanner::new(Arc::clone(rules))?,
                 maker: Maker::new(key.clone()),
                 store: Arc::clone(store),
+                logged: Arc::clone(logged),
                 watch: Arc::clone(watch),
                 unseen: Arc::clone(&unseen),
                 under_way: HashMap::new(),
@@ -146,6 +151,7 @@ struct Worker {
     scanner: LiveScanner,
     maker: Maker,
     store: Arc<Store>,
+    logged: Arc<LoggedSession>,
     watch: Watch,
     unseen: Arc<Unseen>,
     /// The last batch of each file, until it is known to be stored: the next one's checkpoint must not pass it.
@@ -164,18 +170,25 @@ impl Worker {
 
     fn take(&mut self, input: LogInput) -> Result<(), StoreError> {
         let path = path_of(&input).to_owned();
-        let batch = self.batch(input);
-        (self.watch)(&batch.findings);
+        let (block, batch) = self.batch(input);
         if let Some(before) = self.under_way.remove(&path) {
             before.wait()?;
         }
-        self.rows += batch.rows();
         if self.under_way.len() >= UNDER_WAY || self.rows > ROWS_UNDER_WAY {
             self.settle()?;
-            self.rows = batch.rows();
+            self.rows = 0;
         }
-        let receipt = self.store.submit(batch)?;
-        self.under_way.insert(path, receipt);
+        let Self { store, watch, rows, .. } = self;
+        let mut submit = |batch: Batch| {
+            watch(&batch.findings);
+            *rows += batch.rows();
+            store.submit(batch)
+        };
+        let receipt = match &block {
+            Some(block) => self.logged.submit(block, batch, submit),
+            None => submit(batch),
+        };
+        self.under_way.insert(path, receipt?);
         Ok(())
     }
 
@@ -183,7 +196,8 @@ impl Worker {
         self.under_way.drain().try_for_each(|(_, receipt)| receipt.wait())
     }
 
-    fn batch(&mut self, input: LogInput) -> Batch {
+    /// What is to be stored for an input, and the lines in it.
+    fn batch(&mut self, input: LogInput) -> (Option<LogBlock>, Batch) {
         match input {
             LogInput::Block(block) => {
                 let (scanner, policy) = self.scanner.parts();
@@ -191,13 +205,14 @@ impl Worker {
                     finding.absorb(seen, true);
                 });
                 self.unseen.count(&found);
-                let findings = found.findings;
-                Batch { findings, checkpoints: block.checkpoint.into_iter().collect(), ..Batch::default() }
+                let (findings, checkpoints) = (found.findings, block.checkpoint.clone().into_iter().collect());
+                (Some(block), Batch { findings, checkpoints, ..Batch::default() })
             }
             LogInput::Mark(mark) => {
                 let (_, policy) = self.scanner.parts();
                 let findings = mark.gap.iter().map(|gap| self.maker.gap(&mark.file, gap, mark.at, policy)).collect();
-                Batch { findings, checkpoints: mark.checkpoints, forgotten: mark.forgotten, ..Batch::default() }
+                let Mark { checkpoints, forgotten, .. } = mark;
+                (None, Batch { findings, checkpoints, forgotten, ..Batch::default() })
             }
         }
     }

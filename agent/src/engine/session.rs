@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use super::{Rules, Silenced, detectors, found::add_silenced};
+use super::{KnownCalls, Rules, Silenced, detectors, found::add_silenced};
 use crate::{
     assembly::AnomalyKind,
     detectors::{Detector, Hit, StateChange},
@@ -34,6 +34,8 @@ pub struct Told<'a> {
     pub subject: Subject<'a>,
     /// What it cost, when somebody knows.
     pub cost: Option<&'a Cost>,
+    /// Nobody told of this call before; one that a log told of counts no second time.
+    pub is_new: bool,
     /// Keyed hash of the key that the caller paid with.
     pub caller: Option<&'a Fingerprint>,
     /// What was found in it, an occurrence each: nothing is counted yet.
@@ -66,6 +68,8 @@ impl Outcome {
 pub struct Session {
     maker: Maker,
     known: RwLock<Known>,
+    /// Calls that logs may tell of, too.
+    calls: Option<Arc<KnownCalls>>,
     inner: Mutex<Inner>,
 }
 
@@ -100,10 +104,24 @@ struct Inner {
 impl Session {
     /// Nothing seen yet.
     pub fn new(rules: &Rules, key: FingerprintKey, sink: Box<dyn Sink>) -> Self {
-        let detectors = detectors::all(rules);
+        Self::with_detectors(rules, key, sink, detectors::all(rules))
+    }
+
+    pub(super) fn with_detectors(
+        rules: &Rules,
+        key: FingerprintKey,
+        sink: Box<dyn Sink>,
+        detectors: Vec<Box<dyn Detector + Send>>,
+    ) -> Self {
         let disabled = Arc::clone(&rules.disabled);
         let inner = Inner { disabled, detectors, sink, outcome: Outcome::default(), failed: None };
-        Self { maker: Maker::new(key), known: RwLock::new(Known::of(rules)), inner: Mutex::new(inner) }
+        Self { maker: Maker::new(key), known: RwLock::new(Known::of(rules)), calls: None, inner: Mutex::new(inner) }
+    }
+
+    /// As this one; calls that are in `calls` already count no second time.
+    #[must_use]
+    pub fn beside_logs(self, calls: Arc<KnownCalls>) -> Self {
+        Self { calls: Some(calls), ..self }
     }
 
     /// Watches one thing more.
@@ -172,7 +190,8 @@ impl Session {
         if failed.is_some() {
             return false;
         }
-        for detector in detectors {
+        let is_new = self.calls.as_ref().is_none_or(|calls| calls.tapped(exchange));
+        for detector in detectors.iter_mut().filter(|_| is_new) {
             detector.inspect(exchange, &mut |hit| {
                 if !matches!(&hit, Hit::Behaviour(behaviour) if disabled.iter().any(|id| id == behaviour.rule)) {
                     take(told(&hit));
@@ -183,7 +202,7 @@ impl Session {
         add_silenced(&mut outcome.silenced, &silenced);
         outcome.worst = findings.iter().map(|finding| Some(finding.severity)).fold(outcome.worst, Option::max);
         let subject = Subject::Exchange(exchange);
-        *failed = sink.told(Told { subject, cost, caller: caller.as_ref(), findings, states }).err();
+        *failed = sink.told(Told { subject, cost, is_new, caller: caller.as_ref(), findings, states }).err();
         failed.is_none()
     }
 
@@ -198,7 +217,8 @@ impl Session {
         }
         outcome.worst = outcome.worst.max(Some(finding.severity));
         let subject = Subject::Unseen(unseen);
-        let told = Told { subject, cost: None, caller: None, findings: vec![finding], states: Vec::new() };
+        let told =
+            Told { subject, cost: None, is_new: true, caller: None, findings: vec![finding], states: Vec::new() };
         *failed = sink.told(told).err();
         failed.is_none()
     }

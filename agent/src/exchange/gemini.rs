@@ -26,7 +26,7 @@ pub(super) fn model(path: &str) -> Option<&str> {
 
 /// Google counts cached tokens into the prompt, and neither thoughts into the candidates nor what tools fed back into the
 /// prompt; all of them are billed (ai.google.dev/api/generate-content#UsageMetadata: the total is the sum of the four).
-fn usage(usage: &Value) -> Usage {
+pub(super) fn usage(usage: &Value) -> Usage {
     let of = |key: &str| count(usage, &[key]);
     let sum = |first: Option<u64>, second: Option<u64>| match (first, second) {
         (None, None) => None,

@@ -39,6 +39,7 @@ mod json;
 mod key;
 mod lanes;
 mod leaves;
+mod logged;
 mod mcp;
 mod media;
 mod multipart;
@@ -77,6 +78,7 @@ pub use self::cost::{
 };
 pub use self::history::{AssistantText, History};
 pub use self::leaves::Leaves;
+pub use self::logged::LoggedCalls;
 pub use self::realtime::facts_of_session;
 pub use self::retrieval::{Dates, Purpose, RetrievalFacts, Vector};
 pub use self::schemas::{Dialect, Schema};

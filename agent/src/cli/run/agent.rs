@@ -23,7 +23,7 @@ use crate::{
     clock,
     config::{Config, HostName},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
-    engine::{Durable, LiveRules, LogWorkers, Rules, Session, Workers},
+    engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
     sinks::{Host, SinkNotice, Sinks},
     sources::{
         log::CutLimits,
@@ -64,6 +64,8 @@ pub(super) struct Agent {
 struct Logs {
     tail: Tail,
     workers: LogWorkers,
+    /// Calls that lines tell of.
+    calls: Arc<LoggedSession>,
 }
 
 impl Agent {
@@ -93,7 +95,9 @@ impl Agent {
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
         let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));
         let now = rules.now();
-        let session = Arc::new(Session::new(&now, key.clone(), Box::new(sink)));
+        let known_calls = Arc::new(KnownCalls::default());
+        let session = Session::new(&now, key.clone(), Box::new(sink)).beside_logs(Arc::clone(&known_calls));
+        let session = Arc::new(session);
         let budgets = BudgetWatch::new(config.budgets());
         session.watch(Box::new(budgets.clone()));
         let request_limits = RequestLimits::new(config.request_limits());
@@ -109,11 +113,16 @@ impl Agent {
             None
         } else {
             let told = figures.watch();
-            let workers = LogWorkers::start(&rules, &key, &store, &told, threads)?;
+            let calls = Arc::new(LoggedSession::new(&now, key.clone(), known_calls));
+            calls.session(|session| session.restore(|detector| reader.states(detector)))?;
+            // They know already what was stored of them.
+            calls.watch(Box::new(budgets.clone()));
+            calls.watch(Box::new(request_limits.clone()));
+            let workers = LogWorkers::start(&rules, &key, &store, &calls, &told, threads)?;
             let deliver = workers.deliver();
             let remembered = store.checkpoints(tail::CHECKPOINTS)?;
             let tail = Tail::start(settings(&config), &remembered, move |input| deliver.input(input), tell)?;
-            Some(Logs { tail, workers })
+            Some(Logs { tail, workers, calls })
         };
         let taps = if config.tap.enabled {
             let workers = Workers::start(&rules, &session, threads)?;
@@ -143,7 +152,11 @@ impl Agent {
     /// Reads all figures, and has due revisions cut. An error: a part has ended, and the agent with it.
     pub(super) fn tick(&mut self) -> anyhow::Result<()> {
         if self.prices.refresh(clock::now()) {
-            self.session.set_prices(self.prices.book(&self.config));
+            let book = self.prices.book(&self.config);
+            if let Some(logs) = &self.logs {
+                logs.calls.session(|session| session.set_prices(Arc::clone(&book)));
+            }
+            self.session.set_prices(book);
         }
         let stats = self.store.stats();
         self.figures.store(&stats);
@@ -211,6 +224,9 @@ impl Agent {
         self.figures.metrics().add(Metric::ConfigReloads, &[if taken.is_ok() { "ok" } else { "failed" }], 1);
         let taken = taken?;
         self.session.reload(&taken);
+        if let Some(logs) = &self.logs {
+            logs.calls.reload(&taken);
+        }
         self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
         self.request_limits.set(config.request_limits());
