@@ -39,6 +39,9 @@ const MINUTE_NS: u64 = 60_000_000_000;
 /// Rounds that are measured.
 const MEASURED: u64 = 3;
 
+/// Calls that are made before they are recorded: few, for the agent has just read the call that it records.
+const AT_ONCE: usize = 4;
+
 /// A model in which there is nothing to find, and one that can change and is near its end: two findings a call.
 const MODELS: [(&str, &str, &str); 2] =
     [("gpt-5.4-2026-03-05", "gpt-5.4-2026-03-05", "nothing found"), ("gpt-4o", "gpt-4o-2024-08-06", "two findings")];
@@ -104,21 +107,22 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), wha
     let (plain, kept) = (session(Box::new(Nobody)), session(Box::new(durable)));
     let (mut plain_times, mut kept_times, mut behind_ns, mut calls) = (Times::default(), Times::default(), 0, 0);
     for round in 0..rounds {
-        let mut all: Vec<Exchange> = (0..sites).map(|site| call_of(template, site, round)).collect();
-        all.iter_mut().for_each(|call| plain.complete(call));
         let is_measured = round + MEASURED >= rounds;
-        let mut record = |session: &Session, times: &mut Times| {
-            for call in &all {
-                let begun = clock::thread_cpu_ns();
-                session.record(call, &[]);
-                if is_measured {
-                    times.0.push(clock::thread_cpu_ns() - begun);
+        let before = process_cpu_ns() - clock::thread_cpu_ns();
+        for site in (0..sites).step_by(AT_ONCE) {
+            let mut few: Vec<Exchange> =
+                (site..sites.min(site + AT_ONCE as u64)).map(|site| call_of(template, site, round)).collect();
+            few.iter_mut().for_each(|call| plain.complete(call));
+            for (session, times) in [(&plain, &mut plain_times), (&kept, &mut kept_times)] {
+                for call in &few {
+                    let begun = clock::thread_cpu_ns();
+                    session.record(call, &[]);
+                    if is_measured {
+                        times.0.push(clock::thread_cpu_ns() - begun);
+                    }
                 }
             }
-        };
-        record(&plain, &mut plain_times);
-        let before = process_cpu_ns() - clock::thread_cpu_ns();
-        record(&kept, &mut kept_times);
+        }
         store.submit(Batch::default()).and_then(Receipt::wait).expect("what is before it is kept as well");
         if is_measured {
             behind_ns += process_cpu_ns() - clock::thread_cpu_ns() - before;
@@ -144,9 +148,12 @@ fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), what: 
         .collect();
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(Nobody));
     for round in 0..rounds {
-        let mut calls: Vec<Exchange> = (0..sites).map(|site| call_of(template, site, round)).collect();
-        calls.iter_mut().for_each(|call| session.complete(call));
-        all.iter_mut().for_each(|alone| alone.look(&calls, round + MEASURED >= rounds));
+        for site in (0..sites).step_by(AT_ONCE) {
+            let mut few: Vec<Exchange> =
+                (site..sites.min(site + AT_ONCE as u64)).map(|site| call_of(template, site, round)).collect();
+            few.iter_mut().for_each(|call| session.complete(call));
+            all.iter_mut().for_each(|alone| alone.look(&few, round + MEASURED >= rounds));
+        }
     }
     println!("{what}, each detector by itself");
     for Alone { name, mut times, findings, states, .. } in all {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::digest::Parts;
-use crate::exchange::Exchange;
+use crate::{exchange::Exchange, findings::hex};
 
 /// Hash of service, host, kind of call, requested model, format of the answer and beginning of the system prompt. The same in
 /// every run.
@@ -30,7 +30,7 @@ impl CallSite {
 
     /// The key under which state of this place is kept.
     pub fn key(self) -> String {
-        format!("{:016x}", self.0)
+        hex(&self.0.to_be_bytes(), 16)
     }
 
     /// Reads a [`key`](Self::key).

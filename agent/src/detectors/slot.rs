@@ -6,6 +6,7 @@ use std::hash::Hasher as _;
 use twox_hash::XxHash64;
 
 use super::call_site::CallSite;
+use crate::findings::hex;
 
 /// The replies of a call site, or what it gives to one tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +29,7 @@ impl Slot {
 
     /// `00d1f0c4a8b2e6f3-0000000000000000`: under which it is kept.
     pub(super) fn key(self) -> String {
-        format!("{}-{:016x}", self.site.key(), self.tool)
+        [self.site.key(), hex(&self.tool.to_be_bytes(), 16)].join("-")
     }
 
     /// What [`key`](Self::key) wrote.

@@ -47,6 +47,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Table<K, V> {
     where
         Q: Hash + Equivalent<K> + Owned<K>,
     {
+        self.bound();
         let (record, gone) = self.entries.enter(key, || (key.own(), Arc::new(new())));
         if let Some((gone, _)) = gone {
             self.changed.push(gone);
@@ -59,9 +60,13 @@ impl<K: Clone + Eq + Hash, V: Clone> Table<K, V> {
         if self.changed.last() == Some(&key) {
             return;
         }
+        self.bound();
         self.changed.push(key);
-        if self.changed.len() > self.changed_max {
-            // Nobody asked for long: what went first is given up.
+    }
+
+    /// Makes room for a change. When nobody asked for long, what went first is given up.
+    fn bound(&mut self) {
+        if self.changed.len() >= self.changed_max {
             self.make_unique();
             let over = self.changed.len().saturating_sub(self.changed_max / 2);
             self.changed.drain(..over);

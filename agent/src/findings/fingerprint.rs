@@ -107,10 +107,9 @@ pub(super) fn stable_id(fields: &[&str]) -> String {
 
 /// The first `digits` hexadecimal digits of some bytes.
 pub(crate) fn hex(bytes: &[u8], digits: usize) -> String {
+    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
     let mut text = String::with_capacity(digits);
-    for nibble in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(digits) {
-        text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-    }
+    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(digits).map(digit));
     text
 }
 
