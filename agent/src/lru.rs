@@ -45,6 +45,13 @@ impl<K: Eq + Hash, V> Lru<K, V> {
         }
     }
 
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let (used, value) = self.entries.remove(key)?;
+        self.order.remove(&used);
+        Some(value)
+    }
+
     /// The value of `key`, now the most recently used.
     pub fn touch<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<&mut V> {
         let at = self.find(key)?;

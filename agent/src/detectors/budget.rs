@@ -323,7 +323,7 @@ impl Detector for BudgetWatch {
         if let (Ok(key), Ok(account)) = (serde_json::from_str::<Key>(key), serde_json::from_str::<Account>(value))
             && account.is_sound()
         {
-            self.lock().accounts.insert(key, account);
+            self.lock().accounts.insert(key, account.with_all_looks());
         }
     }
 }

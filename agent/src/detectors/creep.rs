@@ -5,8 +5,9 @@
 //! taken over blocks of at least an hour and [`CALLS_MIN`] calls, so that no single call and no hour counts much. From the first
 //! [`BLOCKS_MIN`] blocks a site's usual block is learned; after that an upper CUSUM with k = 0.5 σ and h = 5 σ (D. C. Montgomery,
 //! "Introduction to Statistical Quality Control", chapter 9) adds up what blocks have above it. It is told when this exceeds h,
-//! has risen for a day (what is high in the afternoon falls at night), the calls since then take a fifth more than usual, and this
-//! costs ten cents a day or more. The new level is the usual one from then on.
+//! the calls of the last day have taken a fifth more than usual for a day (what is high in the afternoon falls at night), or for three
+//! when that began on a weekend, those of the last hours still do, and this costs ten cents a day or more. The last day, not all of
+//! the rise: the mean of a slow one is but half of what it came to. The new level is the usual one from then on.
 //!
 //! State: at most [`SITES_MAX`] sites of 1 KB at most as they are stored. The site that called least recently goes first.
 
@@ -33,10 +34,15 @@ const BLOCKS_MIN: u32 = 24;
 /// What a CUSUM lets pass, and what it may sum up to, in standard deviations.
 const SLACK: f64 = 0.5;
 const DECISION: f64 = 5.0;
+const SUM_MAX: f64 = 2.0 * DECISION;
 /// What a single block can add: three must agree.
 const BLOCK_MAX: f64 = 2.4;
 /// ln(1.2): a fifth more.
 const GROWTH_MIN: f64 = 0.182;
+/// What the last hours must have of it, at least.
+const GROWTH_NOW: f64 = 0.5 * GROWTH_MIN;
+/// The last hours: how long ago counts a third.
+const NEAR_NS: f64 = 4.0 * HOUR_NS as f64;
 /// Least standard deviation: 5 %.
 const SIGMA_MIN: f64 = 0.05;
 /// Ten cents a day.
@@ -61,11 +67,18 @@ struct Site {
     blocks: u32,
     mean: f32,
     squares: f32,
-    /// What the CUSUM summed up, in standard deviations; since when; sum of the blocks since then, and how many these are.
+    /// What the CUSUM summed up, in standard deviations; since when; how many blocks these are, and their mean over the last day.
     sum: f32,
     since: u64,
-    risen: f32,
     rising: u32,
+    #[serde(default)]
+    level: f32,
+    /// Their mean over the last hours.
+    #[serde(default)]
+    near: f32,
+    /// Since when that is a fifth more than usual; 0: it is not.
+    #[serde(default)]
+    above: u64,
     /// What calls are made of, before the rise and in it.
     usual: Mix,
     recent: Mix,
@@ -141,8 +154,10 @@ impl Site {
             squares: 0.0,
             sum: 0.0,
             since: at,
-            risen: 0.0,
             rising: 0,
+            level: 0.0,
+            near: 0.0,
+            above: 0,
             usual: Mix::default(),
             recent: Mix::default(),
             spent: 0,
@@ -150,7 +165,7 @@ impl Site {
     }
 
     fn is_sound(&self) -> bool {
-        let floats = [self.logs, self.mean, self.squares, self.sum, self.risen];
+        let floats = [self.logs, self.mean, self.squares, self.sum, self.level, self.near];
         floats.into_iter().all(f32::is_finite) && self.usual.is_sound() && self.recent.is_sound()
     }
 
@@ -180,19 +195,33 @@ impl Site {
         let variance = f64::from(self.squares) / f64::from(self.blocks.saturating_sub(1).max(1));
         let sigma = variance.max(0.0).sqrt().max(SIGMA_MIN);
         let step = ((block - mean) / sigma - SLACK).min(BLOCK_MAX);
-        self.sum = (f64::from(self.sum) + step).max(0.0) as f32;
+        // Bounded, so that a weekend is forgotten on Monday.
+        self.sum = (f64::from(self.sum) + step).clamp(0.0, SUM_MAX) as f32;
         if self.sum <= 0.0 {
             self.settle(at);
             return None;
         }
         if self.rising == 0 {
-            self.since = start;
+            (self.since, self.level, self.near) = (start, self.mean, self.mean);
         }
         self.rising = self.rising.saturating_add(1);
-        self.risen += block as f32;
-        let level = f64::from(self.risen) / f64::from(self.rising.max(1));
-        let is_long = at.saturating_sub(self.since) >= DAY_NS;
-        if f64::from(self.sum) <= DECISION || level - mean < GROWTH_MIN || !is_long {
+        let took_ns = at.saturating_sub(start) as f64;
+        let over = |mean: f32, time_ns: f64| {
+            let kept = (-took_ns / time_ns).exp();
+            kept * f64::from(mean) + (1.0 - kept) * block
+        };
+        let (level, near) = (over(self.level, DAY_NS as f64), over(self.near, NEAR_NS));
+        (self.level, self.near) = (level as f32, near as f32);
+        let growth = level - mean;
+        self.above = match self.above {
+            _ if growth < GROWTH_MIN || near - mean < GROWTH_NOW => 0,
+            0 => at,
+            above => above,
+        };
+        let days = if is_weekend(self.above) { 3 } else { 1 };
+        let is_long = self.above > 0 && at.saturating_sub(self.above) >= days * DAY_NS;
+        if f64::from(self.sum) <= DECISION || !is_long {
+            self.recent.fade((-took_ns / DAY_NS as f64).exp());
             return None;
         }
         let more = 1.0 - (mean - level).exp();
@@ -220,8 +249,13 @@ impl Site {
         self.usual.fade(0.9);
         self.usual.merge(&self.recent);
         self.recent = Mix::default();
-        (self.since, self.rising, self.risen, self.spent) = (at, 0, 0.0, 0);
+        (self.since, self.rising, self.above, self.spent) = (at, 0, 0, 0);
     }
+}
+
+/// Saturday or Sunday in UTC. The epoch began on a Thursday.
+fn is_weekend(at: u64) -> bool {
+    matches!((at / DAY_NS) % 7, 2 | 3)
 }
 
 fn tell<'a>(exchange: &'a Exchange, site: CallSite, grown: &Grown) -> Behaviour<'a> {

@@ -1,7 +1,7 @@
 //! Finds agents that go round in circles or run away. Enters: calls, in order. Leaves, priced in what the run cost since it
 //! began: `agent.loop` (the same tool with the same arguments and the same result in three turns), `agent.cycle` (several turns
 //! over and over), `agent.no_progress` (one tool in other words, to no effect), `agent.runaway` (more turns, or a growing context
-//! for more money, than is usual for the service) and `agent.repeated_text` (nearly the same answer again). What is called side by
+//! for more money, than is usual for the service; what is usual is learned of its runs) and `agent.repeated_text` (nearly the same answer again). What is called side by
 //! side is one turn. It never looks at text: tools, arguments, results and answers are hashes here.
 //!
 //! A run is told by what its requests have in common: the opening of the conversation, the ids of its calls of tools, or the id
@@ -201,31 +201,33 @@ impl Loops {
         if service.len() > NAME_BYTES_MAX {
             return None;
         }
-        let mut usual = self.usual.touch(service);
-        let (most_turns, most_spent) = match &usual {
-            Some(usual) => (usual.turns(run.key), usual.spent(run.key)),
-            None => (Usual::default().turns(run.key), Usual::default().spent(run.key)),
-        };
+        let (key, spent) = (run.key, run.spent);
         let (first, newest) = run.input_tokens;
-        let grows = run.growing >= GROWING_CALLS && newest >= first.saturating_mul(GROWTH);
-        let spends = run.spent.filter(|spent| grows && *spent > most_spent);
+        let has_grown = newest >= first.saturating_mul(GROWTH);
+        let grows = run.growing >= GROWING_CALLS && has_grown;
+        let growing = run.growing;
+        if self.usual.touch(service).is_none()
+            && let Some((gone, _)) = self.usual.insert(service.clone(), Usual::default())
+        {
+            self.changed.insert(gone, ());
+        }
+        let usual = self.usual.touch(service)?;
+        let (most_turns, most_spent, short) = (usual.turns(key), usual.spent(key), usual.short(key));
+        // Far more than the last runs, though it is not much for an agent: turns, context and money, all of them.
+        let short = short.filter(|short| {
+            alone > short.turns && has_grown && spent.is_none_or(|spent| spent > short.spent)
+        });
         let told = if alone > most_turns {
             Some(Told::new(Kind::Turns { most: most_turns }, alone, alone))
+        } else if let Some(short) = short {
+            Some(Told::new(Kind::Turns { most: short.turns }, alone, alone))
         } else {
-            spends.map(|_| Told::new(Kind::Growth { from: first, to: newest }, run.growing, run.growing))
+            let spends = spent.filter(|spent| grows && *spent > most_spent);
+            spends.map(|_| Told::new(Kind::Growth { from: first, to: newest }, growing, growing))
         };
         // What is usual is learned of all, the odd ones too: the median forgives some.
-        let (key, spent) = (run.key, run.spent);
-        let is_changed = if let Some(usual) = &mut usual {
-            usual.note(key, alone.min(turns), spent)
-        } else {
-            let mut usual = Usual::default();
-            let is_long = usual.note(key, alone.min(turns), spent);
-            if is_long && let Some((gone, _)) = self.usual.insert(service.clone(), usual) {
-                self.changed.insert(gone, ());
-            }
-            is_long
-        };
+        let turns = alone.min(turns);
+        let is_changed = usual.note(key, turns, spent) | usual.note_recent(key, turns, spent, told.is_some());
         if is_changed {
             self.changed.insert(service.clone(), ());
         }

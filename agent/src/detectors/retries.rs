@@ -1,11 +1,13 @@
 //! Finds programs that try again too often or too soon. Enters: exchanges, in the order in which they ended. Leaves:
 //! `vendor.retry_storm` (the same request three times within a minute and failing each time, or one call in five a retry) and
 //! `vendor.retry_after_ignored` (sent again before the vendor's `retry-after` was over). A failure is what retries are for: 429,
-//! 5xx, no reply, or an error in an answer with status 200. A retry that succeeds is none of these. It never looks at text: a
-//! request is the hash of its body.
+//! 5xx, no reply, or an error in an answer with status 200. A retry that succeeds is none of these, and libraries try three to
+//! five times: after the third failure the outcome is waited for. It is told when the request fails a [`SURE_TRIES`]th time, when
+//! another one fails as often within ten minutes, or by the next call to that host when a minute passed without a further try, unless
+//! it was given up after three tries with pauses that grew. It never looks at text: a request is the hash of its body.
 //!
-//! State: [`MAX_REQUESTS`] requests that failed, the retries of [`MAX_LANES`] services and hosts by the minute, and as many waits
-//! that vendors asked for. None survives a restart: all of it is about the last minutes.
+//! State: [`MAX_REQUESTS`] requests that failed, the retries of [`MAX_LANES`] services and hosts by the minute, as many storms whose
+//! outcome is open, and as many waits that vendors asked for. None survives a restart: all of it is about the last minutes.
 
 use std::hash::Hasher as _;
 
@@ -34,6 +36,12 @@ const STORM_NS: u64 = 60 * SECOND_NS;
 /// Failed tries of one request from which on it is a storm: client libraries try twice again (OpenAI's and Anthropic's
 /// `max_retries` is 2), and what succeeds then is no news.
 const STORM_TRIES: u32 = 3;
+/// So long a request that failed three times is remembered: when another one does so too, both are told.
+const OPEN_NS: u64 = 10 * STORM_NS;
+/// A pause that is long enough, even if the one before was as long: two seconds.
+const PATIENT_NS: u64 = 2 * SECOND_NS;
+/// Failed tries from which on no outcome is waited for: few libraries try more than five times.
+const SURE_TRIES: u32 = 6;
 /// Tries from which on it is grave.
 const MANY_TRIES: u32 = 8;
 /// `retry-after` counts in seconds: what is sent so much too soon is on time.
@@ -47,6 +55,15 @@ pub struct Retries {
     requests: Lru<u64, Attempt>,
     lanes: Lru<u64, Ratio>,
     waits: Lru<u64, Wait>,
+    open: Lru<u64, Open>,
+}
+
+/// A storm whose outcome is not known yet.
+#[derive(Clone, Debug)]
+struct Open {
+    request: u64,
+    attempt: Attempt,
+    failure: String,
 }
 
 /// A request that failed.
@@ -57,6 +74,8 @@ struct Attempt {
     failures: u32,
     /// When the two failed tries before the next one began, the older one first.
     starts: [Timestamp; 2],
+    /// The newest pause was longer than the one before, or long.
+    is_patient: bool,
 }
 
 /// A wait that a vendor asked for.
@@ -73,7 +92,7 @@ struct Wait {
 impl Retries {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { requests: Lru::new(MAX_REQUESTS), lanes: Lru::new(MAX_LANES), waits: Lru::new(MAX_LANES) }
+        Self { requests: Lru::new(MAX_REQUESTS), lanes: Lru::new(MAX_LANES), waits: Lru::new(MAX_LANES), open: Lru::new(MAX_LANES) }
     }
 }
 
@@ -104,10 +123,9 @@ impl Detector for Retries {
         if let Some(hit) = self.too_soon(exchange, request, is_retry, failed) {
             emit(Hit::Behaviour(hit));
         }
-        if let Some(request) = request
-            && let Some(attempt) = self.tried(exchange, request, again, failed, number)
-        {
-            emit(Hit::Behaviour(storm(exchange, attempt)));
+        let storms = request.and_then(|request| Some((request, self.tried(exchange, request, again, failed, number)?)));
+        if let Some((attempt, failure)) = self.outcome(exchange, storms) {
+            emit(Hit::Behaviour(storm(exchange, attempt, &failure)));
         }
         let lane = lane(exchange, 0);
         if self.lanes.touch(&lane).is_none() {
@@ -133,8 +151,12 @@ impl Retries {
         if !failed {
             // It worked: the next time is another story. Requests that never failed are not remembered.
             if again.is_some() {
+                let open = lane(exchange, 3);
+                if self.open.peek(&open).is_some_and(|open| open.request == request) {
+                    self.open.remove(&open);
+                }
                 let (first_at, last_at) = (exchange.started_at, exchange.ended_at);
-                self.requests.insert(request, Attempt { first_at, last_at, failures: 0, starts: [first_at; 2] });
+                self.requests.insert(request, Attempt { first_at, last_at, failures: 0, starts: [first_at; 2], is_patient: true });
             }
             return None;
         }
@@ -143,11 +165,37 @@ impl Retries {
         let first_at = again.map_or(exchange.started_at, |again| again.first_at);
         let [older, old] = again.map_or([first_at; 2], |again| again.starts);
         let starts = [old, exchange.started_at];
-        let attempt = Attempt { first_at, last_at: exchange.ended_at, failures: earlier.saturating_add(1), starts };
+        let (before, pause) = (old.since_ns(older), exchange.started_at.since_ns(old));
+        let is_patient = pause >= PATIENT_NS || pause >= before + before / 4;
+        let failures = earlier.saturating_add(1);
+        let attempt = Attempt { first_at, last_at: exchange.ended_at, failures, starts, is_patient };
         self.requests.insert(request, attempt);
         // This try and the two before it. A program that waits longer each time is none.
         let is_fast = exchange.started_at.since_ns(older) <= STORM_NS;
         (is_fast && attempt.failures >= STORM_TRIES).then_some(attempt)
+    }
+
+    /// What is to be told of storms to this host: of a request that just failed often enough, and of one that was waited for.
+    fn outcome(&mut self, exchange: &Exchange, storms: Option<(u64, Attempt)>) -> Option<(Attempt, String)> {
+        let (lane, now) = (lane(exchange, 3), exchange.started_at);
+        let held = self.open.peek(&lane).filter(|open| now.since_ns(open.attempt.last_at) <= OPEN_NS);
+        if let Some((request, attempt)) = storms {
+            let failure = last_failure(exchange);
+            let is_another = held.is_some_and(|open| open.request != request);
+            if attempt.failures >= SURE_TRIES || is_another {
+                self.open.remove(&lane);
+                return Some((attempt, failure));
+            }
+            self.open.insert(lane, Open { request, attempt, failure });
+            return None;
+        }
+        // No try came: it was given up. Three tries with pauses that grow are what a library does by itself.
+        let is_over = |open: &Open| now.since_ns(open.attempt.last_at) > STORM_NS;
+        let is_many = |open: &Open| open.attempt.failures > STORM_TRIES || !open.attempt.is_patient;
+        if held.is_some_and(|open| is_over(open) && is_many(open)) {
+            return self.open.remove(&lane).map(|open| (open.attempt, open.failure));
+        }
+        None
     }
 
     /// Looks whether the vendor asked to wait, and notes when it does.
@@ -197,13 +245,17 @@ fn request(exchange: &Exchange, body: u64) -> u64 {
     hasher.finish()
 }
 
-/// Service and host; for waits also key and model, which have limits of their own.
+/// Service and host; for waits also key and model, which have limits of their own; for storms the model, by which they are told.
 fn lane(exchange: &Exchange, kind: u8) -> u64 {
     let mut hasher = XxHash64::with_seed(kind.into());
     hasher.write(exchange.origin.service.as_bytes());
     hasher.write(exchange.host.as_bytes());
     if kind == 1 {
         hasher.write(exchange.caller.as_deref().unwrap_or_default().as_bytes());
+        hasher.write(exchange.request_model.as_deref().unwrap_or_default().as_bytes());
+    }
+    if kind == 3 {
+        hasher.write(exchange.api.as_str().as_bytes());
         hasher.write(exchange.request_model.as_deref().unwrap_or_default().as_bytes());
     }
     hasher.finish()
@@ -222,10 +274,9 @@ fn model(exchange: &Exchange) -> &str {
     exchange.request_model.as_deref().unwrap_or("unknown")
 }
 
-fn storm(exchange: &Exchange, attempt: Attempt) -> Behaviour<'_> {
+fn storm<'a>(exchange: &'a Exchange, attempt: Attempt, failure: &str) -> Behaviour<'a> {
     let (host, tries) = (&exchange.host, attempt.failures);
     let seconds = attempt.last_at.since_ns(attempt.first_at).div_ceil(SECOND_NS);
-    let failure = last_failure(exchange);
     Behaviour {
         rule: "vendor.retry_storm",
         references: Vec::new(),

@@ -14,12 +14,16 @@ use crate::{
     jobs::{Job, Memory},
     life::Life,
     random::Random,
-    scenario::{Scenario, named},
+    scenario::{Scenario, named, traffic},
+    traffic::Does,
+    wire::embeddings,
 };
 
 /// The calls of a scenario.
 pub struct Simulation {
     services: Vec<Service>,
+    /// Numbers of the vectors that each index was made for: those of the service that fills it, at the start.
+    indexes: BTreeMap<String, u64>,
 }
 
 struct Service {
@@ -41,6 +45,14 @@ impl Simulation {
     pub fn new(scenario: &Scenario) -> Result<Self> {
         let (from, until) = (scenario.start.0, scenario.start.0 + scenario.lasts.0);
         let mut services = Vec::new();
+        let mut indexes = BTreeMap::new();
+        for table in &scenario.service {
+            let traffic = traffic(table)?;
+            if traffic.does == Does::Ingest {
+                let length = embeddings::length(&traffic.embedding_model, traffic.dimensions);
+                indexes.entry(traffic.index).or_insert(length);
+            }
+        }
         for table in &scenario.service {
             let name = named(table).unwrap_or_default().to_owned();
             let mut service = Service {
@@ -55,10 +67,10 @@ impl Simulation {
                 name,
             };
             service.next = service.arrivals.next(&mut service.life, &mut service.random)?;
-            service.fill()?;
+            service.fill(&indexes)?;
             services.push(service);
         }
-        Ok(Self { services })
+        Ok(Self { services, indexes })
     }
 
     /// The next call; `None`: that was all.
@@ -68,19 +80,19 @@ impl Simulation {
         else {
             return Ok(None);
         };
-        service.take()
+        service.take(&self.indexes)
     }
 }
 
 impl Service {
-    fn take(&mut self) -> Result<Option<Call>> {
+    fn take(&mut self, indexes: &BTreeMap<String, u64>) -> Result<Option<Call>> {
         let taken = self.order.pop().and_then(|Reverse((_, number))| self.calls.remove(&number));
-        self.fill()?;
+        self.fill(indexes)?;
         Ok(taken)
     }
 
     /// Begins jobs until none can have a call before the first one that is held.
-    fn fill(&mut self) -> Result<()> {
+    fn fill(&mut self, indexes: &BTreeMap<String, u64>) -> Result<()> {
         while let Some(at) = self.next {
             if self.order.peek().is_some_and(|Reverse((first, _))| *first <= at) {
                 return Ok(());
@@ -88,7 +100,7 @@ impl Service {
             let traffic = self.life.at(at, Some(&mut self.random))?;
             let connection = format!("{}-{}", self.name, self.count % 4);
             let (random, memory) = (&mut self.random, &mut self.memory);
-            let mut job = Job { traffic, random, memory, calls: Vec::new(), connection };
+            let mut job = Job { traffic, random, memory, indexes, calls: Vec::new(), connection };
             job.run(at);
             for call in job.calls {
                 self.count += 1;

@@ -12,7 +12,7 @@ const HOUR_NS: u64 = 3600 * 1_000_000_000;
 const DAY_NS: u64 = 24 * HOUR_NS;
 
 /// The shortest window; shorter ones are taken as this long, so that no slice is empty.
-pub(super) const WINDOW_MIN_NS: u64 = 288;
+pub(super) const WINDOW_MIN_NS: u64 = 576;
 
 /// Slices of a long look back. A short one is one slice: 1/12 of the long one.
 const SLICES: u64 = 12;
@@ -38,6 +38,8 @@ pub(super) struct Pair {
     long_ns: u64,
     factor_tenths: u64,
     severity: Severity,
+    /// The first half of the long look back must burn two thirds as fast, too.
+    is_even: bool,
 }
 
 /// The pairs of a window, the fastest first.
@@ -45,12 +47,17 @@ pub(super) struct Pair {
 /// For a week and more they are the book's that page, 14.4 in an hour and 6 in six. Its third, 1 in three days, would be reached
 /// in the middle of every week by a service that rests on weekends, so ours looks back a whole week, and needs a window of four.
 ///
-/// For shorter windows the factors are ours: a budget of a day at 14.4 is gone before anybody has read the finding. In an hour of
-/// a day at 6 a quarter of the budget is gone, in four hours at 2 a third.
+/// For shorter windows the factors are ours: a budget of a day at 14.4 is gone before anybody has read the finding. In half an hour of
+/// a day at 6 an eighth of the budget is gone, in an hour at 4 a sixth, in four hours at 2 a third. Half an hour is short enough for
+/// a job that is soon over, so both of its halves must burn.
 pub(super) fn pairs(window_ns: u64) -> Vec<Pair> {
-    let pair = |long_ns, factor_tenths, severity| Pair { long_ns, factor_tenths, severity };
+    let pair = |long_ns, factor_tenths, severity| Pair { long_ns, factor_tenths, severity, is_even: false };
     if window_ns < 7 * DAY_NS {
-        return vec![pair(window_ns / 24, 60, Severity::High), pair(window_ns / 6, 20, Severity::Medium)];
+        return vec![
+            Pair { is_even: true, ..pair(window_ns / 48, 60, Severity::High) },
+            pair(window_ns / 24, 40, Severity::High),
+            pair(window_ns / 6, 20, Severity::Medium),
+        ];
     }
     let mut pairs = vec![pair(HOUR_NS, 144, Severity::High), pair(6 * HOUR_NS, 60, Severity::High)];
     if window_ns >= 28 * DAY_NS {
@@ -133,8 +140,15 @@ impl Account {
     pub(super) fn is_sound(&self) -> bool {
         self.window_ns >= WINDOW_MIN_NS
             && self.window_start.is_multiple_of(self.window_ns)
-            && self.looks.len() == pairs(self.window_ns).len()
+            && self.looks.len() <= pairs(self.window_ns).len()
             && self.looks.iter().all(|look| look.slices.len() <= SLICES_MAX)
+    }
+
+    /// Looks that another version did not know begin empty; what was spent counts.
+    pub(super) fn with_all_looks(mut self) -> Self {
+        let missing = pairs(self.window_ns).len().saturating_sub(self.looks.len());
+        self.looks.splice(0..0, std::iter::repeat_with(Look::default).take(missing));
+        self
     }
 
     /// When the window ends.
@@ -230,7 +244,9 @@ impl Account {
             let factor = pair.factor_tenths.max(proven.saturating_add(proven / 2));
             let short = look.back(at, 1, slice_ns);
             let is_fast = burn_tenths >= factor && short.burn_tenths(limit, window_ns) >= factor;
-            if found.is_some() || !is_judged || long.calls < CALLS_MIN || !is_fast {
+            let half = look.back(at, SLICES / 2, slice_ns);
+            let is_even = !pair.is_even || long.before(&half).burn_tenths(limit, window_ns) >= factor * 2 / 3;
+            if found.is_some() || !is_judged || long.calls < CALLS_MIN || !is_fast || !is_even {
                 continue;
             }
             let rest_ns = window_end.saturating_sub(at.0);
@@ -306,6 +322,15 @@ impl Look {
 }
 
 impl Back {
+    /// What of it lies before a shorter look back.
+    fn before(&self, shorter: &Self) -> Self {
+        Self {
+            amount: self.amount.saturating_sub(shorter.amount),
+            calls: self.calls.saturating_sub(shorter.calls),
+            ns: self.ns.saturating_sub(shorter.ns),
+        }
+    }
+
     /// Spend at the end of the window, if it goes on like this for so long.
     fn projected(&self, spent: u64, rest_ns: u64) -> u64 {
         let more = product(self.amount, rest_ns) / u128::from(self.ns.max(1));

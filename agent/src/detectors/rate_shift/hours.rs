@@ -170,7 +170,7 @@ impl Hours {
     /// The running hour is over, and those up to `hour` had no call.
     pub(super) fn close(&mut self, over: u64, hour: u64, held: Hour, mix: &Mix) {
         if self.first == 0 || over < self.hour || hour <= over {
-            // The first hour, which is seen in part; or a clock that was set back.
+            // The first hour, or a clock that was set back.
             *self = Self { first: over.max(1), hour: over, ..Self::default() };
         }
         let is_odd = self.bars.as_ref().is_some_and(|bars| {
@@ -193,7 +193,9 @@ impl Hours {
         self.lately.merge(mix);
         let passed = i32::try_from(hour - over).unwrap_or(i32::MAX);
         self.lately.fade(KEEP_LATELY.powi(passed - 1));
-        if !is_odd {
+        // What was told is compared with what was before it, on the day after too.
+        let is_told = self.told.0 > 0 && over < self.told.0.saturating_add(2 * DAY);
+        if !is_odd && !is_told {
             self.usual.fade(KEEP_USUAL);
             self.usual.merge(mix);
         }
@@ -261,8 +263,7 @@ impl Hours {
 
     fn make(&self) -> Bars {
         let age = self.hour.saturating_sub(self.first);
-        // The hour in which it was seen first was seen in part.
-        let oldest = (self.first + 1).max(self.hour.saturating_sub(RING as u64 - 1));
+        let oldest = self.first.max(self.hour.saturating_sub(RING as u64 - 1));
         let mut prefix = vec![(0.0, 0.0)];
         for hour in oldest..self.hour {
             let (sum, calls) = prefix.last().copied().unwrap_or_default();

@@ -21,10 +21,10 @@ const LOOK: usize = 5;
 const OVER_MIN: usize = 3;
 /// Calls in these.
 const CALLS_MIN: u32 = 10;
-/// Spend in these on top of the usual, nano-USD: a twentieth of what a day takes, but no less than two cents in two and a half
+/// Spend in these on top of the usual, nano-USD: a fifth of what a day takes, but no less than two cents in two and a half
 /// minutes, and ten are always enough.
 const EXCESS_MIN: (u64, u64) = (20_000_000, 100_000_000);
-const EXCESS_OF_DAY: f64 = 0.05;
+const EXCESS_OF_DAY: f64 = 0.2;
 /// Standard deviations.
 const SIGMAS: f64 = 4.0;
 /// Of the mean; below it a standard deviation is luck.

@@ -1,6 +1,6 @@
 //! What a service does when its time has come. Enters: its traffic, a moment, chance. Leaves: the calls of that job.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use crate::{
     call::Call,
@@ -33,6 +33,8 @@ pub(crate) struct Job<'a> {
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) random: &'a mut Random,
     pub(crate) memory: &'a mut Memory,
+    /// Numbers of the vectors that each index was made for.
+    pub(crate) indexes: &'a BTreeMap<String, u64>,
     pub(crate) calls: Vec<Call>,
     /// Label of the connection of its calls.
     pub(crate) connection: String,

@@ -28,7 +28,12 @@ pub(super) fn query(job: &mut Job<'_>, at: u64) {
     let count = if job.random.chance(traffic.empty) { 0 } else { FOUND };
     let found: Vec<Document> = (0..count).map(|rank| document(job, at, rank)).collect();
     let took = job.milliseconds(45.0, 0.3);
-    job.add(search(traffic.store, &traffic.index, &vector, &found), at, took);
+    let held = job.indexes.get(&traffic.index).copied();
+    job.add(search(traffic.store, &traffic.index, held, &vector, &found), at, took);
+    if held.is_some_and(|held| held != vector.len() as u64) {
+        // The store refused it, and nothing is asked without documents.
+        return;
+    }
     let context: Vec<String> = found
         .iter()
         .map(|it| format!("Source: kb/{}.md (last modified {})\n{}", it.id, it.updated_at, it.text))
@@ -53,7 +58,8 @@ pub(super) fn ingest(job: &mut Job<'_>, at: u64) {
         })
         .collect();
     let took = job.milliseconds(120.0, 0.3);
-    job.add(upsert(traffic.store, &traffic.index, &documents), at, took);
+    let held = job.indexes.get(&traffic.index).copied();
+    job.add(upsert(traffic.store, &traffic.index, held, &documents), at, took);
 }
 
 /// Embeds some texts; gives a vector of the same length, and when it was there.

@@ -21,7 +21,8 @@ impl Document {
     }
 }
 
-pub(crate) fn upsert(store: Store, index: &str, documents: &[Document]) -> Wired {
+/// `held`: numbers of the vectors that the index was made for; `None`: any.
+pub(crate) fn upsert(store: Store, index: &str, held: Option<u64>, documents: &[Document]) -> Wired {
     let (method, url, body, answer) = match store {
         Store::Pinecone => {
             let vectors: Vec<Value> = documents
@@ -40,10 +41,28 @@ pub(crate) fn upsert(store: Store, index: &str, documents: &[Document]) -> Wired
             ("PUT", qdrant(index, "points?wait=true"), json!({"points": points}), answer)
         }
     };
-    wired(store, method, url, &body, &answer)
+    let sent = documents.first().map_or(0, |document| document.vector.len());
+    wired(store, method, url, &body, refusal(store, held, sent).map_or((200, answer), |refusal| (400, refusal)))
 }
 
-pub(crate) fn query(store: Store, index: &str, vector: &[f64], found: &[Document]) -> Wired {
+/// What a store says to vectors of another length than the index was made for; both answer 400. Pinecone:
+/// github.com/run-llama/llama_index/issues/12009, Qdrant: github.com/open-webui/open-webui/issues/9608
+fn refusal(store: Store, held: Option<u64>, sent: usize) -> Option<Value> {
+    let held = held.filter(|held| *held != sent as u64)?;
+    Some(match store {
+        Store::Pinecone => {
+            let message = format!("Vector dimension {sent} does not match the dimension of the index {held}");
+            json!({"code": 3, "message": message, "details": []})
+        }
+        Store::Qdrant => {
+            let error = format!("Wrong input: Vector dimension error: expected dim: {held}, got {sent}");
+            json!({"status": {"error": error}, "time": 0.0002})
+        }
+    })
+}
+
+/// `held` as for [`upsert`].
+pub(crate) fn query(store: Store, index: &str, held: Option<u64>, vector: &[f64], found: &[Document]) -> Wired {
     let scored = |rank: usize| 0.83 - 0.04 * rank as f64;
     let (url, body, answer) = match store {
         Store::Pinecone => {
@@ -66,7 +85,8 @@ pub(crate) fn query(store: Store, index: &str, vector: &[f64], found: &[Document
             (qdrant(index, "points/search"), body, json!({"result": points, "status": "ok", "time": 0.001}))
         }
     };
-    wired(store, "POST", url, &body, &answer)
+    let refused = refusal(store, held, vector.len());
+    wired(store, "POST", url, &body, refused.map_or((200, answer), |refusal| (400, refusal)))
 }
 
 fn pinecone(index: &str, path: &str) -> String {
@@ -77,14 +97,14 @@ fn qdrant(index: &str, path: &str) -> String {
     format!("https://simulated.eu-central-1-0.aws.cloud.qdrant.io/collections/{index}/{path}")
 }
 
-fn wired(store: Store, method: &'static str, url: String, body: &Value, answer: &Value) -> Wired {
+fn wired(store: Store, method: &'static str, url: String, body: &Value, (status, answer): (u16, Value)) -> Wired {
     Wired {
         method,
         url,
         headers: headers(&[("content-type", "application/json"), ("api-key", "simulated")]),
         body: body.to_string(),
         response: Some(Response {
-            status: 200,
+            status,
             headers: headers(&[
                 ("content-type", "application/json"),
                 ("server", if store == Store::Pinecone { "envoy" } else { "qdrant" }),
