@@ -45,13 +45,6 @@ impl<K: Eq + Hash, V> Lru<K, V> {
         }
     }
 
-    /// Takes an entry out.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
-        let (used, value) = self.entries.remove(key)?;
-        self.order.remove(&used);
-        Some(value)
-    }
-
     /// The value of `key`, now the most recently used.
     pub fn touch<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<&mut V> {
         let at = self.find(key)?;
@@ -99,7 +92,16 @@ impl<K: Eq + Hash, V> Lru<K, V> {
 
     /// Takes out the least recently used entry.
     pub fn pop(&mut self) -> Option<(K, V)> {
-        let at = self.oldest;
+        self.take(self.oldest)
+    }
+
+    /// Takes an entry out.
+    pub fn remove<Q: Hash + Equivalent<K> + ?Sized>(&mut self, key: &Q) -> Option<V> {
+        let at = self.find(key)?;
+        self.take(at).map(|(_, value)| value)
+    }
+
+    fn take(&mut self, at: u32) -> Option<(K, V)> {
         let hash = self.get_mut(at)?.hash;
         self.unlink(at);
         if let Ok(known) = self.index.find_entry(hash, |known| *known == at) {
@@ -207,6 +209,12 @@ mod tests {
         assert_eq!(table.pop(), Some(("c", 4)));
         assert_eq!(table.pop(), None);
         assert!(table.is_empty());
+        for (key, value) in [("a", 1), ("b", 2)] {
+            table.insert(key, value);
+        }
+        assert_eq!((table.remove("b"), table.remove("b"), table.len()), (Some(2), None, 1));
+        table.insert("d", 4);
+        assert_eq!([table.pop(), table.pop()], [Some(("a", 1)), Some(("d", 4))]);
     }
 
     #[test]
