@@ -238,7 +238,6 @@ fn reason(now: &Means, before: &Means, calls: Option<f64>) -> Reason {
     Reason { main, words, factors }
 }
 
-
 /// What a span has, and what a call of it has.
 struct Means {
     calls: f64,

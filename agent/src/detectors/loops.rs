@@ -214,9 +214,8 @@ impl Loops {
         let usual = self.usual.touch(service)?;
         let (most_turns, most_spent, short) = (usual.turns(key), usual.spent(key), usual.short(key));
         // Far more than the last runs, though it is not much for an agent: turns, context and money, all of them.
-        let short = short.filter(|short| {
-            alone > short.turns && has_grown && spent.is_none_or(|spent| spent > short.spent)
-        });
+        let short =
+            short.filter(|short| alone > short.turns && has_grown && spent.is_none_or(|spent| spent > short.spent));
         let told = if alone > most_turns {
             Some(Told::new(Kind::Turns { most: most_turns }, alone, alone))
         } else if let Some(short) = short {

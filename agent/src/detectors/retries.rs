@@ -92,7 +92,12 @@ struct Wait {
 impl Retries {
     /// A detector that has seen nothing yet.
     pub fn new() -> Self {
-        Self { requests: Lru::new(MAX_REQUESTS), lanes: Lru::new(MAX_LANES), waits: Lru::new(MAX_LANES), open: Lru::new(MAX_LANES) }
+        Self {
+            requests: Lru::new(MAX_REQUESTS),
+            lanes: Lru::new(MAX_LANES),
+            waits: Lru::new(MAX_LANES),
+            open: Lru::new(MAX_LANES),
+        }
     }
 }
 
@@ -156,7 +161,10 @@ impl Retries {
                     self.open.remove(&open);
                 }
                 let (first_at, last_at) = (exchange.started_at, exchange.ended_at);
-                self.requests.insert(request, Attempt { first_at, last_at, failures: 0, starts: [first_at; 2], is_patient: true });
+                self.requests.insert(
+                    request,
+                    Attempt { first_at, last_at, failures: 0, starts: [first_at; 2], is_patient: true },
+                );
             }
             return None;
         }

@@ -241,7 +241,13 @@ impl Hours {
         let mut lately = if hours == 1 { Mix::default() } else { self.lately.clone() };
         lately.merge(mix);
         let reason = lately.of_whole(&self.usual, now / usual.max(1.0));
-        Rise { hours, now: nano(now), usual: nano(usual), reason, is_cold: self.bars.as_ref().is_some_and(|it| it.is_cold) }
+        Rise {
+            hours,
+            now: nano(now),
+            usual: nano(usual),
+            reason,
+            is_cold: self.bars.as_ref().is_some_and(|it| it.is_cold),
+        }
     }
 
     fn sum(&self, hour: u64) -> f64 {
