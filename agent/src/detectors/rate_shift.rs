@@ -3,17 +3,19 @@
 //! makes the difference.
 //!
 //! Spend is summed in buckets of 30 s ([`BUCKET_NS`]). It runs away when three of the last five buckets are more than four standard
-//! deviations above the mean (exponentially weighted, half-life one hour), and these five together hold ten calls, ten cents on top
-//! of the usual, and more than twice the most that five buckets had around this hour on days before ([`season`]). Twice: what a
+//! deviations above the mean (exponentially weighted, half-life one hour), and these five together hold ten calls, a fifth of a
+//! day's spend on top of the usual (two cents at least, and ten are enough), and more than twice the most that five buckets had around this hour on days before ([`season`]). Twice: what a
 //! rollout or a good day adds is no news. In the first week, and in an hour that was always quiet, the most of any hour counts
 //! instead, and a half more; in the first day the most so far, five times; in the first hour nothing is judged. While it goes on
 //! the mean learns nothing; it is over after five quiet minutes, and its peak is known for its hour, so that a nightly job is told
 //! in its first night alone. After a day it is the new usual.
 //!
+//! What this does not see, because somebody spends little or because it comes slowly, the looks at hours and days do ([`hours`]).
+//!
 //! There is no track for each model: a service that turns to a dearer model would have nothing learned for it. The models are
 //! named in the reason.
 //!
-//! State: at most [`TRACKS_MAX`] tracks of 1.2 KB as they are stored, 0.4 KB of these written once an hour. The one that was used
+//! State: at most [`TRACKS_MAX`] tracks of 3 KB at most as they are stored, 2 KB of these written once an hour. The one that was used
 //! least recently goes first.
 
 use hashbrown::Equivalent;
@@ -150,7 +152,7 @@ fn tell_rise<'a>(exchange: &'a Exchange, rise: &Rise) -> Behaviour<'a> {
     let Rise { hours, now, usual, reason, is_cold } = rise;
     let feature = exchange.feature.as_deref();
     let factor = *now as f64 / (*usual).max(1) as f64;
-    let is_grave = factor >= HIGH_TIMES || now.saturating_sub(*usual) >= HIGH_NANO_USD;
+    let is_grave = factor >= HIGH_TIMES || now.saturating_sub(*usual) / (*hours).max(1) >= HIGH_NANO_USD;
     let (spent, most) = (NanoUsd(*now), NanoUsd(*usual));
     let stretch = match hours {
         1 => "an hour".to_owned(),

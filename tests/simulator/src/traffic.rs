@@ -252,7 +252,7 @@ pub struct Traffic {
     pub timeout_ms: f64,
     /// Model of the embeddings.
     pub embedding_model: String,
-    /// Numbers that the embeddings are asked to have; 0: not asked. Bodies carry eight of them.
+    /// Numbers that the embeddings are asked to have; 0: not asked. Bodies carry one in 64 of them.
     pub dimensions: u64,
     /// Where vectors are.
     pub store: Store,

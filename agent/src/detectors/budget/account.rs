@@ -140,8 +140,14 @@ impl Account {
     pub(super) fn is_sound(&self) -> bool {
         self.window_ns >= WINDOW_MIN_NS
             && self.window_start.is_multiple_of(self.window_ns)
-            && self.looks.len() <= pairs(self.window_ns).len()
+            && self.has_looks()
             && self.looks.iter().all(|look| look.slices.len() <= SLICES_MAX)
+    }
+
+    /// All of them, or all but the first, which versions before this one did not have.
+    fn has_looks(&self) -> bool {
+        let all = pairs(self.window_ns).len();
+        self.looks.len() == all || (self.window_ns < 7 * DAY_NS && self.looks.len() + 1 == all)
     }
 
     /// Looks that another version did not know begin empty; what was spent counts.

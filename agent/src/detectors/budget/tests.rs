@@ -151,9 +151,9 @@ fn a_rate_that_goes_on_is_told_before_the_budget_is_gone() {
     assert_eq!((rule, severity), ("cost.burn_rate", Severity::High));
     assert!(after < HOUR / 2, "told after {} s", after / SECOND);
     assert!(title.starts_with("agent is on its way to $"), "{title}");
-    // 55 cents in the last five minutes, so that the other $7.45 last 67.7.
+    // Some ten cents a minute lately, for the rest of the budget.
     assert!(
-        title.ends_with("of its $10.00 budget for the day, which is gone in 1 h 7 min [day from 1795392000]"),
+        title.ends_with("of its $10.00 budget for the day, which is gone in 1 h 17 min [day from 1795392000]"),
         "{title}"
     );
 }

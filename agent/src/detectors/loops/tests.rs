@@ -267,6 +267,38 @@ fn more_turns_than_usual_are_a_runaway() {
     }
 }
 
+/// A run of so many turns, each call a cent, whose context grows or stays.
+fn growing(detector: &mut Loops, run: u64, last: u32, per_turn: u64) -> Vec<Seen> {
+    let calls = (0..=last).flat_map(|turns| {
+        let mut exchange = at_work(run, turns);
+        exchange.usage.input_tokens = Some(1000 + per_turn * u64::from(turns));
+        see(detector, &exchange)
+    });
+    calls.collect()
+}
+
+#[test]
+fn far_more_than_the_last_runs_is_a_runaway_however_little_it_is() {
+    let mut detector = Loops::new();
+    for run in 0..15 {
+        assert_eq!(growing(&mut detector, 10 * run, 4, 200), []);
+    }
+    let seen = growing(&mut detector, 500, 31, 200);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].1, "agent took 31 turns by itself, usual are up to 30, $0.32 so far");
+    // The next one is none the less odd.
+    assert_eq!(growing(&mut detector, 600, 31, 200).len(), 1);
+    assert_eq!(growing(&mut detector, 700, 60, 10), [], "its context hardly grows");
+    // Nobody knows what is usual, and where runs of twenty turns are, forty are no news.
+    assert_eq!(growing(&mut Loops::new(), 500, 60, 200), []);
+    for (turns, told) in [(40, 0), (62, 0), (70, 8)] {
+        let mut detector = Loops::new();
+        (0..15).for_each(|run| assert_eq!(growing(&mut detector, 10 * run, 20, 200), []));
+        let seen = growing(&mut detector, 500, turns, 200);
+        assert_eq!(seen.len(), told, "{turns} turns; it takes three times the money, too");
+    }
+}
+
 #[test]
 fn a_context_that_only_grows_is_told_by_its_cost() {
     let run = |per_call: u64, growth: u64| {

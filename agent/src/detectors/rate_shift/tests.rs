@@ -150,6 +150,64 @@ fn a_dearer_model_is_named() {
     assert!(told[0].title.ends_with(": `gpt-5-pro` instead of `gpt-4o-mini`"), "{}", told[0].title);
 }
 
+/// What is told of a spender of a tenth of a cent every ten minutes whose calls cost `times` as much and come `often` as often
+/// after ten days: hours after that, and titles.
+fn small(times: u64, often: u64) -> Vec<(u64, String)> {
+    let (mut detector, begin) = (RateShift::new(), 10 * DAY + 9 * HOUR);
+    let tenth = |call: Exchange, times: u64| Exchange {
+        cost: call.cost.map(|cost| Cost { nano_usd: NanoUsd(cost.nano_usd.0 / 10 * times), ..cost }),
+        ..call
+    };
+    assert!(all(&mut detector, steady(0, begin, 600 * SECOND).map(|call| tenth(call, 1))).is_empty());
+    let after = steady(begin, begin + DAY, 600 * SECOND / often).map(|call| tenth(call, times));
+    all(&mut detector, after).into_iter().map(|seen| ((seen.at - begin) / HOUR, seen.title)).collect()
+}
+
+#[test]
+fn who_spends_little_is_told_by_the_hour() {
+    for (times, often, hours, said) in [(1, 20, 0..2, "times as many calls"), (30, 1, 0..3, "price of a token")] {
+        let told = small(times, often);
+        assert!((1..=3).contains(&told.len()), "{told:?}");
+        let (after, title) = &told[0];
+        assert!(hours.contains(after) && title.contains(said), "{told:?}");
+        assert!(
+            title.starts_with("checkout spent $0.") && title.contains(" times the most of the days before"),
+            "{title}"
+        );
+    }
+    for (times, often) in [(1, 1), (1, 2), (3, 1)] {
+        let told: Vec<_> = small(times, often).into_iter().filter(|(hours, _)| *hours < 3).collect();
+        assert_eq!(told, [], "{times} times the cost, {often} times as often: chance, or next to nothing");
+    }
+}
+
+#[test]
+fn a_job_of_sundays_is_known_and_a_rise_over_days_is_not() {
+    let mut detector = RateShift::new();
+    for week in 0..5 {
+        let two = week * 7 * DAY + 6 * DAY + 2 * HOUR;
+        assert!(all(&mut detector, steady(two, two + HOUR, 20 * SECOND)).is_empty(), "week {week}");
+    }
+    let grown = |percent_a_day: u64| {
+        let mut detector = RateShift::new();
+        let told = (0..25_u64).flat_map(|day| {
+            let pause = 600 * SECOND * 100 / (100 + percent_a_day * day.saturating_sub(14));
+            all(&mut detector, steady(day * DAY, (day + 1) * DAY, pause))
+        });
+        told.map(|seen| (seen.at / DAY, seen.title)).collect::<Vec<_>>()
+    };
+    assert_eq!(grown(5), []);
+    let told = grown(30);
+    assert!((1..=2).contains(&told.len()) && told[0].1.contains(" in two days, 2."), "{told:?}");
+}
+
+#[test]
+fn a_monday_after_a_weekend_is_no_news_to_who_began_on_saturday() {
+    let mut detector = RateShift::new();
+    assert!(all(&mut detector, steady(5 * DAY, 7 * DAY, 1800 * SECOND)).is_empty());
+    assert!(all(&mut detector, steady(7 * DAY, 8 * DAY, 120 * SECOND)).is_empty());
+}
+
 #[test]
 fn a_restart_changes_nothing_and_state_is_small() {
     let mut calls: Vec<Exchange> = steady(0, 26 * HOUR, 60 * SECOND).collect();
@@ -174,7 +232,8 @@ fn a_restart_changes_nothing_and_state_is_small() {
         assert_eq!(titles(see(&mut detector, call)), expected[number], "{number}");
         detector.changes(&mut |change| {
             let value = change.text().unwrap();
-            assert!(value.len() <= 1024, "{} bytes", value.len());
+            let bound = if change.key.starts_with(SEASON_MARK) { 2048 } else { 1024 };
+            assert!(value.len() <= bound, "{} bytes", value.len());
             kept.insert(change.key, value);
         });
     }

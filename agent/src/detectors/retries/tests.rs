@@ -34,20 +34,38 @@ fn tries(list: &[(u64, u16)]) -> Vec<Try> {
     list.iter().map(|(at_ms, status)| Try { at_ms: *at_ms, status: *status, body: 1 }).collect()
 }
 
+/// What is told of tries of one request, and by another call two minutes later.
+fn outcome(list: &[(u64, u16)]) -> Vec<(String, String, Severity)> {
+    let mut detector = Retries::new();
+    let last = list.last().map_or(0, |(at_ms, _)| *at_ms);
+    let later = Try { at_ms: last + 120_000, status: 200, body: 99 };
+    tries(list).into_iter().chain([later]).flat_map(|tried| see(&mut detector, &exchange(tried))).collect()
+}
+
 #[test]
 fn a_request_that_fails_three_times_in_a_minute_is_a_storm() {
     for (list, title) in [
         (
-            &[(0, 429), (1000, 429), (3000, 429)][..],
-            Some("failed 3 times at `api.openai.com` within 4 s, last with `429`"),
+            &[(0, 429), (1000, 429), (2000, 429)][..],
+            Some("failed 3 times at `api.openai.com` within 3 s, last with `429`"),
         ),
         (
-            &[(0, 500), (1000, 503), (3000, 0)],
-            Some("failed 3 times at `api.openai.com` within 4 s, last with `no reply`"),
+            &[(0, 500), (1000, 503), (2000, 0)],
+            Some("failed 3 times at `api.openai.com` within 3 s, last with `no reply`"),
         ),
-        // Tempting: retries that succeed, a request that fails once a minute and more, one that is wrong, one that is repeated.
+        // Patient, but a fourth time.
+        (
+            &[(0, 429), (1000, 429), (3000, 429), (7000, 429)],
+            Some("failed 4 times at `api.openai.com` within 8 s, last with `429`"),
+        ),
+        // Tempting: what a library does by itself, retries that succeed, a request that fails once a minute and more, one that is
+        // wrong, one that is repeated.
+        (&[(0, 429), (1000, 429), (3000, 429)], None),
+        (&[(0, 429), (4000, 429), (8000, 429)], None),
         (&[(0, 429), (1000, 200)], None),
         (&[(0, 429), (1000, 503), (3000, 200)], None),
+        (&[(0, 429), (1000, 503), (2000, 503), (3000, 200)], None),
+        (&[(0, 429), (1000, 503), (3000, 503), (7000, 503), (15_000, 200)], None),
         (&[(0, 429), (1000, 200), (2000, 429), (3000, 200), (4000, 429), (5000, 200)], None),
         (&[(0, 429), (50_000, 429), (100_000, 429)], None),
         (&[(0, 500), (70_000, 500), (140_000, 500)], None),
@@ -56,8 +74,7 @@ fn a_request_that_fails_three_times_in_a_minute_is_a_storm() {
         // Sent side by side: none of them is a retry.
         (&[(0, 429), (1, 429), (2, 429), (3, 429)], None),
     ] {
-        let mut detector = Retries::new();
-        let seen: Vec<_> = tries(list).into_iter().flat_map(|tried| see(&mut detector, &exchange(tried))).collect();
+        let seen = outcome(list);
         match title {
             Some(title) => {
                 assert_eq!(seen.len(), 1, "{list:?} {seen:?}");
@@ -72,31 +89,51 @@ fn a_request_that_fails_three_times_in_a_minute_is_a_storm() {
 }
 
 #[test]
+fn six_failures_and_two_requests_that_fail_are_told_at_once() {
+    let mut detector = Retries::new();
+    let six = tries(&[(0, 429), (500, 429), (1000, 429), (1500, 429), (2000, 429), (2500, 429)]);
+    let seen: Vec<_> = six.into_iter().map(|tried| see(&mut detector, &exchange(tried)).len()).collect();
+    assert_eq!(seen, [0, 0, 0, 0, 0, 1]);
+    let mut detector = Retries::new();
+    let seen: Vec<_> = [1, 2]
+        .into_iter()
+        .flat_map(|body| [0, 1000, 3000].map(|at_ms| Try { at_ms: body * 100_000 + at_ms, status: 503, body }))
+        .map(|tried| see(&mut detector, &exchange(tried)).len())
+        .collect();
+    assert_eq!(seen, [0, 0, 0, 0, 0, 1]);
+}
+
+#[test]
 fn other_bodies_are_other_requests_and_an_error_in_a_good_answer_is_one() {
     let mut detector = Retries::new();
     for body in 0..10 {
         assert_eq!(see(&mut detector, &exchange(Try { at_ms: body * 1000, status: 429, body })), []);
     }
     let mut detector = Retries::new();
-    let seen = tries(&[(0, 200), (1000, 200), (2000, 200)]).into_iter().flat_map(|tried| {
+    let tried = tries(&[(0, 200), (1000, 200), (2000, 200)]).into_iter().map(|tried| {
         let mut exchange = exchange(tried);
         exchange.error = Some("rate_limit_exceeded".into());
-        see(&mut detector, &exchange)
+        exchange
     });
-    let seen: Vec<_> = seen.collect();
+    let later = exchange(Try { at_ms: 120_000, status: 200, body: 2 });
+    let seen: Vec<_> = tried.chain([later]).flat_map(|exchange| see(&mut detector, &exchange)).collect();
     assert!(seen.len() == 1 && seen[0].1.ends_with("last with `rate_limit_exceeded`"), "{seen:?}");
 }
 
 #[test]
 fn the_number_that_the_library_sends_counts() {
-    let mut late = exchange(Try { at_ms: 0, status: 503, body: 1 });
-    late.headers.retry_count = Some(2);
-    let seen = see(&mut Retries::new(), &late);
-    assert!(seen.len() == 1 && seen[0].1.starts_with("the same request failed 3 times"), "{seen:?}");
-    late.headers.retry_count = Some(9);
-    assert_eq!(see(&mut Retries::new(), &late)[0].2, Severity::High);
-    late.headers.retry_count = Some(1);
-    assert_eq!(see(&mut Retries::new(), &late), []);
+    let told = |number| {
+        let mut late = exchange(Try { at_ms: 0, status: 503, body: 1 });
+        late.headers.retry_count = Some(number);
+        let mut detector = Retries::new();
+        let mut seen = see(&mut detector, &late);
+        seen.extend(see(&mut detector, &exchange(Try { at_ms: 120_000, status: 200, body: 2 })));
+        seen
+    };
+    assert_eq!(told(1), []);
+    assert_eq!(told(2), [], "it gives up after its third try");
+    assert!(told(3)[0].1.starts_with("the same request failed 4 times"), "{:?}", told(3));
+    assert_eq!(told(9)[0].2, Severity::High);
 }
 
 #[test]

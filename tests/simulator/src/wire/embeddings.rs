@@ -7,7 +7,7 @@ use super::{Wired, headers};
 use crate::{call::Response, random::Random, talk::Wrapping};
 
 /// Numbers of a vector.
-pub(crate) const NUMBERS: u64 = 8;
+pub(crate) const NUMBERS: u64 = 24;
 
 /// A vector of so many numbers.
 pub(crate) fn vector(random: &mut Random, numbers: u64) -> Vec<f64> {
@@ -20,7 +20,7 @@ pub(crate) fn length(model: &str, dimensions: u64) -> u64 {
         0 if model.contains("large") => 2 * NUMBERS,
         0 => NUMBERS,
         // As a real service's vectors: another dimension has another length.
-        asked => (asked / 192).clamp(1, 16),
+        asked => (asked / 64).clamp(8, 64),
     }
 }
 
