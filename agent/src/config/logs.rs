@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     amounts::{HOUR, KIB, MIB, MINUTE, Period, SECOND, Size},
-    names::{PathGlob, ServiceName},
+    names::{AbsolutePath, PathGlob, ServiceName, UnitName},
 };
 
 /// Log files that are followed and scanned.
@@ -26,6 +26,36 @@ pub struct Logs {
     pub rotate_wait: Period<SECOND, { 24 * HOUR }>,
     /// Groups of files; `[[logs.files]]` may be given once for each service. Without any, no file is read.
     pub files: Vec<LogFiles>,
+    /// The systemd journal, when it is to be followed: `[logs.journald]`, also without any key below it. It is read by `journalctl`,
+    /// which must be there; the agent's user must be root or in the group `systemd-journal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journald: Option<Journald>,
+}
+
+/// Which part of the journal is followed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journald {
+    /// Only these units, such as `summarizer.service`; without any, all.
+    pub units: Vec<UnitName>,
+    /// Folder with journals, instead of this machine's own: `/var/log/journal` of a node that is mounted into a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<AbsolutePath>,
+    /// Where to begin when nothing is remembered: with the next entry, with the machine's last start, or with the oldest entry.
+    pub since: JournalSince,
+}
+
+/// Where the journal is followed from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalSince {
+    /// The next entry.
+    Now,
+    /// The machine's last start.
+    #[default]
+    Boot,
+    /// The oldest entry.
+    Start,
 }
 
 impl Default for Logs {
@@ -36,6 +66,7 @@ impl Default for Logs {
             block_bytes: Size::from_bytes(MIB),
             rotate_wait: Period::from_millis(MINUTE),
             files: Vec::new(),
+            journald: None,
         }
     }
 }

@@ -39,7 +39,7 @@ pub use self::{
     attribution::{Attribution, FeatureSource},
     budget::{Budget, WarnAt},
     enforce::Breaker,
-    logs::{LogFiles, Logs},
+    logs::{JournalSince, Journald, LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     places::{Broker, Endpoint, HostName, SinkName, Topic},
     prices::{Price, Prices},

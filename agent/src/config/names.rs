@@ -186,6 +186,11 @@ leaf_text! {
 }
 
 leaf_text! {
+    /// A systemd unit, or a pattern of units as `journalctl --unit` takes it.
+    UnitName, "a systemd unit, such as \"summarizer.service\"", |text| named(text).map(|()| text.to_owned())
+}
+
+leaf_text! {
     /// The id of a rule.
     RuleId, "the id of a rule, such as \"pii.email\"", |text| named(text).map(|()| text.to_owned())
 }

@@ -12,6 +12,7 @@ pub mod files;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 pub(crate) mod http2;
+pub mod journal;
 pub mod log;
 pub mod privileges;
 pub mod refusal;

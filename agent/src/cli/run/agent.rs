@@ -21,11 +21,12 @@ use super::{
 use crate::{
     cli::state,
     clock,
-    config::{Config, HostName},
+    config::{Config, HostName, JournalSince, Journald},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
     sinks::{Host, SinkNotice, Sinks},
     sources::{
+        journal::{self, Journal, JournalNotice, JournalSettings, Since},
         log::CutLimits,
         tail::{self, LogGroup, Tail, TailNotice, TailSettings},
     },
@@ -63,6 +64,7 @@ pub(super) struct Agent {
 
 struct Logs {
     tail: Tail,
+    journal: Option<Journal>,
     workers: LogWorkers,
     /// Calls that lines tell of.
     calls: Arc<LoggedSession>,
@@ -109,7 +111,7 @@ impl Agent {
         enforcement.follow(&config.budget, &budgets, clock::now())?;
 
         let threads = available_parallelism().map_or(1, usize::from);
-        let logs = if config.logs.files.is_empty() {
+        let logs = if config.logs.files.is_empty() && config.logs.journald.is_none() {
             None
         } else {
             let told = figures.watch();
@@ -121,8 +123,17 @@ impl Agent {
             let workers = LogWorkers::start(&rules, &key, &store, &calls, &told, threads)?;
             let deliver = workers.deliver();
             let remembered = store.checkpoints(tail::CHECKPOINTS)?;
+            let journal = match &config.logs.journald {
+                Some(followed) => {
+                    let (deliver, cursor) = (deliver.clone(), store.checkpoints(journal::CHECKPOINT)?.pop());
+                    let remembered = cursor.map(|checkpoint| checkpoint.value);
+                    let settings = journal_settings(followed, settings(&config).cut);
+                    Some(Journal::start(settings, remembered, move |input| deliver.input(input), tell_journal)?)
+                }
+                None => None,
+            };
             let tail = Tail::start(settings(&config), &remembered, move |input| deliver.input(input), tell)?;
-            Some(Logs { tail, workers, calls })
+            Some(Logs { tail, journal, workers, calls })
         };
         let taps = if config.tap.enabled {
             let workers = Workers::start(&rules, &session, threads)?;
@@ -176,7 +187,8 @@ impl Agent {
         }
         if let Some(logs) = &self.logs {
             self.figures.logs(&logs.tail.stats(), logs.workers.unseen());
-            if logs.tail.has_ended() || logs.workers.has_ended() {
+            let is_over = logs.journal.as_ref().is_some_and(Journal::has_ended);
+            if logs.tail.has_ended() || logs.workers.has_ended() || is_over {
                 return Err(anyhow!("nothing follows the logs any more"));
             }
         }
@@ -274,18 +286,20 @@ impl Agent {
 
 /// Sources first: the rest drains.
 fn drain((logs, taps): Sources, session: &Session, store: &Store, sinks: Sinks) -> anyhow::Result<()> {
-    let (tail, log_workers) = logs.map_or((None, None), |logs| (Some(logs.tail), Some(logs.workers)));
+    let (tail, journal, log_workers) =
+        logs.map_or((None, None, None), |logs| (Some(logs.tail), logs.journal, Some(logs.workers)));
     let (taps, workers) = taps.map_or((None, None), |(taps, workers)| (Some(taps), Some(workers)));
     // Calls cannot be read again, logs can.
     let taps = taps.map_or(Ok(()), Taps::stop).context("the tap");
     let calls = workers.map_or(Ok(()), Workers::finish).context("the workers");
     let tail = tail.map_or(Ok(()), Tail::stop).context("the tail");
+    let journal = journal.map_or(Ok(()), Journal::stop).context("the journal");
     let logs = log_workers.map_or(Ok(()), LogWorkers::finish).context("the log workers");
     // The last counts are told as well. While there is no room they wait, and what is delivered is delivered by the next run.
     let settled = store.settle();
     let sent = sinks.finish(if settled.is_ok() { FLUSH } else { Duration::ZERO }).context("a sink");
     let stored = session.finish().map(drop).context("the store");
-    tail.and(taps).and(logs).and(calls).and(sent).and(stored)
+    tail.and(journal).and(taps).and(logs).and(calls).and(sent).and(stored)
 }
 
 /// The rules of a config, with their prices.
@@ -330,6 +344,32 @@ fn settings(config: &Config) -> TailSettings {
         rotate_wait_ns: logs.rotate_wait.nanos(),
         cut,
         ..TailSettings::default()
+    }
+}
+
+fn journal_settings(followed: &Journald, cut: CutLimits) -> JournalSettings {
+    JournalSettings {
+        program: "journalctl".into(),
+        directory: followed.directory.as_ref().map(|folder| folder.get().to_owned()),
+        units: followed.units.iter().map(|unit| unit.as_str().to_owned()).collect(),
+        since: match followed.since {
+            JournalSince::Now => Since::Now,
+            JournalSince::Boot => Since::Boot,
+            JournalSince::Start => Since::Start,
+        },
+        cut,
+    }
+}
+
+fn tell_journal(notice: JournalNotice) {
+    match notice {
+        JournalNotice::Following { goes_on: true } => {
+            anstream::eprintln!("outflow: follows the journal behind the last entry")
+        }
+        JournalNotice::Following { goes_on: false } => anstream::eprintln!("outflow: follows the journal"),
+        JournalNotice::Ended { why } => {
+            anstream::eprintln!("outflow: the journal is not followed, it is tried again: {why}")
+        }
     }
 }
 
