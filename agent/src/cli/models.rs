@@ -1,5 +1,6 @@
 //! `outflow models`: how a model id is classed, priced and compared; without an id the models that a store has seen, or what the rules
-//! know. Enters: rules, the price catalogue, a store to read. Leaves: text or JSON lines on standard output. It asks no vendor.
+//! know. Enters: rules, the price catalogue, a store to read. Leaves: text or JSON lines on standard output. It asks no vendor;
+//! `fetch` asks for prices, of whoever publishes them.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -22,6 +23,8 @@ use crate::{
 };
 
 mod explain;
+#[cfg(feature = "otlp")]
+mod fetch;
 mod known;
 mod seen;
 
@@ -31,6 +34,7 @@ mod seen;
 /// id that answers. Without one: the models in the store, or, where there is none, the vendors and how much the rules know about them.
 #[derive(Debug, clap::Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  outflow models gpt-4o\n  outflow models --vendor azure my-deployment\n  outflow models us.anthropic.claude-sonnet-4-5-20250929-v1:0 --format jsonl\n  outflow models --store /var/lib/outflow/outflow.db"
 )]
 pub struct Args {
@@ -50,6 +54,14 @@ pub struct Args {
     store: StoreFile,
     #[command(flatten)]
     rules: RuleArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    #[cfg(feature = "otlp")]
+    Fetch(fetch::Fetch),
 }
 
 /// What all answers are made from.
@@ -72,6 +84,13 @@ struct PriceList {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        #[cfg(feature = "otlp")]
+        Some(Command::Fetch(fetch)) => return fetch::run(fetch),
+        #[cfg(not(feature = "otlp"))]
+        Some(none) => match *none {},
+        None => {}
+    }
     let source = args.rules.source()?;
     let facts = Facts {
         models: ModelRules::load(&source)?,

@@ -14,8 +14,8 @@ use crate::exchange::{PriceRule, Rate, Rates};
 #[serde(deny_unknown_fields, default)]
 pub struct Prices {
     /// A newer catalogue than the one the program brings: the file `prices.json` of pydantic/genai-prices (version 2 of its form).
-    /// The agent does not fetch it, for it asks nobody but its sinks: let a timer put it there, with `mv`. It is looked at every
-    /// `refresh_interval` and on SIGHUP. One that cannot be read, or that has lost more than 20 % of the models of the catalogue in
+    /// The agent does not fetch it, for it asks nobody but its sinks: let a timer run `outflow models fetch --to FILE`. It is looked at
+    /// every `refresh_interval` and on SIGHUP. One that cannot be read, or that has lost more than 20 % of the models of the catalogue in
     /// use, is not taken, and the old one stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalogue_file: Option<AbsolutePath>,
