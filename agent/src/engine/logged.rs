@@ -4,7 +4,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use super::{KnownCalls, Rules, Session, Sink, Told, detectors};
@@ -20,6 +23,10 @@ use crate::{
 pub struct LoggedSession {
     inner: Mutex<Inner>,
     known: Arc<KnownCalls>,
+    /// Calls that counted.
+    pub counted: AtomicU64,
+    /// Calls that somebody had told of before.
+    pub repeated: AtomicU64,
 }
 
 struct Inner {
@@ -35,7 +42,8 @@ impl LoggedSession {
         let sink = Box::new(Collects(Arc::clone(&told)));
         let session = Session::with_detectors(rules, key, sink, detectors::of_logs(rules));
         let calls = LoggedCalls { vendors: Arc::clone(&rules.vendors), models: Arc::clone(&rules.models) };
-        Self { inner: Mutex::new(Inner { session, calls, told }), known }
+        let inner = Mutex::new(Inner { session, calls, told });
+        Self { inner, known, counted: AtomicU64::new(0), repeated: AtomicU64::new(0) }
     }
 
     /// Watches one thing more.
@@ -71,7 +79,9 @@ impl LoggedSession {
         let Inner { session, told, .. } = &mut *inner;
         for (position, mut call) in calls {
             call.origin = block.author(block.raw_at(position));
-            if self.known.logged(&call) {
+            let is_new = self.known.logged(&call);
+            (if is_new { &self.counted } else { &self.repeated }).fetch_add(1, Relaxed);
+            if is_new {
                 session.complete(&mut call);
                 session.record(&call, &[]);
             }

@@ -22,7 +22,11 @@ use super::{
     gemini, shapes, usage,
 };
 use crate::{
-    rules::{ModelRules, VendorTable, models::Pin, vendors::Vendor},
+    rules::{
+        ModelRules, VendorTable,
+        models::Pin,
+        vendors::{HostPattern, Vendor},
+    },
     sources::{Origin, StreamId},
     units::Timestamp,
 };
@@ -102,7 +106,7 @@ impl LoggedCalls {
         let code = SDK_CODE.captures_iter(rest).last().and_then(|code| Some(code.get(1)?.as_bytes().to_vec()));
         let status = word(2)?.parse().ok()?;
         let error = code.and_then(|code| String::from_utf8(code).ok()).unwrap_or_else(|| format!("http_{status}"));
-        Some(Exchange { status: Some(status), error: Some(error), ..self.call(Some(vendor), at) })
+        Some(Exchange { status: Some(status), error: Some(error), ..self.call(Some(vendor), None, at) })
     }
 
     fn search(&self, value: &Value, around: &Around, depth: usize, found: &mut Vec<Exchange>) {
@@ -139,7 +143,7 @@ impl LoggedCalls {
         let is_call =
             (has_tokens(&facts.usage) || facts.error.is_some()) && (vendor.is_some() || facts.response_id.is_some());
         is_call.then(|| {
-            let mut exchange = self.call(vendor, around.at);
+            let mut exchange = self.call(vendor, around.host.as_deref(), around.at);
             exchange.api = api;
             exchange.status = Some(if facts.error.is_some() { 400 } else { 200 });
             exchange.request_model.clone_from(&around.model);
@@ -163,7 +167,7 @@ impl LoggedCalls {
         let usage = usage_of(members)?;
         let vendor = self.vendor_of(around, Some(model))?;
         let error = error_code(&Value::Object(members.clone()));
-        let mut exchange = self.call(Some(vendor), around.at);
+        let mut exchange = self.call(Some(vendor), around.host.as_deref(), around.at);
         exchange.api = match name(members, &["gen_ai.operation.name", "call_type"]).as_deref() {
             Some("embeddings" | "embedding" | "aembedding") => Api::Embeddings,
             Some("text_completion" | "atext_completion") => Api::Completions,
@@ -182,12 +186,15 @@ impl LoggedCalls {
         Some(exchange)
     }
 
-    fn call(&self, vendor: Option<&Vendor>, at: Timestamp) -> Exchange {
+    fn call(&self, vendor: Option<&Vendor>, host: Option<&str>, at: Timestamp) -> Exchange {
         // Who wrote the line is not for this room to say.
         let mut exchange = Exchange::unknown(StreamId(0), Arc::new(Origin::default()), String::new(), at);
         exchange.vendor = vendor.map(|vendor| Arc::clone(&vendor.id));
         exchange.priced_as = vendor.and_then(|vendor| vendor.prices.as_deref()).map(Into::into);
         exchange.api = vendor.map_or(Api::Other, usual_api);
+        // Where the line names none: the same call seen by the tap is the same finding then.
+        let usual = vendor.and_then(|vendor| vendor.hosts().iter().find_map(HostPattern::exact)).map(str::to_owned);
+        exchange.host = host.map(str::to_owned).or(usual).unwrap_or_default();
         exchange
     }
 

@@ -55,7 +55,7 @@ pub(super) fn url_path(path: &str) -> String {
 pub fn host(host: &str) -> String {
     let address = host.rsplit_once(':').map_or(host, |(address, _)| address);
     let is_address = |text: &str| may_be_address(text) && text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    if is_address(host) || is_address(address) || is_identifier(host) {
+    if host.is_empty() || is_address(host) || is_address(address) || is_identifier(host) {
         return super::field(host);
     }
     if looks_like_email(host) || has_number(host) {

@@ -15,6 +15,14 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
+    /// The host, when it is one.
+    pub fn exact(&self) -> Option<&str> {
+        match self {
+            Self::Exact(host) => Some(host),
+            Self::Suffix(_) => None,
+        }
+    }
+
     /// Reads `api.openai.com` or `*.openai.azure.com`. `None`: neither.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();

@@ -39,6 +39,12 @@ pub enum Metric {
     LogLag,
     /// Bytes of log files that are gone unread.
     LogGap,
+    /// Bytes of entries of the journal.
+    JournalBytes,
+    /// Starts of journalctl.
+    JournalStarts,
+    /// Calls that logs told of.
+    LoggedCalls,
     /// Rows of the store.
     StoreRows,
     /// Commits of the store.
@@ -141,7 +147,7 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -159,6 +165,9 @@ impl Metric {
         Self::LogFiles,
         Self::LogLag,
         Self::LogGap,
+        Self::JournalBytes,
+        Self::JournalStarts,
+        Self::LoggedCalls,
         Self::StoreRows,
         Self::StoreCommits,
         Self::StoreBytes,
@@ -229,6 +238,21 @@ impl Metric {
                 Bytes,
                 &["file"],
                 "Bytes of followed log files that are not read yet; file `other` is all but the 100 that lag most",
+            ),
+            Self::JournalBytes => {
+                counter("outflow_journal_read", Bytes, &[], "Bytes of entries that were read of the journal")
+            }
+            Self::JournalStarts => counter(
+                "outflow_journalctl_starts",
+                None,
+                &[],
+                "How often journalctl was started; more than once: it ended",
+            ),
+            Self::LoggedCalls => counter(
+                "outflow_logged_calls",
+                None,
+                &["outcome"],
+                "LLM calls that lines of logs told of; outcome `counted`, or `known`: the tap or another line told of it before",
             ),
             Self::LogGap => counter(
                 "outflow_log_gap",

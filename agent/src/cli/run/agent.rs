@@ -187,6 +187,7 @@ impl Agent {
         }
         if let Some(logs) = &self.logs {
             self.figures.logs(&logs.tail.stats(), logs.workers.unseen());
+            self.figures.logged(&logs.calls, logs.journal.as_ref().map(Journal::stats));
             let is_over = logs.journal.as_ref().is_some_and(Journal::has_ended);
             if logs.tail.has_ended() || logs.workers.has_ended() || is_over {
                 return Err(anyhow!("nothing follows the logs any more"));

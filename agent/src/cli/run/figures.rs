@@ -19,11 +19,11 @@ use crate::{
         budget::{BudgetWatch, Unit},
         output::{self, Flaw},
     },
-    engine::{LogUnseen, LogWatch, Session, Silenced, Sink, Told},
+    engine::{LogUnseen, LogWatch, LoggedSession, Session, Silenced, Sink, Told},
     exchange::{Exchange, Subject},
     findings::{Finding, Silence},
     sinks::Sinks,
-    sources::tail::TailStats,
+    sources::{journal::JournalStats, tail::TailStats},
     store::Stats,
     telemetry::{Component, Health, Metric, Metrics, OTHER},
     units::Timestamp,
@@ -136,6 +136,17 @@ impl Figures {
         ];
         for (metric, value) in figures {
             self.metrics.set(metric, &[], value);
+        }
+    }
+
+    /// What logs told besides their lines.
+    pub(super) fn logged(&self, calls: &LoggedSession, journal: Option<&JournalStats>) {
+        for (outcome, count) in [("counted", &calls.counted), ("known", &calls.repeated)] {
+            self.metrics.set(Metric::LoggedCalls, &[outcome], count.load(Relaxed));
+        }
+        if let Some(journal) = journal {
+            self.metrics.set(Metric::JournalBytes, &[], journal.read_bytes.load(Relaxed));
+            self.metrics.set(Metric::JournalStarts, &[], journal.starts.load(Relaxed));
         }
     }
 

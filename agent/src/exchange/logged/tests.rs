@@ -89,6 +89,9 @@ fn what_libraries_and_gateways_log_is_read() {
     assert_eq!(calls(&message.to_string())[0].usage.cache_read_tokens, Some(40));
     assert_eq!(calls(&beside.to_string())[0].headers.request_id.as_deref(), Some("req_9"));
     assert_eq!(calls(&body.to_string())[0].started_at, AT);
+    assert_eq!(calls(&body.to_string())[0].host, "api.openai.com", "the vendor's usual one");
+    let named = json!({"model": "gpt-4o", "api_base": "https://Gate.example.com/v1", "usage": {"prompt_tokens": 1}});
+    assert_eq!(calls(&named.to_string())[0].host, "gate.example.com");
 }
 
 #[test]
