@@ -198,8 +198,8 @@ mod tests {
 
     fn shown(value: &Value) -> Vec<String> {
         let shape = Shape::of(value);
-        let show = |node: &Node<'_>| format!("{} {} {}", shape.name(node), node.types.words(), node.seen);
-        shape.nodes().iter().map(show).collect()
+        let nodes = shape.nodes().iter();
+        nodes.map(|node| format!("{} {} {}", shape.name(node), node.types.words(), node.seen)).collect()
     }
 
     #[test]

@@ -709,7 +709,7 @@ mod tests {
             .map(|minute| {
                 let resolved = ["gpt-4o-2024-08-06", "gpt-4o-2024-11-20", "gpt-4o-2024-08-06"][minute as usize / 5 % 3];
                 let mut call = call("openai", "gpt-4o", resolved, minute * 7);
-                call.origin = std::sync::Arc::new(crate::sources::Origin {
+                call.origin = Arc::new(crate::sources::Origin {
                     service: format!("\"{}\" ü", minute % 2),
                     ..(*call.origin).clone()
                 });
