@@ -198,7 +198,8 @@ mod tests {
 
     fn shown(value: &Value) -> Vec<String> {
         let shape = Shape::of(value);
-        shape.nodes().iter().map(|node| format!("{} {} {}", shape.name(node), node.types.words(), node.seen)).collect()
+        let nodes = shape.nodes().iter();
+        nodes.map(|node| format!("{} {} {}", shape.name(node), node.types.words(), node.seen)).collect()
     }
 
     #[test]

@@ -81,6 +81,10 @@ fn edited(number: u64, edit: impl Fn(&mut Value)) -> String {
     value.to_string()
 }
 
+fn text_of(site: &Site) -> String {
+    serde_json::to_string(site).unwrap()
+}
+
 #[test]
 fn breaks_are_told_at_the_fifth() {
     let tail = "in 5 of the last 5 (before: 0 of 50)";
@@ -274,7 +278,7 @@ fn what_it_knows_survives_a_restart_and_is_small() {
     assert_eq!(hits.len(), 1);
     for (_, value) in &kept {
         let site = state::read_value(value).unwrap();
-        assert_eq!(serde_json::to_string(&site).unwrap(), *value);
+        assert_eq!(text_of(&site), *value);
     }
 }
 
@@ -294,18 +298,18 @@ fn nonsense_is_not_restored() {
     for (key, value) in [
         (key, "{}".to_owned()),
         (key, "[1]".to_owned()),
-        ("", serde_json::to_string(&site).unwrap()),
-        ("0-0", serde_json::to_string(&site).unwrap()),
-        (key, serde_json::to_string(&many).unwrap()),
-        (key, serde_json::to_string(&dangling).unwrap()),
-        (key, serde_json::to_string(&long).unwrap()),
-        (key, serde_json::to_string(&forms).unwrap()),
-        (key, serde_json::to_string(&site).unwrap().replace("[0,1,0,0,0]", "[9,1,0,0,0]")),
+        ("", text_of(&site)),
+        ("0-0", text_of(&site)),
+        (key, text_of(&many)),
+        (key, text_of(&dangling)),
+        (key, text_of(&long)),
+        (key, text_of(&forms)),
+        (key, text_of(&site).replace("[0,1,0,0,0]", "[9,1,0,0,0]")),
     ] {
         detector.restore(key, &value);
         assert_eq!(detector.sites.len(), 1, "{value:.80}");
     }
-    detector.restore(key, &serde_json::to_string(&site).unwrap());
+    detector.restore(key, &text_of(&site));
     assert_eq!(detector.sites.len(), 2);
 }
 
