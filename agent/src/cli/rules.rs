@@ -99,7 +99,8 @@ fn behaviours(selection: &Selection) -> Result<Vec<BehaviourRule>, RuleError> {
 fn list(rules: &[LoadedRule], behaviours: &[BehaviourRule], format: Format) -> String {
     if format == Format::Jsonl {
         let lines = rules.iter().map(described).chain(behaviours.iter().map(described_behaviour));
-        return lines.map(|line| format!("{line}\n")).collect();
+        let lines: Vec<String> = lines.map(|line| line.to_string()).collect();
+        return lines.join("\n") + "\n";
     }
     let scan = rules.iter().map(|loaded| {
         let rule = &loaded.rule;

@@ -29,7 +29,9 @@ impl Parts {
 /// Hash of some names.
 pub(super) fn digest(names: &[&str]) -> u64 {
     let mut parts = Parts::default();
-    names.iter().for_each(|name| parts.text(name));
+    for name in names {
+        parts.text(name);
+    }
     parts.hash()
 }
 

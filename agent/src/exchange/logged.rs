@@ -106,7 +106,7 @@ impl LoggedCalls {
         let code = SDK_CODE.captures_iter(rest).last().and_then(|code| Some(code.get(1)?.as_bytes().to_vec()));
         let status = word(2)?.parse().ok()?;
         let error = code.and_then(|code| String::from_utf8(code).ok()).unwrap_or_else(|| format!("http_{status}"));
-        Some(Exchange { status: Some(status), error: Some(error), ..self.call(Some(vendor), None, at) })
+        Some(Exchange { status: Some(status), error: Some(error), ..Self::call(Some(vendor), None, at) })
     }
 
     fn search(&self, value: &Value, around: &Around, depth: usize, found: &mut Vec<Exchange>) {
@@ -143,7 +143,7 @@ impl LoggedCalls {
         let is_call =
             (has_tokens(&facts.usage) || facts.error.is_some()) && (vendor.is_some() || facts.response_id.is_some());
         is_call.then(|| {
-            let mut exchange = self.call(vendor, around.host.as_deref(), around.at);
+            let mut exchange = Self::call(vendor, around.host.as_deref(), around.at);
             exchange.api = api;
             exchange.status = Some(if facts.error.is_some() { 400 } else { 200 });
             exchange.request_model.clone_from(&around.model);
@@ -167,7 +167,7 @@ impl LoggedCalls {
         let usage = usage_of(members)?;
         let vendor = self.vendor_of(around, Some(model))?;
         let error = error_code(&Value::Object(members.clone()));
-        let mut exchange = self.call(Some(vendor), around.host.as_deref(), around.at);
+        let mut exchange = Self::call(Some(vendor), around.host.as_deref(), around.at);
         exchange.api = match name(members, &["gen_ai.operation.name", "call_type"]).as_deref() {
             Some("embeddings" | "embedding" | "aembedding") => Api::Embeddings,
             Some("text_completion" | "atext_completion") => Api::Completions,
@@ -186,7 +186,7 @@ impl LoggedCalls {
         Some(exchange)
     }
 
-    fn call(&self, vendor: Option<&Vendor>, host: Option<&str>, at: Timestamp) -> Exchange {
+    fn call(vendor: Option<&Vendor>, host: Option<&str>, at: Timestamp) -> Exchange {
         // Who wrote the line is not for this room to say.
         let mut exchange = Exchange::unknown(StreamId(0), Arc::new(Origin::default()), String::new(), at);
         exchange.vendor = vendor.map(|vendor| Arc::clone(&vendor.id));
@@ -382,12 +382,11 @@ fn usage_of(members: &Map<String, Value>) -> Option<Usage> {
             rest.iter().try_fold(members.get(*first)?, |value, key| value.get(key)).map(Some)
         })?;
         let own;
-        let usage = match at {
-            Some(usage) => usage,
-            None => {
-                own = Value::Object(members.clone());
-                &own
-            }
+        let usage = if let Some(usage) = at {
+            usage
+        } else {
+            own = Value::Object(members.clone());
+            &own
         };
         counted(usage)
     })

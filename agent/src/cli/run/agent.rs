@@ -363,15 +363,12 @@ fn journal_settings(followed: &Journald, cut: CutLimits) -> JournalSettings {
 }
 
 fn tell_journal(notice: JournalNotice) {
-    match notice {
-        JournalNotice::Following { goes_on: true } => {
-            anstream::eprintln!("outflow: follows the journal behind the last entry")
-        }
-        JournalNotice::Following { goes_on: false } => anstream::eprintln!("outflow: follows the journal"),
-        JournalNotice::Ended { why } => {
-            anstream::eprintln!("outflow: the journal is not followed, it is tried again: {why}")
-        }
-    }
+    let said = match notice {
+        JournalNotice::Following { goes_on: true } => "follows the journal behind the last entry".to_owned(),
+        JournalNotice::Following { goes_on: false } => "follows the journal".to_owned(),
+        JournalNotice::Ended { why } => format!("the journal is not followed, it is tried again: {why}"),
+    };
+    anstream::eprintln!("outflow: {said}");
 }
 
 fn sink_notice(notice: SinkNotice) {

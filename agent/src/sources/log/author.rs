@@ -144,7 +144,7 @@ fn journal(line: &[u8]) -> Option<Origin> {
 /// Whose log a path says it is; `None` for one that no container runtime made.
 pub fn owner(path: &Path) -> Option<Origin> {
     let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
-    let found = match parts.as_slice() {
+    match parts.as_slice() {
         [.., "pods", pod, container, _file] => in_pod(pod, container),
         [.., "containers", file] => of_link(file),
         [.., "containers", id, _file] if is_container_id(id) => Some(Origin {
@@ -153,8 +153,7 @@ pub fn owner(path: &Path) -> Option<Origin> {
             ..Origin::default()
         }),
         _ => None,
-    };
-    found
+    }
 }
 
 /// `NAMESPACE_POD_UID`: none of the three holds an underscore.
