@@ -62,7 +62,7 @@ pub(super) struct Hour {
     pub(super) nano_usd: f64,
     /// Sum of the squares of its buckets.
     pub(super) squares: f64,
-    pub(super) calls: u32,
+    pub(super) calls: f64,
 }
 
 impl Hour {
@@ -72,13 +72,13 @@ impl Hour {
         Self {
             nano_usd: self.nano_usd + bucket,
             squares: self.squares + bucket * bucket,
-            calls: self.calls.saturating_add(calls),
+            calls: self.calls + f64::from(calls),
         }
     }
 
     /// What was written by another version, or by hand, must not do harm.
     pub(super) fn is_sound(&self) -> bool {
-        [self.nano_usd, self.squares].into_iter().all(|sum| sum.is_finite() && sum >= 0.0)
+        [self.nano_usd, self.squares, self.calls].into_iter().all(|sum| sum.is_finite() && sum >= 0.0)
     }
 }
 
@@ -181,7 +181,7 @@ impl Hours {
         for gone in self.hour.max(over.saturating_sub(RING as u64))..hour.min(over.saturating_add(RING as u64)) {
             let held = if gone == over { held } else { Hour::default() };
             put(&mut self.sums, gone, held.nano_usd);
-            put(&mut self.calls, gone, f64::from(held.calls) * 1024.0);
+            put(&mut self.calls, gone, held.calls * 1024.0);
             put(&mut self.noise, gone, held.squares.sqrt());
         }
         let (day, next) = (over / DAY, hour / DAY);
@@ -218,19 +218,19 @@ impl Hours {
         let found = LOOKS.iter().zip(&bars.of).find_map(|(look, bar)| bar.judge(look, held, is_cold));
         if let Some((hours, now, usual)) = found {
             let times = now / usual.max(1.0);
-            let (told_at, told_times) = self.told;
-            let is_told = self.hour < told_at.saturating_add(DAY) && times < 2.0 * f64::from(told_times);
-            if is_told {
+            let (before, told_times) = self.told;
+            let is_known = self.hour < before.saturating_add(DAY) && times < 2.0 * f64::from(told_times);
+            if is_known {
                 return None;
             }
             self.told = (self.hour, times as f32);
             return Some(self.rise(hours, now, usual, mix));
         }
         let (recent, before) = days?;
-        let noise: f64 = bars_noise(&self.noise);
+        let noise: f64 = root_of_squares(&self.noise);
         let is_news = recent > DAYS_TIMES * before && recent - before > FLOOR && recent - before > SIGMAS * noise;
-        let is_told = self.hour < self.told_days.saturating_add(WEEK) || self.hour < self.told.0.saturating_add(WEEK);
-        if !is_news || is_told {
+        let last = self.told_days.max(self.told.0);
+        if !is_news || self.hour < last.saturating_add(WEEK) {
             return None;
         }
         self.told_days = self.hour;
@@ -283,7 +283,7 @@ impl Hours {
         for (look, bar) in LOOKS.iter().zip(&mut of) {
             let (base, calls) = stretch(self.hour - 1, look.hours - 1);
             let squares = (1..look.hours).map(|back| get(&self.noise, self.hour - back).powi(2)).sum();
-            bar.base = Hour { nano_usd: base, squares, calls: calls.round() as u32 };
+            bar.base = Hour { nano_usd: base, squares, calls };
             let mut any = 0.0_f64;
             let mut unit_any = 0.0_f64;
             // A stretch that touches the one that is looked at is no comparison.
@@ -326,7 +326,7 @@ impl Hours {
         let today = self.hour / DAY;
         let is_old = age >= 15 * DAY;
         let days = is_old.then(|| {
-            let recent = (get(&self.days, today - 1) + get(&self.days, today - 2)) / 2.0;
+            let recent = get(&self.days, today - 1).midpoint(get(&self.days, today - 2));
             (recent, self.days_most(7))
         });
         let day_max = self.days_most(0).max(stretch(self.hour - 1, DAY).0);
@@ -399,7 +399,7 @@ impl Bar {
     /// Hours, spend, and what is usual, when it is news.
     fn judge(&self, look: &Look, held: Hour, is_cold: bool) -> Option<(u64, f64, f64)> {
         let now = self.base.nano_usd + held.nano_usd;
-        let calls = f64::from(self.base.calls) + f64::from(held.calls);
+        let calls = self.base.calls + held.calls;
         if now < self.least.min(self.usual) || calls < CALLS_MIN {
             return None;
         }
@@ -416,7 +416,7 @@ impl Bar {
     }
 }
 
-fn bars_noise(noise: &[u8]) -> f64 {
+fn root_of_squares(noise: &[u8]) -> f64 {
     noise.iter().map(|step| value(*step).powi(2)).sum::<f64>().sqrt()
 }
 
