@@ -220,9 +220,10 @@ mod tests {
         let code = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let (mut ids, mut cases) = (BTreeSet::new(), BTreeSet::new());
         let id = r#""((?:agent|cost|coverage|model|output|retrieval|tool|vendor)\.[a-z_-]+)""#;
-        for folder in ["detectors", "findings"] {
-            words(&code.join(folder), &Regex::new(id).unwrap(), &mut ids);
-            words(&code.join(folder), &Regex::new(r#""([a-z_]+)""#).unwrap(), &mut cases);
+        let (id_word, word) = (Regex::new(id).unwrap(), Regex::new(r#""([a-z_]+)""#).unwrap());
+        for folder in ["detectors", "findings"].map(|folder| code.join(folder)) {
+            words(&folder, &id_word, &mut ids);
+            words(&folder, &word, &mut cases);
         }
         let missing: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).filter(|id| !ids.contains(*id)).collect();
         assert!(missing.is_empty(), "no detector has {missing:?}");

@@ -339,7 +339,7 @@ mod tests {
             Journal::start(settings(fake(folder.path(), &body)), None, deliver, move |notice| _ = told.send(notice))
                 .unwrap();
         for number in 1..=2 {
-            let LogInput::Block(block) = receiver.recv_timeout(Duration::from_secs(60)).unwrap() else {
+            let LogInput::Block(block) = receiver.recv_timeout(Duration::from_mins(1)).unwrap() else {
                 panic!("a block")
             };
             assert!(block.bytes.ends_with(format!("entry {number}\"}}\n").as_bytes()), "{:?}", block.bytes);

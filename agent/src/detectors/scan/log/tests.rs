@@ -156,8 +156,9 @@ fn pieces_without_end_are_told_once() {
     }
     // One more stands where a piece ends.
     let (head, rest) = token.split_at(20);
-    input += &format!("2026-11-26T15:04:05.123456789Z stdout P {:.<280}{head}\n", "");
-    input += &format!("2026-11-26T15:04:05.123456789Z stdout F {rest}\n");
+    let time = "2026-11-26T15:04:05.123456789Z";
+    let cut = format!("{time} stdout P {:.<280}{head}\n{time} stdout F {rest}\n", "");
+    input.push_str(&cut);
     let mut detector = detector();
     let (mut cuts, mut lines) = (Vec::new(), Vec::new());
     let mut cutter = LineCutter::new(limits, Position::default());
