@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(changes(&mut table), [(1, None), (3, Some(30))]);
         set(&mut table, 1, 12);
         set(&mut table, 2, 22);
-        assert_eq!(changes(&mut table), [(3, None), (1, Some(12)), (2, Some(22))], "it went and came back");
+        assert_eq!(changes(&mut table), [(1, Some(12)), (3, None), (2, Some(22))], "it went and came back");
     }
 
     #[test]
