@@ -114,7 +114,9 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), wha
         for site in (0..sites).step_by(AT_ONCE) {
             let mut few: Vec<Exchange> =
                 (site..sites.min(site + AT_ONCE as u64)).map(|site| call_of(template, site, round)).collect();
-            few.iter_mut().for_each(|call| plain.complete(call));
+            for call in &mut few {
+                plain.complete(call);
+            }
             for (session, times) in [(&plain, &mut plain_times), (&kept, &mut kept_times)] {
                 for call in &few {
                     let begun = clock::thread_cpu_ns();
@@ -153,8 +155,12 @@ fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), what: 
         for site in (0..sites).step_by(AT_ONCE) {
             let mut few: Vec<Exchange> =
                 (site..sites.min(site + AT_ONCE as u64)).map(|site| call_of(template, site, round)).collect();
-            few.iter_mut().for_each(|call| session.complete(call));
-            all.iter_mut().for_each(|alone| alone.look(&few, round + MEASURED >= rounds));
+            for call in &mut few {
+                session.complete(call);
+            }
+            for alone in &mut all {
+                alone.look(&few, round + MEASURED >= rounds);
+            }
         }
     }
     println!("{what}, each detector by itself");
@@ -184,19 +190,19 @@ impl Alone {
         let mut changes = HashMap::new();
         for call in calls {
             let mut hits = 0;
-            let mut changed = Vec::new();
+            let mut told = Vec::new();
             let begun = clock::thread_cpu_ns();
             detector.inspect(call, &mut |hit: Hit<'_>| {
                 hits += 1;
                 drop(std::hint::black_box(hit));
             });
-            detector.changes(&mut |change| changed.push(change));
+            detector.changes(&mut |change| told.push(change));
             if is_measured {
                 times.0.push(clock::thread_cpu_ns() - begun);
                 *findings += hits;
             }
             // As a store has it that has not yet written: until a later call changes the same.
-            changes.extend(changed.into_iter().map(|change| (change.key.clone(), change)));
+            changes.extend(told.into_iter().map(|change| (change.key.clone(), change)));
         }
         for change in changes.into_values() {
             match change.text() {

@@ -137,7 +137,7 @@ fn named(place: &str, samples: Vec<Sample>) -> Vec<Sample> {
 
 fn gaps() -> Vec<Sample> {
     let origin = Arc::new(Origin { service: "shop".into(), ..Origin::default() });
-    let file = LogFile { path: "/var/log/shop/app.log".into(), origin };
+    let file = LogFile { path: "/var/log/shop/app.log".into(), origin, ..LogFile::default() };
     let gaps = [(GapReason::Truncated, 4096), (GapReason::Gone, 0)].map(|(reason, known_bytes)| {
         let (from, until) = (Timestamp(1_795_392_000_000_000_000), Timestamp(1_795_392_001_500_000_000));
         maker().gap(&file, &Gap { reason, offset: 8192, known_bytes, from, until }, until, &Policy::default())

@@ -37,8 +37,8 @@ fn tries(list: &[(u64, u16)]) -> Vec<Try> {
 /// What is told of tries of one request, and by another call two minutes later.
 fn outcome(list: &[(u64, u16)]) -> Vec<(String, String, Severity)> {
     let mut detector = Retries::new();
-    let last = list.last().map_or(0, |(at_ms, _)| *at_ms);
-    let later = Try { at_ms: last + 120_000, status: 200, body: 99 };
+    let end = list.last().map_or(0, |(at_ms, _)| *at_ms);
+    let later = Try { at_ms: end + 120_000, status: 200, body: 99 };
     tries(list).into_iter().chain([later]).flat_map(|tried| see(&mut detector, &exchange(tried))).collect()
 }
 
