@@ -122,6 +122,7 @@ fn leaks() -> Vec<Sample> {
     let file = LogFile {
         path: "/var/log/shop/app.log".into(),
         origin: Arc::new(Origin { service: "shop".into(), ..Origin::default() }),
+        ..LogFile::default()
     };
     let bytes = Bytes::from(format!("one\n{PROMPT}\n"));
     let block = LogBlock { first_line: 41, ..LogBlock::whole(Arc::new(file), bytes, call.started_at) };
