@@ -1,12 +1,15 @@
 //! Speed of following logs, of the real program: `outflow run` over a folder in memory. Enters: lines made here, one e-mail address in
 //! 16 KB. Leaves: time to ready, memory idle and loaded, the delay from a written line to its stored finding, and megabytes (10^6
-//! bytes) a second from a file that turns up to its stored end, beside the bare scanner on the same blocks in the same run.
+//! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, beside the bare
+//! scanner on the same blocks in the same run, and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
 //!
 //! `cargo bench -p outflow --bench tail`. Environment: `OUTFLOW_BENCH_MB` sets the size of the file (default 128),
-//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500).
+//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500). Peers are left out where they are not installed
+//! (`apt-get install ripgrep rsyslog`).
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::{
+    collections::HashMap,
     error::Error,
     fmt::Write as _,
     fs::{self, OpenOptions},
@@ -21,7 +24,10 @@ use outflow::{
     clock,
     detectors::scan::{Backend, LogLines, RuleSet, Scanner},
     rules::RuleSource,
-    sources::log::{CutLimits, LineCutter, Position},
+    sources::{
+        Checkpoint,
+        log::{CutLimits, LineCutter, Position},
+    },
     store::{Filter, StoreReader},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -73,11 +79,147 @@ fn main() -> Result<()> {
 
     let store = StoreReader::open(&folder.join("outflow.db"))?;
     delays(&store, &logs.path().join("slow.log"), lines)?;
+    let bare = Bare::new()?;
     for (name, every) in [("one leak in 16 KB", 16_000), ("no leak", usize::MAX)] {
+        let text = corpus(megabytes * 1_000_000, every);
         println!("{name}:");
-        throughput(&store, &agent, logs.path(), corpus(megabytes * 1_000_000, every).as_bytes())?;
+        let speed = bare.scan(text.as_bytes())?;
+        println!("{speed:8.0} MB per CPU second  1.00  bare {} on the same blocks", Backend::best().name());
+        let files = [("large", 1, false), ("small", 1000, false), ("pod", 1, true)];
+        for (what, count, is_wrapped) in files {
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let share = lines.len().div_ceil(count);
+            let parts = lines.chunks(share).map(|lines| if is_wrapped { wrapped(lines) } else { lines.concat() });
+            let parts: Vec<String> = parts.collect();
+            let (cpu, wall, size) = followed(&store, &agent, logs.path(), &format!("{what}-{}", text.len()), &parts)?;
+            let kind = if is_wrapped { ", wrapped by a container runtime" } else { "" };
+            println!(
+                "{:8.0} MB per CPU second  {:.2}  outflow run, {} files{kind}, to the stored end; {:.0} MB per second of wall time",
+                size / cpu,
+                size / cpu / speed,
+                parts.len(),
+                size / wall
+            );
+        }
+        peers(&state.path().join("peers"), &text, speed)?;
     }
+    idle(&agent, logs.path())?;
     println!("afterwards {}", memory(agent.0.id())?);
+    Ok(())
+}
+
+/// Lines as containerd writes them.
+fn wrapped(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("2026-11-24T12:00:00.123456789Z stdout F {line}")).collect::<Vec<_>>().concat()
+}
+
+/// The scanner alone.
+struct Bare(std::sync::Arc<RuleSet>);
+
+impl Bare {
+    fn new() -> Result<Self> {
+        Ok(Self(RuleSet::load(&RuleSource::Embedded)?))
+    }
+
+    /// Megabytes a CPU second.
+    fn scan(&self, text: &[u8]) -> Result<f64> {
+        let (mut cutter, mut cuts) = (LineCutter::new(CutLimits::default(), Position::default()), Vec::new());
+        cutter.push(text, &mut cuts);
+        cutter.finish(&mut cuts);
+        let mut scanner = Scanner::new(std::sync::Arc::clone(&self.0), Backend::best())?;
+        let before = cpu_seconds();
+        for cut in &cuts {
+            std::hint::black_box(scanner.scan(&cut.bytes, &LogLines::new(&cut.bytes))?.matches.len());
+        }
+        Ok(text.len() as f64 / 1e6 / (cpu_seconds() - before))
+    }
+}
+
+/// Nine thousand files that nobody writes to.
+fn idle(agent: &Agent, folder: &Path) -> Result<()> {
+    const FILES: usize = 9000;
+    const SECONDS: u64 = 10;
+    for number in 0..FILES {
+        fs::write(folder.join(format!("idle-{number}.log")), format!("nothing new {number}\n"))?;
+    }
+    // They are read once; what is measured comes after that.
+    sleep(Duration::from_secs(SECONDS));
+    let cpu = cpu_seconds_of(agent.0.id())?;
+    sleep(Duration::from_secs(SECONDS));
+    let used = cpu_seconds_of(agent.0.id())? - cpu;
+    println!("{FILES} idle files: {:.2} % of a CPU, {}", used * 100.0 / SECONDS as f64, memory(agent.0.id())?);
+    Ok(())
+}
+
+/// What others make of the same file: `tail -F` piped to ripgrep with the same patterns, and rsyslog's imfile, which only copies.
+fn peers(folder: &Path, text: &str, bare: f64) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let (log, patterns) = (folder.join("app.log"), folder.join("patterns"));
+    let rules = RuleSet::load(&RuleSource::Embedded)?;
+    let mut all: Vec<String> = rules.loaded().map(|loaded| loaded.rule.pattern.replace('\n', "")).collect();
+    all.push("END OF THE BENCHMARK".to_owned());
+    fs::write(&patterns, all.join("\n"))?;
+    let size = text.len() as f64 / 1e6;
+    let show = |what: &str, cpu: f64, wall: f64| {
+        println!(
+            "{:8.0} MB per CPU second  {:.2}  {what}; {:.0} MB per second of wall time",
+            size / cpu,
+            size / cpu / bare,
+            size / wall
+        );
+    };
+    let has = |program: &str| Command::new("which").arg(program).output().is_ok_and(|found| found.status.success());
+    if has("rg") {
+        fs::write(&log, format!("{text}END OF THE BENCHMARK\n"))?;
+        let start = clock::instant();
+        let mut tail = Command::new("tail").args(["-c", "+1", "-F"]).arg(&log).stdout(Stdio::piped()).spawn()?;
+        let input = tail.stdout.take().ok_or("no output")?;
+        let tail = Agent(tail);
+        let mut command = Command::new("rg");
+        command.args(["--line-buffered", "--text", "--no-config", "--file"]).arg(&patterns).stdin(input);
+        let mut rg = Agent(command.stdout(Stdio::piped()).spawn()?);
+        let mut found = BufReader::new(rg.0.stdout.take().ok_or("no output")?);
+        let mut line = String::new();
+        while !line.contains("END OF THE BENCHMARK") {
+            line.clear();
+            if found.read_line(&mut line)? == 0 {
+                return Err("ripgrep ended before the log did: it refused a pattern".into());
+            }
+        }
+        show(
+            "tail -F | rg -f, all patterns",
+            cpu_seconds_of(tail.0.id())? + cpu_seconds_of(rg.0.id())?,
+            start.elapsed().as_secs_f64(),
+        );
+    } else {
+        println!("         tail -F | rg: ripgrep is not installed");
+    }
+    if has("rsyslogd") {
+        let (log, copy, config, pid) =
+            (folder.join("sys.log"), folder.join("copy"), folder.join("rsyslog.conf"), folder.join("pid"));
+        fs::write(
+            &config,
+            format!(
+                "global(workDirectory=\"{}\")\nmodule(load=\"imfile\" mode=\"inotify\")\ntemplate(name=\"raw\" type=\"string\" \
+                 string=\"%msg%\\n\")\ninput(type=\"imfile\" file=\"{}\" tag=\"x\" freshStartTail=\"off\" ruleset=\"r\")\n\
+                 ruleset(name=\"r\") {{ action(type=\"omfile\" file=\"{}\" template=\"raw\") }}\n",
+                folder.display(),
+                log.display(),
+                copy.display()
+            ),
+        )?;
+        _ = fs::remove_file(&copy);
+        fs::write(&log, text)?;
+        let start = clock::instant();
+        let mut command = Command::new("rsyslogd");
+        command.arg("-n").arg("-f").arg(&config).arg("-i").arg(&pid).stderr(Stdio::null());
+        let rsyslog = Agent(command.spawn()?);
+        let whole = text.len() as u64;
+        wait(start, || Ok(fs::metadata(&copy).is_ok_and(|copied| copied.len() >= whole)))?;
+        show("rsyslog's imfile, copied without a look", cpu_seconds_of(rsyslog.0.id())?, start.elapsed().as_secs_f64());
+    } else {
+        println!("         rsyslog's imfile: rsyslog is not installed");
+    }
     Ok(())
 }
 
@@ -103,34 +245,43 @@ fn delays(store: &StoreReader, path: &Path, lines: usize) -> Result<()> {
     Ok(())
 }
 
-/// A large file turns up under the pattern.
-fn throughput(store: &StoreReader, agent: &Agent, folder: &Path, text: &[u8]) -> Result<()> {
-    let (mut cutter, mut cuts) = (LineCutter::new(CutLimits::default(), Position::default()), Vec::new());
-    cutter.push(text, &mut cuts);
-    cutter.finish(&mut cuts);
-    let mut scanner = Scanner::new(RuleSet::load(&RuleSource::Embedded)?, Backend::best())?;
-    let before = cpu_seconds();
-    let mut matches = 0;
-    for cut in &cuts {
-        matches += scanner.scan(&cut.bytes, &LogLines::new(&cut.bytes))?.matches.len();
+/// Files turn up under the pattern. Gives CPU seconds, seconds and megabytes until all is stored.
+fn followed(
+    store: &StoreReader,
+    agent: &Agent,
+    folder: &Path,
+    name: &str,
+    texts: &[String],
+) -> Result<(f64, f64, f64)> {
+    let beside = folder.join("beside");
+    fs::create_dir_all(&beside)?;
+    let names: Vec<String> = (0..texts.len()).map(|number| format!("{name}-{number}.log")).collect();
+    for (name, text) in names.iter().zip(texts) {
+        fs::write(beside.join(name), text)?;
     }
-    let size = text.len() as f64 / 1e6;
-    let bare = size / (cpu_seconds() - before);
-    println!(
-        "{bare:8.0} MB per CPU second  1.00  bare {} on the same blocks, {matches} matches",
-        Backend::best().name()
-    );
-
-    let path = folder.join("large.part");
-    fs::write(&path, text)?;
     let (cpu, start) = (cpu_seconds_of(agent.0.id())?, clock::instant());
-    fs::rename(&path, folder.join(format!("large-{matches}.log")))?;
-    let end = format!("\"offset\":{}", text.len());
-    wait(start, || Ok(store.checkpoints("tail/")?.iter().any(|checkpoint| checkpoint.value.contains(&end))))?;
+    for name in &names {
+        fs::rename(beside.join(name), folder.join(name))?;
+    }
+    wait(start, || {
+        let stored: HashMap<String, u64> = store.checkpoints("tail/")?.iter().filter_map(place).collect();
+        let is_there = |name: &String, length: usize| {
+            stored.get(&folder.join(name).display().to_string()).is_some_and(|offset| *offset == length as u64)
+        };
+        Ok(names.iter().zip(texts).all(|(name, text)| is_there(name, text.len())))
+    })?;
     let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds_of(agent.0.id())? - cpu);
-    println!("{:8.0} MB per CPU second  {:.2}  outflow run, to the stored end", size / cpu, size / cpu / bare);
-    println!("{:8.0} MB per second of wall time", size / wall);
-    Ok(())
+    for name in &names {
+        fs::remove_file(folder.join(name))?;
+    }
+    let size = texts.iter().map(String::len).sum::<usize>() as f64 / 1e6;
+    Ok((cpu, wall, size))
+}
+
+/// Path and position of a checkpoint.
+fn place(checkpoint: &Checkpoint) -> Option<(String, u64)> {
+    let record: serde_json::Value = serde_json::from_str(&checkpoint.value).ok()?;
+    Some((record.get("path")?.as_str()?.to_owned(), record.get("position")?.get("offset")?.as_u64()?))
 }
 
 fn wait(start: Instant, done: impl Fn() -> Result<bool>) -> Result<()> {

@@ -39,7 +39,7 @@ pub(super) fn origin(pid: u32) -> Origin {
         .or_else(|| unit.as_deref().and_then(|unit| unit.strip_suffix(".service")).map(str::to_owned))
         .unwrap_or_else(|| name.clone());
     service.truncate(service.floor_char_boundary(SERVICE_MAX_BYTES));
-    Origin { pid, process: name, service, container, pod, unit, feature: None }
+    Origin { pid, process: name, service, container, pod, unit, kubernetes: None, feature: None }
 }
 
 /// A process and everything below it in the process tree, as it is now.
