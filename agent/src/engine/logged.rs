@@ -21,6 +21,9 @@ use crate::{
 
 /// Shared by the log workers.
 pub struct LoggedSession {
+    /// Held from learning to storing, by one block at a time.
+    turn: Mutex<()>,
+    /// Never held while somebody waits for the store.
     inner: Mutex<Inner>,
     known: Arc<KnownCalls>,
     /// Calls that counted.
@@ -43,7 +46,7 @@ impl LoggedSession {
         let session = Session::with_detectors(rules, key, sink, detectors::of_logs(rules));
         let calls = LoggedCalls { vendors: Arc::clone(&rules.vendors), models: Arc::clone(&rules.models) };
         let inner = Mutex::new(Inner { session, calls, told });
-        Self { inner, known, counted: AtomicU64::new(0), repeated: AtomicU64::new(0) }
+        Self { turn: Mutex::default(), inner, known, counted: AtomicU64::new(0), repeated: AtomicU64::new(0) }
     }
 
     /// Watches one thing more.
@@ -75,18 +78,19 @@ impl LoggedSession {
         if calls.is_empty() {
             return submit(batch);
         }
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { session, told, .. } = &mut *inner;
-        for (position, mut call) in calls {
-            call.origin = block.author(block.raw_at(position));
-            let is_new = self.known.logged(&call);
-            (if is_new { &self.counted } else { &self.repeated }).fetch_add(1, Relaxed);
-            if is_new {
-                session.complete(&mut call);
-                session.record(&call, &[]);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = self.with(|Inner { session, told, .. }| {
+            for (position, mut call) in calls {
+                call.origin = block.author(block.raw_at(position));
+                let is_new = self.known.logged(&call);
+                (if is_new { &self.counted } else { &self.repeated }).fetch_add(1, Relaxed);
+                if is_new {
+                    session.complete(&mut call);
+                    session.record(&call, &[]);
+                }
             }
-        }
-        let learned = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+            std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner))
+        });
         batch.findings.extend(learned.findings);
         batch.usage.extend(learned.usage);
         batch.states.extend(learned.states);
