@@ -126,3 +126,51 @@ impl Sink for Collects {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        findings::Finding,
+        rules::RuleSource,
+        sources::log::LogFile,
+        units::{NanoUsd, Timestamp},
+    };
+
+    fn block(text: &str) -> LogBlock {
+        let file = LogFile { path: "/var/log/shop.log".into(), ..LogFile::default() };
+        LogBlock::whole(Arc::new(file), Bytes::from(text.to_owned()), Timestamp(1_795_392_000_000_000_000))
+    }
+
+    fn line(id: &str, model: &str, tokens: u64) -> String {
+        format!(
+            "{{\"gen_ai.provider.name\":\"openai\",\"gen_ai.request.model\":\"gpt-4o\",\"gen_ai.response.model\":\"{model}\",\
+             \"gen_ai.response.id\":\"{id}\",\"gen_ai.usage.input_tokens\":{tokens},\"gen_ai.usage.output_tokens\":1}}\n"
+        )
+    }
+
+    #[test]
+    fn calls_in_a_block_go_with_its_batch_and_count_once() {
+        let rules = Rules::load(&RuleSource::Embedded, &[]).unwrap();
+        let known = Arc::new(KnownCalls::default());
+        let session = LoggedSession::new(&rules, FingerprintKey::new([7; 32]), known);
+        let submitted = |text: &str| session.submit(&block(text), Batch::default(), |batch| batch);
+        let ids = |findings: &[Finding]| findings.iter().map(|finding| finding.rule.id.clone()).collect::<Vec<_>>();
+
+        let first =
+            submitted(&(line("a", "gpt-4o-2024-08-06", 1_000_000) + &line("a", "gpt-4o-2024-08-06", 1_000_000)));
+        assert_eq!(first.usage.len(), 1);
+        let usage = first.usage.first().unwrap();
+        assert_eq!((usage.service.as_str(), usage.input_tokens), ("", 1_000_000));
+        assert_eq!(usage.cost_nano_usd, NanoUsd(2_500_010_000));
+        assert!(ids(&first.findings).contains(&"model.unpinned".to_owned()));
+        assert!(!first.states.is_empty(), "what was learned is kept with it");
+
+        let second = submitted(&(line("b", "gpt-4o-2024-11-20", 10) + &line("c", "gpt-4o-2024-11-20", 10)));
+        assert!(ids(&second.findings).contains(&"model.resolved_changed".to_owned()), "{:?}", ids(&second.findings));
+        assert_eq!(submitted("nothing of that kind\n").usage.len(), 0);
+        assert_eq!((session.counted.load(Relaxed), session.repeated.load(Relaxed)), (3, 1));
+    }
+}

@@ -195,6 +195,8 @@ impl LoggedCalls {
         // Where the line names none: the same call seen by the tap is the same finding then.
         let usual = vendor.and_then(|vendor| vendor.hosts().iter().find_map(HostPattern::exact)).map(str::to_owned);
         exchange.host = host.map(str::to_owned).or(usual).unwrap_or_default();
+        // Of a line there are no holes: it is read whole or not at all.
+        exchange.view.complete = true;
         exchange
     }
 

@@ -84,7 +84,7 @@ fn what_libraries_and_gateways_log_is_read() {
         (call.response_id.as_deref(), call.started_at),
         (Some("chatcmpl-1"), Timestamp(AT.0 + 3_600_000_000_000))
     );
-    assert_eq!((call.finish_reasons, call.status, call.view.complete), (vec!["stop".to_owned()], Some(200), false));
+    assert_eq!((call.finish_reasons, call.status), (vec!["stop".to_owned()], Some(200)));
     assert_eq!(calls(&litellm.to_string())[0].started_at, Timestamp(AT.0 + 3_600_500_000_000));
     assert_eq!(calls(&message.to_string())[0].usage.cache_read_tokens, Some(40));
     assert_eq!(calls(&beside.to_string())[0].headers.request_id.as_deref(), Some("req_9"));
