@@ -47,6 +47,15 @@ pub(super) struct Span {
     pub(super) stop: Option<Why>,
 }
 
+impl Span {
+    /// One of which so much was read, and of that what is `kept` was put into the block.
+    #[inline]
+    pub(super) fn ended(read: usize, kept: u64, stop: Option<Why>) -> Self {
+        let behind = usize::from(stop == Some(Why::Quote));
+        Self { read: read + behind, filled: kept.count_ones() as usize, stop }
+    }
+}
+
 /// Undoes escapes for as long as they are simple and near, behind what is in the block.
 pub(in super::super) fn unescape(input: &[u8], block: &mut [u8; BLOCK_BYTES], filled: usize) -> Step {
     #[cfg(target_arch = "x86_64")]
@@ -121,13 +130,6 @@ impl Marks {
         }
         // An escape whose letter is in the next span is of that span.
         (SPAN_BYTES - (self.starts >> (SPAN_BYTES - 1)) as usize, None)
-    }
-
-    /// What a span came to of which so much was read and `kept` was put into the block.
-    #[inline]
-    pub(super) fn ended(self, read: usize, kept: u64, stop: Option<Why>) -> Span {
-        let behind = usize::from(stop == Some(Why::Quote));
-        Span { read: read + behind, filled: kept.count_ones() as usize, stop }
     }
 }
 

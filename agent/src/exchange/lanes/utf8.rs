@@ -11,9 +11,12 @@ const SHORT_BYTES: usize = 64;
 #[inline]
 pub(in super::super) fn utf8(bytes: &[u8]) -> Option<&str> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(text) = x86::utf8(bytes) {
-        return text;
-    }
+    return x86::utf8(bytes, narrow);
+    #[cfg(not(target_arch = "x86_64"))]
+    narrow(bytes)
+}
+
+fn narrow(bytes: &[u8]) -> Option<&str> {
     if bytes.len() < SHORT_BYTES { std::str::from_utf8(bytes).ok() } else { simdutf8::basic::from_utf8(bytes).ok() }
 }
 
@@ -24,7 +27,8 @@ mod tests {
     use super::*;
 
     fn check(bytes: &[u8]) {
-        assert_eq!(utf8(bytes), std::str::from_utf8(bytes).ok(), "{bytes:02x?}");
+        let expected = std::str::from_utf8(bytes).ok();
+        assert_eq!((utf8(bytes), narrow(bytes)), (expected, expected), "{bytes:02x?}");
     }
 
     /// Behind nothing, across the border of two registers, and at the end.

@@ -35,16 +35,16 @@ pub(super) fn unescape(input: &[u8], block: &mut [u8; BLOCK_BYTES], filled: usiz
     has_registers().then(|| unsafe { by_512(input, block, filled) })
 }
 
-/// Bytes as text, if they are.
+/// Bytes as text, if they are; `narrow` says so where the processor has no registers for it.
 #[inline]
-pub(super) fn utf8(bytes: &[u8]) -> Option<Option<&str>> {
+pub(super) fn utf8(bytes: &[u8], narrow: impl FnOnce(&[u8]) -> Option<&str>) -> Option<&str> {
     if !has_registers() {
-        return None;
+        return narrow(bytes);
     }
     // SAFETY: the processor was asked.
     let is_text = unsafe { is_utf8(bytes) };
     // SAFETY: they were checked.
-    Some(is_text.then(|| unsafe { str::from_utf8_unchecked(bytes) }))
+    is_text.then(|| unsafe { str::from_utf8_unchecked(bytes) })
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt")]
@@ -66,7 +66,7 @@ fn span(near: &[u8; WINDOW_BYTES], room: &mut [u8; ROOM_BYTES]) -> Span {
     let kept = first(read) & !marks.starts;
     let undone = _mm512_mask_mov_epi8(bytes, marks.letters, plain);
     store(room, _mm512_maskz_compress_epi8(kept, undone));
-    marks.ended(read, kept, stop)
+    Span::ended(read, kept, stop)
 }
 
 /// The span that begins at `from`, which is a constant where this is called.
