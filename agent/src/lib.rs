@@ -3,7 +3,7 @@
 //! The rooms stand in the order in which data flows. A room may use the types of earlier rooms, and of the rooms beside the
 //! river, never those of later rooms (`cargo xtask tidy` checks it). Rooms 2 to 5 do no I/O, know no async runtime and read
 //! no clock: time arrives inside [`sources::Input`].
-#![cfg_attr(not(feature = "tap"), forbid(unsafe_code))]
+#![cfg_attr(not(feature = "tap"), deny(unsafe_code))]
 
 pub mod sources; // 1  where bytes enter: Input
 

@@ -35,7 +35,7 @@ const HEAD: &str = "\
 # Fuzzing
 
 What `cargo xtask fuzz --long` saw: ten minutes a target, libFuzzer through cargo-fuzz, debug assertions and overflow checks on, no sanitizer (the
-crate forbids `unsafe` in what is fuzzed). Each target is a function of `agent/src/fuzz.rs`; besides not panicking it holds to properties, the
+only `unsafe` in what is fuzzed is `exchange/lanes/x86.rs`). Each target is a function of `agent/src/fuzz.rs`; besides not panicking it holds to properties, the
 first of which is that the same bytes, cut in any way, give the same. An input over 10 s or memory over 1,024 MB fails like a crash.
 
 Seeds: the invented ones of `fuzz/seeds`, and what the recorded exchanges look like to the target, written to `target/fuzz/corpus` by each run.

@@ -90,8 +90,8 @@ pub(super) fn is_fleeting(argument: Node<'_>) -> bool {
 }
 
 fn is_fleeting_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    FLEETING_NAMES.contains(&name.as_str()) || FLEETING_WORDS.iter().any(|word| name.contains(word))
+    let has = |word: &&str| name.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    FLEETING_NAMES.iter().any(|known| name.eq_ignore_ascii_case(known)) || FLEETING_WORDS.iter().any(has)
 }
 
 /// A point in time, or an id that somebody drew.

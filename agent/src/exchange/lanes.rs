@@ -1,7 +1,12 @@
-//! Sixteen bytes at once. Enters: a word of them. Leaves: a bit for each byte, the lowest for the first: whether it is what is
-//! looked for. It knows no JSON beyond that.
+//! Many bytes at once. Enters: a word of sixteen. Leaves: a bit for each byte, the lowest for the first: whether it is what is
+//! looked for. It knows no JSON beyond that; [`unescape`] knows escapes, [`utf8`] text.
 
 use wide::u8x16;
+
+pub(super) mod unescape;
+pub(super) mod utf8;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 /// Bytes of a word.
 pub(super) const LANES: usize = 16;

@@ -6,27 +6,23 @@
 
 use std::borrow::Cow;
 
-use super::lanes::{self, LANES};
+use super::lanes::{
+    self, LANES,
+    unescape::{BLOCK_BYTES, Why, plain_escape, unescape},
+    utf8::utf8,
+};
 
 /// So far a quote or an escape is looked for step by step, before a search with wide registers is worth its start.
 const NEAR_BYTES: usize = 64;
-/// Text with escapes is put together in a block, as long as escapes stand closer than this.
-const BLOCK_BYTES: usize = 1 << 10;
-const FAR_BYTES: usize = 256;
-/// So many bytes are looked at for escapes at once.
-const SPAN_BYTES: usize = 64;
-/// Bytes that must follow, so that a span can be copied from any place in one.
-const WINDOW_BYTES: usize = 2 * SPAN_BYTES + 2;
-/// Room that a step needs in it: what a span stands for, the span that is copied last, and a character.
-const STEP_BYTES: usize = 2 * SPAN_BYTES + 4;
 
 /// Bytes that are checked at once from a short piece on; the more, the more of them there are.
 const MIN_CHECKED_BYTES: usize = 256;
 const MAX_CHECKED_BYTES: usize = 4 << 10;
 /// Bytes of the character that stands for what is no UTF-8.
 const REPLACED_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
-/// Most bytes of a character behind its first.
-const MAX_CONTINUATIONS: usize = 3;
+/// Most bytes of a character, and of it behind its first.
+const MAX_LETTER_BYTES: usize = 4;
+const MAX_CONTINUATIONS: usize = MAX_LETTER_BYTES - 1;
 
 /// Why reading does not go on.
 pub(super) enum Stop {
@@ -85,7 +81,7 @@ impl<'a> Cursor<'a> {
             for _ in 0..MAX_CONTINUATIONS {
                 near -= usize::from(self.input.get(near).is_some_and(|byte| is_continuation(*byte)));
             }
-            let known = self.input.get(start..near).and_then(|near| simdutf8::basic::from_utf8(near).ok());
+            let known = self.input.get(start..near).and_then(utf8);
             if let Some(text) = known.and_then(|known| known.get(..end - start)) {
                 (self.known, self.known_at) = (known.unwrap_or_default(), start);
                 return Some(text);
@@ -144,63 +140,32 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Decodes up to the end of the string (true), or as far as all is well and escapes stand close to each other. Prompts are
-    /// full of line feeds and quotes, so an escape must cost little more than any other letter: all escapes of a span are found
-    /// at once, what stands before each is copied without a look at how long it is, and what was too much is written over. A
-    /// block is checked where it lies in the nearest cache.
+    /// Decodes up to the end of the string (true), or as far as all is well and escapes stand close to each other. A block is
+    /// checked where it lies in the nearest cache.
     fn decode_block(&mut self, out: &mut String) -> Result<bool, Stop> {
-        let bytes = self.input;
         let mut block = [0; BLOCK_BYTES];
-        let (mut at, mut filled, mut plain_bytes, mut is_over) = (self.at, 0, 0, false);
-        'spans: while plain_bytes < FAR_BYTES
-            && let Some(near) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WINDOW_BYTES>)
-            && let Some(span) = near.first_chunk::<SPAN_BYTES>()
-        {
-            if filled > BLOCK_BYTES - STEP_BYTES {
+        let (mut at, mut filled) = (self.at, 0);
+        loop {
+            let step = unescape(self.input.get(at..).unwrap_or_default(), &mut block, filled);
+            (at, filled) = (at + step.read, step.filled);
+            if step.why == Why::Full {
                 self.flush(at, &block, filled, out)?;
                 (at, filled) = (self.at, 0);
                 continue;
             }
-            let mut hits = quotes_and_backslashes(span);
-            plain_bytes = if hits == 0 { plain_bytes + SPAN_BYTES } else { 0 };
-            let mut from = 0;
-            while hits != 0 {
-                let hit = hits.trailing_zeros() as usize % SPAN_BYTES;
-                copy(&mut block, filled, near, from);
-                filled += hit - from;
-                let [byte, letter] = [hit, hit + 1].map(|at| near.get(at).copied().unwrap_or_default());
-                let plain = plain_escape(letter);
-                if byte == b'"' || plain == 0 {
-                    at += hit;
-                    if byte == b'"' {
-                        at += 1;
-                        is_over = true;
-                        break 'spans;
-                    }
-                    // Some libraries escape all that is not ASCII.
-                    let letter = if letter == b'u' { self.unicode(at + 2) } else { Err(Stop::Malformed) };
-                    let (Ok(Some((letter, length))), Some(room)) = (letter, block.get_mut(filled..filled + 4)) else {
-                        break 'spans;
-                    };
-                    filled += letter.encode_utf8(room).len();
-                    at += 2 + length;
-                    continue 'spans;
-                }
-                if let Some(room) = block.get_mut(filled) {
-                    *room = plain;
-                }
-                filled += 1;
-                from = hit + 2;
-                // The letter of an escape is none of its own.
-                hits &= !(3 << hit);
+            // Some libraries escape all that is not ASCII.
+            if step.why == Why::Odd
+                && self.input.get(at + 1) == Some(&b'u')
+                && let Ok(Some((letter, length))) = self.unicode(at + 2)
+                && let Some(room) = block.get_mut(filled..filled + MAX_LETTER_BYTES)
+            {
+                filled += letter.encode_utf8(room).len();
+                at += 2 + length;
+                continue;
             }
-            // The letter of the last escape may be the first byte of the next span.
-            copy(&mut block, filled, near, from);
-            filled += SPAN_BYTES.saturating_sub(from);
-            at += from.max(SPAN_BYTES);
+            self.flush(at, &block, filled, out)?;
+            return Ok(step.why == Why::Quote);
         }
-        self.flush(at, &block, filled, out)?;
-        Ok(is_over)
     }
 
     /// Adds a block to a text, without the start of a character whose end is yet to come. `at`: where the input goes on behind
@@ -266,7 +231,7 @@ impl<'a> Cursor<'a> {
 /// All of an input as text: what is no UTF-8 in it is replaced.
 pub(super) fn text(input: &[u8]) -> Cow<'_, str> {
     // The quicker check first.
-    simdutf8::basic::from_utf8(input).map_or_else(|_| String::from_utf8_lossy(input), Cow::Borrowed)
+    utf8(input).map_or_else(|| String::from_utf8_lossy(input), Cow::Borrowed)
 }
 
 /// Where in an input stands what is at `at` in its [`text`].
@@ -288,41 +253,6 @@ fn is_continuation(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
 
-/// Bytes as text, if they are UTF-8. What searches with wide registers takes longer to begin than to read a name.
-#[inline]
-fn utf8(bytes: &[u8]) -> Option<&str> {
-    if bytes.len() < NEAR_BYTES { std::str::from_utf8(bytes).ok() } else { simdutf8::basic::from_utf8(bytes).ok() }
-}
-
-/// What a backslash and this letter stand for; zero: nothing.
-fn plain_escape(letter: u8) -> u8 {
-    ESCAPES.get(usize::from(letter)).copied().unwrap_or_default()
-}
-
-/// What stands behind a backslash for what; zero is nothing. A table, because a jump by letter is guessed wrong at every other escape.
-const ESCAPES: [u8; 256] = {
-    let mut table = [0; 256];
-    table[b'n' as usize] = b'\n';
-    table[b't' as usize] = b'\t';
-    table[b'r' as usize] = b'\r';
-    table[b'b' as usize] = 8;
-    table[b'f' as usize] = 12;
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table[b'/' as usize] = b'/';
-    table
-};
-
-/// Copies a span, for which there is always room.
-#[inline]
-fn copy(block: &mut [u8; BLOCK_BYTES], filled: usize, near: &[u8; WINDOW_BYTES], from: usize) {
-    let span = near.get(from..).and_then(<[u8]>::first_chunk::<SPAN_BYTES>);
-    let room = block.get_mut(filled..).and_then(<[u8]>::first_chunk_mut::<SPAN_BYTES>);
-    if let (Some(span), Some(room)) = (span, room) {
-        *room = *span;
-    }
-}
-
 /// Where a string ends or an escape begins. Most strings are short: the first bytes are compared sixteen at a time, which is
 /// over before a search with wide registers has begun.
 #[inline]
@@ -341,13 +271,6 @@ pub(super) fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
         near = rest;
     }
     near.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|found| passed + found)
-}
-
-/// A bit for each byte, the lowest for the first: it is a quote or a backslash.
-#[inline]
-fn quotes_and_backslashes(span: &[u8; SPAN_BYTES]) -> u64 {
-    let (words, _) = span.as_chunks::<LANES>();
-    words.iter().rev().fold(0, |known, word| known << LANES | u64::from(lanes::quoted(word)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The one file of this crate that holds `unsafe`: promises that the types of others cannot make for themselves, and the few
+//! One of the two files of this crate that hold `unsafe` (the other: `exchange/lanes/x86.rs`): promises that the types of others cannot make for themselves, and the few
 //! commands of bpf(2) that aya has no words for. Enters: wire types, descriptor owners, programs and probe sites. Leaves: the same,
 //! usable from safe code, and owned descriptors. Never keeps a pointer past a call.
 #![expect(
