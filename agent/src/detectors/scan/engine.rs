@@ -11,7 +11,7 @@ use super::{
     forms::Forms,
     judge::{Judged, SURE},
     overlap::{self, Settled},
-    prefilter::{Backend, Prefilter, ScanError},
+    prefilter::{Backend, Context, Prefilter, ScanError},
     segment::{Segment, Segments, Whole},
     words::{Nearby, WordSet},
 };
@@ -76,6 +76,41 @@ struct Window {
 fn reach(window: &Window, longest: usize) -> Range<usize> {
     let end = if window.starts { window.extent.end.saturating_add(longest) } else { window.extent.end };
     window.extent.start..end.min(window.segment.end)
+}
+
+/// What stands around the places of a block.
+struct Around<'a> {
+    rules: &'a RuleSet,
+    nearby: &'a mut Nearby,
+    block: &'a [u8],
+    segments: &'a dyn Segments,
+    /// The segment that was asked for last: numbers come in clusters, too.
+    asked: Option<Segment<'a>>,
+}
+
+impl<'a> Around<'a> {
+    fn ask(&mut self, at: usize) -> Option<&Segment<'a>> {
+        if !self.asked.as_ref().is_some_and(|segment| segment.range.contains(&at)) {
+            self.asked = self.segments.around(at);
+        }
+        self.asked.as_ref()
+    }
+}
+
+impl Context for Around<'_> {
+    fn words(&mut self, at: usize, window: &Range<usize>, set: &WordSet, found: &mut Vec<usize>) {
+        self.ask(at);
+        let Self { rules, nearby, block, asked, .. } = self;
+        let Some(Segment { range, label }) = asked else { return };
+        if !label.is_empty() {
+            rules.words().all_in(label.as_bytes(), |word| found.extend(Some(word).filter(|word| set.holds(*word))));
+        }
+        found.extend(nearby.around(rules.words(), block, range, window, set));
+    }
+
+    fn segment(&mut self, at: usize) -> Option<Range<usize>> {
+        self.ask(at).map(|segment| segment.range.clone())
+    }
 }
 
 impl Windows {
@@ -243,18 +278,7 @@ impl Scanner {
             }
         }
         nearby.clear();
-        // Numbers come in clusters, too.
-        let mut asked: Option<Segment<'_>> = None;
-        let mut near = |at: usize, window: &Range<usize>, set: &WordSet, found: &mut Vec<usize>| {
-            if !asked.as_ref().is_some_and(|segment| segment.range.contains(&at)) {
-                asked = segments.around(at);
-            }
-            let Some(Segment { range, label }) = &asked else { return };
-            if !label.is_empty() {
-                rules.words().all_in(label.as_bytes(), |word| found.extend(Some(word).filter(|word| set.holds(*word))));
-            }
-            found.extend(nearby.around(rules.words(), block, range, window, set));
-        };
+        let mut near = Around { rules, nearby, block, segments, asked: None };
         // Candidates come in clusters: most lie in the segment of the one before.
         let mut last: Option<(Range<usize>, bool)> = None;
         prefilter.candidates(block, &mut near, &mut |candidate| {

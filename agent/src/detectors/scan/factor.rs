@@ -55,13 +55,19 @@ pub(super) fn parse(pattern: &str) -> Result<(Hir, usize), String> {
 
 /// The factor of a pattern, or why there is none.
 pub(super) fn factor(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Hir, String> {
-    of_stripped(&strip(hir), keywords, shape).map(|found| found.hir)
+    of_stripped(&strip(hir), keywords, shape).map(|found| found.hir())
+}
+
+/// The same, branch by branch.
+pub(super) fn branches(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Vec<Branch>, String> {
+    of_stripped(&strip(hir), keywords, shape).map(|found| found.branches)
 }
 
 /// The shortest and longest text of a factor, when every match of the pattern begins where its factor does.
 pub(super) fn begins(hir: &Hir, keywords: &[String], shape: Shape) -> Option<(usize, usize)> {
     let found = of_stripped(&strip(hir), keywords, shape).ok().filter(|found| found.begins)?;
-    let properties = found.hir.properties();
+    let hir = found.hir();
+    let properties = hir.properties();
     Some((properties.minimum_len()?, properties.maximum_len()?))
 }
 
@@ -69,17 +75,58 @@ pub(super) fn begins(hir: &Hir, keywords: &[String], shape: Shape) -> Option<(us
 struct Factor {
     /// How good it is to look for.
     score: usize,
-    hir: Hir,
+    branches: Vec<Branch>,
     /// Matches begin where it begins.
     begins: bool,
+}
+
+impl Factor {
+    fn hir(&self) -> Hir {
+        Hir::alternation(self.branches.iter().map(|branch| branch.hir.clone()).collect())
+    }
+}
+
+/// One of the expressions of which a factor is the choice.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub(super) hir: Hir,
     /// The longest text of a match up to its end, and from its start on.
-    before: usize,
-    after: usize,
+    pub(super) before: usize,
+    pub(super) after: usize,
+    /// What stands behind it in a match.
+    pub(super) rest: Vec<Hir>,
+}
+
+/// So many bytes of what stands behind a factor tell whether a match can go on there.
+const REST_BYTES: usize = 96;
+/// And so many copies of one class.
+const REST_COPIES: u32 = 8;
+
+impl Branch {
+    /// What stands behind it in a match, cut where it gets long.
+    pub(super) fn next(&self) -> Hir {
+        let (mut parts, mut length) = (Vec::new(), 0_usize);
+        for part in &self.rest {
+            let longest = part.properties().maximum_len().unwrap_or(usize::MAX);
+            length = length.saturating_add(longest);
+            if length <= REST_BYTES {
+                parts.push(part.clone());
+                continue;
+            }
+            if let HirKind::Repetition(repetition) = part.kind()
+                && repetition.sub.properties().maximum_len() == Some(1)
+            {
+                parts.push(copies(repetition, repetition.min.min(REST_COPIES)));
+            }
+            break;
+        }
+        Hir::concat(parts)
+    }
 }
 
 /// How far a match reaches at most before the end of its factor, and behind its start.
-pub(super) fn reach(hir: &Hir, keywords: &[String], shape: Shape) -> Option<(usize, usize)> {
-    of_stripped(&strip(hir), keywords, shape).ok().map(|found| (found.before, found.after))
+pub(super) fn reach(branches: &[Branch]) -> (usize, usize) {
+    branches.iter().fold((0, 0), |(before, after), branch| (before.max(branch.before), after.max(branch.after)))
 }
 
 /// How good the factor is to look for: the length of its longest literal whose case is known.
@@ -94,7 +141,7 @@ pub(super) fn strength(hir: &Hir, shape: Shape) -> Result<usize, String> {
             _ => 0,
         }
     }
-    of_stripped(&strip(hir), &[], shape).map(|found| literal(&found.hir))
+    of_stripped(&strip(hir), &[], shape).map(|found| literal(&found.hir()))
 }
 
 /// The factor and how good it is to look for.
@@ -107,10 +154,8 @@ fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Factor, S
             let factors = factors?;
             let score = factors.iter().map(|factor| factor.score).min().unwrap_or(0);
             let begins = factors.iter().all(|factor| factor.begins);
-            let before = factors.iter().map(|factor| factor.before).max().unwrap_or(0);
-            let after = factors.iter().map(|factor| factor.after).max().unwrap_or(0);
-            let hir = Hir::alternation(factors.into_iter().map(|factor| factor.hir).collect());
-            return Ok(Factor { score, hir, begins, before, after });
+            let branches = factors.into_iter().flat_map(|factor| factor.branches).collect();
+            return Ok(Factor { score, branches, begins });
         }
         HirKind::Concat(parts) => parts.as_slice(),
         _ => std::slice::from_ref(hir),
@@ -120,20 +165,29 @@ fn of_stripped(hir: &Hir, keywords: &[String], shape: Shape) -> Result<Factor, S
     let of_choices = choices.filter_map(|(index, choice)| {
         let factor = of_stripped(choice, keywords, shape).ok()?;
         let (left, right) = (parts.get(..index)?, parts.get(index + 1..)?);
-        Some(Factor {
-            begins: factor.begins && index == 0,
-            before: factor.before.saturating_add(lengths(left, true)),
-            after: factor.after.saturating_add(lengths(right, true)),
-            ..factor
-        })
+        let branches = factor.branches.into_iter().map(|branch| Branch {
+            before: branch.before.saturating_add(lengths(left, true)),
+            after: branch.after.saturating_add(lengths(right, true)),
+            rest: [branch.rest.as_slice(), right].concat(),
+            ..branch
+        });
+        Some(Factor { score: factor.score, branches: branches.collect(), begins: factor.begins && index == 0 })
     });
     let of_pieces = pieces(parts, shape).into_iter().enumerate().filter_map(|(index, piece)| {
         let score = anchor(&piece.parts, keywords)?;
         let (up_to, from) = (parts.get(..piece.whole.end)?, parts.get(piece.whole.start..)?);
         let before = lengths(up_to, true).saturating_add(piece.tail);
         let after = lengths(from, true).saturating_add(piece.head);
-        let (hir, whole) = trim(piece.parts, shape.tail);
-        Some(Factor { score, hir, begins: whole && index == 0, before, after })
+        let behind = parts.get(piece.whole.end..).unwrap_or_default();
+        // A long part that was cut goes on behind its first copies.
+        let behind = match behind.split_first() {
+            Some((cut, behind)) => [&[without(cut, piece.tail)], behind].concat(),
+            None => Vec::new(),
+        };
+        let Trimmed { hir, whole, dropped } = trim(piece.parts, shape.tail);
+        // Those copies may be trimmed, too.
+        let rest = [dropped, behind].concat();
+        Some(Factor { score, branches: vec![Branch { hir, before, after, rest }], begins: whole && index == 0 })
     });
     // Of equals the first: texts are read from the left.
     let best = of_pieces.chain(of_choices).reduce(|best, next| if next.score > best.score { next } else { best });
@@ -169,6 +223,18 @@ pub(super) fn strip(hir: &Hir) -> Hir {
 /// Exactly `count` copies of what a repetition repeats.
 fn copies(repetition: &Repetition, count: u32) -> Hir {
     Hir::repetition(Repetition { min: count, max: Some(count), ..repetition.clone() })
+}
+
+/// A repetition behind its first copies.
+fn without(part: &Hir, copies: usize) -> Hir {
+    match (part.kind(), u32::try_from(copies)) {
+        (HirKind::Repetition(repetition), Ok(copies)) if copies > 0 => Hir::repetition(Repetition {
+            min: repetition.min.saturating_sub(copies),
+            max: repetition.max.map(|max| max.saturating_sub(copies)),
+            ..repetition.clone()
+        }),
+        _ => part.clone(),
+    }
 }
 
 /// Some parts of a sequence that stand side by side.
@@ -303,9 +369,18 @@ pub(super) fn bytes_of(class: &Class) -> Option<ClassBytes> {
     }
 }
 
+/// A piece without what is not worth looking for.
+struct Trimmed {
+    hir: Hir,
+    /// It still begins where the piece did.
+    whole: bool,
+    /// What was cut from its end.
+    dropped: Vec<Hir>,
+}
+
 /// Cuts the ends of a piece: before the first literal one byte of a class is enough, behind the last part no more than the
-/// required copies, and of those `tail`. The second value: it still begins where the piece did.
-fn trim(mut piece: Vec<Hir>, tail: u32) -> (Hir, bool) {
+/// required copies, and of those `tail`.
+fn trim(mut piece: Vec<Hir>, tail: u32) -> Trimmed {
     let mut whole = true;
     let anchored = |part: &Hir| match part.kind() {
         HirKind::Literal(_) | HirKind::Alternation(_) => true,
@@ -329,17 +404,21 @@ fn trim(mut piece: Vec<Hir>, tail: u32) -> (Hir, bool) {
             piece.insert(0, before);
         }
     }
+    let mut dropped = Vec::new();
     while let Some(last) = piece.pop() {
         let HirKind::Repetition(repetition) = last.kind() else {
             piece.push(last);
             break;
         };
+        let kept = repetition.min.min(tail);
+        dropped.push(without(&last, kept as usize));
         if repetition.min > 0 {
-            piece.push(copies(repetition, repetition.min.min(tail)));
+            piece.push(copies(repetition, kept));
             break;
         }
     }
-    (Hir::concat(piece), whole)
+    dropped.reverse();
+    Trimmed { hir: Hir::concat(piece), whole, dropped }
 }
 
 /// A literal that a factor always holds, in one of several spellings.
@@ -615,8 +694,35 @@ mod tests {
             (r"(?:[a-z]{1,9}\.){1,6}(?:lan|corp)", (64, 5)),
             (r"-{2}[a-z]{0,30}password[ =]{1,2}[^ ]{8,90}", (44, 100)),
         ] {
-            let found = reach(&parse(pattern).unwrap().0, &[], Shape { long_part_bytes: 16, tail: 2 });
-            assert_eq!(found, Some(expected), "{pattern}");
+            let found = branches(&parse(pattern).unwrap().0, &[], Shape { long_part_bytes: 16, tail: 2 }).unwrap();
+            assert_eq!(reach(&found), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_a_factor() {
+        for (pattern, expected) in [
+            (r"\bghp_[0-9A-Za-z]{36}\b", &["(?:[0-9A-Za-z]){34,34}"][..]),
+            (r"\bghp_[0-9A-Za-z]{136}\b", &["(?:[0-9A-Za-z]){8,8}"]),
+            (r"\bghp_[0-9]{20}xyz\b", &["(?:[0-9]){18,18}xyz"]),
+            (r"(?i:passwd|password)[ ]{0,2}=[a-z]{8}", &["(?:[a-z]){6,6}"]),
+            (r"[a-z.]{1,64}@[a-z]{1,63}\.[a-z]{2,24}", &["(?:[a-z]){0,62}\\x2e(?:[a-z]){2,24}"]),
+            (r"(?:abcd[0-9]?x|xyz-[0-9]{9})[a-f]{40}z", &["(?:[a-f]){38,38}z"]),
+            (
+                r"(?:abcd[0-9]{20}|xyz-[0-9]{9})[a-f]{40}z",
+                &["(?:[0-9]){18,18}(?:[a-f]){40,40}z", "(?:[0-9]){7,7}(?:[a-f]){40,40}z"],
+            ),
+            (r"abcd[0-9]{0,3}", &["(?:[0-9]){0,3}"]),
+            (r"\bghp_[0-9]{12}abcd\b", &["(?:)"]),
+        ] {
+            let found = branches(
+                &parse(pattern).unwrap().0,
+                &["abcd".into(), "@".into(), "ghp_".into(), "pass".into(), "xyz-".into()],
+                Shape { long_part_bytes: 16, tail: 2 },
+            )
+            .unwrap();
+            let found: Vec<String> = found.iter().map(|branch| print(&branch.next()).unwrap()).collect();
+            assert_eq!(found, expected, "{pattern}");
         }
     }
 

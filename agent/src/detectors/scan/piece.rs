@@ -82,6 +82,18 @@ impl Piece {
         Hir::concat(vec![shape(&self.left, kind), shape(&self.hir, kind), shape(&self.right, kind)])
     }
 
+    /// Two bytes that every match holds side by side.
+    pub(super) fn literal(&self) -> Option<[u8; 2]> {
+        let parts = match self.hir.kind() {
+            HirKind::Concat(parts) => parts.as_slice(),
+            _ => std::slice::from_ref(&self.hir),
+        };
+        parts.iter().find_map(|part| match part.kind() {
+            HirKind::Literal(literal) => literal.0.first_chunk().copied(),
+            _ => None,
+        })
+    }
+
     /// How many bytes of a kind it holds at least.
     pub(super) fn at_least(&self, counted: impl Fn(u8) -> bool + Copy) -> usize {
         at_least(&self.hir, counted)
@@ -131,27 +143,44 @@ fn shape(hir: &Hir, kind: impl Fn(u8) -> u8 + Copy) -> Hir {
     }
 }
 
-/// The boundary or the one byte at an edge of the parts, which are given from the edge on; nothing when it is not known.
-/// `None`: there are no parts.
-fn guard<'h>(parts: impl Iterator<Item = &'h Hir>, side: Edge) -> Option<Hir> {
-    for part in parts {
-        return Some(match part.kind() {
-            HirKind::Empty => continue,
-            HirKind::Look(_) | HirKind::Class(_) => part.clone(),
-            HirKind::Literal(literal) => {
-                let byte = match side {
-                    Edge::First => literal.0.first(),
-                    Edge::Last => literal.0.last(),
-                };
-                byte.map_or_else(Hir::empty, |byte| Hir::literal([*byte]))
+/// The boundary or the one byte at an edge of the parts, which are given from the edge on; `beyond` where they may hold none.
+fn guard(parts: &[&Hir], side: Edge, beyond: &Hir) -> Hir {
+    let Some((part, rest)) = parts.split_first() else { return beyond.clone() };
+    let behind = || guard(rest, side, beyond);
+    match part.kind() {
+        HirKind::Empty => behind(),
+        HirKind::Look(_) | HirKind::Class(_) => (*part).clone(),
+        HirKind::Literal(literal) => {
+            let byte = match side {
+                Edge::First => literal.0.first(),
+                Edge::Last => literal.0.last(),
+            };
+            byte.map_or_else(Hir::empty, |byte| Hir::literal([*byte]))
+        }
+        HirKind::Capture(capture) => guard(&[&capture.sub], side, &behind()),
+        HirKind::Repetition(repetition) if repetition.min > 0 => guard(&[&repetition.sub], side, &Hir::empty()),
+        HirKind::Repetition(repetition) => one_of(vec![guard(&[&repetition.sub], side, &Hir::empty()), behind()]),
+        HirKind::Concat(inner) => {
+            let mut inner: Vec<&Hir> = inner.iter().collect();
+            if matches!(side, Edge::Last) {
+                inner.reverse();
             }
-            HirKind::Repetition(repetition) if repetition.min > 0 => {
-                guard(std::iter::once(&*repetition.sub), side).unwrap_or_else(Hir::empty)
-            }
-            _ => Hir::empty(),
-        });
+            guard(&inner, side, &behind())
+        }
+        HirKind::Alternation(branches) => {
+            let behind = behind();
+            one_of(branches.iter().map(|branch| guard(&[branch], side, &behind)).collect())
+        }
     }
-    None
+}
+
+/// Nothing is known where nothing is known of one of them.
+fn one_of(guards: Vec<Hir>) -> Hir {
+    if guards.iter().any(|guard| matches!(guard.kind(), HirKind::Empty)) {
+        Hir::empty()
+    } else {
+        Hir::alternation(guards)
+    }
 }
 
 /// What stands around a part.
@@ -279,8 +308,8 @@ fn sequence(
                 Some(part) => first_byte(part),
                 None => around.next,
             },
-            left: guard(left.iter().rev(), Edge::Last).unwrap_or_else(|| around.left.clone()),
-            right: guard(right.iter(), Edge::First).unwrap_or_else(|| around.right.clone()),
+            left: guard(&left.iter().rev().collect::<Vec<_>>(), Edge::Last, &around.left),
+            right: guard(&right.iter().collect::<Vec<_>>(), Edge::First, &around.right),
         };
         let mut pieces = Vec::new();
         let score = match inner {
@@ -481,6 +510,7 @@ mod tests {
         for (pattern, expected) in [
             (r"\b[2-9]\d{7}-?[A-Z]\b", r"(?-u:\b)0(?:0{7})\-?a"),
             (r"\b[A-F]{2}\d{6}[-+A]", r"a(?:0{6})[\-a~]"),
+            (r"(?:DE|ES ?[A-Z]?)-?\d{6}", r"a\-?0{6}"),
             (r"x?\d{6}(?:ab)?", r"0{6}"),
         ] {
             let number = |byte: u8| byte.is_ascii_digit() || byte == b'-';

@@ -5,16 +5,21 @@
 
 use std::ops::Range;
 
+use wide::u8x16;
+
 /// How far before and behind a match words count, bytes.
 pub(super) const REACH_BYTES: usize = 60;
 /// So much of a word is compared at once.
 const HEAD_BYTES: usize = 8;
-/// Words with the same hash of their first three bytes share a bucket; shorter ones, of their first two.
-const BUCKETS: usize = 32 * 1024;
+/// Words with the same hash of their first four bytes share a bucket, shorter ones of their first three. The few that are shorter still
+/// are in the bucket of each byte that may follow.
+const BUCKETS: usize = 2 * HASHES;
+const HASHES: usize = 32 * 1024;
 /// Capital letters become small with it.
 const FOLD: u8 = 0x20;
 /// Text is looked over in pieces of so many bytes, to see where words may begin.
 const PIECE_BYTES: usize = 64;
+const LANE_BYTES: usize = 16;
 
 /// Some of the words of a rule set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,9 +60,13 @@ impl WordSet {
 pub(crate) struct Words {
     texts: Vec<String>,
     /// By bucket.
-    entries: Vec<Vec<Entry>>,
+    entries: Vec<Entry>,
+    /// Where the entries of a bucket begin, and behind the last one.
+    firsts: Vec<u32>,
     /// The buckets that hold any: most do not, and this stays in the nearest cache.
     filled: Filled,
+    /// Some begin with a digit.
+    digits: bool,
     /// By rule.
     sets: Vec<WordSet>,
 }
@@ -110,25 +119,46 @@ impl Words {
             }
             sets.push(set);
         }
-        let (mut entries, mut filled) = (vec![Vec::new(); BUCKETS], Filled::default());
+        let mut filled = Filled::default();
+        let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (word, text) in words.iter().enumerate() {
             let head = head(text.as_bytes(), 0);
             let mask = u64::MAX >> (64 - 8 * text.len().clamp(1, HEAD_BYTES));
             let mut add = |bucket: usize| {
                 filled.add(bucket);
-                if let Some(entries) = entries.get_mut(bucket) {
-                    entries.push(Entry { head, mask, word });
-                }
+                entries.push((bucket, Entry { head, mask, word }));
             };
+            let folded = || (0..=255_u64).filter(|byte| byte & u64::from(FOLD) != 0);
             match text.len() {
-                1 => (0..=255)
-                    .filter(|next: &u8| next & FOLD != 0)
-                    .for_each(|next| add(two(head & 0xff | u64::from(next) << 8))),
-                2 => add(two(head)),
-                _ => add(three(head)),
+                1 => folded().for_each(|next| {
+                    folded().for_each(|last| add(three(head & 0xff | next << 8 | last << 16)));
+                }),
+                2 => folded().for_each(|last| add(three(head & 0xffff | last << 16))),
+                3 => add(three(head)),
+                _ => add(four(head)),
             }
         }
-        Self { texts: words, entries, filled, sets }
+        // Of a bucket they stay in order.
+        entries.sort_by_key(|(bucket, _)| *bucket);
+        let mut firsts = vec![0_u32; BUCKETS + 1];
+        for (bucket, _) in &entries {
+            firsts.iter_mut().skip(bucket + 1).take(1).for_each(|count| *count += 1);
+        }
+        let mut sum = 0;
+        for first in &mut firsts {
+            sum += *first;
+            *first = sum;
+        }
+        let digits = words.iter().any(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+        let entries = entries.into_iter().map(|(_, entry)| entry).collect();
+        Self { texts: words, entries, firsts, filled, digits, sets }
+    }
+
+    /// The entries of a bucket.
+    #[inline]
+    fn entries(&self, bucket: usize) -> &[Entry] {
+        let range = self.firsts.get(bucket).zip(self.firsts.get(bucket + 1));
+        range.and_then(|(first, end)| self.entries.get(*first as usize..*end as usize)).unwrap_or_default()
     }
 
     /// Tells every word that begins in an extent of a text, where one may begin, by position. It may end behind the extent.
@@ -136,21 +166,20 @@ impl Words {
         let mut at = extent.start;
         while at < extent.end {
             let until = at.saturating_add(PIECE_BYTES).min(extent.end);
-            let (mut starts, mut likely) = (starts(text, at..until), 0);
+            let (mut starts, mut likely) = (starts(text, at..until, self.digits), 0);
             // PERF: no branch on what stands there, which nobody can predict.
             while starts != 0 {
                 let place = starts.trailing_zeros();
                 starts &= starts - 1;
                 let head = head(text, at + place as usize);
-                likely |= u64::from(self.filled.holds(three(head)) | self.filled.holds(two(head))) << place;
+                let any = buckets(head).into_iter().fold(false, |any, bucket| any | self.filled.holds(bucket));
+                likely |= u64::from(any) << place;
             }
             while likely != 0 {
                 let start = at + likely.trailing_zeros() as usize;
                 likely &= likely - 1;
                 let head = head(text, start);
-                for entry in
-                    [three(head), two(head)].into_iter().filter_map(|bucket| self.entries.get(bucket)).flatten()
-                {
+                for entry in buckets(head).into_iter().flat_map(|bucket| self.entries(bucket)) {
                     if (head ^ entry.head) & entry.mask != 0 {
                         continue;
                     }
@@ -200,32 +229,41 @@ impl Words {
 }
 
 /// Where in a piece of at most 64 bytes words may begin, a bit each: at a letter behind none, at a capital behind a small one, at a
-/// digit behind neither, and at every character beyond ASCII, because there are scripts without spaces.
-fn starts(text: &[u8], piece: Range<usize>) -> u64 {
+/// digit behind neither where `at_digits` asks for these, and at every character beyond ASCII, because there are scripts without spaces.
+#[inline]
+fn starts(text: &[u8], piece: Range<usize>, at_digits: bool) -> u64 {
+    let before = piece.start.checked_sub(1).and_then(|at| text.get(at)).copied().unwrap_or(0);
+    if let Some(bytes) = text.get(piece.start..).and_then(<[u8]>::first_chunk) {
+        return starts_in(bytes, before, at_digits)
+            & u64::MAX.unbounded_shr((PIECE_BYTES - piece.len().min(PIECE_BYTES)) as u32);
+    }
     let mut bytes = [0; PIECE_BYTES];
-    let mut before = [0; PIECE_BYTES];
-    let length = piece.len().min(PIECE_BYTES);
-    if let (Some(to), Some(from)) = (bytes.get_mut(..length), text.get(piece.clone())) {
-        to.copy_from_slice(from);
+    bytes.iter_mut().zip(text.get(piece).unwrap_or_default()).for_each(|(to, from)| *to = *from);
+    starts_in(&bytes, before, at_digits)
+}
+
+#[inline]
+fn starts_in(bytes: &[u8; PIECE_BYTES], before: u8, at_digits: bool) -> u64 {
+    let (mut letters, mut capitals, mut digits, mut beyond) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for (index, lane) in bytes.as_chunks::<LANE_BYTES>().0.iter().enumerate() {
+        let lane = u8x16::new(*lane);
+        let within = |lane: u8x16, first: u8, last: u8| {
+            let from_first = lane - u8x16::splat(first);
+            from_first.min(u8x16::splat(last - first)).simd_eq(from_first)
+        };
+        let bits = |is: u8x16| u64::from(is.to_bitmask()) << (LANE_BYTES * index);
+        letters |= bits(within(lane | u8x16::splat(FOLD), b'a', b'z'));
+        capitals |= bits(within(lane, b'A', b'Z'));
+        digits |= bits(within(lane, b'0', b'9'));
+        // The first bytes of a character are above all others.
+        beyond |= bits(within(lane, 0xc0, 0xff));
     }
-    let (first, rest) = before.split_at_mut(1);
-    first.fill(piece.start.checked_sub(1).and_then(|at| text.get(at)).copied().unwrap_or(0));
-    rest.copy_from_slice(bytes.get(..PIECE_BYTES - 1).unwrap_or(&[0; PIECE_BYTES - 1]));
-    // PERF: no branch, so that it becomes vector instructions.
-    let mut marks = [0_u8; PIECE_BYTES];
-    for ((mark, byte), before) in marks.iter_mut().zip(&bytes).zip(&before) {
-        let letter = u8::from(byte.is_ascii_alphabetic()) & u8::from(!before.is_ascii_alphabetic());
-        let camel = u8::from(byte.is_ascii_uppercase()) & u8::from(before.is_ascii_lowercase());
-        let digit = u8::from(byte.is_ascii_digit()) & u8::from(!before.is_ascii_alphanumeric());
-        *mark = letter | camel | digit | u8::from(*byte >= 0xc0);
-    }
-    // Eight marks of 0 and 1 to eight bits: the product gathers them in its highest byte.
-    marks
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .rev()
-        .fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56)
+    let small = letters & !capitals;
+    let behind = |of: u64, first: bool| of << 1 | u64::from(first);
+    letters & !behind(letters, before.is_ascii_alphabetic())
+        | capitals & behind(small, before.is_ascii_lowercase())
+        | if at_digits { digits & !behind(letters | digits, before.is_ascii_alphanumeric()) } else { 0 }
+        | beyond
 }
 
 /// The bytes from a place on, the first of them lowest, each with the bit that makes a letter small. It makes some marks equal, too: this
@@ -240,17 +278,25 @@ fn head(text: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes) | u64::from_le_bytes([FOLD; HEAD_BYTES])
 }
 
-/// Where words of three bytes and more stand.
+/// Where words with this head stand, by how long they are.
 #[inline]
-fn three(head: u64) -> usize {
-    usize::try_from((head & 0xff_ffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % (BUCKETS / 2)
+fn buckets(head: u64) -> [usize; 2] {
+    [four(head), three(head)]
 }
 
-/// Where shorter ones do.
 #[inline]
-fn two(head: u64) -> usize {
-    BUCKETS / 2
-        + usize::try_from((head & 0xffff).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40).unwrap_or(0) % (BUCKETS / 2)
+fn four(head: u64) -> usize {
+    hash(head & 0xffff_ffff)
+}
+
+#[inline]
+fn three(head: u64) -> usize {
+    HASHES + hash(head & 0xff_ffff)
+}
+
+#[inline]
+fn hash(bytes: u64) -> usize {
+    (bytes.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % HASHES
 }
 
 /// A word ends at a place, by what follows.
@@ -414,7 +460,7 @@ mod tests {
                 let block = format!("{}{text}", ".".repeat(offset));
                 let mut found = Vec::new();
                 for from in (0..block.len()).step_by(PIECE_BYTES) {
-                    let mut bits = starts(block.as_bytes(), from..(from + PIECE_BYTES).min(block.len()));
+                    let mut bits = starts(block.as_bytes(), from..(from + PIECE_BYTES).min(block.len()), true);
                     while bits != 0 {
                         found.push(from + bits.trailing_zeros() as usize);
                         bits &= bits - 1;

@@ -3,7 +3,7 @@
 
 use super::{
     Candidate,
-    kinds::{Around, Kind, Kinds},
+    kinds::{Around, Holding, Kind, Kinds},
 };
 
 /// Four colons this close together, or two side by side, may be an IPv6 address: full ones have up to four digits between.
@@ -55,6 +55,7 @@ fn close_colons(kinds: &Kinds, mut found: impl FnMut(usize)) {
     let mut last: Option<usize> = None;
     let mut in_a_row = 1;
     kinds.each(
+        Holding::Marks,
         |around| around.here.colons,
         |at| {
             let gap = last.map_or(usize::MAX, |last| at - last);
@@ -72,12 +73,16 @@ fn pairs(block: &[u8], kinds: &Kinds, mut found: impl FnMut(usize)) {
     // Equal marks one and two pairs further, or one group further: seldom there.
     let joined = |around: &Around<'_>| {
         let three = |kind: Kind| {
+            if kind(around.here) == 0 {
+                return 0;
+            }
             kind(around.here) & around.ahead(kind, PAIR_BYTES as u32) & around.ahead(kind, 2 * PAIR_BYTES as u32)
         };
-        let quads = around.here.dots & around.ahead(|word| word.dots, QUAD_BYTES as u32);
+        let dots = around.here.dots;
+        let quads = if dots == 0 { 0 } else { dots & around.ahead(|word| word.dots, QUAD_BYTES as u32) };
         three(|word| word.colons) | three(|word| word.dashes) | quads
     };
-    kinds.each(joined, |at| {
+    kinds.each(Holding::Marks, joined, |at| {
         if is_joined(block, at) {
             found(at);
         }

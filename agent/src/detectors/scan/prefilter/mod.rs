@@ -46,11 +46,41 @@ fn starts(begins: Option<(usize, usize)>, end: usize) -> Range<usize> {
     }
 }
 
-/// [`factor::reach`]; as far as the longest match when it is not known.
-fn reach(compiled: &Compiled, shape: factor::Shape) -> (usize, usize) {
-    let longest = compiled.longest;
-    let found = factor::reach(&compiled.hir, &compiled.loaded.keywords, shape);
-    found.map_or((longest, longest), |(before, after)| (before.min(longest), after.min(longest)))
+/// What stage 1 looks for on behalf of a rule: a factor, or a branch of one.
+struct Sought {
+    hir: regex_syntax::hir::Hir,
+    /// The longest text of a match up to its end, and from its start on.
+    reach: (usize, usize),
+    /// What must stand behind it, where that is worth a look: stage 2 would have to look at much text.
+    next: Option<regex_syntax::hir::Hir>,
+}
+
+/// Windows of fewer bytes are as soon looked at by the pattern.
+const WIDE_BYTES: usize = 96;
+
+/// The factor of a rule, branch by branch where these differ in what is around them.
+fn sought(compiled: &Compiled, shape: factor::Shape) -> Result<Vec<Sought>, String> {
+    let branches = factor::branches(&compiled.hir, &compiled.loaded.keywords, shape)?;
+    let begins = begins(compiled, shape).is_some();
+    let one = |branches: &[factor::Branch]| {
+        let (before, after) = factor::reach(branches);
+        let (before, after) = (before.min(compiled.longest), after.min(compiled.longest));
+        let mut nexts = branches.iter().map(factor::Branch::next);
+        let next = nexts.next().filter(|first| nexts.all(|next| next == *first));
+        let is_worth = !begins && before.saturating_add(after) > WIDE_BYTES;
+        Sought {
+            hir: regex_syntax::hir::Hir::alternation(branches.iter().map(|branch| branch.hir.clone()).collect()),
+            reach: (before, after),
+            next: next.filter(|next| is_worth && next.properties().minimum_len().is_some_and(|length| length > 0)),
+        }
+    };
+    let whole = one(&branches);
+    let width = |sought: &Sought| sought.reach.0.saturating_add(sought.reach.1);
+    let apart: Vec<Sought> = branches.iter().map(|branch| one(std::slice::from_ref(branch))).collect();
+    let is_split =
+        matches!(whole.hir.kind(), regex_syntax::hir::HirKind::Alternation(_)) && !factor::spelled(&whole.hir);
+    let differ = apart.iter().any(|branch| width(branch).saturating_add(WIDE_BYTES) < width(&whole));
+    Ok(if is_split || (differ && !begins) { apart } else { vec![whole] })
 }
 
 /// Longer matches are not tried at single places: text that begins one at every byte would be read too often.
@@ -67,12 +97,21 @@ fn begins(compiled: &Compiled, shape: factor::Shape) -> Option<(usize, usize)> {
         .filter(|(shortest, longest)| longest - shortest < MAX_TRIED_PLACES)
 }
 
-/// Adds the words of a set that stand within reach of a window; the first value is a byte that tells the segment.
-pub(crate) type Near<'n> = &'n mut dyn FnMut(usize, &Range<usize>, &WordSet, &mut Vec<usize>);
+/// What stands around a place. Whoever asks does so from left to right.
+pub(crate) trait Context {
+    /// Adds the words of a set that stand within reach of a window; `at` is a byte that tells the segment.
+    fn words(&mut self, at: usize, window: &Range<usize>, set: &WordSet, found: &mut Vec<usize>);
+    /// The segment that holds a byte.
+    fn segment(&mut self, at: usize) -> Option<Range<usize>>;
+}
+
+/// See [`Context`].
+pub(crate) type Near<'n> = &'n mut dyn Context;
 
 /// Finds candidates. One per worker: scratch memory is inside.
 pub(crate) trait Prefilter: Send {
-    /// Reports every candidate of a block, in any order. A rule that needs a context word may be left out where none is near.
+    /// Reports every candidate of a block, in any order. A rule that needs a context word may be left out where none is near, and one whose
+    /// validator refuses the only match that there can be.
     fn candidates(&mut self, block: &[u8], near: Near<'_>, found: &mut dyn FnMut(Candidate)) -> Result<(), ScanError>;
 }
 

@@ -11,9 +11,10 @@ use super::{
     super::{
         compile::RuleSet,
         piece::{self, ByteSet, Piece},
+        validators::{Text, Verdict},
     },
-    Candidate, Near, ScanError,
-    kinds::{self, Around, Kind, Kinds},
+    Candidate, Context, Near, ScanError,
+    kinds::{self, Around, Holding, Kind, Kinds},
     marks::Marks,
     shapes::{self, Shapes, Target},
 };
@@ -29,7 +30,13 @@ struct Run {
     closed: bool,
     /// The bytes that it may hold, when they are known.
     bytes: Option<ByteSet>,
+    /// It may hold small letters, and capitals.
+    small: bool,
+    capital: bool,
+    /// It holds at least so many.
+    digits: usize,
     letters: usize,
+    capitals: usize,
     next: Option<u8>,
     before: usize,
     after: usize,
@@ -60,6 +67,9 @@ pub struct Numbers {
 const FEWEST_DIGITS: usize = kinds::SHORTEST_RUN as usize;
 /// A run whose ends are not known is at least so long: shorter ones are in every line.
 const SHORTEST_OPEN_RUN_BYTES: usize = 8;
+
+/// So many validators are asked before words are looked for.
+const FEW: usize = 2;
 
 /// Lengths of runs that are told apart.
 const RUN_LENGTHS: usize = 128;
@@ -141,7 +151,7 @@ impl Numbers {
                 Trigger::Digits => {
                     for piece in digit_runs(hir).unwrap_or_default() {
                         numbers.fewest_digits = numbers.fewest_digits.min(digits(&piece));
-                        builder.add(rule, compiled.loaded.context_required, &piece);
+                        builder.add(rule, compiled.loaded.context_required, compiled.validator, &piece);
                     }
                 }
                 Trigger::Runs => {
@@ -158,11 +168,18 @@ impl Numbers {
 
     fn add_run(&mut self, rule: usize, piece: &Piece) {
         let (shortest, longest) = piece.lengths();
+        let bytes = piece.bytes();
+        let may_hold =
+            |mut kind: std::ops::RangeInclusive<u8>| bytes.is_none_or(|bytes| kind.any(|byte| bytes.holds(byte)));
         let run = Run {
             rule,
             closed: longest != usize::MAX,
-            bytes: piece.bytes(),
+            bytes,
+            small: may_hold(b'a'..=b'z'),
+            capital: may_hold(b'A'..=b'Z'),
+            digits: digits(piece),
             letters: piece.at_least(|byte| byte.is_ascii_alphabetic()),
+            capitals: piece.at_least(|byte| byte.is_ascii_uppercase()),
             next: piece.next,
             before: piece.before,
             after: piece.after,
@@ -180,7 +197,7 @@ impl Numbers {
             numbers(shapes, self.fewest_digits, block, &kinds, near, found);
         }
         if !self.capitals.is_empty() {
-            kinds.each(two_capitals_and_two_digits, |at| {
+            kinds.each(Holding::Digits, two_capitals_and_two_digits, |at| {
                 for reach in &self.capitals {
                     let window = at.saturating_sub(reach.before)..at.saturating_add(reach.after);
                     found(Candidate { rule: reach.rule, window, at, starts: 0..0 });
@@ -197,18 +214,26 @@ impl Numbers {
     /// Each run of letters and digits that holds a digit.
     fn runs(&self, block: &[u8], kinds: &Kinds, found: &mut dyn FnMut(Candidate)) {
         let (is_any, is_digit): (Kind, Kind) = (|word| word.alphanumeric, |word| word.digits);
-        kinds.runs(is_any, is_digit, |run| {
+        kinds.runs(is_any, |run| {
+            // PERF: most runs are shorter than anything that is looked for.
             let Some(rules) = self.runs.get(run.len().min(RUN_LENGTHS - 1)).filter(|rules| !rules.is_empty()) else {
                 return;
             };
-            let Some(at) = kinds.first(&run, is_digit) else { return };
+            let (digits, capitals) = (kinds.count(&run, is_digit), kinds.count(&run, |word| word.capitals));
+            let letters = run.len() - digits;
             let text = block.get(run.clone()).unwrap_or_default();
-            let letters = run.len() - kinds.count(&run, is_digit);
             for rule in rules {
-                if letters >= rule.letters
+                // PERF: what is known of the run without looking at it rules most out.
+                let counts = digits >= rule.digits
+                    && letters >= rule.letters
+                    && capitals >= rule.capitals
+                    && (rule.small || letters == capitals)
+                    && (rule.capital || capitals == 0);
+                if counts
                     && rule.next.is_none_or(|byte| !rule.closed || block.get(run.end) == Some(&byte))
                     && rule.bytes.is_none_or(|bytes| text.iter().all(|byte| bytes.holds(*byte)))
                 {
+                    let Some(at) = kinds.first(&run, is_digit) else { return };
                     let window = run.start.saturating_sub(rule.before)..run.end.saturating_add(rule.after);
                     found(Candidate { rule: rule.rule, window, at, starts: 0..0 });
                 }
@@ -228,7 +253,7 @@ fn numbers(
 ) {
     let (is_number, is_digit): (Kind, Kind) = (|word| word.number, |word| word.digits);
     let mut words = Vec::new();
-    kinds.runs(is_number, is_digit, |run| {
+    kinds.runs(is_number, |run| {
         let digits = kinds.count(&run, is_digit);
         if digits < fewest_digits || (digits == run.len() && shapes.fits_no_plain(block, &run)) {
             return;
@@ -236,21 +261,36 @@ fn numbers(
         let Some(at) = kinds.first(&run, is_digit) else { return };
         let (fit, words_of) = shapes.fit(block, &run);
         let window = |before: usize, after: usize| run.start.saturating_sub(before)..run.end.saturating_add(after);
+        let text = block.get(run.clone()).unwrap_or_default();
+        // Asked where nothing but the validator is left to ask, and where it is cheaper than to look for words.
+        let is_refused = |target: &Target, near: &mut dyn Context| {
+            let Some((validator, span)) = target.only_match(&run) else { return false };
+            let Some(segment) =
+                near.segment(at).filter(|segment| segment.start <= span.start && span.end <= segment.end)
+            else {
+                return false;
+            };
+            let span = span.start - segment.start..span.end - segment.start;
+            let haystack = block.get(segment).unwrap_or_default();
+            matches!(validator(&Text { haystack, span }), Verdict::Refused)
+        };
         let mut tell = |target: &Target| {
             let window = window(target.before, target.after);
             found(Candidate { rule: target.rule, window, at, starts: 0..0 });
         };
-        fit.free.iter().for_each(&mut tell);
-        if fit.bound.is_empty() {
+        let free = fit.free.iter().filter(|target| target.holds_literal(text) && !is_refused(target, near));
+        free.for_each(&mut tell);
+        if fit.bound.is_empty() || (fit.bound.len() <= FEW && fit.bound.iter().all(|target| is_refused(target, near))) {
             return;
         }
         words.clear();
-        near(at, &window(fit.before, fit.after), &fit.words, &mut words);
+        near.words(at, &window(fit.before, fit.after), &fit.words, &mut words);
         if !words.is_empty() {
             let asks = |target: &&Target| {
                 words_of.get(target.rule).is_some_and(|set| words.iter().any(|word| set.holds(*word)))
             };
-            fit.bound.iter().filter(asks).for_each(&mut tell);
+            let bound = fit.bound.iter().filter(asks);
+            bound.filter(|target| target.holds_literal(text) && !is_refused(target, near)).for_each(&mut tell);
         }
     });
 }
@@ -264,11 +304,27 @@ fn two_capitals_and_two_digits(around: &Around<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detectors::scan::{factor, words::Words};
+    use std::ops::Range;
+
+    use crate::detectors::scan::{
+        factor,
+        words::{WordSet, Words},
+    };
+
+    /// No words, no segments.
+    struct Nothing;
+
+    impl Context for Nothing {
+        fn words(&mut self, _: usize, _: &Range<usize>, _: &WordSet, _: &mut Vec<usize>) {}
+
+        fn segment(&mut self, _: usize) -> Option<Range<usize>> {
+            None
+        }
+    }
 
     fn found(numbers: &Numbers, text: &str) -> Vec<(usize, String)> {
         let mut out = Vec::new();
-        numbers.clone().candidates(text.as_bytes(), &mut |_, _, _, _| {}, &mut |candidate| {
+        numbers.clone().candidates(text.as_bytes(), &mut Nothing, &mut |candidate| {
             let end = candidate.window.end.min(text.len());
             out.push((candidate.rule, text[candidate.window.start..end].to_owned()));
         });
@@ -287,7 +343,7 @@ mod tests {
         .enumerate()
         {
             for piece in digit_runs(&factor::parse(pattern).unwrap().0).unwrap() {
-                builder.add(rule, false, &piece);
+                builder.add(rule, false, None, &piece);
             }
         }
         let numbers = Numbers {
@@ -335,7 +391,8 @@ mod tests {
             ("to 1AbCdEfGhJk, x", &[(0, "1AbCdEfGhJk")]),
             ("to 1AbCdEfGhJ0k", &[]),
             ("to 1AbCdEfGhJkkkk", &[]),
-            ("vin=WDB12AB4321;", &[(0, "WDB12AB4321"), (1, "WDB12AB4321"), (2, "WDB12AB4321")]),
+            ("vin=WDB12AB4321;", &[(0, "WDB12AB4321"), (1, "WDB12AB4321")]),
+            ("vin=wdb12ab4321;", &[(0, "wdb12ab4321")]),
             ("mbi 1E34567890123", &[]),
             ("mbi 1E345678901", &[(1, "1E345678901"), (2, "1E345678901")]),
             ("_1E345678901_", &[(1, "1E345678901"), (2, "1E345678901")]),

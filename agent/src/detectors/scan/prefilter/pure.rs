@@ -16,9 +16,10 @@ use super::{
     super::{compile::RuleSet, factor},
     Candidate, Near, Prefilter, ScanError, begins,
     numbers::Numbers,
-    reach,
+    sought,
 };
 use crate::rules::scan::Trigger;
+use regex_syntax::hir::Hir;
 
 /// Short factors: they are looked at one by one, and only to keep stage 2 from most literals of prose.
 pub(crate) const SHAPE: factor::Shape = factor::Shape { long_part_bytes: 4, tail: 1 };
@@ -62,15 +63,22 @@ impl Shared {
                 continue;
             }
             let begins = begins(compiled, SHAPE).is_some();
-            let factor = factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(failed)?;
-            let anchors = factor::anchors(&factor);
-            if anchors.is_empty() || anchors.iter().any(|anchor| anchor.spellings.iter().any(Vec::is_empty)) {
-                return Err(failed(format!("rule {} has no literal to look for", compiled.loaded.rule.id)));
-            }
+            let sought = sought(compiled, SHAPE).map_err(failed)?;
+            let anchors = sought.iter().flat_map(|sought| match factor::anchors(&sought.hir) {
+                none if none.is_empty() => vec![None],
+                found => found.into_iter().map(|anchor| Some((sought, anchor))).collect(),
+            });
             for anchor in anchors {
+                let Some((sought, anchor)) = anchor.filter(|(_, anchor)| !anchor.spellings.iter().any(Vec::is_empty))
+                else {
+                    return Err(failed(format!("rule {} has no literal to look for", compiled.loaded.rule.id)));
+                };
+                // What must follow is looked at in one go.
+                let next = sought.next.clone().unwrap_or_else(Hir::empty);
+                let after = anchor.after.saturating_add(next.properties().maximum_len().unwrap_or(usize::MAX));
                 let regex = Regex::builder()
                     .configure(Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false))
-                    .build_from_hir(&anchor.hir)
+                    .build_from_hir(&Hir::concat(vec![anchor.hir, next]))
                     .map_err(|error| failed(format!("rule {}: {error}", compiled.loaded.rule.id)))?;
                 for spelling in anchor.spellings {
                     let literal = *known.entry(spelling.clone()).or_insert_with(|| {
@@ -82,14 +90,7 @@ impl Shared {
                         list.push(targets.len());
                     }
                 }
-                targets.push(Target {
-                    rule,
-                    reach: reach(compiled, SHAPE),
-                    factor: regex,
-                    before: anchor.before,
-                    after: anchor.after,
-                    begins,
-                });
+                targets.push(Target { rule, reach: sought.reach, factor: regex, before: anchor.before, after, begins });
             }
         }
         let bytes: usize = literals.iter().map(Vec::len).sum();

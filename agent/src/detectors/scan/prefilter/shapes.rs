@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use regex_automata::{
-    Input, PatternSet,
+    Anchored, Input, PatternID, PatternSet,
     meta::{Cache, Regex},
 };
 use regex_syntax::hir::Hir;
@@ -13,6 +13,7 @@ use regex_syntax::hir::Hir;
 use super::{
     super::{
         piece::Piece,
+        validators::Validator,
         words::{WordSet, Words},
     },
     kinds,
@@ -20,10 +21,14 @@ use super::{
 
 /// Bytes that a number may hold: digits, and these between them.
 const MARKS: &[u8] = b" .-+()/";
-/// Stands for any digit, any other byte of a word, any byte that is neither and not in a number, as [`kinds::shape`] has them.
+/// Stands for any digit, any capital, any other byte of a word, any byte that is none of these and not in a number, as [`kinds::shape`]
+/// has them.
 const DIGIT: u8 = b'0';
+const CAPITAL: u8 = b'A';
 const WORD: u8 = b'a';
 const OTHER: u8 = b'~';
+/// What may stand beside a run of digits alone.
+const BESIDE: [u8; 3] = [OTHER, WORD, CAPITAL];
 
 /// What a byte is in a shape.
 fn kind(byte: u8) -> u8 {
@@ -41,6 +46,8 @@ const LANE_BYTES: usize = 16;
 const KEY_BYTES: usize = 64;
 /// How many of them. A shape takes the place of another with the same slot.
 const SLOTS: usize = 4096;
+/// The same for shapes of one lane, which nearly all are.
+const SHORT_SLOTS: usize = 4096;
 /// Bound of the compiled patterns, bytes.
 const MAX_NFA_BYTES: usize = 8 * 1024 * 1024;
 
@@ -52,6 +59,27 @@ pub(super) struct Target {
     pub(super) after: usize,
     /// Only with a context word near.
     bound: bool,
+    /// Two digits that every match holds side by side in the run, when the pattern names some.
+    literal: Option<[u8; 2]>,
+    /// When the match is no more than the piece.
+    validator: Option<Validator>,
+    /// Where the only match lies that a run of this shape can have of the rule, from its first byte on.
+    only: Option<(u8, u8)>,
+}
+
+impl Target {
+    /// The only match of the rule that there can be in a run, and who tells whether it counts.
+    #[inline]
+    pub(super) fn only_match(&self, run: &Range<usize>) -> Option<(Validator, Range<usize>)> {
+        let ((start, end), validator) = self.only.zip(self.validator)?;
+        Some((validator, run.start + usize::from(start)..run.start + usize::from(end)))
+    }
+
+    /// The text of a run holds what every match does.
+    #[inline]
+    pub(super) fn holds_literal(&self, text: &[u8]) -> bool {
+        self.literal.is_none_or(|literal| text.array_windows().any(|two| *two == literal))
+    }
 }
 
 /// What fits a shape.
@@ -74,6 +102,13 @@ struct Slot {
     fit: Fit,
 }
 
+/// A shape of one lane. No shape is all zero.
+#[derive(Clone, Debug, Default)]
+struct Short {
+    key: u128,
+    fit: Fit,
+}
+
 /// The shapes that rules look for.
 #[derive(Clone, Debug)]
 pub(super) struct Shapes {
@@ -85,11 +120,11 @@ pub(super) struct Shapes {
     cache: Cache,
     fitting: PatternSet,
     slots: Vec<Option<Box<Slot>>>,
+    short: Vec<Short>,
     /// Of the last long run.
     long: Fit,
-    /// Runs of digits alone that fit nothing, by their length and whether a word goes on before and behind them: most are parts of
-    /// identifiers.
-    plain: [[[bool; 2]; 2]; KEY_BYTES],
+    /// Runs of digits alone that fit nothing, by their length and by what stands before and behind them: most are parts of identifiers.
+    plain: [[[bool; BESIDE.len()]; BESIDE.len()]; KEY_BYTES],
 }
 
 /// Collects what [`Shapes`] are made of.
@@ -101,8 +136,11 @@ pub(super) struct Builder {
 
 impl Builder {
     /// A rule with one of its pieces.
-    pub(super) fn add(&mut self, rule: usize, bound: bool, piece: &Piece) {
-        self.targets.push(Target { rule, before: piece.before, after: piece.after, bound });
+    pub(super) fn add(&mut self, rule: usize, bound: bool, validator: Option<Validator>, piece: &Piece) {
+        let literal = piece.literal();
+        let Piece { before, after, .. } = *piece;
+        let validator = validator.filter(|_| (before, after) == (0, 0));
+        self.targets.push(Target { rule, before, after, bound, literal, validator, only: None });
         self.shapes.push(piece.shape(kind));
     }
 
@@ -128,18 +166,20 @@ impl Builder {
             targets: self.targets,
             words: (0..rules).map(|rule| words.of(rule).cloned().unwrap_or_default()).collect(),
             slots: vec![None; SLOTS],
+            short: vec![Short::default(); SHORT_SLOTS],
             long: Fit::default(),
-            plain: [[[false; 2]; 2]; KEY_BYTES],
+            plain: [[[false; BESIDE.len()]; BESIDE.len()]; KEY_BYTES],
         };
         for length in 1..KEY_BYTES {
-            for (before, behind) in [(false, false), (false, true), (true, false), (true, true)] {
-                let beside = |word: bool| if word { WORD } else { OTHER };
-                let mut text = vec![DIGIT; length + 2];
-                text.first_mut().into_iter().for_each(|first| *first = beside(before));
-                text.last_mut().into_iter().for_each(|last| *last = beside(behind));
-                let fit = shapes.work_out(&text);
-                if let Some(place) = shapes.plain_mut(length, before, behind) {
-                    *place = fit.free.is_empty() && fit.bound.is_empty();
+            for (first, before) in BESIDE.iter().enumerate() {
+                for (last, behind) in BESIDE.iter().enumerate() {
+                    let digits = std::iter::repeat_n(DIGIT, length);
+                    let text: Vec<u8> =
+                        std::iter::once(*before).chain(digits).chain(std::iter::once(*behind)).collect();
+                    let fit = shapes.work_out(&text);
+                    if let Some(place) = shapes.plain_mut(length, first, last) {
+                        *place = fit.free.is_empty() && fit.bound.is_empty();
+                    }
                 }
             }
         }
@@ -173,9 +213,34 @@ fn key(block: &[u8], run: &Range<usize>) -> Option<[u8; KEY_BYTES]> {
     Some(key)
 }
 
+/// As [`key`], for a run that fits into one lane with the bytes beside it, in the middle of a block.
+#[inline]
+fn short_key(block: &[u8], run: &Range<usize>) -> Option<u128> {
+    let length = run.len() + 2;
+    if length > LANE_BYTES {
+        return None;
+    }
+    let lane: &[u8; LANE_BYTES] = block.get(run.start.checked_sub(1)?..)?.first_chunk()?;
+    Some(u128::from_le_bytes(kinds::shape(*lane, length)))
+}
+
 impl Shapes {
     /// What fits a run of number bytes, and the words of every rule.
+    #[inline]
     pub(super) fn fit(&mut self, block: &[u8], run: &Range<usize>) -> (&Fit, &[WordSet]) {
+        let Some(key) = short_key(block, run) else { return self.fit_any(block, run) };
+        let index = short_slot(key);
+        if self.short.get(index).is_none_or(|short| short.key != key) {
+            let fit = self.work_out(key.to_le_bytes().get(..run.len() + 2).unwrap_or_default());
+            if let Some(place) = self.short.get_mut(index) {
+                *place = Short { key, fit };
+            }
+        }
+        (self.short.get(index).map_or(&self.long, |short| &short.fit), &self.words)
+    }
+
+    /// The same for a run of any length, anywhere.
+    fn fit_any(&mut self, block: &[u8], run: &Range<usize>) -> (&Fit, &[WordSet]) {
         let Some(key) = key(block, run) else {
             let mut text: Vec<u8> = block.get(run.clone()).unwrap_or_default().iter().map(|byte| kind(*byte)).collect();
             text.insert(0, run.start.checked_sub(1).and_then(|at| block.get(at)).map_or(OTHER, |byte| kind(*byte)));
@@ -199,17 +264,20 @@ impl Shapes {
     }
 
     /// The run is of digits alone and fits nothing.
+    #[inline]
     pub(super) fn fits_no_plain(&self, block: &[u8], run: &Range<usize>) -> bool {
-        let is_word = |at: Option<usize>| {
-            at.and_then(|at| block.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        let beside = |at: Option<usize>| match at.and_then(|at| block.get(at)) {
+            Some(b'A'..=b'Z') => 2,
+            Some(b'a'..=b'z' | b'_') => 1,
+            _ => 0,
         };
-        let (before, behind) = (is_word(run.start.checked_sub(1)), is_word(Some(run.end)));
-        let plain = self.plain.get(run.len()).and_then(|plain| plain.get(usize::from(before)));
-        plain.and_then(|plain| plain.get(usize::from(behind))).is_some_and(|nothing| *nothing)
+        let (before, behind) = (beside(run.start.checked_sub(1)), beside(Some(run.end)));
+        let plain: Option<&[bool; BESIDE.len()]> = self.plain.get(run.len()).and_then(|plain| plain.get(before));
+        plain.and_then(|plain| plain.get(behind)).is_some_and(|nothing| *nothing)
     }
 
-    fn plain_mut(&mut self, length: usize, before: bool, behind: bool) -> Option<&mut bool> {
-        self.plain.get_mut(length)?.get_mut(usize::from(before))?.get_mut(usize::from(behind))
+    fn plain_mut(&mut self, length: usize, before: usize, behind: usize) -> Option<&mut bool> {
+        self.plain.get_mut(length)?.get_mut(before)?.get_mut(behind)
     }
 
     fn work_out(&mut self, text: &[u8]) -> Fit {
@@ -217,20 +285,43 @@ impl Shapes {
         fitting.clear();
         patterns.which_overlapping_matches_with(cache, &Input::new(text), fitting);
         let mut fit = Fit::default();
-        for target in fitting.iter().filter_map(|pattern| targets.get(pattern.as_usize())) {
+        for pattern in fitting.iter() {
+            let Some(mut target) = targets.get(pattern.as_usize()).copied() else { continue };
+            let rule = |other: PatternID| targets.get(other.as_usize()).is_some_and(|other| other.rule == target.rule);
+            if target.validator.is_some() && !fitting.iter().any(|other| other != pattern && rule(other)) {
+                target.only = only_match(patterns, cache, pattern, text);
+            }
             if target.bound {
-                fit.bound.push(*target);
+                fit.bound.push(target);
                 fit.before = fit.before.max(target.before);
                 fit.after = fit.after.max(target.after);
                 if let Some(words) = words.get(target.rule) {
                     fit.words.join(words);
                 }
             } else {
-                fit.free.push(*target);
+                fit.free.push(target);
             }
         }
         fit
     }
+}
+
+/// Where in a run, which the text of its shape holds with the bytes beside it, the only match of a pattern lies. `None`: there may be several.
+fn only_match(patterns: &Regex, cache: &mut Cache, pattern: PatternID, text: &[u8]) -> Option<(u8, u8)> {
+    let mut only = None;
+    // What stands beside the run is no part of a match.
+    for start in 1..text.len() {
+        for end in start + 1..text.len() {
+            let input = Input::new(text).range(start..end).anchored(Anchored::Pattern(pattern));
+            let Some(end) = patterns.search_half_with(cache, &input).map(|half| half.offset()) else { continue };
+            let one = (u8::try_from(start - 1).ok()?, u8::try_from(end - 1).ok()?);
+            if only.is_some_and(|only| only != one) {
+                return None;
+            }
+            only = Some(one);
+        }
+    }
+    only
 }
 
 /// PERF: a comparison of slices is a call.
@@ -238,6 +329,13 @@ impl Shapes {
 fn same(one: &[u8; KEY_BYTES], other: &[u8; KEY_BYTES]) -> bool {
     let words = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
     words.fold(0, |all, (one, other)| all | (u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other))) == 0
+}
+
+#[inline]
+fn short_slot(key: u128) -> usize {
+    let (low, high) = (key as u64, (key >> 64) as u64);
+    let hash = (low ^ high.rotate_left(23)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(hash >> 40).unwrap_or(0) % SHORT_SLOTS
 }
 
 fn slot(key: &[u8; KEY_BYTES]) -> usize {
@@ -256,7 +354,7 @@ fn slot(key: &[u8; KEY_BYTES]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detectors::scan::{factor, piece};
+    use crate::detectors::scan::{factor, piece, validators::Verdict};
 
     fn shapes(patterns: &[&str]) -> Shapes {
         let mut builder = Builder::default();
@@ -264,7 +362,7 @@ mod tests {
             let hir = factor::parse(pattern).unwrap().0;
             let score = |piece: &Piece| piece.at_least(|byte| byte.is_ascii_digit());
             for piece in piece::pieces(&hir, is_number_byte, score).unwrap() {
-                builder.add(rule, false, &piece);
+                builder.add(rule, false, None, &piece);
             }
         }
         builder.build(&Words::default()).unwrap().unwrap()
@@ -278,6 +376,8 @@ mod tests {
             r"\b\d{8}[A-Z]\b",
             r"\b\d{6}[-+A]\d{3}[0-9A-Y]\b",
             r"\b(?:\d{1,3}\.){3}\d{1,3}\b",
+            r"\b(?:BE|ES ?[A-Z]?)-?\d{7}\b",
+            r"[a-z]\d{7}[A-Z]",
         ]);
         for (text, expected) in [
             ("123456789", &[0][..]),
@@ -291,16 +391,50 @@ mod tests {
             ("131052A308T", &[3]),
             ("10.0.0.1", &[4]),
             ("1.10.0.0.1.2", &[4]),
+            ("X1234567", &[5, 5]),
+            ("x1234567", &[]),
+            ("x1234567A", &[6]),
+            ("x1234567a", &[]),
             ("123456789 123456789 123456789 123456789 123456789 123456789 123456789", &[0]),
         ] {
             // Twice: worked out, and remembered.
             for _ in 0..2 {
-                let start = usize::from(text.starts_with('x'));
+                let start = usize::from(text.starts_with(['x', 'X']));
                 let length = text[start..].bytes().take_while(|byte| is_number_byte(*byte)).count();
                 let (fit, _) = shapes.fit(text.as_bytes(), &(start..start + length));
                 let fit: Vec<usize> = fit.free.iter().map(|target| target.rule).collect();
                 assert_eq!(fit, expected, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn the_only_match_that_there_can_be() {
+        let mut builder = Builder::default();
+        for (rule, pattern) in
+            [r"\b(?:\d{1,3}\.){3}\d{1,3}\b", r"\b\d{4}(?:-\d\d)?\b", r"\b\d{4}[A-Z]?\b"].iter().enumerate()
+        {
+            let hir = factor::parse(pattern).unwrap().0;
+            let score = |piece: &Piece| piece.at_least(|byte| byte.is_ascii_digit());
+            for piece in piece::pieces(&hir, is_number_byte, score).unwrap() {
+                builder.add(rule, false, Some(|_| Verdict::Refused), &piece);
+            }
+        }
+        let mut shapes = builder.build(&Words::default()).unwrap().unwrap();
+        for (text, expected) in [
+            (" 10.1.2.3 - - ", &[(0, Some(1..9))][..]),
+            (" 10.1.2.3.4 - ", &[(0, None)]),
+            ("=1234;        ", &[(1, Some(0..4)), (2, None)]),
+            ("=1234-56;     ", &[(1, None), (2, None)]),
+        ] {
+            let start = usize::from(text.starts_with('='));
+            let length = text[start..].bytes().take_while(|byte| is_number_byte(*byte)).count();
+            let run = start..start + length;
+            let (fit, _) = shapes.fit(text.as_bytes(), &run);
+            let only = |target: &Target| target.only_match(&run).map(|(_, span)| span.start - start..span.end - start);
+            let found: Vec<(usize, Option<Range<usize>>)> =
+                fit.free.iter().map(|target| (target.rule, only(target))).collect();
+            assert_eq!(found, expected, "{text}");
         }
     }
 

@@ -7,16 +7,22 @@
 //! process (half a megabyte for a hundred rules), so that workers can hold `&'static`; asking for the same expressions again
 //! gives the same database, so reloading unchanged rules costs nothing.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyperscan::{BlockDatabase, BlockScanner, Flag, Pattern, Scan};
+use regex_automata::{
+    Anchored, Input,
+    dfa::{Automaton, StartKind, dense},
+    nfa::thompson,
+};
+use regex_syntax::hir::Hir;
 
 use super::{
     super::{compile::RuleSet, factor, piece::ByteSet},
-    Candidate, Near, Prefilter, ScanError, begins,
+    Candidate, Near, Prefilter, ScanError, Sought, begins,
     literals::{Literal, literals},
     numbers::Numbers,
-    reach, starts,
+    sought, starts,
 };
 use crate::rules::scan::Trigger;
 
@@ -66,6 +72,34 @@ struct Target {
     begins: Option<(usize, usize)>,
     /// Of these bytes so many follow; they belong to the expression.
     follow: (ByteSet, usize),
+    /// And then this.
+    next: Option<Arc<dense::DFA<Vec<u32>>>>,
+}
+
+impl Target {
+    /// What must follow the expression does.
+    #[inline]
+    fn goes_on(&self, block: &[u8], end: usize) -> bool {
+        let Some(next) = &self.next else { return true };
+        let input = Input::new(block).range(end..).anchored(Anchored::Yes).earliest(true);
+        // It has no byte to quit at, so it does not fail.
+        next.try_search_fwd(&input).map_or(true, |found| found.is_some())
+    }
+}
+
+/// Bound of an automaton for what follows, bytes; a larger one is not made.
+const MAX_NEXT_BYTES: usize = 512 * 1024;
+
+fn next_dfa(hir: &Hir) -> Option<dense::DFA<Vec<u32>>> {
+    let nfa = thompson::Compiler::new()
+        .configure(thompson::Config::new().utf8(false).which_captures(thompson::WhichCaptures::None))
+        .build_from_hir(hir)
+        .ok()?;
+    let config = dense::Config::new()
+        .start_kind(StartKind::Anchored)
+        .dfa_size_limit(Some(MAX_NEXT_BYTES))
+        .determinize_size_limit(Some(2 * MAX_NEXT_BYTES));
+    dense::Builder::new().configure(config).build_from_nfa(&nfa).ok()
 }
 
 /// The backend.
@@ -82,14 +116,16 @@ impl Vectorscan {
         let (mut expressions, mut targets, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for (rule, compiled) in rules.compiled().iter().enumerate() {
             if compiled.loaded.trigger == Trigger::Literal {
-                let factor =
-                    factor::factor(&compiled.hir, &compiled.loaded.keywords, SHAPE).map_err(|error| failed(&error))?;
-                let (before, after) = reach(compiled, SHAPE);
                 let begins = begins(compiled, SHAPE);
-                for Literal { hir, follow } in literals(&factor) {
-                    expressions.push(factor::print(&hir).map_err(|error| failed(&error))?);
-                    targets.push(Target { rule, before, after, begins, follow });
-                    names.push(compiled.loaded.rule.id.as_str());
+                for Sought { hir, reach: (before, after), next } in
+                    sought(compiled, SHAPE).map_err(|error| failed(&error))?
+                {
+                    let next = next.as_ref().and_then(next_dfa).map(Arc::new);
+                    for Literal { hir, follow } in literals(&hir) {
+                        expressions.push(factor::print(&hir).map_err(|error| failed(&error))?);
+                        targets.push(Target { rule, before, after, begins, follow, next: next.clone() });
+                        names.push(compiled.loaded.rule.id.as_str());
+                    }
                 }
             }
         }
@@ -119,6 +155,9 @@ impl Prefilter for Vectorscan {
                     && rest.iter().all(|byte| bytes.holds(*byte))
                 {
                     let end = end.saturating_add(*count);
+                    if !target.goes_on(block, end) {
+                        return Scan::Continue;
+                    }
                     let window = end.saturating_sub(target.before)..end.saturating_add(target.after);
                     let starts = starts(target.begins, end);
                     found(Candidate { rule: target.rule, window, at: end.saturating_sub(1), starts });
