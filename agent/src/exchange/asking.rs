@@ -69,8 +69,8 @@ pub struct Asking {
     pub max_output_tokens: Option<u64>,
     /// Hash of the first 256 bytes of the system prompt. Stable across runs, no secret.
     pub system_digest: Option<u64>,
-    /// Hash of the whole body of a call that failed or was not answered whole, to tell when it is sent again: that has the same.
-    /// Stable across runs, no secret. Of all others nobody needs it, and to read a body once more takes a tenth of the time.
+    /// Hash of the whole body: a request that is sent again has the same, and one that succeeds ends what failed before. Stable across
+    /// runs, no secret.
     pub body_digest: Option<u64>,
     /// What the answer must look like: the name of a JSON schema, or `json_object`, `json_schema`.
     pub answer_format: Option<String>,
@@ -85,19 +85,12 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// `failed`: the call may be made again.
-    pub(super) fn read(
-        asked: &Value,
-        lengths: &Lengths,
-        said: &Leaves,
-        request: &Message,
-        (api, failed): (Api, bool),
-    ) -> Self {
+    pub(super) fn read(asked: &Value, lengths: &Lengths, said: &Leaves, request: &Message, api: Api) -> Self {
         let body = match &request.body.content {
             Content::Bytes(bytes) if !bytes.is_empty() => bytes,
             Content::Bytes(_) | Content::Empty | Content::Events(..) => return Self::default(),
         };
-        let body_digest = failed.then(|| hash(body));
+        let body_digest = Some(hash(body));
         if api == Api::Other || !asked.is_object() {
             return Self { body_digest, ..Self::default() };
         }

@@ -68,8 +68,7 @@ pub(super) fn exchange(request: Message, answer: Option<&Message>, vendors: &Ven
     let request_model = request::model(&asked, &path, api);
     let retrieval = retrieval::facts(api, &path, request_model.as_deref(), &request, answer).map(Box::new);
     let usage_requested = request::usage_requested(&asked, api, request.end == End::Complete);
-    let failed = facts.error.is_some() || !view.complete;
-    let asking = Asking::read(&asked, &lengths, &request_text, &request, (api, failed));
+    let asking = Asking::read(&asked, &lengths, &request_text, &request, api);
     let unlisted = match vendor {
         Some(_) => None,
         None => authority(&host, sent_headers).and_then(|sent| vendors.unlisted_name(sent, api)).cloned(),

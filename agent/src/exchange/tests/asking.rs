@@ -119,19 +119,3 @@ fn fallbacks_users_and_repeats() {
         "a call that is not understood says nothing"
     );
 }
-
-#[test]
-fn a_body_is_hashed_when_its_call_may_be_made_again() {
-    let body = json!({"model": "m", "messages": []}).to_string();
-    let digest = |response: &Value| {
-        let request = json!({"method": "POST", "url": CHAT, "headers": {}, "body": body});
-        let record = json!({"request": request, "response": response}).to_string();
-        let inputs = Record::parse(record.as_bytes()).unwrap().inputs(StreamId(1), Timestamp(1), Options::default());
-        crate::cli::replay::exchanges(&inputs, &vendors()).remove(0).asking.body_digest
-    };
-    let answer = |status: u16| json!({"status": status, "headers": {"content-type": "application/json"}, "body": "{}"});
-    let lost = digest(&Value::Null);
-    assert!(lost.is_some());
-    assert_eq!(digest(&answer(503)), lost);
-    assert_eq!(digest(&answer(200)), None);
-}
