@@ -81,7 +81,9 @@ impl Kinds {
         words.reserve(chunks.len() + 1);
         let (mut goes_on, mut has_digits, mut has_marks) = ([false; 2], 0_u64, 0_u64);
         let mut add = |index: usize, bytes: &[u8; WORD_BYTES]| {
-            let mut word = Word::of(bytes);
+            // PERF: in prose most words hold neither digits nor marks, and nothing else is asked of them.
+            let is_plain = goes_on == [false; 2] && !holds_digits_or_marks(bytes);
+            let mut word = if is_plain { Word::default() } else { Word::of(bytes) };
             if word.digits != 0 {
                 has_digits |= 1 << (index % WORD_BYTES);
                 complete_before(words, chunks);
@@ -228,6 +230,13 @@ fn complete_before(words: &mut [Word], chunks: &[[u8; WORD_BYTES]]) {
             break;
         }
     }
+}
+
+/// Says yes for a slash, too: with it they stand side by side.
+#[inline]
+fn holds_digits_or_marks(bytes: &[u8; WORD_BYTES]) -> bool {
+    let lanes = bytes.as_chunks::<LANE_BYTES>().0.iter();
+    lanes.fold(u8x16::ZERO, |any, lane| any | within(u8x16::new(*lane), b'-', b':')).to_bitmask() != 0
 }
 
 impl Word {

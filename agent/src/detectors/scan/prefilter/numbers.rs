@@ -16,7 +16,7 @@ use super::{
     Candidate, Context, Near, ScanError,
     kinds::{self, Around, Holding, Kind, Kinds},
     marks::Marks,
-    shapes::{self, Shapes, Target},
+    shapes::{self, FEW, Shapes, Target},
 };
 use crate::rules::scan::Trigger;
 
@@ -67,9 +67,6 @@ pub struct Numbers {
 const FEWEST_DIGITS: usize = kinds::SHORTEST_RUN as usize;
 /// A run whose ends are not known is at least so long: shorter ones are in every line.
 const SHORTEST_OPEN_RUN_BYTES: usize = 8;
-
-/// So many validators are asked before words are looked for.
-const FEW: usize = 2;
 
 /// Lengths of runs that are told apart.
 const RUN_LENGTHS: usize = 128;

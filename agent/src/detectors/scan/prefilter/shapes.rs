@@ -21,6 +21,9 @@ use super::{
 
 /// Bytes that a number may hold: digits, and these between them.
 const MARKS: &[u8] = b" .-+()/";
+/// So many validators are asked before words are looked for.
+pub(super) const FEW: usize = 2;
+
 /// Stands for any digit, any capital, any other byte of a word, any byte that is none of these and not in a number, as [`kinds::shape`]
 /// has them.
 const DIGIT: u8 = b'0';
@@ -55,6 +58,7 @@ const MAX_NFA_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
     pub(super) rule: usize,
+    pattern: PatternID,
     pub(super) before: usize,
     pub(super) after: usize,
     /// Only with a context word near.
@@ -140,7 +144,8 @@ impl Builder {
         let literal = piece.literal();
         let Piece { before, after, .. } = *piece;
         let validator = validator.filter(|_| (before, after) == (0, 0));
-        self.targets.push(Target { rule, before, after, bound, literal, validator, only: None });
+        let pattern = PatternID::new_unchecked(self.targets.len());
+        self.targets.push(Target { rule, pattern, before, after, bound, literal, validator, only: None });
         self.shapes.push(piece.shape(kind));
     }
 
@@ -285,21 +290,25 @@ impl Shapes {
         fitting.clear();
         patterns.which_overlapping_matches_with(cache, &Input::new(text), fitting);
         let mut fit = Fit::default();
-        for pattern in fitting.iter() {
-            let Some(mut target) = targets.get(pattern.as_usize()).copied() else { continue };
-            let rule = |other: PatternID| targets.get(other.as_usize()).is_some_and(|other| other.rule == target.rule);
-            if target.validator.is_some() && !fitting.iter().any(|other| other != pattern && rule(other)) {
-                target.only = only_match(patterns, cache, pattern, text);
-            }
+        for target in fitting.iter().filter_map(|pattern| targets.get(pattern.as_usize())) {
             if target.bound {
-                fit.bound.push(target);
+                fit.bound.push(*target);
                 fit.before = fit.before.max(target.before);
                 fit.after = fit.after.max(target.after);
                 if let Some(words) = words.get(target.rule) {
                     fit.words.join(words);
                 }
             } else {
-                fit.free.push(target);
+                fit.free.push(*target);
+            }
+        }
+        let all: Vec<usize> = fit.free.iter().chain(&fit.bound).map(|target| target.rule).collect();
+        // Many that need a word are not asked for before there is one.
+        let bound = fit.bound.len() <= FEW;
+        for target in fit.free.iter_mut().chain(fit.bound.iter_mut().filter(|_| bound)) {
+            let is_alone = all.iter().filter(|rule| **rule == target.rule).count() == 1;
+            if target.validator.is_some() && is_alone {
+                target.only = only_match(patterns, cache, target.pattern, text);
             }
         }
         fit
