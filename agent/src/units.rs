@@ -86,6 +86,14 @@ impl fmt::Display for Severity {
     }
 }
 
+/// The first `digits` hexadecimal digits of some bytes.
+pub(crate) fn hex(bytes: &[u8], digits: usize) -> String {
+    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
+    let mut text = String::with_capacity(digits);
+    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(digits).map(digit));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

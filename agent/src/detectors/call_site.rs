@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::digest::Parts;
-use crate::{exchange::Exchange, findings::hex};
+use crate::{exchange::Exchange, units::hex};
 
 /// Hash of service, host, kind of call, requested model, format of the answer and beginning of the system prompt. The same in
 /// every run.

@@ -6,7 +6,7 @@ use std::hash::Hasher as _;
 use twox_hash::XxHash64;
 
 use super::call_site::CallSite;
-use crate::findings::hex;
+use crate::units::hex;
 
 /// The replies of a call site, or what it gives to one tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::units::hex;
+
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
 
@@ -103,14 +105,6 @@ pub(super) fn stable_id(fields: &[&str]) -> String {
         hash.update(field.as_bytes());
     }
     hex(&hash.finalize(), 32)
-}
-
-/// The first `digits` hexadecimal digits of some bytes.
-pub(crate) fn hex(bytes: &[u8], digits: usize) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
-    let mut text = String::with_capacity(digits);
-    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(digits).map(digit));
-    text
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub use self::{
     unseen::UNKNOWN_TLS_STACK,
 };
 
-pub(crate) use self::{absorb::record_id, fingerprint::hex, parties::UsageNames};
+pub(crate) use self::{absorb::record_id, parties::UsageNames};
 
 /// Longest text that a peer or a program may put into one field of a finding, in characters.
 const MAX_FIELD_CHARS: usize = 256;

@@ -256,8 +256,8 @@ mod tests {
         let head = "[[behaviour]]\nid = \"tool.slow\"\n";
         for (text, message) in [
             (
-                "[[behaviour]]\nid = \"cost.buget\"\ntitle = \"x\"\nremedy = \"x\"\n",
-                "behaviours/own.toml:2: id: no detector knows `cost.buget`",
+                "[[behaviour]]\nid = \"cost.nothing\"\ntitle = \"x\"\nremedy = \"x\"\n",
+                "behaviours/own.toml:2: id: no detector knows `cost.nothing`",
             ),
             (&format!("{head}title = \"x\"\nremedy = \" \"\n"), "behaviours/own.toml:4: remedy: write a sentence"),
             (&format!("{head}title = \"x\"\n"), "behaviours/own.toml:1: missing field `remedy`"),

@@ -61,7 +61,7 @@ pub(super) fn link(previous: &Hash, seq: u64, finding_id: &str, revision: u64, a
 
 /// In hexadecimal.
 pub(super) fn hex(hash: &[u8]) -> String {
-    crate::findings::hex(hash, 2 * hash.len())
+    crate::units::hex(hash, 2 * hash.len())
 }
 
 #[cfg(test)]

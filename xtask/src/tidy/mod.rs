@@ -140,7 +140,10 @@ fn rust(file: &str, text: &str) -> Vec<Breach> {
         }
     }
     for token in tokens.iter().filter(|token| token.text == "unsafe" && !stands_in(file, &UNSAFE)) {
-        add(token.line, "`unsafe` stands only in the kernel programs, sources/tap/ffi.rs and exchange/lanes/x86.rs".to_owned());
+        add(
+            token.line,
+            "`unsafe` stands only in the kernel programs, sources/tap/ffi.rs and exchange/lanes/x86.rs".to_owned(),
+        );
     }
     let paths = source::paths(&tokens);
     let anyhow = paths.iter().find(|path| path.segments.first().is_some_and(|first| first == "anyhow"));

@@ -2,7 +2,7 @@
 //! of hours that are over. Leaves: the peak to expect. 192 bytes, each a logarithm in quarters of an octave; and [`Hours`], which is
 //! kept with it.
 
-use crate::{detectors::Record, findings::hex};
+use crate::{detectors::Record, units::hex};
 
 use super::hours::Hours;
 

@@ -26,9 +26,9 @@ use super::{
 use crate::{
     clock,
     exchange::{Cost, Exchange},
-    findings::hex,
     sinks::{ConnectError, Host},
     telemetry::{Kind, Metric, Metrics, Unit},
+    units::hex,
 };
 
 /// Sends metrics until it is shut down.
