@@ -35,7 +35,7 @@ fn accuracy(arguments: &[String]) -> Result<()> {
 }
 
 /// What a figure is worth nothing without.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let said = |program: &str, arguments: &[&str]| {
         sh::ask(sh::command(program).args(arguments)).unwrap_or_else(|| "unknown".to_owned())
     };

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 
 mod bench;
+mod chaos;
 mod chart;
 mod ci;
 mod demo;
@@ -51,6 +52,12 @@ enum Chore {
         /// For the benchmark, behind `--`
         #[arg(last = true)]
         arguments: Vec<String>,
+    },
+    /// Kills the agent again and again while logs are written and rotated: each line must be stored once
+    Chaos {
+        /// Two hundred times, with all cores busy, not as often as CI does
+        #[arg(long)]
+        long: bool,
     },
     /// Builds the container image with podman, from what is on this machine
     Image {
@@ -119,6 +126,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         }
         Chore::Test { suite, filter } => return Ok(close(&suite::run(suite, &filter)?)),
         Chore::Bench { name, arguments } => bench::run(name.as_deref(), &arguments)?,
+        Chore::Chaos { long } => chaos::run(long)?,
         Chore::Image { dev, save } => image::run(dev, save.as_deref())?,
         Chore::Chart { write } => chart::run(write)?,
         Chore::Models { write } => models::run(write)?,

@@ -10,13 +10,17 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
-use self::deliveries::Deliveries;
+use self::{
+    context::{Again, ContextArgs, Whereabouts},
+    deliveries::Deliveries,
+};
 use super::{Format, exit, since::Since, state};
 use crate::{
     store::{Filter, Revision, StoreError, StoreReader},
     units::Severity,
 };
 
+mod context;
 mod deliveries;
 mod text;
 
@@ -79,7 +83,7 @@ struct List {
 /// Shows one finding with all its revisions
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  outflow findings show 4f1d9a\n  outflow findings show 4f1d9a --format jsonl | jq .revisions"
+    after_help = "Examples:\n  outflow findings show 4f1d9a\n  outflow findings show 4f1d9a --format jsonl | jq .revisions\n  outflow findings show 4f1d9a --context\n  outflow findings show 4f1d9a --context=10 --config /etc/outflow/outflow.toml"
 )]
 struct Show {
     /// Its id, or so much of the beginning that only one fits
@@ -89,6 +93,8 @@ struct Show {
     format: Option<Format>,
     #[command(flatten)]
     store: StoreFile,
+    #[command(flatten)]
+    context: ContextArgs,
 }
 
 impl StoreFile {
@@ -97,10 +103,14 @@ impl StoreFile {
         self.store.is_some()
     }
 
+    /// Where it is.
+    fn path(&self) -> Option<PathBuf> {
+        self.store.clone().or_else(state::store)
+    }
+
     /// Opens it for reading.
     pub(super) fn open(&self) -> anyhow::Result<StoreReader> {
-        let path = self.store.clone().or_else(state::store);
-        let path = path.context("no state folder: name a store with --store, or set STATE_DIRECTORY")?;
+        let path = self.path().context("no state folder: name a store with --store, or set STATE_DIRECTORY")?;
         Ok(StoreReader::open(&path)?)
     }
 }
@@ -109,7 +119,9 @@ impl StoreFile {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let told = match &args.command {
         Command::List(list) => list.run(),
-        Command::Show(show) => show.run(),
+        Command::Show(show) => {
+            return show.run().map_or_else(permission, |(text, code)| write(&text).map(|_| ExitCode::from(code)));
+        }
         Command::Deliveries(deliveries) => deliveries.run(),
     };
     told.map_or_else(permission, |text| write(&text))
@@ -117,7 +129,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Not being permitted has an exit code of its own.
 pub(super) fn permission(error: anyhow::Error) -> anyhow::Result<ExitCode> {
-    if error.downcast_ref::<StoreError>().is_some_and(StoreError::is_permission) {
+    let is_refused = |cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
+    if error.downcast_ref::<StoreError>().is_some_and(StoreError::is_permission)
+        || error.chain().filter_map(|cause| cause.downcast_ref()).any(is_refused)
+    {
         anstream::eprintln!("outflow: {error:#}");
         return Ok(ExitCode::from(exit::PERMISSION));
     }
@@ -153,17 +168,26 @@ impl List {
 }
 
 impl Show {
-    fn run(&self) -> anyhow::Result<String> {
+    fn run(&self) -> anyhow::Result<(String, u8)> {
         let reader = self.store.open()?;
         let id = unique(&reader, &self.id)?;
         let (finding, history) = (reader.finding(&id)?, reader.history(&id)?);
-        Ok(match super::shown::format(self.format) {
-            Format::Text => text::show(&id, finding.as_ref(), &history),
+        let again = self.context.again(finding.as_ref(), &self.store)?;
+        let told = match super::shown::format(self.format) {
+            Format::Text => {
+                text::show(&id, finding.as_ref(), &history) + &again.as_ref().map(context::told).unwrap_or_default()
+            }
             Format::Jsonl => {
                 let revisions: Vec<_> = history.iter().map(revision).collect();
-                line(&json!({"finding_id": id, "finding": finding, "revisions": revisions}))?
+                let mut record = json!({"finding_id": id, "finding": finding, "revisions": revisions});
+                if let (Some(again), Some(record)) = (&again, record.as_object_mut()) {
+                    record.insert("context".to_owned(), serde_json::to_value(again)?);
+                }
+                line(&record)?
             }
-        })
+        };
+        let is_refused = |again: &Again| again.whereabouts == Whereabouts::NotPermitted;
+        Ok((told, if again.as_ref().is_some_and(is_refused) { exit::PERMISSION } else { 0 }))
     }
 }
 

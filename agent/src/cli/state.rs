@@ -70,6 +70,11 @@ pub fn fingerprint_key_in(folder: &Path) -> anyhow::Result<FingerprintKey> {
     read_key(&path)
 }
 
+/// Where the key is in a state folder.
+pub fn key_file(folder: &Path) -> PathBuf {
+    folder.join(KEY_FILE)
+}
+
 /// The key for a session: this host's, or with a word on standard error one for this run only.
 pub fn key_for_session() -> anyhow::Result<FingerprintKey> {
     fingerprint_key().or_else(|error| {

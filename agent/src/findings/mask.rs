@@ -116,7 +116,8 @@ impl Excerpt {
         let mut before = context(haystack, &before_range, others, (start, Edge::Match));
         let mut after = context(haystack, &after_range, others, (Edge::Match, end));
 
-        let (room_before, room_after) = rooms(before.chars().count(), after.chars().count(), core.text.chars().count());
+        let (room_before, room_after) =
+            rooms(before.chars().count(), after.chars().count(), MAX_CHARS.saturating_sub(core.text.chars().count()));
         keep_tail(&mut before, room_before);
         keep_head(&mut after, room_after);
 
@@ -160,7 +161,7 @@ pub fn bounded(text: &str, max_chars: usize) -> String {
 }
 
 /// Five characters in a row of the secret that are shown, except inside its public prefix.
-fn survivor(shown: &str, secret: &str, public_chars: usize) -> Option<String> {
+pub(super) fn survivor(shown: &str, secret: &str, public_chars: usize) -> Option<String> {
     let chars: Vec<char> = secret.chars().collect();
     chars.windows(GRAM_CHARS).enumerate().find_map(|(start, gram)| {
         let gram: String = gram.iter().collect();
@@ -170,14 +171,14 @@ fn survivor(shown: &str, secret: &str, public_chars: usize) -> Option<String> {
 }
 
 /// What of the secret stays, with the rest masked.
-struct Core {
-    text: String,
+pub(super) struct Core {
+    pub(super) text: String,
     /// Characters at its start that are a public prefix.
-    public_chars: usize,
+    pub(super) public_chars: usize,
 }
 
 impl Core {
-    fn of(entity: &str, secret: &str) -> Self {
+    pub(super) fn of(entity: &str, secret: &str) -> Self {
         let plain = |text: String| Self { text, public_chars: 0 };
         match entity {
             "EMAIL_ADDRESS" => plain(mask_email(secret)),
@@ -216,7 +217,7 @@ fn mask_iban(secret: &str) -> String {
     format!("{country}{MASK}")
 }
 
-fn public_prefix(secret: &str) -> Option<&'static str> {
+pub(super) fn public_prefix(secret: &str) -> Option<&'static str> {
     let prefix =
         PUBLIC_PREFIXES.into_iter().filter(|prefix| secret.starts_with(prefix)).max_by_key(|prefix| prefix.len())?;
     (secret.chars().count() >= prefix.chars().count() + MIN_SECRET_AFTER_PREFIX).then_some(prefix)
@@ -224,7 +225,7 @@ fn public_prefix(secret: &str) -> Option<&'static str> {
 
 /// What stands at an end of a piece of context.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Edge {
+pub(super) enum Edge {
     /// The text itself begins or ends here.
     Text,
     /// A match begins or ends here.
@@ -234,7 +235,7 @@ enum Edge {
 }
 
 /// The text of `range` with other matches and what looks like a secret masked.
-fn context(haystack: &[u8], range: &Range<usize>, others: &[Range<usize>], edges: (Edge, Edge)) -> String {
+pub(super) fn context(haystack: &[u8], range: &Range<usize>, others: &[Range<usize>], edges: (Edge, Edge)) -> String {
     let mut masked: Vec<Range<usize>> = others
         .iter()
         .map(|other| {
@@ -364,7 +365,7 @@ fn mask_digits(token: &str) -> String {
 
 /// The guarantee: masks every five characters in a row that are also in the secret. `public_chars` of the secret are public,
 /// and where they stand in `text` (from `public_at` on) they may stay.
-fn erase(text: &str, secret: &str, public_chars: usize, public_at: usize) -> String {
+pub(super) fn erase(text: &str, secret: &str, public_chars: usize, public_at: usize) -> String {
     let secret_chars = secret.chars().count();
     // A short secret is masked wherever it stands; one or two characters are in any text.
     let gram_chars = GRAM_CHARS.min(secret_chars);
@@ -392,15 +393,14 @@ fn erase(text: &str, secret: &str, public_chars: usize, public_at: usize) -> Str
     chars.into_iter().collect()
 }
 
-/// Room for the context before and after a core: half each, and what one side does not need goes to the other.
-fn rooms(before: usize, after: usize, core: usize) -> (usize, usize) {
-    let room = MAX_CHARS.saturating_sub(core);
+/// Of the room beside a core, what goes to the context before and after it: half each, and what one side does not need goes to the other.
+pub(super) fn rooms(before: usize, after: usize, room: usize) -> (usize, usize) {
     let half = room / 2;
     let room_before = before.min(half.max(room.saturating_sub(after)));
     (room_before, after.min(room - room_before))
 }
 
-fn keep_tail(text: &mut String, room: usize) {
+pub(super) fn keep_tail(text: &mut String, room: usize) {
     let chars = text.chars().count();
     if chars > room {
         let kept: String = text.chars().skip(chars - room.saturating_sub(1)).collect();
@@ -408,7 +408,7 @@ fn keep_tail(text: &mut String, room: usize) {
     }
 }
 
-fn keep_head(text: &mut String, room: usize) {
+pub(super) fn keep_head(text: &mut String, room: usize) {
     if text.chars().count() > room {
         let kept: String = text.chars().take(room.saturating_sub(1)).collect();
         *text = if room == 0 { String::new() } else { format!("{kept}{CUT}") };
@@ -417,7 +417,7 @@ fn keep_head(text: &mut String, room: usize) {
 
 /// One line of printable characters: what cannot be printed becomes a space, spaces in a row become one, and a mask character
 /// of the text itself becomes a plain dot, so that a mask always is one of ours.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let c = match c {

@@ -12,6 +12,7 @@ mod finding;
 mod fingerprint;
 mod gap;
 mod json_place;
+mod lines;
 mod maker;
 pub mod mask;
 mod mentioned;
@@ -33,6 +34,7 @@ pub use self::{
     },
     fingerprint::{BadKey, Fingerprint, FingerprintKey},
     gap::LOG_GAP,
+    lines::{MaskedLine, Surroundings},
     maker::Maker,
     mask::Excerpt,
     mentioned::UNPINNED,

@@ -1,9 +1,13 @@
-//! Fifty times kill -9 while the log is written and rotated. At the end every line is in the store, once.
+//! Many times kill -9 while several logs are written and rotated, plain ones and such as container runtimes write, each in its own way. At
+//! the end every line is in the store, once.
+//!
+//! OUTFLOW_LONG=1 (`cargo xtask chaos --long`) kills two hundred times, with all cores busy besides.
 
 use std::{
+    hint,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{SyncSender, sync_channel},
     },
     thread,
@@ -13,12 +17,21 @@ use outflow::{sources::tail, store::StoreReader};
 
 use super::{
     dice::Dice,
-    log::{Log, Rotation},
+    log::{Form, Line, Log, Rotation},
     oracle,
     place::Place,
 };
 
-const KILLS: u64 = 50;
+/// Kills in the short form, and in the long one.
+const KILLS: [u64; 2] = [40, 200];
+
+/// The logs that are written at the same time.
+const LOGS: [(&str, Form, Rotation); 4] = [
+    ("renamed", Form::Plain, Rotation::Rename),
+    ("copied", Form::Plain, Rotation::CopyTruncate),
+    ("pod", Form::Cri, Rotation::Rename),
+    ("podcopied", Form::Cri, Rotation::CopyTruncate),
+];
 
 /// What a kill waits for.
 #[derive(Clone, Copy, Debug)]
@@ -31,30 +44,36 @@ enum Moment {
     Stored(u64),
 }
 
-/// A program that logs, in a thread of its own; it does something whenever there is a token.
-struct Program {
+/// Programs that log, in a thread of their own; one of them does something whenever there is a token.
+struct Programs {
     tokens: SyncSender<()>,
     lines: Arc<AtomicU64>,
-    thread: thread::JoinHandle<Log>,
+    thread: thread::JoinHandle<Vec<Log>>,
 }
 
-impl Program {
-    fn start(mut log: Log, rotation: Rotation, mut dice: Dice) -> Self {
+impl Programs {
+    fn start(mut logs: Vec<(Log, Rotation)>, mut dice: Dice) -> Self {
         let (tokens, taken) = sync_channel(4);
         let lines = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&lines);
         let thread = thread::spawn(move || {
+            let which = 0..logs.len() as u64;
             for () in taken {
-                log.moment(rotation, &mut dice);
-                told.store(log.written.len() as u64, Relaxed);
+                let (log, rotation) = &mut logs[usize::try_from(dice.throw(which.clone())).unwrap()];
+                log.moment(*rotation, &mut dice);
+                told.store(logs.iter().map(|(log, _)| log.written.len() as u64).sum(), Relaxed);
             }
-            log.settle();
-            log
+            logs.into_iter()
+                .map(|(mut log, _)| {
+                    log.settle();
+                    log
+                })
+                .collect()
         });
         Self { tokens, lines, thread }
     }
 
-    /// Lets it do something. It has enough to do when this finds no room.
+    /// Lets them do something. They have enough to do when this finds no room.
     fn token(&self) {
         let _ = self.tokens.try_send(());
     }
@@ -63,20 +82,55 @@ impl Program {
         self.lines.load(Relaxed)
     }
 
-    fn end(self) -> Log {
+    /// All lines that they wrote.
+    fn end(self) -> Vec<Line> {
         drop(self.tokens);
-        self.thread.join().unwrap()
+        self.thread.join().unwrap().into_iter().flat_map(|log| log.written).collect()
     }
 }
 
-fn fifty_kills(rotation: Rotation) {
+/// Keeps all cores busy until it is dropped.
+struct Load {
+    ended: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start() -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = (0..cores).map(|_| {
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || {
+                while !ended.load(Relaxed) {
+                    hint::spin_loop();
+                }
+            })
+        });
+        Self { threads: threads.collect(), ended }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.ended.store(true, Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+    }
+}
+
+#[test]
+fn kills_while_logs_are_written_and_rotated_store_each_line_once() {
+    let is_long = std::env::var("OUTFLOW_LONG").is_ok_and(|long| long == "1");
+    let kills = KILLS[usize::from(is_long)];
     let mut dice = Dice::new();
     let place = Place::new();
-    let program = Program::start(Log::new(&place.logs()), rotation, dice.split());
+    let load = is_long.then(Load::start);
+    let logs = LOGS.map(|(name, form, rotation)| (Log::named(&place.logs(), name, form), rotation));
+    let programs = Programs::start(logs.into(), dice.split());
     let mut behind = 0;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         for _ in 0..dice.throw(0..8) {
-            program.token();
+            programs.token();
         }
         let stored = place.stored();
         let mut agent = place.start();
@@ -89,31 +143,33 @@ fn fifty_kills(rotation: Rotation) {
             Moment::Starting => drop(agent.says("outflow: admin page")),
             Moment::Written(lines) => {
                 agent = agent.ready();
-                let from = program.lines();
+                let from = programs.lines();
                 agent.until("more lines", |_| {
-                    program.token();
-                    program.lines() >= from + lines
+                    programs.token();
+                    programs.lines() >= from + lines
                 });
             }
             Moment::Stored(findings) => agent.until("findings of a new life", |_| {
-                program.token();
+                programs.token();
                 place.stored() >= stored + findings
             }),
         }
         agent.kill();
-        behind += u64::from(place.stored() < program.lines());
+        behind += u64::from(place.stored() < programs.lines());
     }
-    assert!(behind >= KILLS / 5, "only {behind} of {KILLS} kills met an agent at work");
+    drop(load);
+    assert!(behind >= kills / 5, "only {behind} of {kills} kills met an agent at work");
 
-    let log = program.end();
-    let all = log.written.len() as u64;
+    let written = programs.end();
+    let all = written.len() as u64;
     let mut agent = place.start().ready();
     agent.until("all lines", |_| place.stored() >= all);
     // What it could not place yet becomes a gap, or nothing: both show in what it remembers.
     agent.until("no open question", |_| open_questions(&place.reader()) == 0);
     agent.terminate();
-    println!("{all} lines, {behind} of {KILLS} kills met an agent at work");
-    oracle::check(&place, &log.written);
+    let files = std::fs::read_dir(place.logs()).unwrap().count();
+    println!("{all} lines in {files} files of {} logs, {behind} of {kills} kills met an agent at work", LOGS.len());
+    oracle::check(&place, &written);
     let listed = oracle::outflow(&place, &["findings", "list", "--limit", "0", "--format", "jsonl"]);
     assert_eq!(listed.lines().count() as u64, all);
 }
@@ -122,15 +178,4 @@ fn fifty_kills(rotation: Rotation) {
 pub(super) fn open_questions(reader: &StoreReader) -> usize {
     let prefix = format!("{}departed/", tail::CHECKPOINTS);
     reader.checkpoints(&prefix).unwrap().len()
-}
-
-#[test]
-fn fifty_kills_while_a_log_is_renamed_store_each_line_once() {
-    fifty_kills(Rotation::Rename);
-}
-
-/// More than the README promises: while the copy is under the patterns, copytruncate loses nothing either.
-#[test]
-fn fifty_kills_while_a_log_is_copied_and_truncated_store_each_line_once() {
-    fifty_kills(Rotation::CopyTruncate);
 }

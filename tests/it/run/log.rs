@@ -1,5 +1,6 @@
-//! A log as a program and logrotate write it. Enters: how often, and dice. Leaves: a file that grows and is rotated, and the list of what
-//! was written. Every line ends in an e-mail address of its own; all that was ever written stays under `app.log*`.
+//! A log as a program and logrotate write it, or a container runtime and the kubelet. Enters: how often, and dice. Leaves: a file that grows
+//! and is rotated, and the list of what was written. Every line holds an e-mail address of its own; all that was ever written stays
+//! under the log's name, `app.log*`.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -28,9 +29,20 @@ pub(super) enum Rotation {
     CopyTruncate,
 }
 
+/// How its lines are wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Not at all.
+    Plain,
+    /// As container runtimes write them: every third one is cut into pieces, in the middle of the address.
+    Cri,
+}
+
 /// The log.
 pub(super) struct Log {
     folder: PathBuf,
+    name: String,
+    form: Form,
     file: File,
     /// Lines in the file.
     lines: u64,
@@ -43,20 +55,57 @@ pub(super) struct Log {
 impl Log {
     /// An empty one.
     pub(super) fn new(folder: &Path) -> Self {
-        let file = append(&folder.join("app.log"));
-        Self { folder: folder.to_owned(), file, lines: 0, rotated: 0, copy: None, written: Vec::new() }
+        Self::named(folder, "app", Form::Plain)
+    }
+
+    /// Another one in the same folder; its addresses are its own, too.
+    pub(super) fn named(folder: &Path, name: &str, form: Form) -> Self {
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        let file = append(&folder.join(format!("{name}.log")));
+        Self { folder, name, form, file, lines: 0, rotated: 0, copy: None, written: Vec::new() }
     }
 
     /// Its path.
     pub(super) fn path(&self) -> PathBuf {
-        self.folder.join("app.log")
+        self.folder.join(format!("{}.log", self.name))
     }
 
     /// Writes one line.
     pub(super) fn line(&mut self) {
-        let secret = format!("user{}@outflow-fake.org", self.written.len());
-        self.text(&format!("2026-11-24T10:00:00Z INFO order shipped, receipt to {secret}\n"));
-        self.wrote(secret);
+        let number = self.written.len();
+        let secret = if self.name == "app" {
+            format!("user{number}@outflow-fake.org")
+        } else {
+            format!("user{number}.{}@outflow-fake.org", self.name)
+        };
+        match self.form {
+            Form::Plain => {
+                self.text(&format!("2026-11-24T10:00:00Z INFO order shipped, receipt to {secret}\n"));
+                self.wrote(secret);
+            }
+            Form::Cri => self.entries(number, secret),
+        }
+    }
+
+    /// A line as entries of a runtime, each written at once.
+    fn entries(&mut self, number: usize, secret: String) {
+        let entry = |tag: &str, text: &str| format!("2026-11-24T10:00:00.123456789Z stdout {tag} {text}\n");
+        if !number.is_multiple_of(3) {
+            self.text(&entry("F", &format!("INFO order shipped, receipt to {secret}")));
+            self.wrote(secret);
+            return;
+        }
+        let (first, last) = secret.split_at(6);
+        let between = if number.is_multiple_of(2) { entry("P", "INFO a line that is long, ") } else { String::new() };
+        let cut = entry("P", &format!("receipt to {first}"));
+        for piece in [&between, &cut] {
+            self.text(piece);
+        }
+        // The address begins in the piece before the last.
+        self.lines += 1 + u64::from(!between.is_empty());
+        self.written.push(Line { secret: secret.clone(), number: self.lines });
+        self.text(&entry("F", &format!("{last} and no more")));
+        self.lines += 1;
     }
 
     /// Notes what a line that was written with [`text`](Self::text) holds.
@@ -123,10 +172,11 @@ impl Log {
     /// Copies at most `bytes`; at the end of the log it is truncated. Lines between the last read and the truncation would be lost by
     /// logrotate, not by us: there are none, this is one thread.
     fn copy_more(&mut self, bytes: u64) {
+        let path = self.path();
         let Some(copy) = &mut self.copy else { return };
-        let (done, size) = (copy.metadata().unwrap().len(), fs::metadata(self.folder.join("app.log")).unwrap().len());
+        let (done, size) = (copy.metadata().unwrap().len(), fs::metadata(&path).unwrap().len());
         let mut buffer = vec![0; (size - done).min(bytes) as usize];
-        File::open(self.folder.join("app.log")).unwrap().read_exact_at(&mut buffer, done).unwrap();
+        File::open(&path).unwrap().read_exact_at(&mut buffer, done).unwrap();
         copy.write_all(&buffer).unwrap();
         if done + buffer.len() as u64 == size {
             self.copy = None;
@@ -143,7 +193,7 @@ impl Log {
     }
 
     fn sibling(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("app.log.{number}"))
+        self.folder.join(format!("{}.log.{number}", self.name))
     }
 }
 

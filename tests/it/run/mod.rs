@@ -6,12 +6,14 @@
 mod agent;
 #[cfg(feature = "otlp")]
 mod collector;
+mod context;
 mod dice;
 mod drain;
 mod full;
 mod gap;
 mod kill;
 mod log;
+mod node;
 mod oracle;
 mod page;
 mod pages;

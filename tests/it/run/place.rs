@@ -31,7 +31,15 @@ impl Place {
     /// With a few of them, word for word, so that an agent starts in a tenth of a second: those of [`RULES`].
     pub(super) fn new() -> Self {
         let mut place = Self::with_all_rules();
-        place.rules = Some(few_rules(place.folder.path()));
+        place.rules = Some(few_rules(place.folder.path(), &[]));
+        place.configure("");
+        place
+    }
+
+    /// As [`new`](Self::new), with these rules besides.
+    pub(super) fn with(more: &[(&str, &str)]) -> Self {
+        let mut place = Self::with_all_rules();
+        place.rules = Some(few_rules(place.folder.path(), more));
         place.configure("");
         place
     }
@@ -68,12 +76,16 @@ impl Place {
     ///
     /// What is gone is given up soon: a gap that is told wrongly is to be told while the test lasts.
     pub(super) fn configure(&self, rules: &str) {
+        let files = format!("globs = [\"{}\"]\nservice = \"shop\"\n", self.logs().join("*.log*").display());
+        self.follow(&files, rules);
+    }
+
+    /// As [`configure`](Self::configure), for other files: `files` is the section `[[logs.files]]`.
+    pub(super) fn follow(&self, files: &str, rules: &str) {
         let mut text = format!(
             "[state]\ndirectory = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [logs]\nscan_interval = \"100ms\"\nrotate_wait = \"1s\"\n\
-             [[logs.files]]\nglobs = [\"{}\"]\nservice = \"shop\"\n[rules]\n",
+             [logs]\nscan_interval = \"100ms\"\nrotate_wait = \"1s\"\n[[logs.files]]\n{files}[rules]\n",
             self.state.display(),
-            self.logs().join("app.log*").display(),
         );
         if let Some(folder) = &self.rules {
             writeln!(text, "directory = \"{}\"", folder.display()).unwrap();
@@ -107,9 +119,9 @@ impl Place {
 const RULES: [(&str, &str); 2] = [("pii/contact.toml", "pii.email"), ("secrets/dev.toml", "secret.linear-api-key")];
 
 /// The vendors and models of the project, and of its other rules a few.
-fn few_rules(folder: &Path) -> PathBuf {
+fn few_rules(folder: &Path, more: &[(&str, &str)]) -> PathBuf {
     let (all, few) = (testbed::workspace().join("rules"), folder.join("rules"));
-    for (file, id) in RULES {
+    for (file, id) in RULES.iter().chain(more) {
         let text = fs::read_to_string(all.join(file)).unwrap();
         let rule = text.split("[[rule]]").find(|rule| rule.contains(&format!("id = \"{id}\"")));
         let rule = rule.unwrap_or_else(|| panic!("{file} has no {id}"));

@@ -9,7 +9,8 @@ use crate::{
     store::Revision,
 };
 
-const WIDTH: usize = 100;
+/// Columns of a line.
+pub(super) const WIDTH: usize = 100;
 
 /// Digits of an id in a list; enough to name one of millions.
 const ID: usize = 12;
@@ -22,7 +23,7 @@ const RULE: usize = 32;
 const INDENT: usize = ID + 2;
 
 /// Columns before the value of a line about one finding.
-const LABEL: usize = 13;
+pub(super) const LABEL: usize = 13;
 
 /// A line a finding, then how many there are.
 pub(super) fn list(findings: &[Finding], all: u64) -> String {
@@ -118,7 +119,7 @@ fn row(out: &mut String, [id, seen, severity, count, service, rule]: [&str; 6]) 
 }
 
 /// Long texts go on below, at the same column.
-fn line(out: &mut String, label: &str, text: &str) {
+pub(super) fn line(out: &mut String, label: &str, text: &str) {
     for (index, part) in wrapped(text, WIDTH - LABEL).iter().enumerate() {
         let _ = writeln!(out, "{:LABEL$}{part}", if index == 0 { label } else { "" });
     }

@@ -395,7 +395,7 @@ fn tell(notice: TailNotice) {
         }
         TailNotice::NoWakeUp { why } => {
             anstream::eprintln!(
-                "outflow: logs are looked at every scan interval only, inotify is not to be had: {why}"
+                "outflow: logs are looked at every scan interval only where inotify is not to be had: {why}"
             );
         }
     }

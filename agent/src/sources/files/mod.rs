@@ -8,6 +8,7 @@ pub use self::{
     read::{Blocks, ReadError},
     unpack::Caps,
     walk::{WalkOptions, walk},
+    window::{REACH_BYTES, Window, window},
 };
 
 mod read;
@@ -15,6 +16,7 @@ mod read;
 mod tests;
 mod unpack;
 mod walk;
+mod window;
 mod zstd;
 
 /// A reader of what a file with these bytes holds, for the fuzzer.

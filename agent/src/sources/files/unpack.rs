@@ -38,6 +38,12 @@ impl Default for Caps {
     }
 }
 
+/// Does a file that begins so hold gzip or zstd?
+pub(super) fn is_packed(head: &[u8]) -> bool {
+    let is_skippable = matches!(head, [0x50..=0x5f, rest @ ..] if rest.starts_with(&ZSTD_SKIPPABLE));
+    head.starts_with(&GZIP) || head.starts_with(&ZSTD) || is_skippable
+}
+
 /// A reader of what a file holds.
 pub(super) struct Unpacked {
     reader: Box<dyn Read>,
@@ -52,10 +58,9 @@ impl Unpacked {
     pub(super) fn new(mut file: impl Read + 'static, caps: Caps) -> io::Result<Self> {
         let mut head = Vec::new();
         (&mut file).take(MAGIC_BYTES).read_to_end(&mut head)?;
-        let is_gzip = head.starts_with(&GZIP);
-        let is_zstd = head == ZSTD || (matches!(head.as_slice(), [0x50..=0x5f, rest @ ..] if rest == ZSTD_SKIPPABLE));
+        let (is_gzip, is_packed) = (head.starts_with(&GZIP), is_packed(&head));
         let file = Cursor::new(head).chain(file);
-        if !is_gzip && !is_zstd {
+        if !is_packed {
             return Ok(Self { reader: Box::new(file), packed_bytes: None, caps, out_bytes: 0 });
         }
         let packed_bytes = Rc::new(Cell::new(0));

@@ -164,7 +164,7 @@ pub enum TailNotice {
         /// The bound.
         max: usize,
     },
-    /// inotify is not to be had: lines are noticed at the next look.
+    /// inotify is not to be had, for any folder or for some: there, lines are noticed at the next look. Told once.
     NoWakeUp {
         /// Why, for people.
         why: String,

@@ -22,6 +22,10 @@ pub(super) struct Wake {
     _sender: Sender<()>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
+    /// Folders that cannot be watched, such as those that this user may not read.
+    refused: BTreeSet<PathBuf>,
+    /// It was said that there are such folders.
+    is_told: bool,
 }
 
 impl Wake {
@@ -37,40 +41,43 @@ impl Wake {
                 None
             }
         };
-        Self { stopped, events, _sender: sender, watcher, watched: BTreeSet::new() }
+        let folders = BTreeSet::new;
+        Self { stopped, events, _sender: sender, watcher, watched: folders(), refused: folders(), is_told: false }
     }
 
     /// Watches these folders, and no others. True when one was not watched before.
     pub(super) fn watch(&mut self, folders: BTreeSet<PathBuf>, notice: &mut dyn FnMut(TailNotice)) -> bool {
-        let Some(watcher) = &mut self.watcher else { return false };
-        for gone in self.watched.difference(&folders) {
+        let Self { watcher: Some(watcher), watched, refused, is_told, .. } = self else { return false };
+        for gone in watched.difference(&folders) {
             // It may be gone from the disk as well.
             let _ = watcher.unwatch(gone);
         }
-        let mut refused = None;
+        refused.retain(|folder| folders.contains(folder));
         let now = folders.into_iter().filter(|folder| {
-            if self.watched.contains(folder) {
+            if watched.contains(folder) {
                 return true;
+            }
+            if refused.contains(folder) {
+                return false;
             }
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => true,
                 Err(error) => {
-                    // A folder that is not there yet is no news: the next look tries again.
+                    // A folder that is not there yet is no news: the next look tries again. For another one the interval does from now
+                    // on; those that are watched go on waking.
                     if folder.exists() {
-                        refused = Some(error.to_string());
+                        refused.insert(folder.clone());
+                        if !std::mem::replace(is_told, true) {
+                            notice(TailNotice::NoWakeUp { why: error.to_string() });
+                        }
                     }
                     false
                 }
             }
         });
         let now: BTreeSet<PathBuf> = now.collect();
-        let fresh = !now.is_subset(&self.watched);
-        self.watched = now;
-        if let Some(why) = refused {
-            // Told once: from then on the interval does.
-            self.watcher = None;
-            notice(TailNotice::NoWakeUp { why });
-        }
+        let fresh = !now.is_subset(watched);
+        *watched = now;
         fresh
     }
 
