@@ -27,10 +27,12 @@ impl Maker {
         let (reason, how) = match gap.reason {
             GapReason::Truncated => ("truncated", "was truncated"),
             GapReason::Gone => ("gone", "disappeared while the agent was not running"),
+            GapReason::Damaged => ("damaged", "is compressed and damaged"),
         };
         let path = mask::bounded(&file.path, MAX_PATH_CHARS);
         let name = path.rsplit('/').next().unwrap_or_default();
         let at_least = match gap.known_bytes {
+            0 if gap.reason == GapReason::Damaged => format!("what stands behind byte {} is lost", gap.offset),
             0 => "what was written just before is lost, if anything was".to_owned(),
             bytes => format!("at least {bytes} bytes are lost"),
         };

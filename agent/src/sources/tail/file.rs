@@ -9,9 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use memchr::{memchr_iter, memrchr};
-
-use super::record::{Consumed, FileId, Record};
+use super::{
+    glob::Found,
+    record::{Consumed, FileId, Record},
+};
 use crate::{
     sources::log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position, Shared},
     units::Timestamp,
@@ -48,6 +49,8 @@ pub(super) struct Followed {
     pub gone: Option<Timestamp>,
     /// Rotated away and read to its end.
     pub ended: bool,
+    /// How often it was truncated: what is known of one life says nothing of the next.
+    pub life: u32,
     /// Its first bytes, at most [`FIRST_BYTES`].
     first: Vec<u8>,
     limits: CutLimits,
@@ -104,6 +107,7 @@ impl Followed {
             grew: now,
             gone: None,
             ended: record.is_some_and(|record| record.ended),
+            life: 0,
             first,
             limits,
             has_service: service.is_some(),
@@ -120,6 +124,24 @@ impl Followed {
             }
         }
         Ok(())
+    }
+
+    /// It was let go at its end, so its inode was free for another file when it was deleted: is that what is found there now?
+    pub(super) fn is_replaced_by(&mut self, found: &Found) -> bool {
+        let is_untouched = found.size == self.size && found.written == self.written;
+        if self.file.is_some() || self.gone.is_none() && is_untouched {
+            return false;
+        }
+        // Of an empty one nothing is known.
+        if self.read_at == 0 {
+            return true;
+        }
+        let is_same = File::open(&found.path).and_then(|file| self.is_of_this_life(&file));
+        // Touched, or longer: it is looked at as one that grew.
+        if matches!(is_same, Ok(true)) && found.size >= self.size {
+            self.written = found.written;
+        }
+        matches!(is_same, Ok(false))
     }
 
     /// The file, open.
@@ -242,6 +264,7 @@ impl Followed {
         self.consumed = Consumed::nothing();
         self.cutter = LineCutter::new(self.limits, Position::default());
         self.read_at = 0;
+        self.life += 1;
         let file = self.handle()?;
         (self.size, self.first) = (file.metadata()?.len(), first_bytes(&file)?);
         (self.seen, self.grew, self.ended) = (now, now, false);
@@ -264,14 +287,7 @@ impl Followed {
     fn pass_on(&mut self, cuts: Vec<Cut>, now: Timestamp, blocks: &mut Vec<LogBlock>) {
         for cut in cuts {
             let new = cut.bytes.get(..cut.bytes.len() - cut.carry).unwrap_or_default();
-            let position = Position {
-                offset: cut.offset + new.len() as u64,
-                line: cut.first_line + memchr_iter(b'\n', new).count() as u64,
-                column: memrchr(b'\n', new)
-                    .map_or(cut.first_column + new.len() as u64, |at| (new.len() - at - 1) as u64),
-                overlap: cut.carry,
-            };
-            self.consumed.advance(new, position);
+            self.consumed.pass(new, cut.carry);
             let checkpoint = self.record().checkpoint(self.key.clone());
             blocks.push(cut.into_block(Arc::clone(&self.shown), now, Some(checkpoint)));
         }
@@ -283,7 +299,7 @@ fn written(metadata: &Metadata) -> (i64, i64) {
     (metadata.mtime(), metadata.mtime_nsec())
 }
 
-fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
+pub(super) fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
     let mut first = vec![0; FIRST_BYTES];
     let count = file.read_at(&mut first, 0)?;
     first.truncate(count);

@@ -9,21 +9,24 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, Metadata},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use super::{
     GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
+    archive::{self, Archives, Around, Left},
     departed::{Copies, Departed, Departures, Judged},
     file::{Followed, State},
+    finished::Finished,
     glob::{self, Found, Patterns},
     record::{FileId, Record},
 };
 use crate::{
     sources::{
         Checkpoint,
+        files::Format,
         log::{LogBlock, stem},
     },
     units::Timestamp,
@@ -41,6 +44,7 @@ pub(super) struct Follower {
     files: BTreeMap<FileId, Followed>,
     departures: Departures,
     copies: Copies,
+    archives: Archives,
     told: BTreeSet<PathBuf>,
     buffer: Vec<u8>,
     stats: Arc<TailStats>,
@@ -78,6 +82,7 @@ impl Follower {
             files: BTreeMap::new(),
             departures: Departures::new(remembered),
             copies: Copies::default(),
+            archives: Archives::new(Finished::new(remembered)),
             told: BTreeSet::new(),
             buffer: vec![0; settings.cut.block_bytes],
             settings,
@@ -98,18 +103,32 @@ impl Follower {
         for (path, why) in unreadable {
             self.tell(out, path, |path| TailNotice::Unreadable { path, why });
         }
+        let mut replaced = Vec::new();
         for file in self.files.values_mut() {
             match found.remove(&file.id) {
+                Some(there) if file.is_replaced_by(&there) => replaced.push((file.id, there)),
                 Some(Found { path, .. }) => (file.path, file.gone) = (path, None),
                 None => file.gone = file.gone.or(Some(now)),
             }
+        }
+        for (id, there) in replaced {
+            found.insert(id, there);
+            let Some(file) = self.files.remove(&id) else { continue };
+            let mut mark = Mark { file: Arc::clone(&file.shown), ..Mark::at(now) };
+            mark.forgotten.push(file.key.clone());
+            self.archives.finished.add(file.record(), now, &mut mark);
+            out.input(LogInput::Mark(mark))?;
+        }
+        for left in self.archives.look(&mut found, now) {
+            self.left(left, now, out)?;
         }
         // What was truncated first: a copy of it that turns up in the same step is known then.
         self.look(now, out)?;
         self.take_in(found, now, out)?;
         let more = self.read(now, out)?;
+        let more = self.unpack(now, out)? || more;
         self.retire(now, out)?;
-        for (key, departed) in self.departures.given_up(now) {
+        for (key, departed) in self.departures.given_up(now, |record| self.archives.may_hold(record)) {
             self.give_up(key, departed, now, out)?;
         }
         self.stats.files.store(self.files.len() as u64, Relaxed);
@@ -146,27 +165,15 @@ impl Follower {
         let (known, mut others): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(id, _)| !self.departures.at(*id).is_empty());
         let there: BTreeSet<String> = known.iter().map(|(id, _)| id.place()).collect();
+        let mut strangers = Vec::new();
+        for (id, found) in known {
+            strangers.extend(self.take(id, found, true, now, out)?);
+        }
+        others.extend(strangers);
         // A copy is never longer than the log that it is made of, and its name is.
         others.sort_by_cached_key(|(_, found)| (Reverse(found.size), found.path.as_os_str().len()));
-        for (id, found) in known.into_iter().chain(others) {
-            if self.files.len() >= self.settings.max_files {
-                let max = self.settings.max_files;
-                self.tell(out, found.path, |path| TailNotice::TooMany { path, max });
-                continue;
-            }
-            let path = found.path.clone();
-            let opened = open(id, found);
-            let taken = match opened {
-                Ok(Some(candidate)) => self.adopt(candidate, now, out),
-                // Another file stands under that name by now; the next step sees it.
-                Ok(None) => Ok(Ok(())),
-                Err(error) => Ok(Err(error)),
-            };
-            match taken? {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() }),
-            }
+        for (id, found) in others {
+            self.take(id, found, false, now, out)?;
         }
         // What is there and could not be opened, or found no place, is not gone.
         self.departures
@@ -174,7 +181,63 @@ impl Follower {
         Ok(())
     }
 
+    /// Takes a file in. Gives back one that only has the inode of one that was remembered: `known` ones come first, and it is not.
+    fn take(
+        &mut self,
+        id: FileId,
+        found: Found,
+        known: bool,
+        now: Timestamp,
+        out: &mut Out<'_>,
+    ) -> Result<Option<(FileId, Found)>, Stopped> {
+        if self.files.len() >= self.settings.max_files {
+            let max = self.settings.max_files;
+            self.tell(out, found.path, |path| TailNotice::TooMany { path, max });
+            return Ok(None);
+        }
+        let path = found.path.clone();
+        let taken = match open(id, found) {
+            Ok(Some(candidate)) if known => match self.is_known(&candidate) {
+                Ok(true) => self.adopt(candidate, now, out)?,
+                Ok(false) => return Ok(Some((id, candidate.found))),
+                Err(error) => Err(error),
+            },
+            Ok(Some(candidate)) => self.adopt(candidate, now, out)?,
+            // Another file stands under that name by now; the next step sees it.
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() }),
+        }
+        Ok(None)
+    }
+
+    /// Is it one of those that are remembered of its place?
+    fn is_known(&self, Candidate { id, file, metadata, .. }: &Candidate) -> io::Result<bool> {
+        for key in self.departures.at(*id) {
+            let Some(Departed { record, .. }) = self.departures.get(&key) else { continue };
+            let is_same = match &record.packed {
+                Some(packing) => packing.is_of(file, metadata.len())?,
+                // Of which nothing was read, may be any file.
+                None => record.position.offset > 0 && record.is_of(file)?,
+            };
+            if is_same {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn adopt(&mut self, candidate: Candidate, now: Timestamp, out: &mut Out<'_>) -> Result<io::Result<()>, Stopped> {
+        match archive::format(&candidate.file) {
+            Ok(Format::Plain) => {}
+            Ok(Format::Gzip | Format::Zstd) => return self.adopt_archive(candidate, now, out),
+            Ok(Format::Unclear) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        }
         let Recognised { resume, mut mark, taken, key } = match self.recognise(&candidate, now) {
             Ok(Some(recognised)) => recognised,
             Ok(None) => return Ok(Ok(())),
@@ -209,15 +272,12 @@ impl Follower {
     /// Which file is this? Nothing when it is not to be read, at least not yet.
     fn recognise(&mut self, candidate: &Candidate, now: Timestamp) -> io::Result<Option<Recognised>> {
         let Candidate { id, found, file, metadata } = candidate;
-        if is_compressed(file)? {
-            return Err(io::Error::other("it is compressed; `outflow scan` reads it"));
-        }
         let mut mark = Mark::at(now);
         let (here, mut same) = (self.departures.at(*id), None);
         for key in &here {
             let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
-            let farthest = same.as_ref().map(|(_, offset)| *offset);
-            if farthest.is_none_or(|farthest| record.position.offset > farthest) && record.is_of(file)? {
+            let farthest = same.as_ref().map_or(0, |(_, offset)| *offset);
+            if record.position.offset > farthest && record.is_of(file)? {
                 same = Some((key.clone(), record.position.offset));
             }
         }
@@ -230,17 +290,14 @@ impl Follower {
         if matches!(judged, Judged::Waits) {
             return Ok(None);
         }
-        let resume = same.and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
+        // Of a file of which nothing was read only the place is known: it is the one that stands there, unless that is a copy.
+        let empty = || {
+            let nothing_read = |key: &&String| self.departures.get(key).is_some_and(|it| it.record.position.offset == 0);
+            here.iter().find(nothing_read).map(|key| (key.clone(), 0)).filter(|_| matches!((&like, &judged), (None, Judged::New)))
+        };
+        let resume = same.or_else(empty).and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
         for key in &here {
-            // Another file has its place, or it was truncated while nobody looked. Read to its end, it may go.
-            let Some(departed) = self.departures.take(key) else { continue };
-            mark.forgotten.push(key.clone());
-            if !departed.record.ended {
-                let same_name = found.path.to_string_lossy() == departed.record.path;
-                let reason = if same_name { GapReason::Truncated } else { GapReason::Gone };
-                let departed = Departed { reason, ..departed };
-                mark.checkpoints.push(self.departures.add(*id, departed, now, self.settings.rotate_wait_ns));
-            }
+            self.displace(key, *id, &found.path, &mut mark);
         }
         if let Some((record, key)) = resume {
             return Ok(Some(Recognised { resume: Some(record), mark, taken: Some(key.clone()), key }));
@@ -259,6 +316,81 @@ impl Follower {
             None
         };
         Ok(Some(Recognised { resume, mark, taken: None, key }))
+    }
+
+    /// Another file has the place of a departed one, or it was truncated while nobody looked.
+    fn displace(&mut self, key: &str, id: FileId, path: &Path, mark: &mut Mark) {
+        let Some(departed) = self.departures.take(key) else { return };
+        let now = mark.at;
+        mark.forgotten.push(key.to_owned());
+        if departed.record.ended {
+            self.archives.finished.add(departed.record, now, mark);
+            return;
+        }
+        let same_name = path.to_string_lossy() == departed.record.path;
+        let reason = if same_name { GapReason::Truncated } else { GapReason::Gone };
+        let departed = Departed { reason, ..departed };
+        mark.checkpoints.push(self.departures.add(id, departed, now, self.settings.rotate_wait_ns));
+    }
+
+    fn adopt_archive(
+        &mut self,
+        candidate: Candidate,
+        now: Timestamp,
+        out: &mut Out<'_>,
+    ) -> Result<io::Result<()>, Stopped> {
+        let Candidate { id, found, file, metadata } = candidate;
+        let max = self.settings.max_files;
+        if self.archives.count() >= max {
+            return Ok(Err(io::Error::other(format!("there are {max} compressed files already"))));
+        }
+        let mut own: Option<(String, Record)> = None;
+        let here = self.departures.at(id);
+        for key in &here {
+            let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
+            let is_farther = own.as_ref().is_none_or(|(_, own)| record.position.offset >= own.position.offset);
+            match record.packed.as_ref().map(|packing| packing.is_of(&file, metadata.len())) {
+                Some(Err(error)) => return Ok(Err(error)),
+                Some(Ok(true)) if is_farther => own = Some((key.clone(), record.clone())),
+                Some(Ok(_)) | None => {}
+            }
+        }
+        let path = found.path.clone();
+        let is_own = |key: &String| own.as_ref().is_some_and(|(own, _)| own == key);
+        let (known, others): (Vec<_>, Vec<_>) = here.iter().partition(|key| is_own(key));
+        if let Err(error) = self.archives.add((id, found), file, own, now) {
+            return Ok(Err(error));
+        }
+        for key in known {
+            self.departures.take(key);
+        }
+        for key in others {
+            let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
+            let mut mark = Mark { file: record.shown(), ..Mark::at(now) };
+            self.displace(key, id, &path, &mut mark);
+            out.input(LogInput::Mark(mark))?;
+        }
+        self.copies.forget(id);
+        Ok(Ok(()))
+    }
+
+    /// An archive is gone, or another file has its place.
+    fn left(&mut self, left: Left, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
+        let Some((key, record)) = left.own else { return Ok(()) };
+        let mut mark = Mark { file: record.shown(), forgotten: vec![key], ..Mark::at(now) };
+        if record.ended {
+            self.archives.finished.add(record, now, &mut mark);
+        } else {
+            let departed = Departed { record, reason: GapReason::Gone, given_up_at: None, rest: Vec::new() };
+            mark.checkpoints.push(self.departures.add(left.id, departed, now, self.settings.rotate_wait_ns));
+        }
+        out.input(LogInput::Mark(mark))
+    }
+
+    fn unpack(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
+        let Self { settings, groups, files, departures, archives, buffer, stats, .. } = self;
+        let mut around = Around { files, departures, settings, groups, stats, buffer };
+        archives.turn(&mut around, now, out)
     }
 
     fn read(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
@@ -332,6 +464,7 @@ impl Follower {
                 if file.gone.is_some() {
                     released.push(*id);
                     mark.forgotten.push(file.key.clone());
+                    self.archives.finished.add(file.record(), now, &mut mark);
                 } else {
                     mark.checkpoints.push(file.record().checkpoint(file.key.clone()));
                 }
@@ -347,7 +480,7 @@ impl Follower {
     /// Nothing with the bytes of this file turned up: they are lost, and that is told.
     fn give_up(&mut self, key: String, departed: Departed, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         let mut mark = Mark { file: departed.record.shown(), ..Mark::at(now) };
-        if !departed.record.ended {
+        if !departed.record.ended && !self.archives.has_all_of(&departed.record) {
             let gap = departed.gap(now);
             self.stats.gaps.fetch_add(1, Relaxed);
             self.stats.gap_bytes.fetch_add(gap.known_bytes, Relaxed);
@@ -356,6 +489,7 @@ impl Follower {
         // The end of its last line was seen, and nobody else will tell it.
         send(departed.rest, out)?;
         mark.forgotten.push(key);
+        self.archives.finished.add(departed.record, now, &mut mark);
         out.input(LogInput::Mark(mark))
     }
 
@@ -375,7 +509,7 @@ impl Follower {
     }
 }
 
-fn send(blocks: Vec<LogBlock>, out: &mut Out<'_>) -> Result<(), Stopped> {
+pub(super) fn send(blocks: Vec<LogBlock>, out: &mut Out<'_>) -> Result<(), Stopped> {
     blocks.into_iter().try_for_each(|block| out.input(LogInput::Block(block)))
 }
 
@@ -385,11 +519,4 @@ fn open(id: FileId, found: Found) -> io::Result<Option<Candidate>> {
     let metadata = file.metadata()?;
     let same = FileId { dev: metadata.dev(), ino: metadata.ino() } == id && metadata.is_file();
     Ok(same.then_some(Candidate { id, found, file, metadata }))
-}
-
-/// Starts it as gzip (RFC 1952) or Zstandard (RFC 8878) does?
-fn is_compressed(file: &File) -> io::Result<bool> {
-    let mut magic = [0; 4];
-    let count = file.read_at(&mut magic, 0)?;
-    Ok((count >= 2 && magic.starts_with(&[0x1f, 0x8b])) || magic == [0x28, 0xb5, 0x2f, 0xfd])
 }

@@ -29,6 +29,8 @@ pub(super) struct Found {
     pub group: usize,
     /// Bytes.
     pub size: u64,
+    /// When it was last written to, as the file system says: seconds and nanoseconds.
+    pub written: (i64, i64),
 }
 
 impl Patterns {
@@ -79,7 +81,8 @@ pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String
                 match fs::metadata(&path) {
                     Ok(metadata) if metadata.is_file() => {
                         let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
-                        all.entry(id).or_insert(Found { path, group, size: metadata.len() });
+                        let (size, written) = (metadata.len(), (metadata.mtime(), metadata.mtime_nsec()));
+                        all.entry(id).or_insert(Found { path, group, size, written });
                     }
                     Ok(_) => {}
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -11,10 +11,14 @@
 //! checkpoints through rotation and truncation, so this is ours; how others lose lines stands in the project's notes. What is
 //! promised stands in the README.
 
+mod archive;
 mod departed;
 mod file;
+mod finished;
 mod follow;
 mod glob;
+mod judge;
+mod packed;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -138,6 +142,8 @@ pub enum GapReason {
     Truncated,
     /// The file disappeared while the agent was not running.
     Gone,
+    /// A compressed file cannot be unpacked to its end; the offset is one in its contents.
+    Damaged,
 }
 
 /// News about coverage.
