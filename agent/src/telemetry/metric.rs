@@ -39,6 +39,8 @@ pub enum Metric {
     LogLag,
     /// Bytes of log files that are gone unread.
     LogGap,
+    /// Bytes of log files that were not scanned.
+    LogCapped,
     /// Rows of the store.
     StoreRows,
     /// Commits of the store.
@@ -141,7 +143,7 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -159,6 +161,7 @@ impl Metric {
         Self::LogFiles,
         Self::LogLag,
         Self::LogGap,
+        Self::LogCapped,
         Self::StoreRows,
         Self::StoreCommits,
         Self::StoreBytes,
@@ -235,6 +238,12 @@ impl Metric {
                 Bytes,
                 &[],
                 "Bytes of log files that were gone before they were read, at most",
+            ),
+            Self::LogCapped => counter(
+                "outflow_log_capped",
+                Bytes,
+                &[],
+                "Bytes of log files that were not scanned because their group was over `max_bytes_per_second`",
             ),
             Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
             Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),

@@ -11,10 +11,14 @@ use std::{
 
 use super::{
     glob::Found,
+    nuls,
     record::{Consumed, FileId, Record},
 };
 use crate::{
-    sources::log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position, Shared},
+    sources::{
+        Checkpoint,
+        log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position, Shared},
+    },
     units::Timestamp,
 };
 
@@ -51,11 +55,27 @@ pub(super) struct Followed {
     pub ended: bool,
     /// How often it was truncated: what is known of one life says nothing of the next.
     pub life: u32,
+    /// Which group it belongs to.
+    pub group: usize,
+    /// What was not scanned of it, and not told yet.
+    pub skipped: Option<Skipped>,
     /// Its first bytes, at most [`FIRST_BYTES`].
     first: Vec<u8>,
     limits: CutLimits,
     /// The user said whose it is.
     has_service: bool,
+}
+
+/// Bytes that were read and not scanned, because there were too many.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    /// Position of the first.
+    pub offset: u64,
+    pub bytes: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// Behind them.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What has become of a file.
@@ -108,6 +128,8 @@ impl Followed {
             gone: None,
             ended: record.is_some_and(|record| record.ended),
             life: 0,
+            group: 0,
+            skipped: None,
             first,
             limits,
             has_service: service.is_some(),
@@ -223,16 +245,45 @@ impl Followed {
             self.first = bytes.get(..FIRST_BYTES).unwrap_or(bytes).to_vec();
             self.judge_sharing();
         }
+        let run = nuls::first_run(bytes);
+        let text = bytes.get(..run.as_ref().map_or(count, |run| run.start)).unwrap_or_default();
         let mut cuts = Vec::new();
-        self.cutter.push(bytes, &mut cuts);
-        self.read_at += count as u64;
+        self.cutter.push(text, &mut cuts);
+        self.read_at += text.len() as u64;
+        let end = self.read_at + (count - text.len()) as u64;
         if count > 0 && count < length {
             // It ends here by now; what is remembered says so.
-            self.size = self.read_at;
+            self.size = end;
         }
-        self.pass_on(cuts, now, blocks);
+        if let Some(run) = run {
+            let behind = match &self.file {
+                // It may go on behind what was read.
+                Some(file) if run.end == count => nuls::next_data(file, end, self.size),
+                _ => self.read_at + run.len() as u64,
+            };
+            self.cutter.finish(&mut cuts);
+            self.pass_on(cuts, now, blocks);
+            self.consumed.pass_nuls(behind - self.read_at);
+            self.read_at = behind;
+            self.cutter = LineCutter::resume(self.limits, self.consumed.position, &self.first);
+        } else {
+            self.pass_on(cuts, now, blocks);
+        }
         // Nothing where there was something: the next look finds it truncated.
         Ok(if count > 0 && self.read_at < self.size { State::More } else { State::AtEnd })
+    }
+
+    /// Notes blocks that are not handed on.
+    pub(super) fn skip(&mut self, blocks: &mut Vec<LogBlock>, now: Timestamp) -> u64 {
+        let mut count = 0;
+        for block in blocks.drain(..) {
+            let offset = block.offset + block.overlap as u64;
+            let skipped = self.skipped.get_or_insert(Skipped { offset, bytes: 0, since: now, checkpoint: None });
+            let bytes = (block.bytes.len() - block.overlap) as u64;
+            (skipped.bytes, skipped.checkpoint) = (skipped.bytes + bytes, block.checkpoint);
+            count += bytes;
+        }
+        count
     }
 
     /// Hands on complete lines that wait for the end of a secret of several lines.

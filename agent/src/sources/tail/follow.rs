@@ -15,25 +15,30 @@ use std::{
 };
 
 use super::{
-    GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
-    archive::{self, Archives, Around, Left},
+    Gap, GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
+    archive::{self, Archives},
     departed::{Copies, Departed, Departures, Judged},
-    file::{Followed, State},
+    file::{Followed, Skipped, State},
     finished::Finished,
     glob::{self, Found, Patterns},
+    rate::Rate,
     record::{FileId, Record},
 };
 use crate::{
     sources::{
         Checkpoint,
         files::Format,
-        log::{LogBlock, stem},
+        log::{LogBlock, LogFile, stem},
     },
     units::Timestamp,
 };
 
+mod archives;
+
 /// How long a file stands still before complete lines are handed on that wait for the end of a secret of several lines.
 const HOLD_NS: u64 = 2_000_000_000;
+/// Longest time until it is told that a file is skipped.
+const GAP_NS: u64 = 1_000_000_000;
 /// Paths that were told to be unreadable, compressed and so on, so that each is told once.
 const TOLD_MAX: usize = 4096;
 
@@ -45,6 +50,8 @@ pub(super) struct Follower {
     departures: Departures,
     copies: Copies,
     archives: Archives,
+    /// By group.
+    rates: Vec<Rate>,
     told: BTreeSet<PathBuf>,
     buffer: Vec<u8>,
     stats: Arc<TailStats>,
@@ -79,6 +86,7 @@ impl Follower {
     ) -> Result<Self, TailError> {
         Ok(Self {
             groups: settings.groups.iter().map(Patterns::new).collect::<Result<_, _>>()?,
+            rates: settings.groups.iter().map(Rate::of).collect(),
             files: BTreeMap::new(),
             departures: Departures::new(remembered),
             copies: Copies::default(),
@@ -88,6 +96,11 @@ impl Follower {
             settings,
             stats,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn stats(&self) -> Arc<TailStats> {
+        Arc::clone(&self.stats)
     }
 
     /// Folders in which something new may turn up.
@@ -246,7 +259,7 @@ impl Follower {
         let Candidate { id, found, file, metadata } = candidate;
         let service = self.groups.get(found.group).and_then(|group| group.service.as_deref());
         let opened = (found.path.clone(), file, &metadata);
-        let followed = match Followed::open(opened, key, service, resume.as_ref(), self.settings.cut, now) {
+        let mut followed = match Followed::open(opened, key, service, resume.as_ref(), self.settings.cut, now) {
             Ok(followed) => followed,
             Err(error) => {
                 // Cut in this very moment, perhaps. What is known of it is still needed: it is looked at again.
@@ -262,6 +275,7 @@ impl Follower {
             mark.checkpoints.push(followed.record().checkpoint(followed.key.clone()));
             out.input(LogInput::Mark(mark))?;
         }
+        followed.group = found.group;
         let from = followed.consumed.position.offset;
         self.copies.forget(id);
         self.files.insert(id, followed);
@@ -292,8 +306,12 @@ impl Follower {
         }
         // Of a file of which nothing was read only the place is known: it is the one that stands there, unless that is a copy.
         let empty = || {
-            let nothing_read = |key: &&String| self.departures.get(key).is_some_and(|it| it.record.position.offset == 0);
-            here.iter().find(nothing_read).map(|key| (key.clone(), 0)).filter(|_| matches!((&like, &judged), (None, Judged::New)))
+            let nothing_read =
+                |key: &&String| self.departures.get(key).is_some_and(|it| it.record.position.offset == 0);
+            here.iter()
+                .find(nothing_read)
+                .map(|key| (key.clone(), 0))
+                .filter(|_| matches!((&like, &judged), (None, Judged::New)))
         };
         let resume = same.or_else(empty).and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
         for key in &here {
@@ -318,81 +336,6 @@ impl Follower {
         Ok(Some(Recognised { resume, mark, taken: None, key }))
     }
 
-    /// Another file has the place of a departed one, or it was truncated while nobody looked.
-    fn displace(&mut self, key: &str, id: FileId, path: &Path, mark: &mut Mark) {
-        let Some(departed) = self.departures.take(key) else { return };
-        let now = mark.at;
-        mark.forgotten.push(key.to_owned());
-        if departed.record.ended {
-            self.archives.finished.add(departed.record, now, mark);
-            return;
-        }
-        let same_name = path.to_string_lossy() == departed.record.path;
-        let reason = if same_name { GapReason::Truncated } else { GapReason::Gone };
-        let departed = Departed { reason, ..departed };
-        mark.checkpoints.push(self.departures.add(id, departed, now, self.settings.rotate_wait_ns));
-    }
-
-    fn adopt_archive(
-        &mut self,
-        candidate: Candidate,
-        now: Timestamp,
-        out: &mut Out<'_>,
-    ) -> Result<io::Result<()>, Stopped> {
-        let Candidate { id, found, file, metadata } = candidate;
-        let max = self.settings.max_files;
-        if self.archives.count() >= max {
-            return Ok(Err(io::Error::other(format!("there are {max} compressed files already"))));
-        }
-        let mut own: Option<(String, Record)> = None;
-        let here = self.departures.at(id);
-        for key in &here {
-            let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
-            let is_farther = own.as_ref().is_none_or(|(_, own)| record.position.offset >= own.position.offset);
-            match record.packed.as_ref().map(|packing| packing.is_of(&file, metadata.len())) {
-                Some(Err(error)) => return Ok(Err(error)),
-                Some(Ok(true)) if is_farther => own = Some((key.clone(), record.clone())),
-                Some(Ok(_)) | None => {}
-            }
-        }
-        let path = found.path.clone();
-        let is_own = |key: &String| own.as_ref().is_some_and(|(own, _)| own == key);
-        let (known, others): (Vec<_>, Vec<_>) = here.iter().partition(|key| is_own(key));
-        if let Err(error) = self.archives.add((id, found), file, own, now) {
-            return Ok(Err(error));
-        }
-        for key in known {
-            self.departures.take(key);
-        }
-        for key in others {
-            let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
-            let mut mark = Mark { file: record.shown(), ..Mark::at(now) };
-            self.displace(key, id, &path, &mut mark);
-            out.input(LogInput::Mark(mark))?;
-        }
-        self.copies.forget(id);
-        Ok(Ok(()))
-    }
-
-    /// An archive is gone, or another file has its place.
-    fn left(&mut self, left: Left, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
-        let Some((key, record)) = left.own else { return Ok(()) };
-        let mut mark = Mark { file: record.shown(), forgotten: vec![key], ..Mark::at(now) };
-        if record.ended {
-            self.archives.finished.add(record, now, &mut mark);
-        } else {
-            let departed = Departed { record, reason: GapReason::Gone, given_up_at: None, rest: Vec::new() };
-            mark.checkpoints.push(self.departures.add(left.id, departed, now, self.settings.rotate_wait_ns));
-        }
-        out.input(LogInput::Mark(mark))
-    }
-
-    fn unpack(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
-        let Self { settings, groups, files, departures, archives, buffer, stats, .. } = self;
-        let mut around = Around { files, departures, settings, groups, stats, buffer };
-        archives.turn(&mut around, now, out)
-    }
-
     fn read(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
         let mut more = false;
         let ids: Vec<FileId> = self.files.keys().copied().collect();
@@ -403,6 +346,21 @@ impl Follower {
             let state = file.read(&mut self.buffer, now, &mut blocks);
             let count = (file.consumed.position.offset + file.held_bytes()).saturating_sub(before);
             self.stats.read_bytes.fetch_add(count, Relaxed);
+            if let Some(rate) = self.rates.get_mut(file.group) {
+                if rate.is_over(now) {
+                    self.stats.capped_bytes.fetch_add(file.skip(&mut blocks, now), Relaxed);
+                } else {
+                    rate.pass(count, now);
+                }
+            }
+            // Before a checkpoint passes them, or a second is over, or nothing follows.
+            let is_due = |skipped: &mut Skipped| {
+                !blocks.is_empty() || !matches!(state, Ok(State::More)) || now.since_ns(skipped.since) >= GAP_NS
+            };
+            if let Some(skipped) = file.skipped.take_if(is_due) {
+                self.stats.gaps.fetch_add(1, Relaxed);
+                out.input(LogInput::Mark(skipped.mark(&file.shown, now)))?;
+            }
             send(blocks, out)?;
             match state {
                 Ok(State::More) => more = true,
@@ -420,6 +378,10 @@ impl Follower {
     /// A file starts again. What was not read of it may still turn up in a copy.
     fn truncated(&mut self, id: FileId, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
+        if let Some(skipped) = file.skipped.take() {
+            self.stats.gaps.fetch_add(1, Relaxed);
+            out.input(LogInput::Mark(skipped.mark(&file.shown, now)))?;
+        }
         let record = file.record();
         let mut rest = Vec::new();
         file.finish(now, &mut rest);
@@ -506,6 +468,16 @@ impl Follower {
         if matches!(notice, TailNotice::Following { .. }) || self.told.insert(path) {
             (out.notice)(notice);
         }
+    }
+}
+
+impl Skipped {
+    /// Tells it.
+    fn mark(self, shown: &Arc<LogFile>, now: Timestamp) -> Mark {
+        let Self { offset, bytes, since, checkpoint } = self;
+        let gap = Gap { reason: GapReason::RateCap, offset, known_bytes: bytes, from: since, until: now };
+        let mark = Mark { file: Arc::clone(shown), gap: Some(gap), ..Mark::at(now) };
+        Mark { checkpoints: checkpoint.into_iter().collect(), ..mark }
     }
 }
 

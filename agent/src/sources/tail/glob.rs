@@ -106,7 +106,7 @@ mod tests {
 
     fn group(globs: &[String], exclude: &[&str]) -> Patterns {
         let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
-        Patterns::new(&LogGroup { globs: globs.to_vec(), exclude, service: None }).unwrap()
+        Patterns::new(&LogGroup { globs: globs.to_vec(), exclude, ..LogGroup::default() }).unwrap()
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_named() {
-        let group = |glob: &str| LogGroup { globs: vec![glob.to_owned()], exclude: Vec::new(), service: None };
+        let group = |glob: &str| LogGroup { globs: vec![glob.to_owned()], ..LogGroup::default() };
         for (glob, says) in [("var/*.log", "starts with /"), ("/var/***.log", "/var/***.log"), ("/var/[a.log", "[")] {
             let error = Patterns::new(&group(glob)).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -4,11 +4,7 @@
 //! The contents are read once, as far as the farthest record that may be about them. Only when a file that is there begins like
 //! them are they read to their end: whether it holds the same is told by the last bytes.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    os::unix::fs::FileExt as _,
-};
+use std::{collections::BTreeMap, io, os::unix::fs::FileExt as _};
 
 use super::{
     departed::Departures,
@@ -71,7 +67,11 @@ pub(super) enum Judged {
     /// A file is truncated in this moment: later.
     Changes,
     /// A file that is followed holds it, too: `whole` when its end is known.
-    Copy { of: FileId, life: u32, whole: bool },
+    Copy {
+        of: FileId,
+        life: u32,
+        whole: bool,
+    },
     /// It is damaged before the place up to which it was told once.
     Told(String),
     /// From there, or from its start.
@@ -95,7 +95,7 @@ impl Judging {
         let closed = files.values().filter(|file| file.file.is_none() && file.gone.is_some()).map(Followed::record);
         let closed = closed.filter(|record| beginning.fits(record)).map(|record| of(Place::Closed, &record));
         let own = own.filter(|record| beginning.fits(record)).map(|record| of(Place::Own, record));
-        let mut ahead: Vec<_> = siblings.chain(finished).chain(departed).chain(closed).chain(own).collect();
+        let mut ahead: Vec<_> = siblings.chain(finished).chain(closed).chain(own).chain(departed).collect();
         // Of two at one offset the last one is taken: one that waits for its bytes first.
         ahead.reverse();
         ahead.sort_by_key(|candidate| std::cmp::Reverse(candidate.record.position.offset));
@@ -124,7 +124,8 @@ impl Judging {
                     self.matched.push(nearest);
                 }
             }
-            let asks = self.matched.last().is_some_and(|last| last.is_all_or_none() && last.record.position.offset == at);
+            let asks =
+                self.matched.last().is_some_and(|last| last.is_all_or_none() && last.record.position.offset == at);
             let most = match self.ahead.last() {
                 Some(nearest) => nearest.record.position.offset - at,
                 None if !self.there.is_empty() => room,

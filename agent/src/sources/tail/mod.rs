@@ -18,7 +18,9 @@ mod finished;
 mod follow;
 mod glob;
 mod judge;
+mod nuls;
 mod packed;
+mod rate;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -87,6 +89,8 @@ pub struct LogGroup {
     pub exclude: Vec<String>,
     /// Service whose logs they are; without it, the file's name without its extension.
     pub service: Option<String>,
+    /// Most bytes of all these files that are scanned a second; what is more is skipped and told as a gap. None: all are scanned.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 /// What the tail hands on; for one path always in order.
@@ -144,6 +148,8 @@ pub enum GapReason {
     Gone,
     /// A compressed file cannot be unpacked to its end; the offset is one in its contents.
     Damaged,
+    /// More was written than the group's [`LogGroup::max_bytes_per_second`] lets through.
+    RateCap,
 }
 
 /// News about coverage.
@@ -194,6 +200,8 @@ pub struct TailStats {
     pub gaps: AtomicU64,
     /// Bytes known to be lost in them.
     pub gap_bytes: AtomicU64,
+    /// Bytes that were not scanned because their group was over its rate.
+    pub capped_bytes: AtomicU64,
     /// Looks at everything.
     pub looks: AtomicU64,
 }

@@ -243,6 +243,13 @@ impl Consumed {
         self.advance(bytes, position);
     }
 
+    /// Takes in a run of at least [`HEAD_BYTES`] NUL bytes.
+    pub(super) fn pass_nuls(&mut self, count: u64) {
+        let Position { offset, line, column, .. } = self.position;
+        let position = Position { offset: offset + count, line, column: column + count, overlap: 0 };
+        self.advance(&[0; HEAD_BYTES], position);
+    }
+
     /// Takes in the bytes up to `position`; they follow what was consumed before.
     pub(super) fn advance(&mut self, bytes: &[u8], position: Position) {
         if let Head::Growing(head) = &mut self.head {

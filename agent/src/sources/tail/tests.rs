@@ -16,6 +16,7 @@ use super::*;
 use crate::sources::log::Position;
 
 mod archives;
+mod flow;
 
 const WAIT_NS: u64 = 30_000_000_000;
 
