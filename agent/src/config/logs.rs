@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    amounts::{HOUR, KIB, MIB, MINUTE, Period, SECOND, Size},
+    amounts::{GIB, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size},
     names::{AbsolutePath, PathGlob, ServiceName, UnitName},
 };
 
@@ -84,4 +84,9 @@ pub struct LogFiles {
     /// The service that findings in these files are told of. Without it, it is the file's name up to its last dot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
+    /// Most bytes of all these files together that are scanned a second. While more is written, whole blocks are skipped, counted in
+    /// `outflow_log_capped_bytes_total`, and told as a finding `coverage.log-gap`; compressed files wait instead. Without it, all is
+    /// scanned, and files that grow faster than that wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes_per_second: Option<Size<{ 64 * KIB }, { 64 * GIB }>>,
 }

@@ -27,13 +27,18 @@ impl Maker {
         let (reason, how) = match gap.reason {
             GapReason::Truncated => ("truncated", "was truncated"),
             GapReason::Gone => ("gone", "disappeared while the agent was not running"),
+            GapReason::RateCap => ("rate cap", "has more than max_bytes_per_second lets through"),
+            GapReason::Damaged => ("damaged", "is compressed and damaged"),
         };
         let path = mask::bounded(&file.path, MAX_PATH_CHARS);
         let name = path.rsplit('/').next().unwrap_or_default();
         let at_least = match gap.known_bytes {
+            0 if gap.reason == GapReason::Damaged => format!("what stands behind byte {} is lost", gap.offset),
             0 => "what was written just before is lost, if anything was".to_owned(),
+            bytes if gap.reason == GapReason::RateCap => format!("{bytes} bytes were not scanned"),
             bytes => format!("at least {bytes} bytes are lost"),
         };
+        let is_sure = gap.known_bytes > 0 || gap.reason == GapReason::Damaged;
         let id = stable_id(&[LOG_GAP, &file.origin.service, "log", &file.path, reason]);
         let time = |at: Timestamp| serde_json::Value::from(at.rfc3339());
         let mut finding = Finding {
@@ -47,8 +52,8 @@ impl Maker {
             entity: None,
             group: None,
             category: Category::Coverage,
-            severity: if gap.known_bytes > 0 { Severity::Medium } else { Severity::Low },
-            confidence: if gap.known_bytes > 0 { 100 } else { 50 },
+            severity: if is_sure { Severity::Medium } else { Severity::Low },
+            confidence: if is_sure { 100 } else { 50 },
             title: format!("{name} {how}: {at_least}"),
             remedy: String::new(),
             fingerprint: None,
@@ -106,5 +111,11 @@ mod tests {
         assert_eq!(unknown.severity, Severity::Low);
         assert_eq!(unknown.finding_id, known.finding_id);
         assert_ne!(gap(0, GapReason::Gone).finding_id, known.finding_id);
+        let says = |known_bytes, reason| gap(known_bytes, reason).title;
+        let damaged = "app.log is compressed and damaged: what stands behind byte 10 is lost";
+        assert_eq!(says(0, GapReason::Damaged), damaged);
+        let capped = "app.log has more than max_bytes_per_second lets through: 7 bytes were not scanned";
+        assert_eq!(says(7, GapReason::RateCap), capped);
+        assert_eq!(gap(7, GapReason::RateCap).attributes["gap.reason"], "rate cap");
     }
 }

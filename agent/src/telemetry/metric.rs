@@ -45,6 +45,8 @@ pub enum Metric {
     JournalStarts,
     /// Calls that logs told of.
     LoggedCalls,
+    /// Bytes of log files that were not scanned.
+    LogCapped,
     /// Rows of the store.
     StoreRows,
     /// Commits of the store.
@@ -147,7 +149,7 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -168,6 +170,7 @@ impl Metric {
         Self::JournalBytes,
         Self::JournalStarts,
         Self::LoggedCalls,
+        Self::LogCapped,
         Self::StoreRows,
         Self::StoreCommits,
         Self::StoreBytes,
@@ -259,6 +262,12 @@ impl Metric {
                 Bytes,
                 &[],
                 "Bytes of log files that were gone before they were read, at most",
+            ),
+            Self::LogCapped => counter(
+                "outflow_log_capped",
+                Bytes,
+                &[],
+                "Bytes of log files that were not scanned because their group was over `max_bytes_per_second`",
             ),
             Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
             Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     cli::state,
     clock,
-    config::{Config, HostName, JournalSince, Journald},
+    config::{Config, HostName, JournalSince, Journald, Size},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
     sinks::{Host, SinkNotice, Sinks},
@@ -333,6 +333,7 @@ fn settings(config: &Config) -> TailSettings {
         globs: files.globs.iter().map(|glob| glob.as_str().to_owned()).collect(),
         exclude: files.exclude.iter().map(|glob| glob.as_str().to_owned()).collect(),
         service: files.service.as_ref().map(|service| service.as_str().to_owned()),
+        max_bytes_per_second: files.max_bytes_per_second.map(Size::bytes),
     });
     let cut = CutLimits {
         block_bytes: logs.block_bytes.as_usize(),

@@ -132,6 +132,7 @@ impl Figures {
             (Metric::LogBytes, load(&stats.read_bytes)),
             (Metric::LogFiles, load(&stats.files)),
             (Metric::LogGap, load(&stats.gap_bytes)),
+            (Metric::LogCapped, load(&stats.capped_bytes)),
             (Metric::UnscannedBlocks, load(&unseen.refused_blocks)),
         ];
         for (metric, value) in figures {

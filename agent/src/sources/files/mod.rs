@@ -11,6 +11,8 @@ pub use self::{
     window::{REACH_BYTES, Window, window},
 };
 
+pub(in crate::sources) use unpack::{Format, Unpacked};
+
 mod read;
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,7 @@ mod zstd;
 /// A reader of what a file with these bytes holds, for the fuzzer.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) fn unpacked(bytes: Vec<u8>, caps: Caps) -> std::io::Result<impl std::io::Read> {
-    unpack::Unpacked::new(std::io::Cursor::new(bytes), caps)
+    Unpacked::new(std::io::Cursor::new(bytes), caps)
 }
 
 /// Where bytes come from.

@@ -57,7 +57,7 @@ impl Blocks {
     pub fn open(target: &Target, limits: CutLimits, caps: Caps, binary: bool) -> Result<Result<Self, Skip>, ReadError> {
         let shown = target.shown();
         let failed = |error: io::Error| ReadError::new(shown.as_str(), &error);
-        let file: Box<dyn Read> = match target {
+        let file: Box<dyn Read + Send> = match target {
             Target::Path(path) => Box::new(File::open(path).map_err(failed)?),
             Target::Stdin => Box::new(io::stdin()),
         };
@@ -73,7 +73,7 @@ impl Blocks {
         Ok(Ok(blocks))
     }
 
-    fn new(file: impl Read + 'static, shown: &str, limits: CutLimits, caps: Caps) -> io::Result<Self> {
+    fn new(file: impl Read + Send + 'static, shown: &str, limits: CutLimits, caps: Caps) -> io::Result<Self> {
         let cutter = LineCutter::new(limits, Position::default());
         Ok(Self {
             file: Arc::new(LogFile { path: shown.to_owned(), ..LogFile::default() }),

@@ -3,9 +3,11 @@
 //! [`Caps`].
 
 use std::{
-    cell::Cell,
     io::{self, BufReader, Cursor, Read},
-    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use flate2::read::MultiGzDecoder;
@@ -20,6 +22,33 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const ZSTD_SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
 /// Bytes that are enough to tell a format.
 const MAGIC_BYTES: u64 = 4;
+
+/// How a file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sources) enum Format {
+    Gzip,
+    Zstd,
+    /// Not at all.
+    Plain,
+    /// It is too short to say.
+    Unclear,
+}
+
+impl Format {
+    /// Tells by a file's first bytes; four are enough.
+    pub(in crate::sources) fn of(head: &[u8]) -> Self {
+        let is_skippable = |head: &[u8]| matches!(head, [0x50..=0x5f, rest @ ..] if rest.starts_with(&ZSTD_SKIPPABLE));
+        if head.starts_with(&GZIP) {
+            Self::Gzip
+        } else if head.starts_with(&ZSTD) || is_skippable(head) {
+            Self::Zstd
+        } else if head.is_empty() || !(GZIP.starts_with(head) || ZSTD.starts_with(head)) {
+            Self::Plain
+        } else {
+            Self::Unclear
+        }
+    }
+}
 
 /// How much a compressed file may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,34 +67,28 @@ impl Default for Caps {
     }
 }
 
-/// Does a file that begins so hold gzip or zstd?
-pub(super) fn is_packed(head: &[u8]) -> bool {
-    let is_skippable = matches!(head, [0x50..=0x5f, rest @ ..] if rest.starts_with(&ZSTD_SKIPPABLE));
-    head.starts_with(&GZIP) || head.starts_with(&ZSTD) || is_skippable
-}
-
 /// A reader of what a file holds.
-pub(super) struct Unpacked {
-    reader: Box<dyn Read>,
+pub(in crate::sources) struct Unpacked {
+    reader: Box<dyn Read + Send>,
     /// Bytes of the file that were read; none for a file that is not compressed.
-    packed_bytes: Option<Rc<Cell<u64>>>,
+    packed_bytes: Option<Arc<AtomicU64>>,
     caps: Caps,
     out_bytes: u64,
 }
 
 impl Unpacked {
     /// Reads the first bytes and decides.
-    pub(super) fn new(mut file: impl Read + 'static, caps: Caps) -> io::Result<Self> {
+    pub(in crate::sources) fn new(mut file: impl Read + Send + 'static, caps: Caps) -> io::Result<Self> {
         let mut head = Vec::new();
         (&mut file).take(MAGIC_BYTES).read_to_end(&mut head)?;
-        let (is_gzip, is_packed) = (head.starts_with(&GZIP), is_packed(&head));
+        let format = Format::of(&head);
         let file = Cursor::new(head).chain(file);
-        if !is_packed {
+        if matches!(format, Format::Plain | Format::Unclear) {
             return Ok(Self { reader: Box::new(file), packed_bytes: None, caps, out_bytes: 0 });
         }
-        let packed_bytes = Rc::new(Cell::new(0));
-        let file = Counted { reader: file, bytes: Rc::clone(&packed_bytes) };
-        let reader: Box<dyn Read> = if is_gzip {
+        let packed_bytes = Arc::new(AtomicU64::new(0));
+        let file = Counted { reader: file, bytes: Arc::clone(&packed_bytes) };
+        let reader: Box<dyn Read + Send> = if format == Format::Gzip {
             Box::new(MultiGzDecoder::new(file))
         } else {
             Box::new(Zstd::new(BufReader::with_capacity(64 * 1024, file)))
@@ -81,7 +104,7 @@ impl Read for Unpacked {
         if self.out_bytes > bytes {
             return Err(io::Error::other(format!("it unpacks to more than {bytes} bytes")));
         }
-        if self.out_bytes > packed_bytes.get().saturating_mul(ratio).max(free_bytes) {
+        if self.out_bytes > packed_bytes.load(Relaxed).saturating_mul(ratio).max(free_bytes) {
             return Err(io::Error::other(format!("it unpacks to more than {ratio} times its size")));
         }
         let read = self.reader.read(buffer).map_err(|error| match error.kind() {
@@ -97,13 +120,13 @@ impl Read for Unpacked {
 /// Counts what is read.
 struct Counted<R> {
     reader: R,
-    bytes: Rc<Cell<u64>>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
-        self.bytes.set(self.bytes.get().saturating_add(read as u64));
+        self.bytes.fetch_add(read as u64, Relaxed);
         Ok(read)
     }
 }

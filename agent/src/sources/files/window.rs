@@ -13,7 +13,7 @@ use bytes::Bytes;
 use memchr::{memchr, memrchr};
 use rustix::fs::OFlags;
 
-use super::unpack::{Caps, Unpacked, is_packed};
+use super::unpack::{Caps, Format, Unpacked};
 use crate::{
     clock,
     sources::log::{Cut, LogBlock, LogFile, WRAP_BYTES, Wrap},
@@ -38,7 +38,7 @@ pub fn window(path: &Path, around: u64, caps: Caps) -> io::Result<Option<Window>
     let length = around - from + REACH_BYTES;
     let (mut head, mut bytes) = (Vec::new(), Vec::new());
     (&mut file).take(WRAP_BYTES as u64).read_to_end(&mut head)?;
-    if is_packed(&head) {
+    if matches!(Format::of(&head), Format::Gzip | Format::Zstd) {
         let mut reader = Unpacked::new(Cursor::new(std::mem::take(&mut head)).chain(file), caps)?;
         (&mut reader).take(WRAP_BYTES as u64).read_to_end(&mut head)?;
         let mut reader = Cursor::new(head.clone()).chain(reader);

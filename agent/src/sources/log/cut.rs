@@ -110,7 +110,9 @@ impl LineCutter {
 
     /// Goes on at a position of a file that begins with `start`, of which [`WRAP_BYTES`] are enough.
     pub fn resume(limits: CutLimits, position: Position, start: &[u8]) -> Self {
-        let wrap = (position.offset > 0).then(|| Wrap::of(start));
+        // Where nobody wrote yet there was no line that could have said it.
+        let is_told = position.offset > 0 && start.first() != Some(&0);
+        let wrap = is_told.then(|| Wrap::of(start));
         Self { wrap, ..Self::new(limits, position) }
     }
 

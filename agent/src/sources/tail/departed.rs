@@ -136,15 +136,25 @@ impl Departures {
         self.looked = true;
     }
 
-    /// Takes those whose time is over, or for which there is no room.
-    pub(super) fn given_up(&mut self, now: Timestamp) -> Vec<(String, Departed)> {
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.all.iter().map(|(key, departed)| (key, &departed.record))
+    }
+
+    /// Takes those whose time is over, or for which there is no room. Those that `may_turn_up` keep theirs.
+    pub(super) fn given_up(
+        &mut self,
+        now: Timestamp,
+        may_turn_up: impl Fn(&Record) -> bool,
+    ) -> Vec<(String, Departed)> {
         let mut keys: Vec<(Timestamp, String)> = Vec::new();
         let over = self.all.len().saturating_sub(DEPARTED_MAX);
         let mut dated: Vec<(Timestamp, &String)> =
             self.all.iter().filter_map(|(key, departed)| Some((departed.given_up_at?, key))).collect();
         dated.sort_unstable();
         for (position, (until, key)) in dated.into_iter().enumerate() {
-            if until <= now || position < over {
+            let is_over = || self.all.get(key).is_none_or(|departed| !may_turn_up(&departed.record));
+            if position < over || until <= now && is_over() {
                 keys.push((until, key.clone()));
             }
         }

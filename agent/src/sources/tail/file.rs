@@ -9,11 +9,16 @@ use std::{
     sync::Arc,
 };
 
-use memchr::{memchr_iter, memrchr};
-
-use super::record::{Consumed, FileId, Record};
+use super::{
+    glob::Found,
+    nuls,
+    record::{Consumed, FileId, Record},
+};
 use crate::{
-    sources::log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position, Shared},
+    sources::{
+        Checkpoint,
+        log::{Cut, CutLimits, LineCutter, LogBlock, LogFile, Position, Shared},
+    },
     units::Timestamp,
 };
 
@@ -48,11 +53,29 @@ pub(super) struct Followed {
     pub gone: Option<Timestamp>,
     /// Rotated away and read to its end.
     pub ended: bool,
+    /// How often it was truncated: what is known of one life says nothing of the next.
+    pub life: u32,
+    /// Which group it belongs to.
+    pub group: usize,
+    /// What was not scanned of it, and not told yet.
+    pub skipped: Option<Skipped>,
     /// Its first bytes, at most [`FIRST_BYTES`].
     first: Vec<u8>,
     limits: CutLimits,
     /// The user said whose it is.
     has_service: bool,
+}
+
+/// Bytes that were read and not scanned, because there were too many.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    /// Position of the first.
+    pub offset: u64,
+    pub bytes: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// Behind them.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// What has become of a file.
@@ -104,6 +127,9 @@ impl Followed {
             grew: now,
             gone: None,
             ended: record.is_some_and(|record| record.ended),
+            life: 0,
+            group: 0,
+            skipped: None,
             first,
             limits,
             has_service: service.is_some(),
@@ -120,6 +146,24 @@ impl Followed {
             }
         }
         Ok(())
+    }
+
+    /// It was let go at its end, so its inode was free for another file when it was deleted: is that what is found there now?
+    pub(super) fn is_replaced_by(&mut self, found: &Found) -> bool {
+        let is_untouched = found.size == self.size && found.written == self.written;
+        if self.file.is_some() || self.gone.is_none() && is_untouched {
+            return false;
+        }
+        // Of an empty one nothing is known.
+        if self.read_at == 0 {
+            return true;
+        }
+        let is_same = File::open(&found.path).and_then(|file| self.is_of_this_life(&file));
+        // Touched, or longer: it is looked at as one that grew.
+        if matches!(is_same, Ok(true)) && found.size >= self.size {
+            self.written = found.written;
+        }
+        matches!(is_same, Ok(false))
     }
 
     /// The file, open.
@@ -201,16 +245,45 @@ impl Followed {
             self.first = bytes.get(..FIRST_BYTES).unwrap_or(bytes).to_vec();
             self.judge_sharing();
         }
+        let run = nuls::first_run(bytes);
+        let text = bytes.get(..run.as_ref().map_or(count, |run| run.start)).unwrap_or_default();
         let mut cuts = Vec::new();
-        self.cutter.push(bytes, &mut cuts);
-        self.read_at += count as u64;
+        self.cutter.push(text, &mut cuts);
+        self.read_at += text.len() as u64;
+        let end = self.read_at + (count - text.len()) as u64;
         if count > 0 && count < length {
             // It ends here by now; what is remembered says so.
-            self.size = self.read_at;
+            self.size = end;
         }
-        self.pass_on(cuts, now, blocks);
+        if let Some(run) = run {
+            let behind = match &self.file {
+                // It may go on behind what was read.
+                Some(file) if run.end == count => nuls::next_data(file, end, self.size),
+                _ => self.read_at + run.len() as u64,
+            };
+            self.cutter.finish(&mut cuts);
+            self.pass_on(cuts, now, blocks);
+            self.consumed.pass_nuls(behind - self.read_at);
+            self.read_at = behind;
+            self.cutter = LineCutter::resume(self.limits, self.consumed.position, &self.first);
+        } else {
+            self.pass_on(cuts, now, blocks);
+        }
         // Nothing where there was something: the next look finds it truncated.
         Ok(if count > 0 && self.read_at < self.size { State::More } else { State::AtEnd })
+    }
+
+    /// Notes blocks that are not handed on.
+    pub(super) fn skip(&mut self, blocks: &mut Vec<LogBlock>, now: Timestamp) -> u64 {
+        let mut count = 0;
+        for block in blocks.drain(..) {
+            let offset = block.offset + block.overlap as u64;
+            let skipped = self.skipped.get_or_insert(Skipped { offset, bytes: 0, since: now, checkpoint: None });
+            let bytes = (block.bytes.len() - block.overlap) as u64;
+            (skipped.bytes, skipped.checkpoint) = (skipped.bytes + bytes, block.checkpoint);
+            count += bytes;
+        }
+        count
     }
 
     /// Hands on complete lines that wait for the end of a secret of several lines.
@@ -242,6 +315,7 @@ impl Followed {
         self.consumed = Consumed::nothing();
         self.cutter = LineCutter::new(self.limits, Position::default());
         self.read_at = 0;
+        self.life += 1;
         let file = self.handle()?;
         (self.size, self.first) = (file.metadata()?.len(), first_bytes(&file)?);
         (self.seen, self.grew, self.ended) = (now, now, false);
@@ -264,14 +338,7 @@ impl Followed {
     fn pass_on(&mut self, cuts: Vec<Cut>, now: Timestamp, blocks: &mut Vec<LogBlock>) {
         for cut in cuts {
             let new = cut.bytes.get(..cut.bytes.len() - cut.carry).unwrap_or_default();
-            let position = Position {
-                offset: cut.offset + new.len() as u64,
-                line: cut.first_line + memchr_iter(b'\n', new).count() as u64,
-                column: memrchr(b'\n', new)
-                    .map_or(cut.first_column + new.len() as u64, |at| (new.len() - at - 1) as u64),
-                overlap: cut.carry,
-            };
-            self.consumed.advance(new, position);
+            self.consumed.pass(new, cut.carry);
             let checkpoint = self.record().checkpoint(self.key.clone());
             blocks.push(cut.into_block(Arc::clone(&self.shown), now, Some(checkpoint)));
         }
@@ -283,7 +350,7 @@ fn written(metadata: &Metadata) -> (i64, i64) {
     (metadata.mtime(), metadata.mtime_nsec())
 }
 
-fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
+pub(super) fn first_bytes(file: &File) -> io::Result<Vec<u8>> {
     let mut first = vec![0; FIRST_BYTES];
     let count = file.read_at(&mut first, 0)?;
     first.truncate(count);

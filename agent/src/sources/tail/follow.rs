@@ -9,28 +9,36 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{File, Metadata},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use super::{
-    GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
+    Gap, GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
+    archive::{self, Archives},
     departed::{Copies, Departed, Departures, Judged},
-    file::{Followed, State},
+    file::{Followed, Skipped, State},
+    finished::Finished,
     glob::{self, Found, Patterns},
+    rate::Rate,
     record::{FileId, Record},
 };
 use crate::{
     sources::{
         Checkpoint,
-        log::{LogBlock, stem},
+        files::Format,
+        log::{LogBlock, LogFile, stem},
     },
     units::Timestamp,
 };
 
+mod archives;
+
 /// How long a file stands still before complete lines are handed on that wait for the end of a secret of several lines.
 const HOLD_NS: u64 = 2_000_000_000;
+/// Longest time until it is told that a file is skipped.
+const GAP_NS: u64 = 1_000_000_000;
 /// Paths that were told to be unreadable, compressed and so on, so that each is told once.
 const TOLD_MAX: usize = 4096;
 
@@ -41,6 +49,9 @@ pub(super) struct Follower {
     files: BTreeMap<FileId, Followed>,
     departures: Departures,
     copies: Copies,
+    archives: Archives,
+    /// By group.
+    rates: Vec<Rate>,
     told: BTreeSet<PathBuf>,
     buffer: Vec<u8>,
     stats: Arc<TailStats>,
@@ -75,14 +86,21 @@ impl Follower {
     ) -> Result<Self, TailError> {
         Ok(Self {
             groups: settings.groups.iter().map(Patterns::new).collect::<Result<_, _>>()?,
+            rates: settings.groups.iter().map(Rate::of).collect(),
             files: BTreeMap::new(),
             departures: Departures::new(remembered),
             copies: Copies::default(),
+            archives: Archives::new(Finished::new(remembered)),
             told: BTreeSet::new(),
             buffer: vec![0; settings.cut.block_bytes],
             settings,
             stats,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn stats(&self) -> Arc<TailStats> {
+        Arc::clone(&self.stats)
     }
 
     /// Folders in which something new may turn up.
@@ -98,18 +116,32 @@ impl Follower {
         for (path, why) in unreadable {
             self.tell(out, path, |path| TailNotice::Unreadable { path, why });
         }
+        let mut replaced = Vec::new();
         for file in self.files.values_mut() {
             match found.remove(&file.id) {
+                Some(there) if file.is_replaced_by(&there) => replaced.push((file.id, there)),
                 Some(Found { path, .. }) => (file.path, file.gone) = (path, None),
                 None => file.gone = file.gone.or(Some(now)),
             }
+        }
+        for (id, there) in replaced {
+            found.insert(id, there);
+            let Some(file) = self.files.remove(&id) else { continue };
+            let mut mark = Mark { file: Arc::clone(&file.shown), ..Mark::at(now) };
+            mark.forgotten.push(file.key.clone());
+            self.archives.finished.add(file.record(), now, &mut mark);
+            out.input(LogInput::Mark(mark))?;
+        }
+        for left in self.archives.look(&mut found, now) {
+            self.left(left, now, out)?;
         }
         // What was truncated first: a copy of it that turns up in the same step is known then.
         self.look(now, out)?;
         self.take_in(found, now, out)?;
         let more = self.read(now, out)?;
+        let more = self.unpack(now, out)? || more;
         self.retire(now, out)?;
-        for (key, departed) in self.departures.given_up(now) {
+        for (key, departed) in self.departures.given_up(now, |record| self.archives.may_hold(record)) {
             self.give_up(key, departed, now, out)?;
         }
         self.stats.files.store(self.files.len() as u64, Relaxed);
@@ -146,27 +178,15 @@ impl Follower {
         let (known, mut others): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(id, _)| !self.departures.at(*id).is_empty());
         let there: BTreeSet<String> = known.iter().map(|(id, _)| id.place()).collect();
+        let mut strangers = Vec::new();
+        for (id, found) in known {
+            strangers.extend(self.take(id, found, true, now, out)?);
+        }
+        others.extend(strangers);
         // A copy is never longer than the log that it is made of, and its name is.
         others.sort_by_cached_key(|(_, found)| (Reverse(found.size), found.path.as_os_str().len()));
-        for (id, found) in known.into_iter().chain(others) {
-            if self.files.len() >= self.settings.max_files {
-                let max = self.settings.max_files;
-                self.tell(out, found.path, |path| TailNotice::TooMany { path, max });
-                continue;
-            }
-            let path = found.path.clone();
-            let opened = open(id, found);
-            let taken = match opened {
-                Ok(Some(candidate)) => self.adopt(candidate, now, out),
-                // Another file stands under that name by now; the next step sees it.
-                Ok(None) => Ok(Ok(())),
-                Err(error) => Ok(Err(error)),
-            };
-            match taken? {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() }),
-            }
+        for (id, found) in others {
+            self.take(id, found, false, now, out)?;
         }
         // What is there and could not be opened, or found no place, is not gone.
         self.departures
@@ -174,7 +194,63 @@ impl Follower {
         Ok(())
     }
 
+    /// Takes a file in. Gives back one that only has the inode of one that was remembered: `known` ones come first, and it is not.
+    fn take(
+        &mut self,
+        id: FileId,
+        found: Found,
+        known: bool,
+        now: Timestamp,
+        out: &mut Out<'_>,
+    ) -> Result<Option<(FileId, Found)>, Stopped> {
+        if self.files.len() >= self.settings.max_files {
+            let max = self.settings.max_files;
+            self.tell(out, found.path, |path| TailNotice::TooMany { path, max });
+            return Ok(None);
+        }
+        let path = found.path.clone();
+        let taken = match open(id, found) {
+            Ok(Some(candidate)) if known => match self.is_known(&candidate) {
+                Ok(true) => self.adopt(candidate, now, out)?,
+                Ok(false) => return Ok(Some((id, candidate.found))),
+                Err(error) => Err(error),
+            },
+            Ok(Some(candidate)) => self.adopt(candidate, now, out)?,
+            // Another file stands under that name by now; the next step sees it.
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() }),
+        }
+        Ok(None)
+    }
+
+    /// Is it one of those that are remembered of its place?
+    fn is_known(&self, Candidate { id, file, metadata, .. }: &Candidate) -> io::Result<bool> {
+        for key in self.departures.at(*id) {
+            let Some(Departed { record, .. }) = self.departures.get(&key) else { continue };
+            let is_same = match &record.packed {
+                Some(packing) => packing.is_of(file, metadata.len())?,
+                // Of which nothing was read, may be any file.
+                None => record.position.offset > 0 && record.is_of(file)?,
+            };
+            if is_same {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn adopt(&mut self, candidate: Candidate, now: Timestamp, out: &mut Out<'_>) -> Result<io::Result<()>, Stopped> {
+        match archive::format(&candidate.file) {
+            Ok(Format::Plain) => {}
+            Ok(Format::Gzip | Format::Zstd) => return self.adopt_archive(candidate, now, out),
+            Ok(Format::Unclear) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        }
         let Recognised { resume, mut mark, taken, key } = match self.recognise(&candidate, now) {
             Ok(Some(recognised)) => recognised,
             Ok(None) => return Ok(Ok(())),
@@ -183,7 +259,7 @@ impl Follower {
         let Candidate { id, found, file, metadata } = candidate;
         let service = self.groups.get(found.group).and_then(|group| group.service.as_deref());
         let opened = (found.path.clone(), file, &metadata);
-        let followed = match Followed::open(opened, key, service, resume.as_ref(), self.settings.cut, now) {
+        let mut followed = match Followed::open(opened, key, service, resume.as_ref(), self.settings.cut, now) {
             Ok(followed) => followed,
             Err(error) => {
                 // Cut in this very moment, perhaps. What is known of it is still needed: it is looked at again.
@@ -199,6 +275,7 @@ impl Follower {
             mark.checkpoints.push(followed.record().checkpoint(followed.key.clone()));
             out.input(LogInput::Mark(mark))?;
         }
+        followed.group = found.group;
         let from = followed.consumed.position.offset;
         self.copies.forget(id);
         self.files.insert(id, followed);
@@ -209,15 +286,12 @@ impl Follower {
     /// Which file is this? Nothing when it is not to be read, at least not yet.
     fn recognise(&mut self, candidate: &Candidate, now: Timestamp) -> io::Result<Option<Recognised>> {
         let Candidate { id, found, file, metadata } = candidate;
-        if is_compressed(file)? {
-            return Err(io::Error::other("it is compressed; `outflow scan` reads it"));
-        }
         let mut mark = Mark::at(now);
         let (here, mut same) = (self.departures.at(*id), None);
         for key in &here {
             let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
-            let farthest = same.as_ref().map(|(_, offset)| *offset);
-            if farthest.is_none_or(|farthest| record.position.offset > farthest) && record.is_of(file)? {
+            let farthest = same.as_ref().map_or(0, |(_, offset)| *offset);
+            if record.position.offset > farthest && record.is_of(file)? {
                 same = Some((key.clone(), record.position.offset));
             }
         }
@@ -230,17 +304,18 @@ impl Follower {
         if matches!(judged, Judged::Waits) {
             return Ok(None);
         }
-        let resume = same.and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
+        // Of a file of which nothing was read only the place is known: it is the one that stands there, unless that is a copy.
+        let empty = || {
+            let nothing_read =
+                |key: &&String| self.departures.get(key).is_some_and(|it| it.record.position.offset == 0);
+            here.iter()
+                .find(nothing_read)
+                .map(|key| (key.clone(), 0))
+                .filter(|_| matches!((&like, &judged), (None, Judged::New)))
+        };
+        let resume = same.or_else(empty).and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
         for key in &here {
-            // Another file has its place, or it was truncated while nobody looked. Read to its end, it may go.
-            let Some(departed) = self.departures.take(key) else { continue };
-            mark.forgotten.push(key.clone());
-            if !departed.record.ended {
-                let same_name = found.path.to_string_lossy() == departed.record.path;
-                let reason = if same_name { GapReason::Truncated } else { GapReason::Gone };
-                let departed = Departed { reason, ..departed };
-                mark.checkpoints.push(self.departures.add(*id, departed, now, self.settings.rotate_wait_ns));
-            }
+            self.displace(key, *id, &found.path, &mut mark);
         }
         if let Some((record, key)) = resume {
             return Ok(Some(Recognised { resume: Some(record), mark, taken: Some(key.clone()), key }));
@@ -271,6 +346,21 @@ impl Follower {
             let state = file.read(&mut self.buffer, now, &mut blocks);
             let count = (file.consumed.position.offset + file.held_bytes()).saturating_sub(before);
             self.stats.read_bytes.fetch_add(count, Relaxed);
+            if let Some(rate) = self.rates.get_mut(file.group) {
+                if rate.is_over(now) {
+                    self.stats.capped_bytes.fetch_add(file.skip(&mut blocks, now), Relaxed);
+                } else {
+                    rate.pass(count, now);
+                }
+            }
+            // Before a checkpoint passes them, or a second is over, or nothing follows.
+            let is_due = |skipped: &mut Skipped| {
+                !blocks.is_empty() || !matches!(state, Ok(State::More)) || now.since_ns(skipped.since) >= GAP_NS
+            };
+            if let Some(skipped) = file.skipped.take_if(is_due) {
+                self.stats.gaps.fetch_add(1, Relaxed);
+                out.input(LogInput::Mark(skipped.mark(&file.shown, now)))?;
+            }
             send(blocks, out)?;
             match state {
                 Ok(State::More) => more = true,
@@ -288,6 +378,10 @@ impl Follower {
     /// A file starts again. What was not read of it may still turn up in a copy.
     fn truncated(&mut self, id: FileId, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         let Some(file) = self.files.get_mut(&id) else { return Ok(()) };
+        if let Some(skipped) = file.skipped.take() {
+            self.stats.gaps.fetch_add(1, Relaxed);
+            out.input(LogInput::Mark(skipped.mark(&file.shown, now)))?;
+        }
         let record = file.record();
         let mut rest = Vec::new();
         file.finish(now, &mut rest);
@@ -332,6 +426,7 @@ impl Follower {
                 if file.gone.is_some() {
                     released.push(*id);
                     mark.forgotten.push(file.key.clone());
+                    self.archives.finished.add(file.record(), now, &mut mark);
                 } else {
                     mark.checkpoints.push(file.record().checkpoint(file.key.clone()));
                 }
@@ -347,7 +442,7 @@ impl Follower {
     /// Nothing with the bytes of this file turned up: they are lost, and that is told.
     fn give_up(&mut self, key: String, departed: Departed, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         let mut mark = Mark { file: departed.record.shown(), ..Mark::at(now) };
-        if !departed.record.ended {
+        if !departed.record.ended && !self.archives.has_all_of(&departed.record) {
             let gap = departed.gap(now);
             self.stats.gaps.fetch_add(1, Relaxed);
             self.stats.gap_bytes.fetch_add(gap.known_bytes, Relaxed);
@@ -356,6 +451,7 @@ impl Follower {
         // The end of its last line was seen, and nobody else will tell it.
         send(departed.rest, out)?;
         mark.forgotten.push(key);
+        self.archives.finished.add(departed.record, now, &mut mark);
         out.input(LogInput::Mark(mark))
     }
 
@@ -375,7 +471,17 @@ impl Follower {
     }
 }
 
-fn send(blocks: Vec<LogBlock>, out: &mut Out<'_>) -> Result<(), Stopped> {
+impl Skipped {
+    /// Tells it.
+    fn mark(self, shown: &Arc<LogFile>, now: Timestamp) -> Mark {
+        let Self { offset, bytes, since, checkpoint } = self;
+        let gap = Gap { reason: GapReason::RateCap, offset, known_bytes: bytes, from: since, until: now };
+        let mark = Mark { file: Arc::clone(shown), gap: Some(gap), ..Mark::at(now) };
+        Mark { checkpoints: checkpoint.into_iter().collect(), ..mark }
+    }
+}
+
+pub(super) fn send(blocks: Vec<LogBlock>, out: &mut Out<'_>) -> Result<(), Stopped> {
     blocks.into_iter().try_for_each(|block| out.input(LogInput::Block(block)))
 }
 
@@ -385,11 +491,4 @@ fn open(id: FileId, found: Found) -> io::Result<Option<Candidate>> {
     let metadata = file.metadata()?;
     let same = FileId { dev: metadata.dev(), ino: metadata.ino() } == id && metadata.is_file();
     Ok(same.then_some(Candidate { id, found, file, metadata }))
-}
-
-/// Starts it as gzip (RFC 1952) or Zstandard (RFC 8878) does?
-fn is_compressed(file: &File) -> io::Result<bool> {
-    let mut magic = [0; 4];
-    let count = file.read_at(&mut magic, 0)?;
-    Ok((count >= 2 && magic.starts_with(&[0x1f, 0x8b])) || magic == [0x28, 0xb5, 0x2f, 0xfd])
 }

@@ -29,6 +29,8 @@ pub(super) struct Found {
     pub group: usize,
     /// Bytes.
     pub size: u64,
+    /// When it was last written to, as the file system says: seconds and nanoseconds.
+    pub written: (i64, i64),
 }
 
 impl Patterns {
@@ -79,7 +81,8 @@ pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String
                 match fs::metadata(&path) {
                     Ok(metadata) if metadata.is_file() => {
                         let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
-                        all.entry(id).or_insert(Found { path, group, size: metadata.len() });
+                        let (size, written) = (metadata.len(), (metadata.mtime(), metadata.mtime_nsec()));
+                        all.entry(id).or_insert(Found { path, group, size, written });
                     }
                     Ok(_) => {}
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -103,7 +106,7 @@ mod tests {
 
     fn group(globs: &[String], exclude: &[&str]) -> Patterns {
         let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
-        Patterns::new(&LogGroup { globs: globs.to_vec(), exclude, service: None }).unwrap()
+        Patterns::new(&LogGroup { globs: globs.to_vec(), exclude, ..LogGroup::default() }).unwrap()
     }
 
     #[test]
@@ -133,7 +136,7 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_named() {
-        let group = |glob: &str| LogGroup { globs: vec![glob.to_owned()], exclude: Vec::new(), service: None };
+        let group = |glob: &str| LogGroup { globs: vec![glob.to_owned()], ..LogGroup::default() };
         for (glob, says) in [("var/*.log", "starts with /"), ("/var/***.log", "/var/***.log"), ("/var/[a.log", "[")] {
             let error = Patterns::new(&group(glob)).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

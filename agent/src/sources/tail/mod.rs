@@ -11,10 +11,16 @@
 //! checkpoints through rotation and truncation, so this is ours; how others lose lines stands in the project's notes. What is
 //! promised stands in the README.
 
+mod archive;
 mod departed;
 mod file;
+mod finished;
 mod follow;
 mod glob;
+mod judge;
+mod nuls;
+mod packed;
+mod rate;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -83,6 +89,8 @@ pub struct LogGroup {
     pub exclude: Vec<String>,
     /// Service whose logs they are; without it, the file's name without its extension.
     pub service: Option<String>,
+    /// Most bytes of all these files that are scanned a second; what is more is skipped and told as a gap. None: all are scanned.
+    pub max_bytes_per_second: Option<u64>,
 }
 
 /// What the tail hands on; for one path always in order.
@@ -138,6 +146,10 @@ pub enum GapReason {
     Truncated,
     /// The file disappeared while the agent was not running.
     Gone,
+    /// A compressed file cannot be unpacked to its end; the offset is one in its contents.
+    Damaged,
+    /// More was written than the group's [`LogGroup::max_bytes_per_second`] lets through.
+    RateCap,
 }
 
 /// News about coverage.
@@ -188,6 +200,8 @@ pub struct TailStats {
     pub gaps: AtomicU64,
     /// Bytes known to be lost in them.
     pub gap_bytes: AtomicU64,
+    /// Bytes that were not scanned because their group was over its rate.
+    pub capped_bytes: AtomicU64,
     /// Looks at everything.
     pub looks: AtomicU64,
 }

@@ -7,6 +7,7 @@
 
 use std::{fmt::Write as _, fs::File, io, os::unix::fs::FileExt as _};
 
+use memchr::{memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -26,6 +27,9 @@ const VERSION: u32 = 1;
 pub(super) const LIVE: &str = "tail/file/";
 /// Prefix of checkpoints of files that are gone or were truncated, until it is clear what became of their bytes.
 pub(super) const DEPARTED: &str = "tail/departed/";
+
+/// Prefix of checkpoints of files that are gone for good.
+pub(super) const FINISHED: &str = "tail/done/";
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +73,62 @@ pub(super) struct Record {
     /// Rotated away and read to its end: nothing is missed when it disappears.
     #[serde(default)]
     pub ended: bool,
+    /// It is an archive: position and hashes are those of what it holds, and by this the file is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packing>,
+}
+
+/// A compressed file, as it stands on disk: by this it is known again without unpacking it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Packing {
+    /// Its size when it was last read, bytes.
+    pub bytes: u64,
+    /// Hash of its first bytes, at most [`HEAD_BYTES`].
+    head: String,
+}
+
+impl Packing {
+    /// Of the first `bytes` of a file.
+    pub(super) fn of(file: &File, bytes: u64) -> io::Result<Self> {
+        let mut head = [0; HEAD_BYTES];
+        let head = head.get_mut(..bytes.min(HEAD_BYTES as u64) as usize).unwrap_or_default();
+        file.read_exact_at(head, 0)?;
+        Ok(Self { bytes, head: hashed(head) })
+    }
+
+    /// Is this the file? True also when it has grown since.
+    pub(super) fn is_of(&self, file: &File, bytes: u64) -> io::Result<bool> {
+        Ok(bytes >= self.bytes && Self::of(file, self.bytes)? == *self)
+    }
+}
+
+/// How a file begins, to find the records that may be about it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beginning {
+    bytes: Vec<u8>,
+    /// Hash of all of them.
+    whole: String,
+}
+
+impl Beginning {
+    /// Of its first bytes, at most [`HEAD_BYTES`].
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self { whole: hashed(&bytes), bytes }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Does the file of a record begin like this, as far as it was consumed? Every file begins with nothing: that says nothing.
+    pub(super) fn fits(&self, record: &Record) -> bool {
+        let length = record.position.offset.min(HEAD_BYTES as u64) as usize;
+        match self.bytes.get(..length) {
+            None | Some([]) => false,
+            Some(bytes) if bytes.len() == self.bytes.len() => self.whole == record.head,
+            Some(bytes) => hashed(bytes) == record.head,
+        }
+    }
 }
 
 impl Record {
@@ -81,6 +141,16 @@ impl Record {
     /// Reads a checkpoint; `None` when it is not ours, or of a version that we do not know.
     pub(super) fn read(checkpoint: &Checkpoint) -> Option<Self> {
         serde_json::from_str(&checkpoint.value).ok().filter(|record: &Self| record.v == VERSION)
+    }
+
+    /// As one of what an archive holds.
+    pub(super) fn in_archive(self, packing: Packing) -> Self {
+        Self { packed: Some(packing), ..self }
+    }
+
+    /// Was the same consumed of both?
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.position.offset, &self.head, &self.anchor) == (other.position.offset, &other.head, &other.anchor)
     }
 
     /// Bytes that were there and had not been consumed when it was last looked at.
@@ -145,6 +215,41 @@ impl Consumed {
         Ok(Self { position: record.position, head, anchor })
     }
 
+    /// Goes on where a record ends, with what was consumed until there.
+    pub(super) fn at(&self, record: &Record) -> Self {
+        Self { position: record.position, ..self.clone() }
+    }
+
+    /// Was as much, and the same, consumed of the file of a record?
+    pub(super) fn is_at(&self, record: &Record) -> bool {
+        let Record { position, head, anchor, .. } = record;
+        self.position.offset == position.offset && self.head.hash() == *head && hashed(&self.anchor) == *anchor
+    }
+
+    /// The last bytes before the position.
+    pub(super) fn anchor(&self) -> &[u8] {
+        &self.anchor
+    }
+
+    /// Takes in the bytes behind the position, of which the last cut has `overlap` more.
+    pub(super) fn pass(&mut self, bytes: &[u8], overlap: usize) {
+        let Position { offset, line, column, .. } = self.position;
+        let position = Position {
+            offset: offset + bytes.len() as u64,
+            line: line + memchr_iter(b'\n', bytes).count() as u64,
+            column: memrchr(b'\n', bytes).map_or(column + bytes.len() as u64, |at| (bytes.len() - at - 1) as u64),
+            overlap,
+        };
+        self.advance(bytes, position);
+    }
+
+    /// Takes in a run of at least [`HEAD_BYTES`] NUL bytes.
+    pub(super) fn pass_nuls(&mut self, count: u64) {
+        let Position { offset, line, column, .. } = self.position;
+        let position = Position { offset: offset + count, line, column: column + count, overlap: 0 };
+        self.advance(&[0; HEAD_BYTES], position);
+    }
+
     /// Takes in the bytes up to `position`; they follow what was consumed before.
     pub(super) fn advance(&mut self, bytes: &[u8], position: Position) {
         if let Head::Growing(head) = &mut self.head {
@@ -172,20 +277,26 @@ impl Consumed {
 
     /// The record of it.
     pub(super) fn record(&self, path: &str, service: &str, size: u64, seen: Timestamp, ended: bool) -> Record {
-        let head = match &self.head {
-            Head::Growing(bytes) => hashed(bytes),
-            Head::Whole(hash) => hash.clone(),
-        };
         Record {
             v: VERSION,
             path: path.to_owned(),
             service: service.to_owned(),
             position: self.position,
-            head,
+            head: self.head.hash(),
             anchor: hashed(&self.anchor),
             size,
             seen_ns: seen.0,
             ended,
+            packed: None,
+        }
+    }
+}
+
+impl Head {
+    fn hash(&self) -> String {
+        match self {
+            Self::Growing(bytes) => hashed(bytes),
+            Self::Whole(hash) => hash.clone(),
         }
     }
 }

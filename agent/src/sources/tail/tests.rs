@@ -15,6 +15,9 @@ use proptest::{prelude::*, test_runner::Config};
 use super::*;
 use crate::sources::log::Position;
 
+mod archives;
+mod flow;
+
 const WAIT_NS: u64 = 30_000_000_000;
 
 /// What a store keeps: each input is one transaction.
@@ -24,9 +27,15 @@ struct Stored {
     lines: BTreeMap<String, u32>,
     gaps: Vec<(String, Gap)>,
     blocks: Vec<LogBlock>,
+    notices: Vec<TailNotice>,
 }
 
 impl Stored {
+    /// Keys of what is remembered of files that are there, or may be.
+    fn open(&self) -> Vec<&str> {
+        self.checkpoints.keys().map(String::as_str).filter(|key| !key.starts_with(record::FINISHED)).collect()
+    }
+
     fn commit(&mut self, input: LogInput) {
         match input {
             LogInput::Block(block) => {
@@ -65,6 +74,8 @@ struct World {
     rotated: u32,
     /// A copy for copytruncate that is under way: its name, and how far it is.
     copying: Option<(PathBuf, u64)>,
+    /// A log that is being compressed: its name, that of its archive, and what is to be in that.
+    packing: Option<(PathBuf, PathBuf, Vec<u8>)>,
 }
 
 impl World {
@@ -87,6 +98,7 @@ impl World {
             written: Vec::new(),
             rotated: 0,
             copying: None,
+            packing: None,
         }
     }
 
@@ -117,7 +129,8 @@ impl World {
                 delivered.push(input);
                 true
             };
-            let mut out = Out { deliver: &mut deliver, notice: &mut |_| {}, waited: Duration::ZERO };
+            let mut notice = |notice| self.stored.notices.push(notice);
+            let mut out = Out { deliver: &mut deliver, notice: &mut notice, waited: Duration::ZERO };
             if !follower.step(self.now, &mut out).unwrap() {
                 break;
             }
@@ -139,10 +152,13 @@ impl World {
 
     /// Older logs move up by one name, as logrotate does; the oldest goes, and it was read long ago.
     fn shift(&mut self) {
+        self.packed();
         for number in (1..=self.rotated.min(8)).rev() {
-            let name = |number: u32| self.folder.path().join(format!("app.log.{number}"));
-            if name(number).exists() {
-                fs::rename(name(number), name(number + 1)).unwrap();
+            for end in ["", ".gz", ".zst"] {
+                let name = |number: u32| self.folder.path().join(format!("app.log.{number}{end}"));
+                if name(number).exists() {
+                    fs::rename(name(number), name(number + 1)).unwrap();
+                }
             }
         }
         self.rotated += 1;
@@ -181,6 +197,7 @@ impl World {
         if self.copying.is_some() {
             self.copytruncate(true);
         }
+        self.packed();
         for _ in 0..4 {
             self.step(40);
             self.commit();
@@ -202,6 +219,7 @@ enum Op {
     Kill(u8),
     Rotate,
     CopyTruncate { whole: bool },
+    Compress { zstd: bool, whole: bool },
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -212,11 +230,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (0..20u8).prop_map(Op::Kill),
         2 => Just(Op::Rotate),
         3 => any::<bool>().prop_map(|whole| Op::CopyTruncate { whole }),
+        3 => (any::<bool>(), any::<bool>()).prop_map(|(zstd, whole)| Op::Compress { zstd, whole }),
     ];
     prop::collection::vec(op, 1..60)
 }
 
-fn run(ops: &[Op], copytruncate: bool) {
+fn run(ops: &[Op], copytruncate: bool, compress: bool) {
     let mut world = World::new();
     for op in ops {
         match op {
@@ -228,7 +247,8 @@ fn run(ops: &[Op], copytruncate: bool) {
             Op::Rotate | Op::CopyTruncate { .. } if world.rotated >= 8 => {}
             Op::Rotate => world.rotate(),
             Op::CopyTruncate { whole } if copytruncate => world.copytruncate(*whole),
-            Op::CopyTruncate { .. } => {}
+            Op::Compress { zstd, whole } if compress => world.compress(*zstd, *whole),
+            Op::CopyTruncate { .. } | Op::Compress { .. } => {}
         }
     }
     world.check();
@@ -239,13 +259,23 @@ proptest! {
 
     #[test]
     fn renamed_logs_are_stored_once(ops in ops()) {
-        run(&ops, false);
+        run(&ops, false, false);
     }
 
     /// More than is promised: as long as the copy is under the patterns, truncation loses nothing.
     #[test]
     fn truncated_logs_with_a_copy_are_stored_once(ops in ops()) {
-        run(&ops, true);
+        run(&ops, true, false);
+    }
+
+    #[test]
+    fn renamed_and_compressed_logs_are_stored_once(ops in ops()) {
+        run(&ops, false, true);
+    }
+
+    #[test]
+    fn truncated_and_compressed_logs_are_stored_once(ops in ops()) {
+        run(&ops, true, true);
     }
 }
 
@@ -374,7 +404,7 @@ fn a_file_that_disappears_while_nobody_looks_is_told_if_it_was_known() {
     world.step(40);
     world.commit();
     assert_eq!(world.stored.gaps[0].1.reason, GapReason::Gone);
-    assert!(world.stored.checkpoints.is_empty(), "{:?}", world.stored.checkpoints);
+    assert_eq!(world.stored.open(), [""; 0]);
 }
 
 /// A file that is deleted while it is open is read to its end.
@@ -390,7 +420,7 @@ fn a_file_that_is_deleted_while_it_is_followed_is_read_to_its_end() {
     world.commit();
     assert_eq!(world.stored.lines.keys().collect::<Vec<_>>(), ["one\n", "three", "two\n"]);
     assert_eq!(world.stored.gaps, []);
-    assert!(world.stored.checkpoints.is_empty());
+    assert_eq!(world.stored.open(), [""; 0]);
 }
 
 /// ext4 gives the new log the inode of the one that was deleted.
@@ -563,21 +593,6 @@ fn a_log_that_is_truncated_in_the_middle_of_a_step_is_read_once() {
     let other = "a longer one, of somebody else\n";
     assert_eq!(lines, [(other, 1), ("four\n", 1), ("one\n", 1), ("three\n", 1), ("two\n", 1)]);
     assert_eq!(world.stored.gaps, []);
-}
-
-#[test]
-fn compressed_files_are_told_and_not_read() {
-    let world = World::new();
-    fs::write(world.folder.path().join("app.log.2.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
-    let mut follower = Follower::new(world.settings.clone(), &[], Arc::default()).unwrap();
-    let mut notices = Vec::new();
-    for _ in 0..2 {
-        let mut out =
-            Out { deliver: &mut |_| true, notice: &mut |notice| notices.push(notice), waited: Duration::ZERO };
-        follower.step(world.now, &mut out).unwrap();
-    }
-    let [TailNotice::Unreadable { why, .. }] = &notices[..] else { panic!("{notices:?}") };
-    assert!(why.contains("outflow scan"), "{why}");
 }
 
 /// The tail rests in proportion to its own work. A store that keeps it waiting is not that: it would rest a second for a tenth of one.
