@@ -105,5 +105,6 @@ fn good(file: &std::path::Path, config: &Config) -> String {
         sinks => format!(", {}", count(sinks, "sink")),
     };
     let idle = if config.watches_nothing() { "; it watches nothing" } else { "" };
-    format!("{}: good: {tap}, {groups} of log files, {budgets}{sinks}{idle}\n", file.display())
+    let journal = if config.logs.journald.enabled { ", the journal" } else { "" };
+    format!("{}: good: {tap}, {groups} of log files{journal}, {budgets}{sinks}{idle}\n", file.display())
 }

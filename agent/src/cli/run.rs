@@ -96,7 +96,7 @@ fn start(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
     state_folder(&folder, user.as_ref())?;
     let attachers = Attachers::spawn(&config.tap)?;
     let enforcement = Enforcement::attach(&config)?;
-    privileges::drop_to(&Keep { read_logs: !config.logs.files.is_empty(), user })?;
+    privileges::drop_to(&Keep { read_logs: config.logs.are_followed(), user })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
     let result = runtime.block_on(serve(args, config, &folder, (attachers, enforcement)));
     // A drain that does not end must not keep the program.

@@ -26,16 +26,17 @@ pub struct Logs {
     pub rotate_wait: Period<SECOND, { 24 * HOUR }>,
     /// Groups of files; `[[logs.files]]` may be given once for each service. Without any, no file is read.
     pub files: Vec<LogFiles>,
-    /// The systemd journal, when it is to be followed: `[logs.journald]`, also without any key below it. It is read by `journalctl`,
-    /// which must be there; the agent's user must be root or in the group `systemd-journal`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub journald: Option<Journald>,
+    /// The systemd journal.
+    pub journald: Journald,
 }
 
 /// Which part of the journal is followed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Journald {
+    /// Whether it is followed. It is read by `journalctl`, which must be there; the agent's user must be root or in the group
+    /// `systemd-journal`.
+    pub enabled: bool,
     /// Only these units, such as `summarizer.service`; without any, all.
     pub units: Vec<UnitName>,
     /// Folder with journals, instead of this machine's own: `/var/log/journal` of a node that is mounted into a container.
@@ -58,6 +59,13 @@ pub enum JournalSince {
     Start,
 }
 
+impl Logs {
+    /// Some are.
+    pub fn are_followed(&self) -> bool {
+        !self.files.is_empty() || self.journald.enabled
+    }
+}
+
 impl Default for Logs {
     fn default() -> Self {
         Self {
@@ -66,7 +74,7 @@ impl Default for Logs {
             block_bytes: Size::from_bytes(MIB),
             rotate_wait: Period::from_millis(MINUTE),
             files: Vec::new(),
-            journald: None,
+            journald: Journald::default(),
         }
     }
 }

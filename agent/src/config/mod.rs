@@ -284,7 +284,7 @@ impl Config {
 
     /// Neither logs nor a tap: there is nothing to do.
     pub fn watches_nothing(&self) -> bool {
-        !self.tap.enabled && self.logs.files.is_empty()
+        !self.tap.enabled && !self.logs.are_followed()
     }
 
     /// The sections that differ in `other` and that only a restart takes up; rules and budgets are not among them.

@@ -111,9 +111,7 @@ impl Agent {
         enforcement.follow(&config.budget, &budgets, clock::now())?;
 
         let threads = available_parallelism().map_or(1, usize::from);
-        let logs = if config.logs.files.is_empty() && config.logs.journald.is_none() {
-            None
-        } else {
+        let logs = if config.logs.are_followed() {
             let told = figures.watch();
             let calls = Arc::new(LoggedSession::new(&now, key.clone(), known_calls));
             calls.session(|session| session.restore(|detector| reader.states(detector)))?;
@@ -123,17 +121,19 @@ impl Agent {
             let workers = LogWorkers::start(&rules, &key, &store, &calls, &told, threads)?;
             let deliver = workers.deliver();
             let remembered = store.checkpoints(tail::CHECKPOINTS)?;
-            let journal = match &config.logs.journald {
-                Some(followed) => {
-                    let (deliver, cursor) = (deliver.clone(), store.checkpoints(journal::CHECKPOINT)?.pop());
-                    let remembered = cursor.map(|checkpoint| checkpoint.value);
-                    let settings = journal_settings(followed, settings(&config).cut);
-                    Some(Journal::start(settings, remembered, move |input| deliver.input(input), tell_journal)?)
-                }
-                None => None,
+            let followed = &config.logs.journald;
+            let journal = if followed.enabled {
+                let (deliver, cursor) = (deliver.clone(), store.checkpoints(journal::CHECKPOINT)?.pop());
+                let remembered = cursor.map(|checkpoint| checkpoint.value);
+                let settings = journal_settings(followed, settings(&config).cut);
+                Some(Journal::start(settings, remembered, move |input| deliver.input(input), tell_journal)?)
+            } else {
+                None
             };
             let tail = Tail::start(settings(&config), &remembered, move |input| deliver.input(input), tell)?;
             Some(Logs { tail, journal, workers, calls })
+        } else {
+            None
         };
         let taps = if config.tap.enabled {
             let workers = Workers::start(&rules, &session, threads)?;

@@ -45,7 +45,7 @@ impl Figures {
         metrics.set(Metric::StartTime, &[], clock::now().0 / 1_000_000_000);
         Self {
             store: health.component("store"),
-            logs: (!config.logs.files.is_empty()).then(|| health.component("logs")),
+            logs: config.logs.are_followed().then(|| health.component("logs")),
             tap: config.tap.enabled.then(|| health.component("tap")),
             metrics,
             health,

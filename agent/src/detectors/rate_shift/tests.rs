@@ -43,7 +43,7 @@ fn steady(from: u64, until: u64, every: u64) -> impl Iterator<Item = Exchange> {
     let count = (until - from) / every;
     (0..count).map(move |number| {
         let mixed = (from / every + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        call(from + number * every + mixed * every % every, CENT + mixed % CENT)
+        call(from + number * every + mixed.wrapping_mul(every) % every, CENT + mixed % CENT)
     })
 }
 

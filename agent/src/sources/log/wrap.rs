@@ -52,9 +52,9 @@ impl Wrap {
     pub fn of(start: &[u8]) -> Self {
         if start.starts_with(DOCKER_HEAD) {
             Self::Docker
-        } else if start.starts_with(&[0xff, 0xfe]) {
+        } else if is_utf16([0xff, 0xfe], 1, start) {
             Self::Utf16Le
-        } else if start.starts_with(&[0xfe, 0xff]) {
+        } else if is_utf16([0xfe, 0xff], 0, start) {
             Self::Utf16Be
         } else if cri(start).is_some() {
             Self::Cri
@@ -120,6 +120,18 @@ enum Seen {
     Open(usize),
     /// And begins here.
     Begins(usize),
+}
+
+/// Two bytes alone say little: bytes of any file may be these. A log has spaces, digits and line feeds, so a quarter of what follows must be
+/// characters of ASCII, whose byte at `high` is zero.
+fn is_utf16(mark: [u8; 2], high: usize, start: &[u8]) -> bool {
+    let Some(text) = start.strip_prefix(&mark) else { return false };
+    let is_ascii = |unit: &&[u8]| {
+        unit.get(high) == Some(&0)
+            && unit.get(1 - high).is_some_and(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'))
+    };
+    let ascii = text.chunks_exact(2).filter(is_ascii).count();
+    ascii > 0 && ascii * 4 >= text.len() / 2
 }
 
 fn cri(line: &[u8]) -> Option<Entry> {
@@ -206,6 +218,20 @@ mod tests {
         assert_eq!(text(Wrap::Cri, "2026-11-26T15:04:05.123456789+01:00 stdout F x"), Some(("x", 0, false)));
         for line in ["", " ", "26 Nov stdout F x", "plain text that is long enough stdout F x"] {
             assert_eq!(text(Wrap::Cri, line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mark_alone_makes_no_utf16() {
+        for (start, wrap) in [
+            (&b"\xff\xfea\0b\0"[..], Wrap::Utf16Le),
+            (b"\xfe\xff\0a\0b", Wrap::Utf16Be),
+            (b"\xff\xfe\x42\x30\x44\x30\x0a\0", Wrap::Utf16Le),
+            (b"\xff\xfe", Wrap::None),
+            (b"\xff\xfe\xfd no UTF-8 \x80 ann", Wrap::None),
+            (b"\xfe\xffa\0b\0", Wrap::None),
+        ] {
+            assert_eq!(Wrap::of(start), wrap, "{start:?}");
         }
     }
 
