@@ -16,7 +16,7 @@ use rustix::fs::Mode;
 use crate::{exchange::Catalogue, sinks::otlp::tls};
 
 /// How long it may take.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 /// No catalogue is larger: that of November 2026 has 0.8 MB.
 const BYTES_MAX: u64 = 32 << 20;
 const AGENT: &str = concat!("outflow/", env!("CARGO_PKG_VERSION"));
