@@ -52,12 +52,14 @@ impl Sinks {
         #[cfg(feature = "kafka")]
         if let Some((broker, topic)) = &self.broker {
             let brokers: Vec<_> = broker.address().split(',').collect();
-            text += &format!("[[sinks.kafka]]\nname = \"kafka\"\nbrokers = {brokers:?}\ntopic = {topic:?}\n");
+            let sink = format!("[[sinks.kafka]]\nname = \"kafka\"\nbrokers = {brokers:?}\ntopic = {topic:?}\n");
+            text.push_str(&sink);
         }
         #[cfg(feature = "otlp")]
         if let Some(collector) = &self.collector {
             let endpoint = collector.grpc_endpoint();
-            text += &format!("[[sinks.otlp]]\nname = \"fleet\"\nendpoint = {endpoint:?}\nprotocol = \"grpc\"\n");
+            let sink = format!("[[sinks.otlp]]\nname = \"fleet\"\nendpoint = {endpoint:?}\nprotocol = \"grpc\"\n");
+            text.push_str(&sink);
         }
         text
     }
