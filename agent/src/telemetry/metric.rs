@@ -147,6 +147,9 @@ const fn gauge(stem: &'static str, unit: Unit, labels: &'static [&'static str], 
     About { stem, help, kind: Kind::Gauge, unit, labels }
 }
 
+const LOGGED_CALLS: &str =
+    "LLM calls that lines of logs told of; outcome `counted`, or `known`: the tap or another line told of it before";
+
 impl Metric {
     /// All of them, in the order of the page.
     pub const ALL: [Self; 37] = [
@@ -251,12 +254,7 @@ impl Metric {
                 &[],
                 "How often journalctl was started; more than once: it ended",
             ),
-            Self::LoggedCalls => counter(
-                "outflow_logged_calls",
-                None,
-                &["outcome"],
-                "LLM calls that lines of logs told of; outcome `counted`, or `known`: the tap or another line told of it before",
-            ),
+            Self::LoggedCalls => counter("outflow_logged_calls", None, &["outcome"], LOGGED_CALLS),
             Self::LogGap => counter(
                 "outflow_log_gap",
                 Bytes,
