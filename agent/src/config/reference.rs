@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Attribution, Breaker, Budget, Config, KafkaSink, LogFiles, Logs, OtlpSink, Price, Prices, Process,
+    Admin, Attribution, Breaker, Budget, Config, Journald, KafkaSink, LogFiles, Logs, OtlpSink, Price, Prices, Process,
     RetrievalAge, RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap,
 };
 
@@ -34,6 +34,7 @@ pub fn reference() -> String {
         ("[tap]", keys::<Tap>()),
         ("[logs]", keys::<Logs>()),
         ("[[logs.files]]", keys::<LogFiles>()),
+        ("[logs.journald]", keys::<Journald>()),
         ("[rules]", keys::<Rules>()),
         ("[[rules.override]]", keys::<RuleOverride>()),
         ("[[rules.allow]]", keys::<RuleAllow>()),
@@ -59,7 +60,11 @@ pub fn reference() -> String {
         }
         // Writing to a string cannot fail.
         let _ = write!(out, "\n## `{section}`\n\n{}\n", unwrapped(about));
-        for key in keys.iter().filter(|key| node["properties"][key.as_str()]["items"]["properties"].is_null()) {
+        let is_table = |key: &&String| {
+            let node = &node["properties"][key.as_str()];
+            node["properties"].is_object() || node["items"]["properties"].is_object()
+        };
+        for key in keys.iter().filter(|key| !is_table(key)) {
             let _ = write!(out, "\n{}", entry(&names, key, node));
         }
     }
