@@ -37,6 +37,8 @@ const POD: &str = "outflow";
 const CONTAINER: &str = "outflow-outflow";
 /// As the kubelet names a container's log in /var/log/containers.
 const APP: &str = "cart-1_shop_cart-0123456789abcdef";
+/// What made pod `cart-1`.
+const WORKLOAD: &str = "cart";
 
 /// Replaces the one place where `from` stands.
 fn replaced(text: &str, from: &str, to: &str) -> String {
@@ -249,7 +251,10 @@ fn the_pod_of_the_daemon_set_taps_follows_and_leaves_nothing_behind() {
     client.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
     // Who it was only the attacher can see, and only among the node's processes.
     assert_eq!((of("model.unpinned").service.as_str(), of("model.unpinned").pid), ("raw_client.py", pid));
-    assert_eq!(of("pii.email").service, APP);
+    let logged = of("pii.email");
+    let owner = logged.kubernetes.as_ref().unwrap();
+    assert_eq!((&*owner.namespace, &*owner.pod, &*owner.container), ("shop", "cart-1", "cart"));
+    assert_eq!(logged.service, WORKLOAD);
     // What the kubelet runs.
     for probe in ["startupProbe:", "livenessProbe:", "readinessProbe:"] {
         let exec = block(DAEMON_SET, probe);
@@ -260,7 +265,7 @@ fn the_pod_of_the_daemon_set_taps_follows_and_leaves_nothing_behind() {
     }
     // What an operator types.
     let listed = podman.run(["exec", CONTAINER, "/usr/bin/outflow", "findings", "list", "--format", "jsonl"]).unwrap();
-    assert!(listed.contains("\"model.unpinned\"") && listed.contains(APP), "{listed}");
+    assert!(listed.contains("\"model.unpinned\"") && listed.contains(&format!("\"service\":\"{WORKLOAD}\"")), "{listed}");
     assert!(!listed.contains("maria.keller@"), "{listed}");
 
     // The log goes on; and the end is a clean one.
