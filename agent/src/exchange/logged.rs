@@ -2,7 +2,7 @@
 //! models, tokens, ids, an error; never text of a prompt. So pinning, cost and drift work where TLS cannot be tapped (Java). Only a
 //! line with a model and tokens, or a vendor's error, is a call; a number that stands in no line is never made up.
 //!
-//! Read are: bodies of vendors' answers; attributes of OpenTelemetry (`gen_ai.*`, flat or as OTLP writes them); the payloads of LiteLLM's
+//! A line is read with the message that it belongs to, so that a document written over many lines is one. Read are: bodies of vendors' answers; attributes of OpenTelemetry (`gen_ai.*`, flat or as OTLP writes them); the payloads of LiteLLM's
 //! and LangChain's loggers and of Vercel's AI SDK, which have names of their own for the same things; logfmt; and the errors of the Python
 //! SDKs (`Error code: 429 - {…}`). Nothing is kept from one block to the next.
 
@@ -27,7 +27,7 @@ use crate::{
         models::Pin,
         vendors::{HostPattern, Vendor},
     },
-    sources::{Origin, StreamId},
+    sources::{Origin, StreamId, log::Messages},
     units::Timestamp,
 };
 
@@ -64,10 +64,11 @@ pub struct LoggedCalls {
 }
 
 impl LoggedCalls {
-    /// Gives each call that stands in `text`, with the position of its line. `at` is its time where the line has none.
-    pub fn read(&self, text: &[u8], at: Timestamp, emit: &mut dyn FnMut(usize, Exchange)) {
+    /// Gives each call that stands in `text`, whose messages begin as `messages` says, with the position of its line. `at` is its time
+    /// where the message has none.
+    pub fn read(&self, text: &[u8], messages: &Messages, at: Timestamp, emit: &mut dyn FnMut(usize, Exchange)) {
         let Some(hints) = &*HINTS else { return };
-        let mut read_to = 0;
+        let (mut read_to, mut message_to) = (0, 0);
         for hint in hints.find_iter(text) {
             if hint.start() < read_to {
                 continue;
@@ -76,6 +77,16 @@ impl LoggedCalls {
             let rest = text.get(start..).unwrap_or_default();
             let line = rest.get(..memchr(b'\n', rest).unwrap_or(rest.len())).unwrap_or_default();
             read_to = start + line.len();
+            // Once for each message, whatever is made of it.
+            if start >= message_to {
+                let message = messages.around(text, start);
+                message_to = message.end;
+                let message = text.get(message).unwrap_or_default();
+                if message.len() > line.len() && self.message(message, at, &mut |exchange| emit(start, exchange)) {
+                    read_to = message_to;
+                    continue;
+                }
+            }
             if line.len() <= LINE_BYTES_MAX {
                 self.line(line, at, &mut |exchange| emit(start, exchange));
             }
@@ -90,11 +101,26 @@ impl LoggedCalls {
             return;
         }
         let document = memchr(b'{', line).and_then(|start| document(line.get(start..)?));
-        let Some(document) = document.or_else(|| logfmt(line)) else { return };
+        if let Some(document) = document.or_else(|| logfmt(line)) {
+            self.calls_in(&document, at, emit);
+        }
+    }
+
+    /// A message of several lines that is, or ends with, one document; false when no call is in it.
+    fn message(&self, message: &[u8], at: Timestamp, emit: &mut dyn FnMut(Exchange)) -> bool {
+        let from = |start: usize| document(message.get(start..)?);
+        let own_line = || memmem::find(message, b"\n{").and_then(|end| from(end + 1));
+        let document = memchr(b'{', message).and_then(from).or_else(own_line);
+        document.is_some_and(|document| self.calls_in(&document, at, emit))
+    }
+
+    fn calls_in(&self, document: &Value, at: Timestamp, emit: &mut dyn FnMut(Exchange)) -> bool {
         let mut found = Vec::new();
-        let around = Around { at: time_of(&document).unwrap_or(at), ..Around::default() };
-        self.search(&document, &around, 0, &mut found);
+        let around = Around { at: time_of(document).unwrap_or(at), ..Around::default() };
+        self.search(document, &around, 0, &mut found);
+        let is_some = !found.is_empty();
         found.into_iter().for_each(emit);
+        is_some
     }
 
     fn sdk_error(&self, line: &[u8], at: Timestamp) -> Option<Exchange> {

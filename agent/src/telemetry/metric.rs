@@ -35,6 +35,8 @@ pub enum Metric {
     LogBytes,
     /// Log files that are followed.
     LogFiles,
+    /// What the globs fit and nobody can read.
+    LogUnread,
     /// Bytes of log files that wait to be read.
     LogLag,
     /// Bytes of log files that are gone unread.
@@ -152,7 +154,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -168,6 +170,7 @@ impl Metric {
         Self::TapLostBytes,
         Self::LogBytes,
         Self::LogFiles,
+        Self::LogUnread,
         Self::LogLag,
         Self::LogGap,
         Self::JournalBytes,
@@ -239,6 +242,12 @@ impl Metric {
             Self::TapLostBytes => counter("outflow_tap_lost", Bytes, &["reason"], "Plaintext that was lost"),
             Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Bytes that were read of log files"),
             Self::LogFiles => gauge("outflow_log_files", None, &[], "Log files that are followed"),
+            Self::LogUnread => gauge(
+                "outflow_log_unread_files",
+                None,
+                &[],
+                "Files and folders that the globs fit and that could not be read at the last look, or were too many; at most 4,096",
+            ),
             Self::LogLag => gauge(
                 "outflow_log_lag",
                 Bytes,
