@@ -157,7 +157,7 @@ fn a_document_over_many_lines_is_one_call() {
         format!("10:00:01 DEBUG c.shop.Llm - answer: {body}\n10:00:02 INFO on\n"),
         format!("10:00:01 DEBUG {{attempt=1}}\n  answer {{}}:\n{body}\n"),
     ] {
-        let messages = Messages::Begin(Arc::new(regex::bytes::Regex::new(r"^(\d\d:\d\d|<--|content)").unwrap()));
+        let messages = Messages::Begin(Arc::new(Regex::new(r"^(\d\d:\d\d|<--|content)").unwrap()));
         let mut calls = 0;
         READER.read(text.as_bytes(), &messages, AT, &mut |_, _| calls += 1);
         assert_eq!(calls, 1, "{text}");
