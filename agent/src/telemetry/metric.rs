@@ -65,6 +65,8 @@ pub enum Metric {
     SinkPending,
     /// Records that a receiver will never take.
     SinkDeadLetters,
+    /// Spans of calls.
+    SinkSpans,
     /// Batches and connections that failed.
     SinkFailures,
     /// Connections in place of broken ones.
@@ -154,7 +156,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -185,6 +187,7 @@ impl Metric {
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
+        Self::SinkSpans,
         Self::SinkFailures,
         Self::SinkReconnects,
         Self::SinkDelivered,
@@ -289,6 +292,7 @@ impl Metric {
             Self::SinkRecords
             | Self::SinkPending
             | Self::SinkDeadLetters
+            | Self::SinkSpans
             | Self::SinkFailures
             | Self::SinkReconnects
             | Self::SinkDelivered => self.about_sink(),
@@ -351,6 +355,12 @@ impl Metric {
                 None,
                 &["sink", "reason"],
                 "Records that the receiver will never take; `outflow findings deliveries` names them",
+            ),
+            Self::SinkSpans => counter(
+                "outflow_sink_spans",
+                None,
+                &["sink", "outcome"],
+                "Spans of calls; `outcome` is `sent`, or `dropped`: the collector did not take them, or they found no room",
             ),
             Self::SinkFailures => counter(
                 "outflow_sink_failures",
