@@ -98,6 +98,11 @@ fn clock_us() -> f64 {
     (clock::thread_cpu_ns() - begun) as f64 / 10_000.0 / 1000.0
 }
 
+/// Processor time of all threads but this one. The kernel keeps the two clocks apart, so the difference of a moment may be less than nothing.
+fn others_cpu_ns() -> u64 {
+    process_cpu_ns().saturating_sub(clock::thread_cpu_ns())
+}
+
 /// All detectors, through a session.
 fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), what: &str) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -110,7 +115,7 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), wha
     let (mut plain_times, mut kept_times, mut behind_ns, mut calls) = (Times::default(), Times::default(), 0, 0);
     for round in 0..rounds {
         let is_measured = round + MEASURED >= rounds;
-        let before = process_cpu_ns() - clock::thread_cpu_ns();
+        let before = others_cpu_ns();
         for site in (0..sites).step_by(AT_ONCE) {
             let mut few: Vec<Exchange> =
                 (site..sites.min(site + AT_ONCE as u64)).map(|site| call_of(template, site, round)).collect();
@@ -129,7 +134,7 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), wha
         }
         store.submit(Batch::default()).and_then(Receipt::wait).expect("what is before it is kept as well");
         if is_measured {
-            behind_ns += process_cpu_ns() - clock::thread_cpu_ns() - before;
+            behind_ns += others_cpu_ns().saturating_sub(before);
             calls += sites;
         }
     }

@@ -39,6 +39,8 @@ mod archives;
 const HOLD_NS: u64 = 2_000_000_000;
 /// Longest time until it is told that a file is skipped.
 const GAP_NS: u64 = 1_000_000_000;
+/// How long something cannot be read until that is a gap.
+const UNREAD_NS: u64 = 5_000_000_000;
 /// Paths that were told to be unreadable, compressed and so on, so that each is told once.
 const TOLD_MAX: usize = 4096;
 
@@ -53,10 +55,19 @@ pub(super) struct Follower {
     /// By group.
     rates: Vec<Rate>,
     told: BTreeSet<PathBuf>,
-    /// What could not be read since the look began.
-    unread: BTreeSet<PathBuf>,
+    /// What could not be read at the last looks.
+    unread: BTreeMap<PathBuf, Unread>,
+    looks: u64,
     buffer: Vec<u8>,
     stats: Arc<TailStats>,
+}
+
+/// Something that the globs fit and nobody reads.
+struct Unread {
+    since: Timestamp,
+    /// The last look that found it so.
+    look: u64,
+    is_told: bool,
 }
 
 /// A file that turned up, open.
@@ -94,7 +105,8 @@ impl Follower {
             copies: Copies::default(),
             archives: Archives::new(Finished::new(remembered)),
             told: BTreeSet::new(),
-            unread: BTreeSet::new(),
+            unread: BTreeMap::new(),
+            looks: 0,
             buffer: vec![0; settings.cut.block_bytes],
             settings,
             stats,
@@ -114,7 +126,7 @@ impl Follower {
 
     /// Looks at everything once, and reads a turn of each file. True when there is more to read at once.
     pub(super) fn step(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
-        self.unread.clear();
+        self.looks += 1;
         let mut unreadable = Vec::new();
         let mut found = glob::find(&self.groups, |path, why| unreadable.push((path.to_owned(), why)));
         for (path, why) in unreadable {
@@ -149,6 +161,7 @@ impl Follower {
             self.give_up(key, departed, now, out)?;
         }
         self.stats.files.store(self.files.len() as u64, Relaxed);
+        self.unread.retain(|_, unread| unread.look == self.looks);
         self.stats.unread.store(self.unread.len() as u64, Relaxed);
         self.stats.lag_bytes.store(self.files.values().map(Followed::lag_bytes).sum(), Relaxed);
         let lag = |file: &Followed| {
@@ -467,7 +480,8 @@ impl Follower {
         self.not_read(out, path, now, |path| TailNotice::Unreadable { path, why: error.to_string() });
     }
 
-    /// Something that the globs fit is not looked at: it counts, and the first time it is told, here and as a gap.
+    /// Something that the globs fit is not looked at. People hear of it at once; it is a gap when it lasts, for a file that is cut or moved in the
+    /// very moment is read at the next look.
     fn not_read(
         &mut self,
         out: &mut Out<'_>,
@@ -475,16 +489,20 @@ impl Follower {
         now: Timestamp,
         notice: impl FnOnce(PathBuf) -> TailNotice,
     ) {
-        if self.unread.len() < TOLD_MAX {
-            self.unread.insert(path.clone());
+        let notice = notice(path.clone());
+        let is_one_too_many = matches!(notice, TailNotice::TooMany { .. });
+        self.tell(out, path.clone(), |_| notice);
+        if self.unread.len() >= TOLD_MAX && !self.unread.contains_key(&path) {
+            return;
         }
-        if !self.told.contains(&path) {
+        let look = self.looks;
+        let unread = self.unread.entry(path.clone()).or_insert(Unread { since: now, look, is_told: false });
+        unread.look = look;
+        if !unread.is_told && now.since_ns(unread.since) >= UNREAD_NS {
+            unread.is_told = true;
             let file = Arc::new(LogFile::of(&path, &path, None, None, &[]));
-            let notice = notice(path.clone());
-            let is_one_too_many = matches!(notice, TailNotice::TooMany { .. });
-            self.tell(out, path, |_| notice);
             let reason = if is_one_too_many { GapReason::TooMany } else { GapReason::Unreadable };
-            let gap = Gap { reason, offset: 0, known_bytes: 0, from: now, until: now };
+            let gap = Gap { reason, offset: 0, known_bytes: 0, from: unread.since, until: now };
             // Whether anybody still listens shows with the next input.
             let _ = out.input(LogInput::Mark(Mark { file, gap: Some(gap), ..Mark::at(now) }));
         }

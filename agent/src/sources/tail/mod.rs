@@ -152,9 +152,9 @@ pub enum GapReason {
     Damaged,
     /// More was written than the group's [`LogGroup::max_bytes_per_second`] lets through.
     RateCap,
-    /// The agent may not read it, or the file system does not give it. Told once in each run; it is tried again at every look.
+    /// For some seconds the agent could not read it: it may not, or the file system does not give it. It is tried again at every look.
     Unreadable,
-    /// It is not followed, because [`TailSettings::max_files`] are. Told once in each run.
+    /// It is not followed, because [`TailSettings::max_files`] are.
     TooMany,
 }
 
