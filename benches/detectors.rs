@@ -33,6 +33,9 @@ use outflow::{
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// 23 November 2026, 00:00 UTC.
 const BEGIN_NS: u64 = 1_795_392_000_000_000_000;
 const MINUTE_NS: u64 = 60_000_000_000;
@@ -45,6 +48,14 @@ const AT_ONCE: usize = 4;
 /// A model in which there is nothing to find, and one that can change and is near its end: two findings a call.
 const MODELS: [(&str, &str, &str); 2] =
     [("gpt-5.4-2026-03-05", "gpt-5.4-2026-03-05", "nothing found"), ("gpt-4o", "gpt-4o-2024-08-06", "two findings")];
+
+/// How many call sites there are.
+#[derive(Clone, Copy)]
+struct Sites {
+    all: u64,
+    /// Each service asks at so many of them, with another system prompt each.
+    of_a_service: u64,
+}
 
 /// A sink that keeps nothing.
 struct Nobody;
@@ -78,14 +89,18 @@ fn main() {
     let number = |name: &str, usual: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
     let (sites, rounds) = (number("OUTFLOW_BENCH_SITES", 10_000), number("OUTFLOW_BENCH_ROUNDS", 14));
     let rules = Rules::load(&RuleSource::Embedded, &[]).expect("the rules load");
-    println!(
-        "{sites} call sites, {rounds} rounds; reading the clock takes {:.1} us and is part of each figure",
-        clock_us()
-    );
-    for (asked, answered, what) in MODELS {
-        let template = template(asked, answered);
-        together(&rules, &template, (sites, rounds), what);
-        alone(&rules, &template, (sites, rounds), what);
+    for of_a_service in [20, 1] {
+        let sites = Sites { all: sites, of_a_service };
+        println!(
+            "\n{} call sites, {of_a_service} a service, {rounds} rounds; reading the clock takes {:.1} us and is part of each figure",
+            sites.all,
+            clock_us()
+        );
+        for (asked, answered, what) in MODELS {
+            let template = template(asked, answered);
+            together(&rules, &template, (sites, rounds), what);
+            alone(&rules, &template, (sites, rounds), what);
+        }
     }
 }
 
@@ -104,25 +119,26 @@ fn others_cpu_ns() -> u64 {
 }
 
 /// All detectors, through a session.
-fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), what: &str) {
+fn together(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), what: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     // Room for a whole round: the session is not to wait for the disk, which is slower than calls are made here.
-    let limits = Limits { queue: usize::try_from(sites).unwrap_or(usize::MAX), ..Limits::default() };
+    let limits = Limits { queue: usize::try_from(sites.all).unwrap_or(usize::MAX), ..Limits::default() };
     let store = Arc::new(Store::open(&folder.path().join("bench.db"), limits).expect("a store"));
     let durable = Durable::new(Arc::clone(&store), WhenFull::Wait, 60 * MINUTE_NS);
     let session = |sink: Box<dyn Sink>| Session::new(rules, FingerprintKey::new([7; 32]), sink);
-    let (plain, kept) = (session(Box::new(Nobody)), session(Box::new(durable)));
-    let (mut plain_times, mut kept_times, mut behind_ns, mut calls) = (Times::default(), Times::default(), 0, 0);
-    for round in 0..rounds {
-        let is_measured = round + MEASURED >= rounds;
-        let before = others_cpu_ns();
-        for site in (0..sites).step_by(AT_ONCE) {
-            let mut few: Vec<Exchange> =
-                (site..sites.min(site + AT_ONCE as u64)).map(|site| call_of(template, site, round)).collect();
-            for call in &mut few {
-                plain.complete(call);
-            }
-            for (session, times) in [(&plain, &mut plain_times), (&kept, &mut kept_times)] {
+    let (mut behind_ns, mut calls) = (0, 0);
+    let mut times_of = |session: &Session| {
+        let mut times = Times::default();
+        for round in 0..rounds {
+            let is_measured = round + MEASURED >= rounds;
+            let before = others_cpu_ns();
+            for site in (0..sites.all).step_by(AT_ONCE) {
+                let mut few: Vec<Exchange> = (site..sites.all.min(site + AT_ONCE as u64))
+                    .map(|site| call_of(template, site, sites, round))
+                    .collect();
+                for call in &mut few {
+                    session.complete(call);
+                }
                 for call in &few {
                     let begun = clock::thread_cpu_ns();
                     session.record(call, &[]);
@@ -131,22 +147,27 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), wha
                     }
                 }
             }
+            store.submit(Batch::default()).and_then(Receipt::wait).expect("what is before it is kept as well");
+            if is_measured {
+                behind_ns += others_cpu_ns().saturating_sub(before);
+                calls += sites.all;
+            }
         }
-        store.submit(Batch::default()).and_then(Receipt::wait).expect("what is before it is kept as well");
-        if is_measured {
-            behind_ns += others_cpu_ns().saturating_sub(before);
-            calls += sites;
-        }
-    }
+        times
+    };
+    // One after the other: a store at work takes the caches from who is measured beside it.
+    let mut plain_times = times_of(&session(Box::new(Nobody)));
+    let kept = session(Box::new(durable));
+    let mut kept_times = times_of(&kept);
     println!("\n{what}, a call as the session records it");
     println!("  nobody keeps it   {}", plain_times.shown());
     println!("  a store keeps it  {}", kept_times.shown());
-    println!("  the store's thread, beside it: {:.1} us a call", behind_ns as f64 / calls.max(1) as f64 / 1000.0);
+    println!("  the store's thread, beside it: {:.1} us a call", 2.0 * behind_ns as f64 / calls.max(1) as f64 / 1000.0);
     kept.finish().expect("the store takes everything");
 }
 
 /// Each detector by itself: what it takes to look, and to hand its state on.
-fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), what: &str) {
+fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), what: &str) {
     let mut unnamed = ["pinning", "untracked_spend", "no_limit", "retries"].into_iter();
     let mut all: Vec<Alone> = behaviour_detectors(rules)
         .into_iter()
@@ -157,9 +178,10 @@ fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (u64, u64), what: 
         .collect();
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(Nobody));
     for round in 0..rounds {
-        for site in (0..sites).step_by(AT_ONCE) {
-            let mut few: Vec<Exchange> =
-                (site..sites.min(site + AT_ONCE as u64)).map(|site| call_of(template, site, round)).collect();
+        for site in (0..sites.all).step_by(AT_ONCE) {
+            let mut few: Vec<Exchange> = (site..sites.all.min(site + AT_ONCE as u64))
+                .map(|site| call_of(template, site, sites, round))
+                .collect();
             for call in &mut few {
                 session.complete(call);
             }
@@ -256,11 +278,12 @@ fn template(asked: &str, answered: &str) -> Exchange {
     replay::exchanges(&inputs, &vendors).pop().expect("there is one call")
 }
 
-/// The same as a call of another service, a minute later each round.
-fn call_of(template: &Exchange, site: u64, round: u64) -> Exchange {
+/// The same as a call of another site, a minute later each round.
+fn call_of(template: &Exchange, site: u64, sites: Sites, round: u64) -> Exchange {
     let mut call = template.clone();
     let at = Timestamp(BEGIN_NS + round * MINUTE_NS + site * 1000);
-    let service = format!("service-{site}");
+    let service = format!("service-{}", site / sites.of_a_service);
+    call.asking.system_digest = Some(site % sites.of_a_service);
     call.origin = Arc::new(Origin { service, process: "python3.11".into(), pid: 7, ..Origin::default() });
     call.stream = StreamId(site);
     (call.started_at, call.ended_at, call.first_token_at) = (at, Timestamp(at.0 + 900_000_000), None);
