@@ -4,16 +4,20 @@
 //! It stands in the crate, hidden from its pages, because most parsers are private to their room and stay so. The fuzzer itself
 //! is in `fuzz/` and needs a build of its own; an ordinary `cargo test` replays the seeds and the crashes that were kept.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 
 use crate::{
     assembly::{self, Limits},
-    exchange,
-    rules::{RuleFile, RuleSource, VendorTable},
+    exchange::{self, LoggedCalls},
+    rules::{ModelRules, RuleFile, RuleSource, VendorTable},
     sources::{
         self, Direction, Input, Origin, StreamEvent, StreamId,
+        log::{LogBlock, LogFile},
         replay::{Answer, Options, Record, WireVersion},
     },
     units::Timestamp,
@@ -31,7 +35,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     Target { name: "assembly", run: assembly, seeds: assembly_seeds },
     Target { name: "aws_events", run: assembly::fuzz::aws_events, seeds: packed_seeds },
     Target { name: "chunked", run: assembly::fuzz::chunked, seeds: chunked_seeds },
@@ -45,6 +49,7 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "inflate", run: assembly::fuzz::inflate, seeds: packed_seeds },
     Target { name: "json", run: exchange::fuzz::json, seeds: json_seeds },
     Target { name: "lines", run: sources::fuzz::lines, seeds: |_, _| Vec::new() },
+    Target { name: "logs", run: logs, seeds: log_seeds },
     Target { name: "ndjson", run: assembly::fuzz::ndjson, seeds: body_seeds },
     Target { name: "record", run: sources::fuzz::record, seeds: |_, text| vec![text.to_vec()] },
     Target { name: "sse", run: assembly::fuzz::sse, seeds: body_seeds },
@@ -112,6 +117,39 @@ fn connection(input: &[u8]) {
         assert_eq!(cut.anomalies, 0, "anomalies only in pieces of {size} bytes");
         exchange::fuzz::assert_same(&whole.exchanges, &cut.exchanges);
     }
+}
+
+static LOGGED_CALLS: LazyLock<LoggedCalls> = LazyLock::new(|| LoggedCalls {
+    vendors: Arc::clone(&VENDORS),
+    models: Arc::new(ModelRules::load(&RuleSource::Embedded).unwrap_or_default()),
+});
+
+/// A log: whose it is, how it is wrapped, who wrote each line, which calls are in it.
+fn logs(input: &[u8]) {
+    let Some((option, text)) = input.split_first() else { return };
+    // A name in which programs share a syslog, one of a pod, and one that says nothing.
+    let paths = ["/var/log/syslog", "/var/log/pods/shop_cart-0_7/app/0.log", "/srv/app.log"];
+    let path = Path::new(paths.get(usize::from(*option) % paths.len()).unwrap_or(&"/srv/app.log"));
+    let file = LogFile::of(path, path, None, None, text);
+    let block = LogBlock::whole(Arc::new(file), Bytes::copy_from_slice(text), Timestamp(1));
+    let freed = block.text();
+    // A code unit of UTF-16 is at most three bytes in UTF-8, and every line gets an end.
+    assert!(freed.len() <= 2 * text.len() + 2, "{} bytes out of {}", freed.len(), text.len());
+    for position in (0..=freed.len()).step_by(1 + freed.len() / 64) {
+        let raw = block.raw_at(position);
+        assert!(raw <= text.len(), "{raw} of {}", text.len());
+        let _ = block.author(raw);
+    }
+    LOGGED_CALLS.read(freed, &block.file.messages, block.at, &mut |position, exchange| {
+        assert!(position < freed.len(), "a call at {position} of {}", freed.len());
+        exchange::fuzz::check(&exchange);
+    });
+}
+
+/// What a client would log of an answer.
+fn log_seeds(_: &Record, text: &[u8]) -> Vec<Vec<u8>> {
+    let [_, received] = bodies(text);
+    if received.is_empty() { Vec::new() } else { vec![[b"\x02".as_slice(), &received, b"\n"].concat()] }
 }
 
 /// A rules file.

@@ -46,13 +46,14 @@ const POD_PACKAGES: [(&str, &str); 4] = [
 ];
 
 /// Debian packages for what the tap's tests tap: programs, libraries that two of them link, and what builds another. Half a minute.
-const CLIENT_PACKAGES: [(&str, &str); 7] = [
+const CLIENT_PACKAGES: [(&str, &str); 8] = [
     ("curl", "tests tap it: OpenSSL"),
     ("wget", "tests tap it: GnuTLS"),
     ("libcurl3-gnutls", "tests tap it: GnuTLS under another program"),
     ("libcurl3-nss", "tests tap it: NSS"),
     ("libssl-dev", "builds a client that does with OpenSSL what others rarely do"),
     ("golang-go", "builds a client that tests tap: Go"),
+    ("systemd-journal-remote", "tests follow a journal that it writes"),
     ("openjdk-17-jdk-headless", "tests see that it is told as not tapped: Java"),
 ];
 

@@ -71,30 +71,30 @@ impl Leaf for FileGlob {
 
 leaf!(FileGlob);
 
-/// A pattern that is searched in a secret.
+/// A pattern that is searched in a text.
 #[derive(Clone, Debug)]
-pub struct SecretPattern(Regex);
+pub struct TextPattern(Regex);
 
-impl SecretPattern {
+impl TextPattern {
     /// The compiled pattern.
     pub fn regex(&self) -> &Regex {
         &self.0
     }
 }
 
-impl PartialEq for SecretPattern {
+impl PartialEq for TextPattern {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_str() == other.0.as_str()
     }
 }
 
-impl fmt::Display for SecretPattern {
+impl fmt::Display for TextPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())
     }
 }
 
-impl Leaf for SecretPattern {
+impl Leaf for TextPattern {
     fn form() -> String {
         "a regular expression (syntax of the Rust crate regex), such as \"@example[.]com$\"".to_owned()
     }
@@ -112,7 +112,7 @@ impl Leaf for SecretPattern {
     }
 }
 
-leaf!(SecretPattern);
+leaf!(TextPattern);
 
 #[cfg(test)]
 mod tests {
@@ -137,9 +137,9 @@ mod tests {
 
     #[test]
     fn patterns_and_fingerprints_are_checked() {
-        assert!(SecretPattern::parse("@example[.]com$").unwrap().regex().is_match(b"a@example.com"));
+        assert!(TextPattern::parse("@example[.]com$").unwrap().regex().is_match(b"a@example.com"));
         for bad in ["", "(", "a{1000}{1000}"] {
-            assert!(SecretPattern::parse(bad).is_err(), "{bad}");
+            assert!(TextPattern::parse(bad).is_err(), "{bad}");
         }
         let print = FingerprintValue::parse(&"0aF1".repeat(8)).ok().unwrap();
         assert_eq!(print.as_str(), "0af1".repeat(8));

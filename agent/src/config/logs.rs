@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    allowed::TextPattern,
     amounts::{GIB, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size},
     names::{AbsolutePath, PathGlob, ServiceName, UnitName},
 };
@@ -92,6 +93,12 @@ pub struct LogFiles {
     /// The service that findings in these files are told of. Without it, it is the file's name up to its last dot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
+    /// A line that this pattern is found in begins a message, and all others go on with the message before them: `"^\\d{4}-\\d\\d-\\d\\d "` where
+    /// each message begins with its date. Without it, a line goes on with the one before when it is indented or begins with a
+    /// closing bracket. Findings do not depend on it, for lines are scanned together anyway; who wrote a line of a stack trace, and
+    /// calls to models that are logged over several lines, do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_start: Option<TextPattern>,
     /// Most bytes of all these files together that are scanned a second. While more is written, whole blocks are skipped, counted in
     /// `outflow_log_capped_bytes_total`, and told as a finding `coverage.log-gap`; compressed files wait instead. Without it, all is
     /// scanned, and files that grow faster than that wait.

@@ -34,7 +34,7 @@ mod tap;
 /// The known name that was most likely meant by another.
 pub(crate) use self::read::meant as closest;
 pub use self::{
-    allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
+    allowed::{FileGlob, FingerprintValue, Reason, TextPattern},
     amounts::{Count, Period, Size, Tokens, Usd, UsdPerMillion},
     attribution::{Attribution, FeatureSource},
     budget::{Budget, WarnAt},

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    allowed::{FileGlob, FingerprintValue, Reason, SecretPattern},
+    allowed::{FileGlob, FingerprintValue, Reason, TextPattern},
     names::{AbsolutePath, NameGlob, RuleId},
 };
 use crate::{
@@ -99,7 +99,7 @@ pub struct RuleAllow {
     pub services: Vec<NameGlob>,
     /// Patterns that are searched in the matched text itself; `^` and `$` are its ends.
     #[serde(default)]
-    pub patterns: Vec<SecretPattern>,
+    pub patterns: Vec<TextPattern>,
 }
 
 impl Rules {

@@ -96,6 +96,10 @@ pub struct OtlpSink {
     /// How often metrics are sent; totals count from the start, so nothing is lost between.
     #[serde(default = "metrics_interval")]
     pub metrics_interval: Period<SECOND, HOUR>,
+    /// Whether each call that the tap sees is sent as a span too, without its text, below the span that the request names (`traceparent`).
+    /// Names of their attributes are those of conventions that are still in development. Spans are sent once and not kept.
+    #[serde(default)]
+    pub traces: bool,
 }
 
 fn kafka_name() -> SinkName {

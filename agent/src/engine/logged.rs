@@ -72,7 +72,7 @@ impl LoggedSession {
     pub fn submit<R>(&self, block: &LogBlock, mut batch: Batch, submit: impl FnOnce(Batch) -> R) -> R {
         let reader = self.with(|inner| inner.calls.clone());
         let mut calls = Vec::new();
-        reader.read(block.text(), block.at, &mut |position, call| calls.push((position, call)));
+        reader.read(block.text(), &block.file.messages, block.at, &mut |position, call| calls.push((position, call)));
         // Lines that the window before had already.
         calls.retain(|(position, _)| block.raw_at(*position) >= block.overlap);
         if calls.is_empty() {

@@ -29,16 +29,22 @@ impl Maker {
             GapReason::Gone => ("gone", "disappeared while the agent was not running"),
             GapReason::RateCap => ("rate cap", "has more than max_bytes_per_second lets through"),
             GapReason::Damaged => ("damaged", "is compressed and damaged"),
+            GapReason::Unreadable => ("unreadable", "cannot be read"),
+            GapReason::TooMany => ("too many", "is one file too many"),
         };
         let path = mask::bounded(&file.path, MAX_PATH_CHARS);
         let name = path.rsplit('/').next().unwrap_or_default();
         let at_least = match gap.known_bytes {
+            _ if matches!(gap.reason, GapReason::Unreadable | GapReason::TooMany) => {
+                "nobody looks at what is in it".to_owned()
+            }
             0 if gap.reason == GapReason::Damaged => format!("what stands behind byte {} is lost", gap.offset),
             0 => "what was written just before is lost, if anything was".to_owned(),
             bytes if gap.reason == GapReason::RateCap => format!("{bytes} bytes were not scanned"),
             bytes => format!("at least {bytes} bytes are lost"),
         };
-        let is_sure = gap.known_bytes > 0 || gap.reason == GapReason::Damaged;
+        let is_sure = gap.known_bytes > 0
+            || matches!(gap.reason, GapReason::Damaged | GapReason::Unreadable | GapReason::TooMany);
         let id = stable_id(&[LOG_GAP, &file.origin.service, "log", &file.path, reason]);
         let time = |at: Timestamp| serde_json::Value::from(at.rfc3339());
         let mut finding = Finding {
@@ -83,7 +89,7 @@ impl Maker {
                 ("gap.until".to_owned(), time(gap.until)),
             ]),
         };
-        policy.describe(&mut finding, LOG_GAP, None, &[]);
+        policy.describe(&mut finding, LOG_GAP, Some(reason), &[]);
         finding
     }
 }
@@ -116,6 +122,8 @@ mod tests {
         assert_eq!(says(0, GapReason::Damaged), damaged);
         let capped = "app.log has more than max_bytes_per_second lets through: 7 bytes were not scanned";
         assert_eq!(says(7, GapReason::RateCap), capped);
+        assert_eq!(says(0, GapReason::Unreadable), "app.log cannot be read: nobody looks at what is in it");
+        assert_eq!(gap(0, GapReason::TooMany).severity, Severity::Medium);
         assert_eq!(gap(7, GapReason::RateCap).attributes["gap.reason"], "rate cap");
     }
 }

@@ -8,13 +8,17 @@ use super::{
     Silence, absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
 };
 use crate::{
-    detectors::{Behaviour, Hit, Leak},
+    detectors::{Behaviour, Hit, Leak, Place},
     exchange::{CallerKey, Cost, Subject},
+    sources::journal,
     units::{Severity, Timestamp},
 };
 
 /// Facts that our rules write, in words.
 const PROSE_FACTS: [&str; 1] = ["model.note"];
+
+/// Attribute of a leak in the journal: by this cursor `journalctl --cursor` finds the entry.
+pub const JOURNAL_CURSOR: &str = "journal.cursor";
 
 /// Makes findings with one fingerprint key.
 #[derive(Clone, Debug)]
@@ -107,8 +111,22 @@ fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
     finding.remedy.clone_from(&leak.rule.remedy);
     finding.excerpt = Some(Excerpt::new(&leak.rule.entity, leak.haystack, &leak.span, leak.others));
     finding.location = Some(placed.location);
+    if let Place::Log { block, .. } = leak.place
+        && block.file.path == journal::NAME
+        && let Some(cursor) = journal::cursor(line_around(leak.haystack, leak.span.start))
+        // As it is shown in a command.
+        && cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"=;_-.".contains(&byte))
+    {
+        finding.attributes.insert(JOURNAL_CURSOR.to_owned(), cursor.into());
+    }
     finding.fingerprint = Some(fingerprint);
     finding
+}
+
+fn line_around(text: &[u8], at: usize) -> &[u8] {
+    let start = memchr::memrchr(b'\n', text.get(..at).unwrap_or_default()).map_or(0, |end| end + 1);
+    let rest = text.get(start..).unwrap_or_default();
+    rest.get(..memchr::memchr(b'\n', rest).unwrap_or(rest.len())).unwrap_or_default()
 }
 
 fn behaved(behaviour: &Behaviour<'_>, policy: &Policy) -> Finding {

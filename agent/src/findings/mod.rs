@@ -35,7 +35,7 @@ pub use self::{
     fingerprint::{BadKey, Fingerprint, FingerprintKey},
     gap::LOG_GAP,
     lines::{MaskedLine, Surroundings},
-    maker::Maker,
+    maker::{JOURNAL_CURSOR, Maker},
     mask::Excerpt,
     mentioned::UNPINNED,
     policy::{Allow, Policy, Silence},

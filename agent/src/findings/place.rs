@@ -7,7 +7,10 @@ use super::{
     finding::{HalfName, Location},
     host, json_place, mask, shown,
 };
-use crate::detectors::{Place, Side};
+use crate::{
+    detectors::{Place, Side},
+    sources::journal,
+};
 
 /// The place of one leak.
 pub(super) struct Placed {
@@ -40,12 +43,14 @@ pub(super) fn placed(place: Place<'_>, haystack: &[u8], span: &Range<usize>) -> 
             let name = path.rsplit('/').next().unwrap_or_default();
             let way = format!("in {}", mask::bounded(name, MAX_NAME_CHARS));
             let json_path = json_place::path_at(haystack, span.start);
+            let is_journal = block.file.path == journal::NAME;
             let location = Location {
                 side: None,
                 path: json_path.map(|path| mask::without_secret(&shown::json_path(&path), secret)),
                 file: Some(mask::bounded(&path, MAX_PATH_CHARS)),
-                line: Some(line),
-                byte_offset: Some(offset),
+                // What journalctl writes is no file: an entry is found by its cursor.
+                line: (!is_journal).then_some(line),
+                byte_offset: (!is_journal).then_some(offset),
                 start: column,
                 end: column + (end - start),
             };

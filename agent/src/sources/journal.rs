@@ -208,7 +208,12 @@ impl Follower {
         notice(JournalNotice::Following { goes_on: self.cursor.is_some() });
         let mut output = output.ok_or_else(|| io::Error::other("the child has no output"))?;
         let origin = Origin { service: NAME.to_owned(), ..Origin::default() };
-        let file = Arc::new(LogFile { path: NAME.to_owned(), origin: Arc::new(origin), shared: Shared::Journal });
+        let file = Arc::new(LogFile {
+            path: NAME.to_owned(),
+            origin: Arc::new(origin),
+            shared: Shared::Journal,
+            ..LogFile::default()
+        });
         let mut cutter = LineCutter::new(self.settings.cut, Position::default());
         let mut buffer = vec![0; READ_BYTES];
         let mut is_wanted = true;
@@ -278,10 +283,14 @@ impl Follower {
     }
 }
 
-/// The cursor of the last whole line. A cursor has no characters that JSON escapes (systemd.journal-fields(7)).
+/// The cursor of the last whole line.
 fn last_cursor(lines: &[u8]) -> Option<String> {
     let lines = lines.strip_suffix(b"\n")?;
-    let line = lines.get(memchr::memrchr(b'\n', lines).map_or(0, |end| end + 1)..)?;
+    cursor(lines.get(memchr::memrchr(b'\n', lines).map_or(0, |end| end + 1)..)?)
+}
+
+/// The cursor of an entry, by which `journalctl --cursor` finds it. It has no characters that JSON escapes (systemd.journal-fields(7)).
+pub fn cursor(line: &[u8]) -> Option<String> {
     let name = b"\"__CURSOR\"";
     let rest = line.get(memmem::find(line, name)? + name.len()..)?.trim_ascii_start().strip_prefix(b":")?;
     let value = rest.trim_ascii_start().strip_prefix(b"\"")?;

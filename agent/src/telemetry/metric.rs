@@ -35,6 +35,8 @@ pub enum Metric {
     LogBytes,
     /// Log files that are followed.
     LogFiles,
+    /// What the globs fit and nobody can read.
+    LogUnread,
     /// Bytes of log files that wait to be read.
     LogLag,
     /// Bytes of log files that are gone unread.
@@ -63,6 +65,8 @@ pub enum Metric {
     SinkPending,
     /// Records that a receiver will never take.
     SinkDeadLetters,
+    /// Spans of calls.
+    SinkSpans,
     /// Batches and connections that failed.
     SinkFailures,
     /// Connections in place of broken ones.
@@ -152,7 +156,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -168,6 +172,7 @@ impl Metric {
         Self::TapLostBytes,
         Self::LogBytes,
         Self::LogFiles,
+        Self::LogUnread,
         Self::LogLag,
         Self::LogGap,
         Self::JournalBytes,
@@ -182,6 +187,7 @@ impl Metric {
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
+        Self::SinkSpans,
         Self::SinkFailures,
         Self::SinkReconnects,
         Self::SinkDelivered,
@@ -239,6 +245,12 @@ impl Metric {
             Self::TapLostBytes => counter("outflow_tap_lost", Bytes, &["reason"], "Plaintext that was lost"),
             Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Bytes that were read of log files"),
             Self::LogFiles => gauge("outflow_log_files", None, &[], "Log files that are followed"),
+            Self::LogUnread => gauge(
+                "outflow_log_unread_files",
+                None,
+                &[],
+                "Files and folders that the globs fit and that could not be read at the last look, or were too many; at most 4,096",
+            ),
             Self::LogLag => gauge(
                 "outflow_log_lag",
                 Bytes,
@@ -280,6 +292,7 @@ impl Metric {
             Self::SinkRecords
             | Self::SinkPending
             | Self::SinkDeadLetters
+            | Self::SinkSpans
             | Self::SinkFailures
             | Self::SinkReconnects
             | Self::SinkDelivered => self.about_sink(),
@@ -342,6 +355,12 @@ impl Metric {
                 None,
                 &["sink", "reason"],
                 "Records that the receiver will never take; `outflow findings deliveries` names them",
+            ),
+            Self::SinkSpans => counter(
+                "outflow_sink_spans",
+                None,
+                &["sink", "outcome"],
+                "Spans of calls; `outcome` is `sent`, or `dropped`: the collector did not take them, or they found no room",
             ),
             Self::SinkFailures => counter(
                 "outflow_sink_failures",

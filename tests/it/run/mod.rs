@@ -11,6 +11,7 @@ mod dice;
 mod drain;
 mod full;
 mod gap;
+mod journal;
 mod kill;
 mod log;
 mod node;

@@ -3,6 +3,7 @@
 //! gives the finding's fingerprint again; it changes nothing, and keeps nothing.
 
 use std::{
+    borrow::Cow,
     io,
     path::{Path, PathBuf},
 };
@@ -17,7 +18,7 @@ use self::{
 use super::StoreFile;
 use crate::{
     cli::{RuleArgs, state},
-    findings::{Finding, FingerprintKey, MaskedLine},
+    findings::{Finding, FingerprintKey, JOURNAL_CURSOR, MaskedLine},
 };
 
 mod look;
@@ -159,17 +160,21 @@ impl Again {
     }
 }
 
-fn place(finding: &Finding) -> Result<Place<'_>, &'static str> {
+fn place(finding: &Finding) -> Result<Place<'_>, Cow<'static, str>> {
     let location = finding.location.as_ref().filter(|location| location.file.is_some());
     let Some(location) = location else {
-        return Err("it was in a call, not in a file: there is nothing to read again");
+        return Err("it was in a call, not in a file: there is nothing to read again".into());
     };
     let path = Path::new(location.file.as_deref().unwrap_or_default());
     if finding.fingerprint.is_none() {
-        return Err("it is no text that was found in a file: there is nothing to read again");
+        return Err("it is no text that was found in a file: there is nothing to read again".into());
+    }
+    if let Some(cursor) = finding.attributes.get(JOURNAL_CURSOR).and_then(serde_json::Value::as_str) {
+        let command = format!("journalctl -o verbose --cursor '{cursor}' -n 1");
+        return Err(format!("it was in the journal; the entry, unmasked: {command}").into());
     }
     let Some(offset) = location.byte_offset.filter(|_| path.is_absolute()) else {
-        return Err("it was in no file that can be read again");
+        return Err("it was in no file that can be read again".into());
     };
     Ok(Place { path, line: location.line.unwrap_or(1), offset })
 }

@@ -27,7 +27,7 @@ use crate::{
     sinks::{Host, SinkNotice, Sinks},
     sources::{
         journal::{self, Journal, JournalNotice, JournalSettings, Since},
-        log::CutLimits,
+        log::{CutLimits, Messages},
         tail::{self, LogGroup, Tail, TailNotice, TailSettings},
     },
     store::{Limits, STORE_FILE, Store, WhenFull},
@@ -333,6 +333,10 @@ fn settings(config: &Config) -> TailSettings {
         globs: files.globs.iter().map(|glob| glob.as_str().to_owned()).collect(),
         exclude: files.exclude.iter().map(|glob| glob.as_str().to_owned()).collect(),
         service: files.service.as_ref().map(|service| service.as_str().to_owned()),
+        messages: files
+            .message_start
+            .as_ref()
+            .map_or_else(Messages::default, |start| Messages::Begin(Arc::new(start.regex().clone()))),
         max_bytes_per_second: files.max_bytes_per_second.map(Size::bytes),
     });
     let cut = CutLimits {

@@ -131,6 +131,7 @@ impl Figures {
         let figures = [
             (Metric::LogBytes, load(&stats.read_bytes)),
             (Metric::LogFiles, load(&stats.files)),
+            (Metric::LogUnread, load(&stats.unread)),
             (Metric::LogGap, load(&stats.gap_bytes)),
             (Metric::LogCapped, load(&stats.capped_bytes)),
             (Metric::UnscannedBlocks, load(&unseen.refused_blocks)),

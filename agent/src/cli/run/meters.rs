@@ -1,5 +1,5 @@
-//! Metrics on their way to collectors. Enters: the sinks of the config, each call with its cost. Leaves: exports by the SDK, one an interval.
-//! It holds nobody up: an export that fails is made good by the next.
+//! Metrics and spans on their way to collectors. Enters: the sinks of the config, each call with its cost. Leaves: exports by the SDK. It holds
+//! nobody up: an export of metrics that fails is made good by the next, spans are dropped and counted.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,32 +11,48 @@ use crate::{
     exchange::{Cost, Exchange},
     sinks::{
         Host,
-        otlp::{OtlpMetrics, OtlpSettings},
+        otlp::{OtlpMetrics, OtlpSettings, OtlpTraces},
     },
     telemetry::Metrics,
 };
 
-/// One for each collector that takes metrics.
+/// One for each collector that takes metrics, and for each that takes spans.
 #[derive(Default)]
-pub(super) struct Meters(Mutex<Vec<OtlpMetrics>>);
+pub(super) struct Meters(Mutex<Vec<Meter>>);
+
+enum Meter {
+    Metrics(OtlpMetrics),
+    Traces(OtlpTraces),
+}
 
 impl Meters {
     /// Starts them. Where one cannot be started, everything else goes on without it: findings matter more.
     pub(super) fn start(sinks: &config::Sinks, metrics: &Metrics, host: &Host) -> Self {
         let start = || {
-            let wanted = sinks.otlp.iter().filter(|sink| sink.metrics);
-            let started = wanted.filter_map(|sink| {
-                let settings = OtlpSettings::read(sink);
-                let interval = sink.metrics_interval.get();
-                settings
-                    .and_then(|settings| OtlpMetrics::start(&settings, interval, metrics, host))
-                    .inspect_err(|error| {
-                        let name = &sink.name;
-                        anstream::eprintln!("outflow: sink {name} sends no metrics until the next start: {error}");
-                    })
-                    .ok()
-            });
-            started.collect()
+            let mut started = Vec::new();
+            for sink in &sinks.otlp {
+                let settings = || OtlpSettings::read(sink);
+                let meter = sink.metrics.then(|| {
+                    let interval = sink.metrics_interval.get();
+                    let meter = settings().and_then(|settings| OtlpMetrics::start(&settings, interval, metrics, host));
+                    ("metrics", meter.map(Meter::Metrics))
+                });
+                let traces = sink.traces.then(|| {
+                    let traces =
+                        settings().and_then(|settings| OtlpTraces::start(&settings, sink.name.as_str(), metrics, host));
+                    ("spans", traces.map(Meter::Traces))
+                });
+                for (what, meter) in meter.into_iter().chain(traces) {
+                    match meter {
+                        Ok(meter) => started.push(meter),
+                        Err(error) => {
+                            let name = &sink.name;
+                            anstream::eprintln!("outflow: sink {name} sends no {what} until the next start: {error}");
+                        }
+                    }
+                }
+            }
+            started
         };
         // What starts and ends them waits, and we may be inside a runtime, where nothing may.
         let started = thread::scope(|scope| scope.spawn(start).join());
@@ -46,7 +62,10 @@ impl Meters {
     /// Measures a call.
     pub(super) fn exchange(&self, exchange: &Exchange, cost: Option<&Cost>) {
         for meter in self.lock().iter() {
-            meter.exchange(exchange, cost);
+            match meter {
+                Meter::Metrics(metrics) => metrics.exchange(exchange, cost),
+                Meter::Traces(traces) => traces.exchange(exchange, cost),
+            }
         }
     }
 
@@ -56,12 +75,15 @@ impl Meters {
         // All at once: a collector that is down takes its time.
         thread::scope(|scope| {
             for meter in meters {
-                scope.spawn(move || meter.shutdown());
+                scope.spawn(move || match meter {
+                    Meter::Metrics(metrics) => metrics.shutdown(),
+                    Meter::Traces(traces) => traces.shutdown(),
+                });
             }
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<OtlpMetrics>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Meter>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

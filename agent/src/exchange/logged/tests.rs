@@ -14,7 +14,7 @@ static READER: LazyLock<LoggedCalls> = LazyLock::new(|| LoggedCalls {
 
 fn calls(text: &str) -> Vec<Exchange> {
     let mut calls = Vec::new();
-    READER.read(text.as_bytes(), AT, &mut |_, exchange| calls.push(exchange));
+    READER.read(text.as_bytes(), &Messages::default(), AT, &mut |_, exchange| calls.push(exchange));
     calls
 }
 
@@ -139,4 +139,34 @@ proptest::proptest! {
         calls(&format!("{text} _tokens model={text}"));
         calls(&format!("{{\"model\":{text},\"prompt_tokens\":1,{text}"));
     }
+}
+
+#[test]
+fn a_document_over_many_lines_is_one_call() {
+    let body = json!({"id": "chatcmpl-9", "object": "chat.completion", "model": "gpt-4o-2024-08-06",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hidden"}}],
+        "usage": {"prompt_tokens": 21, "completion_tokens": 4, "total_tokens": 25,
+            "prompt_tokens_details": {"cached_tokens": 16}}});
+    let body = serde_json::to_string_pretty(&body).unwrap();
+    let one = || ("openai".to_owned(), String::new(), "gpt-4o-2024-08-06".to_owned(), 21, 4);
+    // OkHttp writes a body as it came; Python and Java put it behind a head of their own.
+    for text in [
+        format!(
+            "<-- 200 OK https://api.openai.com/v1/chat/completions (81ms)\ncontent-type: application/json\n{body}\n<-- END HTTP\n"
+        ),
+        format!("10:00:01 DEBUG c.shop.Llm - answer: {body}\n10:00:02 INFO on\n"),
+        format!("10:00:01 DEBUG {{attempt=1}}\n  answer {{}}:\n{body}\n"),
+    ] {
+        let messages = Messages::Begin(Arc::new(Regex::new(r"^(\d\d:\d\d|<--|content)").unwrap()));
+        let mut calls = 0;
+        READER.read(text.as_bytes(), &messages, AT, &mut |_, _| calls += 1);
+        assert_eq!(calls, 1, "{text}");
+    }
+    assert_eq!(seen(&format!("10:00:01 DEBUG c.shop.Llm - answer: {body}\n10:00:02 INFO on\n")), [one()]);
+    assert_eq!(seen(&format!("{body}\n{body}\n")), [one(), one()]);
+    // Lines that have a call each stay calls each, also where they are indented.
+    let line = "  model=gpt-4o prompt_tokens=5 completion_tokens=1 vendor=openai\n";
+    assert_eq!(seen(&format!("calls:\n{line}{line}")).len(), seen(line).len() * 2);
+    // Without its end it is nothing.
+    assert!(seen(body.trim_end_matches(['}', '\n', ' '])).is_empty());
 }

@@ -25,7 +25,7 @@ pub const SCOPE: &str = "outflow";
 const DEPTH_MAX: usize = 8;
 
 /// A service without a name (resource conventions, `service.name`).
-const UNKNOWN_SERVICE: &str = "unknown_service";
+pub(super) const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// All records as one request, in their order within each service.
 pub fn request<'a>(records: impl IntoIterator<Item = &'a Record>, host: &Host) -> ExportLogsServiceRequest {

@@ -141,7 +141,7 @@ fn call(exchange: &Exchange) -> Vec<KeyValue> {
 }
 
 /// Why a call failed: the vendor's code, or the status; `None` when it did not.
-fn failure(exchange: &Exchange) -> Option<String> {
+pub(super) fn failure(exchange: &Exchange) -> Option<String> {
     match (&exchange.error, exchange.status) {
         (Some(code), _) => Some(findings::identifier(code)),
         (None, Some(status)) if status >= 400 => Some(status.to_string()),

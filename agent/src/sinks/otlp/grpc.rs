@@ -33,6 +33,11 @@ pub(super) struct Grpc {
     headers: MetadataMap,
 }
 
+/// What moves the bytes of the SDK's exporters, whose own threads only wait.
+pub(super) fn runtime(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
+}
+
 /// A channel to the endpoint. Needs a tokio runtime around it.
 pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> {
     let bad = |error: &tonic::transport::Error| {

@@ -88,18 +88,13 @@ impl OtlpMetrics {
     }
 }
 
-fn failed(settings: &OtlpSettings, error: &dyn std::fmt::Display) -> ConnectError {
-    ConnectError(format!("cannot send metrics to {}: {error}", settings.endpoint))
+pub(super) fn failed(what: &str, settings: &OtlpSettings, error: &dyn std::fmt::Display) -> ConnectError {
+    ConnectError(format!("cannot send {what} to {}: {error}", settings.endpoint))
 }
 
 fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExporter, Runtime), ConnectError> {
     // The SDK's thread only waits; whoever moves the bytes must run meanwhile.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("outflow-metrics")
-        .enable_all()
-        .build()
-        .map_err(|error| failed(settings, &error))?;
+    let runtime = grpc::runtime("outflow-metrics").map_err(|error| failed("metrics", settings, &error))?;
     let channel = {
         let _inside = runtime.enter();
         grpc::channel(settings)?
@@ -112,22 +107,12 @@ fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExpor
         .with_retry_policy(RetryPolicy::disabled())
         .with_temporality(Temporality::Cumulative)
         .build()
-        .map_err(|error| failed(settings, &error))?;
+        .map_err(|error| failed("metrics", settings, &error))?;
     Ok((exporter, runtime))
 }
 
 fn over_http(settings: &OtlpSettings, headers: HeaderMap) -> Result<MetricExporter, ConnectError> {
-    let tls = Tls::read(settings)?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
-    let client = reqwest::blocking::Client::builder()
-        .user_agent(AGENT)
-        .default_headers(headers)
-        .redirect(Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIME.min(settings.timeout))
-        .timeout(settings.timeout)
-        .tls_backend_preconfigured(tls)
-        .build()
-        .map_err(|error| failed(settings, &error.without_url()))?;
+    let client = blocking_client("metrics", settings, headers)?;
     MetricExporter::builder()
         .with_http()
         .with_http_client(client)
@@ -137,7 +122,26 @@ fn over_http(settings: &OtlpSettings, headers: HeaderMap) -> Result<MetricExport
         .with_retry_policy(RetryPolicy::disabled())
         .with_temporality(Temporality::Cumulative)
         .build()
-        .map_err(|error| failed(settings, &error))
+        .map_err(|error| failed("metrics", settings, &error))
+}
+
+/// The client that the SDK's exporters send by. It waits, so it must not be made inside a tokio runtime.
+pub(super) fn blocking_client(
+    what: &str,
+    settings: &OtlpSettings,
+    headers: HeaderMap,
+) -> Result<reqwest::blocking::Client, ConnectError> {
+    let tls = Tls::read(settings)?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
+    reqwest::blocking::Client::builder()
+        .user_agent(AGENT)
+        .default_headers(headers)
+        .redirect(Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIME.min(settings.timeout))
+        .timeout(settings.timeout)
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(|error| failed(what, settings, &error.without_url()))
 }
 
 /// The agent itself.

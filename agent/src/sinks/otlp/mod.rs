@@ -20,6 +20,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
+mod traces;
 mod words;
 
 use std::{fmt, path::PathBuf, time::Duration};
@@ -33,6 +34,7 @@ pub use self::{
     metrics::OtlpMetrics,
     receiver::OtlpReceiver,
     reference::reference,
+    traces::OtlpTraces,
 };
 
 impl Compression {

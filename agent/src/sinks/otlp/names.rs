@@ -9,15 +9,17 @@ pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai/1.4
 pub(super) const FACT: &str = "outflow.fact.";
 
 macro_rules! names {
-    ($($constant:ident = $name:literal: $says:literal,)*) => {
+    ($(#[$about:meta])* $list:ident: $($constant:ident = $name:literal: $says:literal,)*) => {
         $(#[doc = $says] pub(super) const $constant: &str = $name;)*
 
-        /// Every name and what it says, in the order of the record.
-        pub(super) const ALL: &[(&str, &str)] = &[$(($name, $says),)*];
+        $(#[$about])*
+        pub(super) const $list: &[(&str, &str)] = &[$(($name, $says),)*];
     };
 }
 
 names! {
+    /// Every name of a finding and what it says, in the order of the record.
+    ALL:
     FINDING_ID = "outflow.finding.id": "The same for all repeats of a finding",
     RECORD_ID = "outflow.finding.record_id": "Finding id and revision: the key to drop duplicates by",
     REVISION = "outflow.finding.revision": "1 for the first record of a finding, one more for each that replaces it",
@@ -58,6 +60,27 @@ names! {
     EXECUTABLE = "process.executable.name": "Name of its executable",
     FEATURE = "outflow.feature": "Part of the service that asked, as the call or the operator names it",
     UNIT = "outflow.process.unit": "Systemd unit of the process",
+}
+
+names! {
+    /// What the span of a call has besides names of findings.
+    SPAN:
+    RESPONSE_ID = "gen_ai.response.id": "Id of the answer",
+    FINISH_REASONS = "gen_ai.response.finish_reasons": "Why the model stopped, one for each choice",
+    FIRST_CHUNK = "gen_ai.response.time_to_first_chunk": "Of a streamed answer, seconds from the first byte of the request to the first one of the answer's body",
+    CONVERSATION = "gen_ai.conversation.id": "What the calls of one conversation have in common",
+    INPUT_TOKENS = "gen_ai.usage.input_tokens": "All input tokens, those of caches included",
+    OUTPUT_TOKENS = "gen_ai.usage.output_tokens": "All output tokens, those of reasoning included",
+    CACHE_READ_TOKENS = "gen_ai.usage.cache_read.input_tokens": "Of the input, read from a cache",
+    CACHE_WRITE_TOKENS = "gen_ai.usage.cache_creation.input_tokens": "Of the input, written to a cache",
+    REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens": "Of the output, reasoning",
+    TOOL = "gen_ai.tool.name": "Tool that an MCP call names",
+    MCP_METHOD = "mcp.method.name": "Method of an MCP call",
+    MCP_SESSION = "mcp.session.id": "Its session",
+    MCP_VERSION = "mcp.protocol.version": "Version of the protocol",
+    JSONRPC_ID = "jsonrpc.request.id": "Id of the request in JSON-RPC",
+    HTTP_STATUS = "http.response.status_code": "Status of the answer",
+    ERROR = "error.type": "The vendor's code of a failure, its status, `tool_error`, or `no_answer`; absent when it did not fail",
 }
 
 /// Resource: what the finding's process is for.

@@ -7,8 +7,8 @@ use super::{genai, names};
 /// What stands above the tables.
 const HEAD: &str = "# OTLP
 
-What `outflow run` sends to an OpenTelemetry collector: every revision of a finding as a log record, and metrics. Over gRPC (mostly port
-4317) or HTTP with protobuf (mostly port 4318; `/v1/logs` and `/v1/metrics` are added to the endpoint), with gzip, zstd or neither, with TLS
+What `outflow run` sends to an OpenTelemetry collector: every revision of a finding as a log record, metrics, and if wanted a span for each call. Over gRPC (mostly port
+4317) or HTTP with protobuf (mostly port 4318; `/v1/logs`, `/v1/metrics` and `/v1/traces` are added to the endpoint), with gzip, zstd or neither, with TLS
 and a certificate of our own where the collector wants one. No redirect is followed, no proxy asked.
 
 This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write it anew.
@@ -89,6 +89,19 @@ const TAIL: &str = "
 Attributes of a call: `gen_ai.provider.name` and `gen_ai.operation.name` (`_OTHER` where there is none), `gen_ai.request.model`,
 `gen_ai.response.model`, `server.address`, `server.port`, and `outflow.service`, the service that called. A metric has at most 1,000
 combinations of them; what goes beyond is counted together under `otel.metric.overflow`.
+
+## Spans
+
+With `traces = true` each call to a model, and each of MCP, that the tap sees is a client span. It hangs below the span whose `traceparent` the
+request carries, and has none when that one's trace is not recorded (flag 0); without one it is the root of a trace of its own. Its name is
+the operation and the model, or MCP's method and the tool. The resource is that of findings: the service that called. No prompt, answer or
+argument is in it. Spans go over the exporter of `opentelemetry-otlp`, once: what a collector does not take, or finds no room among 8,192 that
+wait, is dropped and counted in `outflow_sink_spans_total`. Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
+`gen_ai.provider.name`, `gen_ai.request.model`, `gen_ai.response.model`, `server.address`, `server.port`, `process.pid`,
+`process.executable.name`, `outflow.feature`, `outflow.cost.nano_usd` and `outflow.cost.source`:
+
+| attribute | what |
+| --- | --- |
 ";
 
 /// The text of `docs/OTLP.md`.
@@ -103,5 +116,8 @@ pub fn reference() -> String {
         let _ = writeln!(out, "| `{name}` | {unit} | {attributes} | {says} |");
     }
     out.push_str(TAIL);
+    for (name, says) in names::SPAN {
+        let _ = writeln!(out, "| `{name}` | {says} |");
+    }
     out
 }

@@ -2,13 +2,17 @@
 //! input was cut into pieces never changes which bytes leave, nor their line numbers. No byte is skipped.
 //!
 //! State, all bounded by [`CutLimits`]: the unfinished line; or the overlap of an over-long one; and complete lines that
-//! are held back because a multi-line secret (`-----BEGIN …`) is open in them, or a line that a container runtime cut into pieces.
+//! are held back because a multi-line secret (`-----BEGIN …`) is open in them, a line that a container runtime cut into pieces, or a message
+//! whose end nobody has seen yet.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr_iter, memmem, memrchr};
 use serde::{Deserialize, Serialize};
 
-use super::wrap::{WRAP_BYTES, Wrap};
+use super::{
+    message::Messages,
+    wrap::{WRAP_BYTES, Wrap},
+};
 
 /// Opens a text of several lines that is one secret (RFC 7468, section 2).
 const OPENS: &[u8] = b"-----BEGIN ";
@@ -100,12 +104,21 @@ pub struct LineCutter {
     unfinished: usize,
     /// How the lines are wrapped, once the file's first line said so.
     wrap: Option<Wrap>,
+    /// Where messages begin, when somebody said so.
+    messages: Messages,
 }
 
 impl LineCutter {
     /// Goes on at a position.
     pub fn new(limits: CutLimits, position: Position) -> Self {
-        Self { limits: limits.sane(), position, pending: BytesMut::new(), unfinished: 0, wrap: None }
+        Self {
+            limits: limits.sane(),
+            position,
+            pending: BytesMut::new(),
+            unfinished: 0,
+            wrap: None,
+            messages: Messages::default(),
+        }
     }
 
     /// Goes on at a position of a file that begins with `start`, of which [`WRAP_BYTES`] are enough.
@@ -114,6 +127,11 @@ impl LineCutter {
         let is_told = position.offset > 0 && start.first() != Some(&0);
         let wrap = is_told.then(|| Wrap::of(start));
         Self { wrap, ..Self::new(limits, position) }
+    }
+
+    /// Keeps the lines of a message in one cut, where a pattern says how messages begin and they are not too long for it.
+    pub fn with_messages(self, messages: &Messages) -> Self {
+        Self { messages: messages.clone(), ..self }
     }
 
     /// Takes the next bytes and appends the cuts that are complete with them.
@@ -199,7 +217,8 @@ impl LineCutter {
             };
             let lines = lines.get(..end).unwrap_or_default();
             let cut_up = if hold { wrap.open_at(lines, line_bytes) } else { None };
-            let open = if hold { [open_at(lines), cut_up].into_iter().flatten().min() } else { None };
+            let message = || self.messages.last_in(lines, HOLD_BYTES);
+            let open = if hold { [open_at(lines), cut_up, message()].into_iter().flatten().min() } else { None };
             // Half a block stays free, so that it does not come in byte by byte.
             let held_max = (if cut_up == Some(0) { line_bytes } else { HOLD_BYTES }).min(block_bytes / 2);
             match open {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 pub use self::{
     author::{Shared, owner},
     cut::{Cut, CutLimits, LineCutter, Position},
+    message::{MESSAGE_BYTES, Messages},
     unwrap::{Unwrapped, unwrapped_line},
     wrap::{WRAP_BYTES, Wrap},
 };
@@ -20,6 +21,7 @@ use crate::units::Timestamp;
 
 mod author;
 mod cut;
+mod message;
 mod unwrap;
 mod wrap;
 
@@ -32,6 +34,8 @@ pub struct LogFile {
     pub origin: Arc<Origin>,
     /// How its lines name who wrote them, where programs share it and the user has given it no service.
     pub shared: Shared,
+    /// Where its messages begin.
+    pub messages: Messages,
 }
 
 impl LogFile {
@@ -46,7 +50,7 @@ impl LogFile {
         let shared =
             if service.is_some() || origin.kubernetes.is_some() { Shared::No } else { Shared::of(path, start) };
         let path = remembered.map_or_else(|| path.to_string_lossy().into_owned(), |(path, _)| path.to_owned());
-        Self { path, origin: Arc::new(origin), shared }
+        Self { path, origin: Arc::new(origin), shared, messages: Messages::default() }
     }
 }
 
@@ -108,15 +112,14 @@ impl LogBlock {
         self.freed().map_or(position.min(self.bytes.len()), |text| text.raw_at(&self.bytes, position))
     }
 
-    /// Who wrote the line around a position in [`bytes`](Self::bytes).
+    /// Who wrote the line around a position in [`bytes`](Self::bytes), or the message that it goes on with.
     pub fn author(&self, position: usize) -> Arc<Origin> {
         if self.file.shared == Shared::No {
             return Arc::clone(&self.file.origin);
         }
-        let before = self.bytes.get(..position).unwrap_or_default();
-        let start = memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let line = rest.get(..memchr::memchr(b'\n', rest).unwrap_or(rest.len())).unwrap_or_default();
+        let message = self.file.messages.around(&self.bytes, position);
+        let message = self.bytes.get(message).unwrap_or_default();
+        let line = message.get(..memchr::memchr(b'\n', message).unwrap_or(message.len())).unwrap_or_default();
         self.file.shared.author(line).map_or_else(|| Arc::clone(&self.file.origin), Arc::new)
     }
 

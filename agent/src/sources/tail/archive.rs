@@ -377,19 +377,22 @@ impl Archive {
 
     /// As findings name it: as the file whose record it goes on with, else by its own name, without what the compressor added
     /// to the service.
-    fn shown(&self, record: Option<&Record>, service: Option<&str>) -> LogFile {
+    fn shown(&self, record: Option<&Record>, group: Option<&Patterns>) -> LogFile {
+        let service = group.and_then(|group| group.service.as_deref());
+        let messages = group.map(|group| group.messages.clone()).unwrap_or_default();
         let real = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let start = self.beginning.bytes();
         if let Some(Record { path, service: remembered, .. }) = record {
-            return LogFile::of(&self.path, &real, Some((path, remembered)), service, start);
+            let of_record = LogFile::of(&self.path, &real, Some((path, remembered)), service, start);
+            return LogFile { messages, ..of_record };
         }
         let path = self.path.to_string_lossy().into_owned();
-        LogFile { path, ..LogFile::of(unpacked_name(&self.path), unpacked_name(&real), None, service, start) }
+        LogFile { path, messages, ..LogFile::of(unpacked_name(&self.path), unpacked_name(&real), None, service, start) }
     }
 }
 
-fn service_of<'g>(archive: &Archive, groups: &'g [Patterns]) -> Option<&'g str> {
-    groups.get(archive.group).and_then(|group| group.service.as_deref())
+fn group_of<'g>(archive: &Archive, groups: &'g [Patterns]) -> Option<&'g Patterns> {
+    groups.get(archive.group)
 }
 
 /// The name that a file had before it was compressed.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    glob::Found,
+    glob::{Found, Patterns},
     nuls,
     record::{Consumed, FileId, Record},
 };
@@ -94,7 +94,7 @@ impl Followed {
     pub(super) fn open(
         (path, file, metadata): (PathBuf, File, &Metadata),
         key: String,
-        service: Option<&str>,
+        group: Option<&Patterns>,
         record: Option<&Record>,
         limits: CutLimits,
         now: Timestamp,
@@ -111,14 +111,17 @@ impl Followed {
         }
         let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
         let remembered = record.map(|record| (record.path.as_str(), record.service.as_str()));
-        let shown = LogFile::of(&path, &real, remembered, service, &first);
+        let service = group.and_then(|group| group.service.as_deref());
+        let messages = group.map(|group| group.messages.clone()).unwrap_or_default();
+        let shown = LogFile { messages, ..LogFile::of(&path, &real, remembered, service, &first) };
+        let cutter = LineCutter::resume(limits, consumed.position, &first).with_messages(&shown.messages);
         Ok(Self {
             id: FileId { dev: metadata.dev(), ino: metadata.ino() },
             key,
             path,
             shown: Arc::new(shown),
             file: Some(file),
-            cutter: LineCutter::resume(limits, consumed.position, &first),
+            cutter,
             read_at: consumed.position.offset,
             consumed,
             size: metadata.len(),
@@ -265,7 +268,8 @@ impl Followed {
             self.pass_on(cuts, now, blocks);
             self.consumed.pass_nuls(behind - self.read_at);
             self.read_at = behind;
-            self.cutter = LineCutter::resume(self.limits, self.consumed.position, &self.first);
+            let cutter = LineCutter::resume(self.limits, self.consumed.position, &self.first);
+            self.cutter = cutter.with_messages(&self.shown.messages);
         } else {
             self.pass_on(cuts, now, blocks);
         }
@@ -313,7 +317,7 @@ impl Followed {
     /// The file was truncated: what was read so far is past, and it starts again.
     pub(super) fn restart(&mut self, now: Timestamp) -> io::Result<()> {
         self.consumed = Consumed::nothing();
-        self.cutter = LineCutter::new(self.limits, Position::default());
+        self.cutter = LineCutter::new(self.limits, Position::default()).with_messages(&self.shown.messages);
         self.read_at = 0;
         self.life += 1;
         let file = self.handle()?;

@@ -39,6 +39,8 @@ mod archives;
 const HOLD_NS: u64 = 2_000_000_000;
 /// Longest time until it is told that a file is skipped.
 const GAP_NS: u64 = 1_000_000_000;
+/// How long something cannot be read until that is a gap.
+const UNREAD_NS: u64 = 5_000_000_000;
 /// Paths that were told to be unreadable, compressed and so on, so that each is told once.
 const TOLD_MAX: usize = 4096;
 
@@ -53,8 +55,19 @@ pub(super) struct Follower {
     /// By group.
     rates: Vec<Rate>,
     told: BTreeSet<PathBuf>,
+    /// What could not be read at the last looks.
+    unread: BTreeMap<PathBuf, Unread>,
+    looks: u64,
     buffer: Vec<u8>,
     stats: Arc<TailStats>,
+}
+
+/// Something that the globs fit and nobody reads.
+struct Unread {
+    since: Timestamp,
+    /// The last look that found it so.
+    look: u64,
+    is_told: bool,
 }
 
 /// A file that turned up, open.
@@ -92,6 +105,8 @@ impl Follower {
             copies: Copies::default(),
             archives: Archives::new(Finished::new(remembered)),
             told: BTreeSet::new(),
+            unread: BTreeMap::new(),
+            looks: 0,
             buffer: vec![0; settings.cut.block_bytes],
             settings,
             stats,
@@ -111,10 +126,11 @@ impl Follower {
 
     /// Looks at everything once, and reads a turn of each file. True when there is more to read at once.
     pub(super) fn step(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
+        self.looks += 1;
         let mut unreadable = Vec::new();
         let mut found = glob::find(&self.groups, |path, why| unreadable.push((path.to_owned(), why)));
         for (path, why) in unreadable {
-            self.tell(out, path, |path| TailNotice::Unreadable { path, why });
+            self.not_read(out, path, now, |path| TailNotice::Unreadable { path, why });
         }
         let mut replaced = Vec::new();
         for file in self.files.values_mut() {
@@ -145,6 +161,8 @@ impl Follower {
             self.give_up(key, departed, now, out)?;
         }
         self.stats.files.store(self.files.len() as u64, Relaxed);
+        self.unread.retain(|_, unread| unread.look == self.looks);
+        self.stats.unread.store(self.unread.len() as u64, Relaxed);
         self.stats.lag_bytes.store(self.files.values().map(Followed::lag_bytes).sum(), Relaxed);
         let lag = |file: &Followed| {
             Some((file.path.to_string_lossy().into_owned(), file.lag_bytes())).filter(|lag| lag.1 > 0)
@@ -165,7 +183,7 @@ impl Follower {
             match looked {
                 Ok(State::Truncated) => self.truncated(id, now, out)?,
                 Ok(State::AtEnd | State::More) => {}
-                Err(error) => self.unreadable(id, &error, out),
+                Err(error) => self.unreadable(id, &error, now, out),
             }
         }
         Ok(())
@@ -205,7 +223,7 @@ impl Follower {
     ) -> Result<Option<(FileId, Found)>, Stopped> {
         if self.files.len() >= self.settings.max_files {
             let max = self.settings.max_files;
-            self.tell(out, found.path, |path| TailNotice::TooMany { path, max });
+            self.not_read(out, found.path, now, |path| TailNotice::TooMany { path, max });
             return Ok(None);
         }
         let path = found.path.clone();
@@ -223,7 +241,9 @@ impl Follower {
         match taken {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() }),
+            Err(error) => {
+                self.not_read(out, path, now, |path| TailNotice::Unreadable { path, why: error.to_string() });
+            }
         }
         Ok(None)
     }
@@ -257,9 +277,9 @@ impl Follower {
             Err(error) => return Ok(Err(error)),
         };
         let Candidate { id, found, file, metadata } = candidate;
-        let service = self.groups.get(found.group).and_then(|group| group.service.as_deref());
+        let group = self.groups.get(found.group);
         let opened = (found.path.clone(), file, &metadata);
-        let mut followed = match Followed::open(opened, key, service, resume.as_ref(), self.settings.cut, now) {
+        let mut followed = match Followed::open(opened, key, group, resume.as_ref(), self.settings.cut, now) {
             Ok(followed) => followed,
             Err(error) => {
                 // Cut in this very moment, perhaps. What is known of it is still needed: it is looked at again.
@@ -369,7 +389,7 @@ impl Follower {
                     self.truncated(id, now, out)?;
                     more = true;
                 }
-                Err(error) => self.unreadable(id, &error, out),
+                Err(error) => self.unreadable(id, &error, now, out),
             }
         }
         Ok(more)
@@ -390,7 +410,7 @@ impl Follower {
             block.checkpoint = None;
         }
         if let Err(error) = file.restart(now) {
-            self.unreadable(id, &error, out);
+            self.unreadable(id, &error, now, out);
             return Ok(());
         }
         let mut mark = Mark { file: Arc::clone(&file.shown), ..Mark::at(now) };
@@ -455,9 +475,37 @@ impl Follower {
         out.input(LogInput::Mark(mark))
     }
 
-    fn unreadable(&mut self, id: FileId, error: &io::Error, out: &mut Out<'_>) {
+    fn unreadable(&mut self, id: FileId, error: &io::Error, now: Timestamp, out: &mut Out<'_>) {
         let Some(path) = self.files.get(&id).map(|file| file.path.clone()) else { return };
-        self.tell(out, path, |path| TailNotice::Unreadable { path, why: error.to_string() });
+        self.not_read(out, path, now, |path| TailNotice::Unreadable { path, why: error.to_string() });
+    }
+
+    /// Something that the globs fit is not looked at. People hear of it at once; it is a gap when it lasts, for a file that is cut or moved in the
+    /// very moment is read at the next look.
+    fn not_read(
+        &mut self,
+        out: &mut Out<'_>,
+        path: PathBuf,
+        now: Timestamp,
+        notice: impl FnOnce(PathBuf) -> TailNotice,
+    ) {
+        let notice = notice(path.clone());
+        let is_one_too_many = matches!(notice, TailNotice::TooMany { .. });
+        self.tell(out, path.clone(), |_| notice);
+        if self.unread.len() >= TOLD_MAX && !self.unread.contains_key(&path) {
+            return;
+        }
+        let look = self.looks;
+        let unread = self.unread.entry(path.clone()).or_insert(Unread { since: now, look, is_told: false });
+        unread.look = look;
+        if !unread.is_told && now.since_ns(unread.since) >= UNREAD_NS {
+            unread.is_told = true;
+            let file = Arc::new(LogFile::of(&path, &path, None, None, &[]));
+            let reason = if is_one_too_many { GapReason::TooMany } else { GapReason::Unreadable };
+            let gap = Gap { reason, offset: 0, known_bytes: 0, from: unread.since, until: now };
+            // Whether anybody still listens shows with the next input.
+            let _ = out.input(LogInput::Mark(Mark { file, gap: Some(gap), ..Mark::at(now) }));
+        }
     }
 
     fn tell(&mut self, out: &mut Out<'_>, path: PathBuf, notice: impl FnOnce(PathBuf) -> TailNotice) {

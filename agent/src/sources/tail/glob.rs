@@ -11,6 +11,7 @@ use std::{
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::{LogGroup, TailError, record::FileId};
+use crate::sources::log::Messages;
 
 /// A group of patterns, compiled.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(super) struct Patterns {
     globs: Vec<String>,
     exclude: GlobSet,
     pub service: Option<String>,
+    pub messages: Messages,
 }
 
 /// A file that is there.
@@ -50,7 +52,12 @@ impl Patterns {
             exclude.add(glob.map_err(|error| bad(pattern, error.to_string()))?);
         }
         let exclude = exclude.build().map_err(|error| bad(&group.exclude.join(", "), error.to_string()))?;
-        Ok(Self { globs: group.globs.clone(), exclude, service: group.service.clone() })
+        Ok(Self {
+            globs: group.globs.clone(),
+            exclude,
+            service: group.service.clone(),
+            messages: group.messages.clone(),
+        })
     }
 
     /// Folders in which files of this group may appear, as far as they can be told from the patterns.
@@ -70,7 +77,11 @@ pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String
                 let path = match entry {
                     Ok(path) => path,
                     Err(error) => {
-                        unreadable(error.path(), error.error().to_string());
+                        // A folder is left out when all that could be in it is.
+                        let path = error.path();
+                        if !patterns.exclude.is_match(path) && !patterns.exclude.is_match(path.join("-")) {
+                            unreadable(path, error.error().to_string());
+                        }
                         continue;
                     }
                 };

@@ -42,7 +42,7 @@ use crossbeam_channel::TryRecvError;
 use self::{follow::Follower, wake::Wake};
 use super::{
     Checkpoint,
-    log::{CutLimits, LogBlock, LogFile},
+    log::{CutLimits, LogBlock, LogFile, Messages},
 };
 use crate::{clock, units::Timestamp};
 
@@ -89,6 +89,8 @@ pub struct LogGroup {
     pub exclude: Vec<String>,
     /// Service whose logs they are; without it, the file's name without its extension.
     pub service: Option<String>,
+    /// Where their messages begin.
+    pub messages: Messages,
     /// Most bytes of all these files that are scanned a second; what is more is skipped and told as a gap. None: all are scanned.
     pub max_bytes_per_second: Option<u64>,
 }
@@ -150,6 +152,10 @@ pub enum GapReason {
     Damaged,
     /// More was written than the group's [`LogGroup::max_bytes_per_second`] lets through.
     RateCap,
+    /// For some seconds the agent could not read it: it may not, or the file system does not give it. It is tried again at every look.
+    Unreadable,
+    /// It is not followed, because [`TailSettings::max_files`] are.
+    TooMany,
 }
 
 /// News about coverage.
@@ -188,6 +194,8 @@ pub enum TailNotice {
 pub struct TailStats {
     /// Files that are followed.
     pub files: AtomicU64,
+    /// Files and folders that the globs fit and that could not be read at the last look, or were too many; at most 4,096.
+    pub unread: AtomicU64,
     /// Bytes read since the start.
     pub read_bytes: AtomicU64,
     /// Bytes that are there and were not handed on at the last look.

@@ -102,7 +102,7 @@ impl Telling {
         limits: CutLimits,
         start: &[u8],
     ) -> Self {
-        let cutter = LineCutter::resume(limits, consumed.position, start);
+        let cutter = LineCutter::resume(limits, consumed.position, start).with_messages(&shown.messages);
         Self { key, shown, consumed, packing, cutter }
     }
 

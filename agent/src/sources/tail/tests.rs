@@ -17,6 +17,7 @@ use crate::sources::log::Position;
 
 mod archives;
 mod flow;
+mod unread;
 
 const WAIT_NS: u64 = 30_000_000_000;
 

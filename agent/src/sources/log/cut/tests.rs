@@ -170,3 +170,31 @@ fn a_held_rest_keeps_no_block_alive() {
     cutter.push(&[[b'x'; 1000].as_slice(), b"\nrest"].concat(), &mut cuts);
     assert!(cutter.pending.capacity() < 100 && cutter.held_bytes() == 4, "{}", cutter.pending.capacity());
 }
+
+#[test]
+fn a_message_of_several_lines_stays_in_one_cut() {
+    let messages = Messages::Begin(std::sync::Arc::new(regex::bytes::Regex::new(r"^\d\d:\d\d ").unwrap()));
+    let text = "10:00 one\n at a\n at b\n10:01 two\n10:02 three\n\nCaused by\n at c\n10:03 four\n";
+    for size in 1..text.len() {
+        let mut cutter = LineCutter::new(CutLimits::default(), Position::default()).with_messages(&messages);
+        let mut cuts = Vec::new();
+        for piece in text.as_bytes().chunks(size) {
+            cutter.push(piece, &mut cuts);
+        }
+        // The last one may go on.
+        assert_eq!(cutter.held_bytes(), "10:03 four\n".len(), "{size}");
+        assert!(cuts.iter().all(|cut| cut.bytes.starts_with(b"10:")), "{size}: {cuts:?}");
+        cutter.flush_held(&mut cuts);
+        let all: String = texts(&cuts).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(all, text);
+    }
+    // A message that does not end flows on.
+    let mut cutter = LineCutter::new(CutLimits::default(), Position::default()).with_messages(&messages);
+    let mut cuts = Vec::new();
+    cutter.push(b"10:00 endless\n", &mut cuts);
+    for _ in 0..4000 {
+        cutter.push(&[[b'A'; 63].as_slice(), b"\n"].concat(), &mut cuts);
+        assert!(cutter.held_bytes() <= HOLD_BYTES + 100);
+    }
+    assert!(!cuts.is_empty());
+}

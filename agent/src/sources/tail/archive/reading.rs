@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use super::{Archive, Around, Phase, Reading, State, service_of};
+use super::{Archive, Around, Phase, Reading, State, group_of};
 use crate::{
     sources::{
         files::Caps,
@@ -57,7 +57,7 @@ impl Reading {
                     }
                     Judged::Told(why) => {
                         let record = archive.own.as_ref().map(|(_, record)| record);
-                        let shown = archive.shown(record, service_of(archive, around.groups));
+                        let shown = archive.shown(record, group_of(archive, around.groups));
                         let (key, limits) = (archive.key(now), around.settings.cut);
                         let held = Telling::new(key, Arc::new(shown), seen.clone(), self.packing, limits, &[]);
                         if archive.stand == self.stand {
@@ -167,9 +167,9 @@ impl Reading {
             archive.wait(now);
             return Ok(None);
         }
-        let service = service_of(archive, around.groups);
+        let group = group_of(archive, around.groups);
         let record = from.map(|candidate| &candidate.record);
-        let shown = Arc::new(archive.shown(record, service));
+        let shown = Arc::new(archive.shown(record, group));
         let consumed = record.map_or_else(Consumed::nothing, |record| self.contents.seen.at(record));
         let key = archive.key(now);
         let start = archive.beginning.bytes();

@@ -1,0 +1,449 @@
+//! A client span for each call, to a collector, by the exporter of `opentelemetry-otlp`. Enters: exchanges with their cost. Leaves: spans that hang
+//! below the span whose `traceparent` the request carried, each with the service that called as its resource. No prompt, answer or argument
+//! goes out, and nobody waits: what finds no room in the queue, or no collector, is dropped and counted. Findings do not depend on it.
+//!
+//! Bounds: [`QUEUE`] spans wait, [`BATCH`] go in one request.
+
+use std::{
+    collections::HashMap,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread::JoinHandle,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use opentelemetry::{
+    Array, InstrumentationScope, KeyValue, SpanId, StringValue, TraceFlags, TraceId, Value,
+    trace::{SpanContext, SpanKind, Status, TraceState},
+};
+use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks},
+};
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Runtime;
+
+use super::{
+    OtlpSettings, Protocol, SCOPE,
+    collector::checked,
+    encode::{UNKNOWN_SERVICE, split_port},
+    genai::failure,
+    grpc, http,
+    metrics::{blocking_client, failed},
+    names,
+};
+use crate::{
+    exchange::{Cost, Exchange, McpCall},
+    findings,
+    sinks::{ConnectError, Host, gen_ai},
+    sources::Origin,
+    telemetry::{Metric, Metrics},
+    units::Timestamp,
+};
+
+/// Spans that may wait.
+const QUEUE: usize = 8192;
+/// Spans of one request.
+const BATCH: usize = 512;
+/// How long a span waits for others at most.
+const LINGER: Duration = Duration::from_secs(1);
+/// Finish reasons that are told of a call.
+const REASONS_MAX: usize = 16;
+
+/// Sends spans until it is shut down.
+#[derive(Debug)]
+pub struct OtlpTraces {
+    queue: SyncSender<Call>,
+    thread: JoinHandle<()>,
+    counts: Counts,
+}
+
+/// A span and whose it is.
+#[derive(Debug)]
+struct Call {
+    owner: Owner,
+    span: SpanData,
+}
+
+/// What makes a resource of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Owner {
+    service: String,
+    container: Option<String>,
+    pod: Option<String>,
+    kubernetes: Option<[String; 3]>,
+}
+
+#[derive(Clone, Debug)]
+struct Counts {
+    metrics: Metrics,
+    sink: String,
+}
+
+impl Counts {
+    fn add(&self, outcome: &str, spans: usize) {
+        self.metrics.add(Metric::SinkSpans, &[&self.sink, outcome], spans as u64);
+    }
+}
+
+impl OtlpTraces {
+    /// Starts the thread that sends. Must not be called inside a tokio runtime.
+    pub fn start(settings: &OtlpSettings, sink: &str, metrics: &Metrics, host: &Host) -> Result<Self, ConnectError> {
+        let (exporter, runtime) = exporter(settings)?;
+        let (queue, waiting) = sync_channel(QUEUE);
+        let counts = Counts { metrics: metrics.clone(), sink: sink.to_owned() };
+        let sender = Sender { exporter, runtime, host: host.clone(), counts: counts.clone() };
+        let thread = std::thread::Builder::new()
+            .name("outflow-spans".to_owned())
+            .spawn(move || sender.run(&waiting))
+            .map_err(|error| failed("spans", settings, &error))?;
+        Ok(Self { queue, thread, counts })
+    }
+
+    /// Hands a call over, when it is one that has a span.
+    pub fn exchange(&self, exchange: &Exchange, cost: Option<&Cost>) {
+        let Some(span) = span(exchange, cost) else { return };
+        match self.queue.try_send(Call { owner: Owner::of(&exchange.origin), span }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.counts.add("dropped", 1),
+        }
+    }
+
+    /// Sends what waits and ends; a collector that does not answer is waited for as long as one request may take.
+    pub fn shutdown(self) {
+        drop(self.queue);
+        // That it panicked would have been told by the panic.
+        let _ = self.thread.join();
+    }
+}
+
+fn exporter(settings: &OtlpSettings) -> Result<(SpanExporter, Option<Runtime>), ConnectError> {
+    let headers = checked(settings)?;
+    let built = match settings.protocol {
+        Protocol::Grpc => {
+            let runtime = grpc::runtime("outflow-spans-io").map_err(|error| failed("spans", settings, &error))?;
+            let channel = {
+                let _inside = runtime.enter();
+                grpc::channel(settings)?
+            };
+            let exporter = SpanExporter::builder()
+                .with_tonic()
+                .with_channel(channel)
+                .with_metadata(tonic::metadata::MetadataMap::from_headers(headers))
+                .with_timeout(settings.timeout)
+                .with_retry_policy(RetryPolicy::disabled())
+                .build();
+            exporter.map(|exporter| (exporter, Some(runtime)))
+        }
+        Protocol::Http => SpanExporter::builder()
+            .with_http()
+            .with_http_client(blocking_client("spans", settings, headers)?)
+            .with_headers(HashMap::new())
+            .with_endpoint(http::url(settings, "/v1/traces"))
+            .with_timeout(settings.timeout)
+            .with_retry_policy(RetryPolicy::disabled())
+            .build()
+            .map(|exporter| (exporter, None)),
+    };
+    built.map_err(|error| failed("spans", settings, &error))
+}
+
+struct Sender {
+    exporter: SpanExporter,
+    /// gRPC's connection lives here; HTTP's client has a thread of its own.
+    runtime: Option<Runtime>,
+    host: Host,
+    counts: Counts,
+}
+
+impl Sender {
+    fn run(mut self, waiting: &Receiver<Call>) {
+        while let Ok(first) = waiting.recv() {
+            let until = crate::clock::instant() + LINGER;
+            let mut batch = vec![first];
+            let mut is_over = false;
+            while batch.len() < BATCH {
+                match waiting.recv_timeout(until.saturating_duration_since(crate::clock::instant())) {
+                    Ok(call) => batch.push(call),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => {
+                        is_over = true;
+                        break;
+                    }
+                }
+            }
+            let is_sent = self.send(batch);
+            if is_over && !is_sent {
+                break;
+            }
+        }
+        // Each of the rest would wait for a collector that does not answer.
+        self.counts.add("dropped", waiting.try_iter().count());
+        let _ = self.exporter.shutdown();
+        if let Some(runtime) = self.runtime {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// One request for each owner, for the exporter knows one resource at a time. False when the collector did not take one.
+    fn send(&mut self, batch: Vec<Call>) -> bool {
+        let mut groups: Vec<(Owner, Vec<SpanData>)> = Vec::new();
+        for Call { owner, span } in batch {
+            match groups.iter_mut().find(|(other, _)| *other == owner) {
+                Some((_, group)) => group.push(span),
+                None => groups.push((owner, vec![span])),
+            }
+        }
+        let mut all = true;
+        for (owner, spans) in groups {
+            let count = spans.len();
+            self.exporter.set_resource(&owner.resource(&self.host));
+            let exported = self.exporter.export(spans);
+            let result = match &self.runtime {
+                Some(runtime) => runtime.block_on(exported),
+                // The client of HTTP waits by itself, and must not do so inside a runtime.
+                None => futures_executor::block_on(exported),
+            };
+            self.counts.add(if result.is_ok() { "sent" } else { "dropped" }, count);
+            all &= result.is_ok();
+        }
+        all
+    }
+}
+
+impl Owner {
+    fn of(origin: &Origin) -> Self {
+        let kubernetes = origin
+            .kubernetes
+            .as_ref()
+            .map(|of| [of.namespace.to_string(), of.pod.to_string(), of.container.to_string()]);
+        let (container, pod) = (origin.container.clone(), origin.pod.clone());
+        Self { service: origin.service.clone(), container, pod, kubernetes }
+    }
+
+    fn resource(&self, host: &Host) -> Resource {
+        let service = if self.service.is_empty() { UNKNOWN_SERVICE } else { &self.service };
+        let mut fields =
+            vec![KeyValue::new(names::SERVICE, service.to_owned()), KeyValue::new(names::HOST_NAME, host.name.clone())];
+        let mut some = |name, value: Option<&String>| {
+            fields.extend(value.map(|value| KeyValue::new(name, value.clone())));
+        };
+        some(names::HOST_ID, host.id.as_ref());
+        some(names::CONTAINER, self.container.as_ref());
+        some(names::POD, self.pod.as_ref());
+        if let Some([namespace, pod, container]) = &self.kubernetes {
+            some(names::NAMESPACE, Some(namespace));
+            some(names::POD_NAME, Some(pod));
+            some(names::CONTAINER_NAME, Some(container));
+        }
+        Resource::builder_empty().with_attributes(fields).build()
+    }
+}
+
+/// Where a span hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    trace: TraceId,
+    parent: SpanId,
+}
+
+impl Place {
+    /// Below the caller's span; `None` when its trace is not recorded. Without a caller's span it is the root of a trace of its own.
+    fn of(exchange: &Exchange, seed: &[u8]) -> Option<Self> {
+        let Some(text) = &exchange.headers.traceparent else {
+            let trace = seed.get(..16).and_then(|bytes| bytes.try_into().ok()).map(TraceId::from_bytes)?;
+            return Some(Self { trace, parent: SpanId::INVALID });
+        };
+        // W3C Trace Context, section 3.2: version, trace id, parent id, flags.
+        let mut parts = text.split('-').skip(1);
+        let trace = TraceId::from_hex(parts.next()?).ok()?;
+        let parent = SpanId::from_hex(parts.next()?).ok()?;
+        let flags = u8::from_str_radix(parts.next()?.get(..2)?, 16).ok()?;
+        TraceFlags::new(flags).is_sampled().then_some(Self { trace, parent })
+    }
+}
+
+/// The span of a call. Only calls of a kind that the conventions name have one, and calls of MCP.
+fn span(exchange: &Exchange, cost: Option<&Cost>) -> Option<SpanData> {
+    let operation = gen_ai::operation_name(exchange.api.as_str());
+    let mcp = exchange.mcp.as_ref();
+    let name = match (mcp, operation) {
+        (Some(McpCall { method, tool, .. }), _) => [method.as_deref(), tool.as_deref()]
+            .into_iter()
+            .flatten()
+            .map(findings::identifier)
+            .collect::<Vec<_>>()
+            .join(" "),
+        (None, Some(operation)) => match &exchange.request_model {
+            Some(model) => format!("{operation} {}", findings::identifier(model)),
+            None => operation.to_owned(),
+        },
+        (None, None) => return None,
+    };
+    if name.is_empty() {
+        return None;
+    }
+    // Random would do; so the same call is the same span when it is replayed.
+    let seed = Sha256::new()
+        .chain_update(b"outflow span\0")
+        .chain_update(exchange.stream.0.to_le_bytes())
+        .chain_update(exchange.started_at.0.to_le_bytes())
+        .chain_update(exchange.ended_at.0.to_le_bytes())
+        .chain_update(exchange.response_id.as_deref().unwrap_or_default())
+        .chain_update(&exchange.path)
+        .finalize();
+    let Place { trace, parent } = Place::of(exchange, &seed)?;
+    let own = seed.get(16..24).and_then(|bytes| bytes.try_into().ok()).map(SpanId::from_bytes)?;
+    let error = failure(exchange).or_else(|| mcp?.tool_failed.then(|| "tool_error".to_owned()));
+    Some(SpanData {
+        span_context: SpanContext::new(trace, own, TraceFlags::SAMPLED, false, TraceState::NONE),
+        parent_span_id: parent,
+        parent_span_is_remote: parent != SpanId::INVALID,
+        span_kind: SpanKind::Client,
+        name: name.into(),
+        start_time: time(exchange.started_at),
+        end_time: time(exchange.ended_at.max(exchange.started_at)),
+        status: if error.is_some() { Status::error("") } else { Status::Unset },
+        attributes: attributes(exchange, operation, error, cost),
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        instrumentation_scope: InstrumentationScope::builder(SCOPE)
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(names::SCHEMA_URL)
+            .build(),
+    })
+}
+
+fn attributes(
+    exchange: &Exchange,
+    operation: Option<&'static str>,
+    error: Option<String>,
+    cost: Option<&Cost>,
+) -> Vec<KeyValue> {
+    let mut all = Vec::new();
+    let mut text = |name: &'static str, value: Option<&str>| {
+        all.extend(value.map(|value| KeyValue::new(name, findings::identifier(value))));
+    };
+    let host = findings::host(&exchange.host);
+    let (address, port) = split_port(&host);
+    text(names::SERVER_ADDRESS, Some(address).filter(|address| !address.is_empty()));
+    text(names::PROVIDER, exchange.vendor.as_deref().map(gen_ai::provider_name));
+    text(names::REQUEST_MODEL, exchange.request_model.as_deref());
+    text(names::RESPONSE_MODEL, exchange.response_model.as_deref());
+    text(names::RESPONSE_ID, exchange.response_id.as_deref());
+    text(names::CONVERSATION, exchange.conversation.as_deref());
+    text(names::FEATURE, exchange.feature.as_deref());
+    text(names::EXECUTABLE, Some(exchange.origin.process.as_str()).filter(|name| !name.is_empty()));
+    text(names::ERROR, error.as_deref());
+    text(names::COST_SOURCE, cost.map(|cost| cost.source.as_str()));
+    let tool_call = exchange.mcp.as_ref().filter(|call| call.method.as_deref() == Some("tools/call"));
+    text(names::OPERATION, tool_call.map(|_| "execute_tool").or(operation));
+    if let Some(McpCall { method, id, tool, session, version, .. }) = &exchange.mcp {
+        text(names::MCP_METHOD, method.as_deref());
+        text(names::TOOL, tool.as_deref());
+        text(names::MCP_SESSION, session.as_deref());
+        text(names::MCP_VERSION, version.as_deref());
+        text(names::JSONRPC_ID, id.as_deref().map(|id| id.trim_matches('"')));
+    }
+    let number = |name: &'static str, value: Option<u64>| {
+        value.map(|value| KeyValue::new(name, i64::try_from(value).unwrap_or(i64::MAX)))
+    };
+    let usage = &exchange.usage;
+    let numbers = [
+        number(names::SERVER_PORT, port.map(u64::from)),
+        number(names::PID, Some(u64::from(exchange.origin.pid)).filter(|pid| *pid > 0)),
+        number(names::HTTP_STATUS, exchange.status.map(u64::from)),
+        number(names::INPUT_TOKENS, usage.input_tokens),
+        number(names::OUTPUT_TOKENS, usage.output_tokens),
+        number(names::CACHE_READ_TOKENS, usage.cache_read_tokens),
+        number(names::CACHE_WRITE_TOKENS, usage.cache_write_tokens),
+        number(names::REASONING_TOKENS, usage.reasoning_tokens),
+        number(names::COST, cost.and_then(|cost| u64::try_from(cost.nano_usd.0).ok())),
+    ];
+    all.extend(numbers.into_iter().flatten());
+    if let Some(first) = exchange.first_token_at.filter(|_| exchange.streaming) {
+        all.push(KeyValue::new(names::FIRST_CHUNK, first.since_ns(exchange.started_at) as f64 / 1e9));
+    }
+    if !exchange.finish_reasons.is_empty() {
+        let reasons = exchange.finish_reasons.iter().take(REASONS_MAX);
+        let reasons = reasons.map(|reason| StringValue::from(findings::identifier(reason))).collect();
+        all.push(KeyValue::new(names::FINISH_REASONS, Value::Array(Array::String(reasons))));
+    }
+    all
+}
+
+fn time(at: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(at.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::exchange::{CostSource, sample};
+    use crate::units::NanoUsd;
+
+    fn by_name(span: &SpanData) -> BTreeMap<&str, String> {
+        span.attributes.iter().map(|field| (field.key.as_str(), field.value.to_string())).collect()
+    }
+
+    fn parented(traceparent: Option<&str>) -> Exchange {
+        let mut exchange = sample::exchange("openai", "gpt-4o");
+        exchange.headers.traceparent = traceparent.map(str::to_owned);
+        exchange
+    }
+
+    #[test]
+    fn a_call_hangs_below_its_callers_span() {
+        let trace = "0af7651916cd43dd8448eb211c80319c";
+        let exchange = parented(Some(&format!("00-{trace}-b7ad6b7169203331-01")));
+        let cost = Cost { nano_usd: NanoUsd(1_234), source: CostSource::Catalogue, catalogue: "c".into() };
+        let span = span(&exchange, Some(&cost)).unwrap();
+        assert_eq!(span.span_context.trace_id().to_string(), trace);
+        assert_eq!(span.parent_span_id.to_string(), "b7ad6b7169203331");
+        assert_eq!((span.name.as_ref(), &span.span_kind), ("chat gpt-4o", &SpanKind::Client));
+        let fields = by_name(&span);
+        assert_eq!(fields["gen_ai.provider.name"], "openai");
+        assert_eq!(fields["outflow.cost.nano_usd"], "1234");
+        assert!(span.end_time >= span.start_time);
+    }
+
+    #[test]
+    fn without_one_it_is_a_root_and_what_is_not_recorded_has_none() {
+        let exchange = parented(None);
+        let (one, again) = (span(&exchange, None).unwrap(), span(&exchange, None).unwrap());
+        assert_eq!(one.parent_span_id, SpanId::INVALID);
+        assert_eq!(one.span_context, again.span_context);
+        let later = Exchange { started_at: Timestamp(exchange.started_at.0 + 1), ..exchange };
+        assert_ne!(span(&later, None).unwrap().span_context, one.span_context);
+        let unsampled = parented(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"));
+        assert!(span(&unsampled, None).is_none());
+    }
+
+    #[test]
+    fn failures_and_tools_say_so() {
+        let failed = Exchange { status: Some(429), error: Some("rate_limit_exceeded".into()), ..parented(None) };
+        let failed = span(&failed, None).unwrap();
+        assert_eq!(by_name(&failed)["error.type"], "rate_limit_exceeded");
+        assert!(matches!(failed.status, Status::Error { .. }));
+        let tool = McpCall {
+            method: Some("tools/call".into()),
+            id: Some("\"7\"".into()),
+            tool: Some("search".into()),
+            session: None,
+            version: Some("2025-11-25".into()),
+            tool_failed: true,
+        };
+        let called = Exchange { mcp: Some(tool), ..parented(None) };
+        let called = span(&called, None).unwrap();
+        assert_eq!(called.name, "tools/call search");
+        let fields = by_name(&called);
+        assert_eq!(
+            (fields["gen_ai.operation.name"].as_str(), fields["jsonrpc.request.id"].as_str()),
+            ("execute_tool", "7")
+        );
+        assert_eq!(fields["error.type"], "tool_error");
+    }
+}
