@@ -57,6 +57,12 @@ pub enum Metric {
     StoreQueue,
     /// What was dropped because the store was full.
     StoreDropped,
+    /// What was kept long enough.
+    StorePruned,
+    /// What went although somebody misses it.
+    StoreLost,
+    /// Damaged files of the store.
+    StoreDamages,
     /// Records that a receiver confirmed.
     SinkRecords,
     /// Revisions that wait for a receiver.
@@ -152,7 +158,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -179,6 +185,9 @@ impl Metric {
         Self::StoreBytes,
         Self::StoreQueue,
         Self::StoreDropped,
+        Self::StorePruned,
+        Self::StoreLost,
+        Self::StoreDamages,
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
@@ -276,6 +285,24 @@ impl Metric {
                 None,
                 &[],
                 "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::StorePruned => counter(
+                "outflow_store_pruned_rows",
+                None,
+                &["kind"],
+                "Rows that left the store because they were kept long enough, or because every sink has them and it was nearly full; kind `records`, `findings`, `usage` or `dead_letters`",
+            ),
+            Self::StoreLost => counter(
+                "outflow_store_lost_rows",
+                None,
+                &["kind"],
+                "Rows that left the full store although they were still wanted, by `when_full = \"drop_oldest\"`: `records` that some sink does not have, and `findings`",
+            ),
+            Self::StoreDamages => counter(
+                "outflow_store_damages",
+                None,
+                &[],
+                "Times that the file of the store was damaged, was set aside, and a new one took its place",
             ),
             Self::SinkRecords
             | Self::SinkPending
