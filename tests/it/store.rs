@@ -356,3 +356,46 @@ impl Drop for Stop<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+/// The child: goes on where the store is, and prunes all the time. Not a test when nobody started it.
+#[test]
+fn child_that_prunes_until_it_is_killed() {
+    let Some(path) = env::var_os(STORE).map(PathBuf::from) else { return };
+    let store = Store::open(&path, Limits::default()).unwrap();
+    store.keep(Retention { keep_ns: 0, sinks: Vec::new(), drop_oldest: false }).unwrap();
+    let done: u64 = store.checkpoints("source").unwrap().pop().map_or(0, |last| last.value.parse().unwrap());
+    let mut out = std::io::stdout();
+    for n in done + 1.. {
+        store.submit(step(n)).unwrap().wait().unwrap();
+        out.write_all(format!("kept {n}\n").as_bytes()).unwrap();
+        if n % 3 == 0 {
+            store.settle().unwrap();
+        }
+        if n % 5 == 0 {
+            // Hours later each time: all that is there is old.
+            store.prune(Timestamp(outflow::clock::now().0 + n * 7_200_000_000_000)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn kills_while_it_prunes_leave_a_whole_chain_and_no_id_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outflow.db");
+    let (mut ids, mut from) = (std::collections::HashMap::new(), 0);
+    for round in 0..10 {
+        let running = child("store::child_that_prunes_until_it_is_killed", &path).spawn().unwrap();
+        let acknowledged = kill_after(running, 3 + round * 7 % 20);
+        let reader = StoreReader::open(&path).unwrap();
+        let step: u64 = reader.checkpoints("source").unwrap().pop().unwrap().value.parse().unwrap();
+        assert!(step >= acknowledged, "round {round}");
+        let Verdict::Whole(whole) = reader.verify().unwrap() else { panic!("{:?}", reader.verify()) };
+        assert!(whole.from >= from, "round {round}: {whole:?}");
+        from = whole.from;
+        for row in reader.outbox_rows_after(0, u64::MAX).unwrap() {
+            let before = ids.insert(row.record_id(), row.seq);
+            assert!(before.is_none_or(|before| before == row.seq), "round {round}: {} twice", row.record_id());
+        }
+    }
+    assert!(from > 1, "nothing was pruned");
+}

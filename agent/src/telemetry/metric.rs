@@ -276,34 +276,14 @@ impl Metric {
                 &[],
                 "Bytes of log files that were not scanned because their group was over `max_bytes_per_second`",
             ),
-            Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
-            Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
-            Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
-            Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
-            Self::StoreDropped => counter(
-                "outflow_store_dropped",
-                None,
-                &[],
-                "Batches of the tap that were dropped because the store was full",
-            ),
-            Self::StorePruned => counter(
-                "outflow_store_pruned_rows",
-                None,
-                &["kind"],
-                "Rows that left the store because they were kept long enough, or because every sink has them and it was nearly full; kind `records`, `findings`, `usage` or `dead_letters`",
-            ),
-            Self::StoreLost => counter(
-                "outflow_store_lost_rows",
-                None,
-                &["kind"],
-                "Rows that left the full store although they were still wanted, by `when_full = \"drop_oldest\"`: `records` that some sink does not have, and `findings`",
-            ),
-            Self::StoreDamages => counter(
-                "outflow_store_damages",
-                None,
-                &[],
-                "Times that the file of the store was damaged, was set aside, and a new one took its place",
-            ),
+            Self::StoreRows
+            | Self::StoreCommits
+            | Self::StoreBytes
+            | Self::StoreQueue
+            | Self::StoreDropped
+            | Self::StorePruned
+            | Self::StoreLost
+            | Self::StoreDamages => self.about_store(),
             Self::SinkRecords
             | Self::SinkPending
             | Self::SinkDeadLetters
@@ -344,6 +324,41 @@ impl Metric {
                 None,
                 &["what"],
                 "Packets that circuit breakers stopped: `handshakes`, `data` of known connections, `quic`, `networks`",
+            ),
+        }
+    }
+
+    /// What there is to say about a metric of the store.
+    const fn about_store(self) -> About {
+        use Unit::{Bytes, None};
+        match self {
+            Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
+            Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
+            Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
+            Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
+            Self::StoreDropped => counter(
+                "outflow_store_dropped",
+                None,
+                &[],
+                "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::StorePruned => counter(
+                "outflow_store_pruned_rows",
+                None,
+                &["kind"],
+                "Rows that left the store because they were kept long enough, or because every sink has them and it was nearly full; kind `records`, `findings`, `usage` or `dead_letters`",
+            ),
+            Self::StoreLost => counter(
+                "outflow_store_lost_rows",
+                None,
+                &["kind"],
+                "Rows that left the full store although they were still wanted, by `when_full = \"drop_oldest\"`: `records` that some sink does not have, and `findings`",
+            ),
+            _ => counter(
+                "outflow_store_damages",
+                None,
+                &[],
+                "Times that the file of the store was damaged, was set aside, and a new one took its place",
             ),
         }
     }
