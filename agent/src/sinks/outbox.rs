@@ -111,7 +111,7 @@ impl Outbox {
             }
             match self.reader.outbox_rows_after(after, limit) {
                 Err(error @ (StoreError::Corrupt { .. } | StoreError::Foreign(_))) => {
-                    self.store.report_damage(generation, &error)?
+                    self.store.report_damage(generation, &error)?;
                 }
                 rows => return rows,
             }

@@ -115,15 +115,14 @@ impl Writer {
     /// Brings a new store about, when the old one was damaged. An error that passes: it is tried again with the next transaction.
     pub(super) fn mend(&mut self) -> Result<(), StoreError> {
         let Some(Mending { reason, aside }) = self.mending.clone() else { return Ok(()) };
-        let aside = match aside {
-            Some(aside) => aside,
-            None => {
-                self.close()?;
-                let error = StoreError::Corrupt { path: self.path.clone(), reason: reason.clone() };
-                let aside = file::set_aside(&self.path, clock::now(), &error)?;
-                self.mending = Some(Mending { reason: reason.clone(), aside: Some(aside.clone()) });
-                aside
-            }
+        let aside = if let Some(aside) = aside {
+            aside
+        } else {
+            self.close()?;
+            let error = StoreError::Corrupt { path: self.path.clone(), reason: reason.clone() };
+            let aside = file::set_aside(&self.path, clock::now(), &error)?;
+            self.mending = Some(Mending { reason: reason.clone(), aside: Some(aside.clone()) });
+            aside
         };
         let damage = Damage { path: self.path.clone(), aside, reason };
         self.db = anew(&damage, &self.limits, self.last, &self.shared)?;

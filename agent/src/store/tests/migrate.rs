@@ -21,7 +21,7 @@ fn older(path: &Path, version: usize) -> Connection {
         db.execute_batch(step).unwrap();
     }
     db.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
-    db.pragma_update(None, "user_version", version as i64).unwrap();
+    db.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
     db
 }
 
@@ -62,7 +62,7 @@ fn fill(db: &Connection) {
                 .iter()
                 .map(|column| match column.rsplit_once(' ').unwrap() {
                     (_, "INTEGER") => Value::Integer(number),
-                    (_, "BLOB") => Value::Blob(vec![number as u8; 32]),
+                    (_, "BLOB") => Value::Blob(vec![u8::try_from(number).unwrap(); 32]),
                     (name, _) => Value::Text(format!("{name} {number}")),
                 })
                 .collect();
@@ -152,7 +152,7 @@ fn a_step_that_fails_leaves_the_version_that_was_there_and_its_rows() {
         assert!(error.contains("already exists") && error.contains("outflow.db"), "{error}");
         let db = Connection::open(&path).unwrap();
         let number: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!((number, dump(&db, None)), (version as i64, before), "all steps or none");
+        assert_eq!((number, dump(&db, None)), (i64::try_from(version).unwrap(), before), "all steps or none");
         db.execute_batch(&format!("DROP VIEW {made}")).unwrap();
         drop(db);
         assert_eq!(whole(&open(&folder).reader().unwrap()).revisions, ROWS as u64);
