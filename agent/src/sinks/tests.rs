@@ -261,6 +261,50 @@ fn a_receiver_that_is_down_holds_no_end_up() {
     assert_eq!(place.reader().cursor("fake").unwrap(), 0);
 }
 
+#[test]
+fn what_a_full_store_dropped_unsent_holds_no_sink_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes: 1 << 20, ..Limits::default() };
+    let store = Arc::new(Store::open(&folder.path().join("s.db"), limits).unwrap());
+    let (place, fake) = (Place { store, folder }, Fake::default());
+    let retention = crate::store::Retention { keep_ns: u64::MAX, sinks: vec!["fake".to_owned()], drop_oldest: true };
+    place.store.keep(retention).unwrap();
+    for batch in 0..40 {
+        place.find(keys(batch * 50..(batch + 1) * 50));
+    }
+    assert!(place.store.stats().dropped.revisions > 100, "{:?}", place.store.stats());
+    let sinks = start(&place, &fake, silent());
+    drained(&place, &sinks);
+    // And from under it.
+    for batch in 40..80 {
+        place.find(keys(batch * 50..(batch + 1) * 50));
+    }
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let told = fake.lock();
+    let newest = place.record_ids().pop().unwrap();
+    assert!(told.has.iter().any(|(id, _)| *id == newest), "the newest arrives");
+}
+
+#[test]
+fn a_store_that_was_damaged_holds_no_sink_up() {
+    let (place, fake) = (Place::new(), Fake::default());
+    place.find(keys(0..10));
+    let sinks = start(&place, &fake, silent());
+    drained(&place, &sinks);
+    let damage = StoreError::Corrupt { path: place.path(), reason: "a page is torn".to_owned() };
+    place.store.report_damage(place.store.generation(), &damage).unwrap();
+    assert_eq!(place.store.generation(), 1);
+    place.find(keys(10..14));
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    // Those of before, what became of them, and those of after; no id twice.
+    let ids: Vec<_> = fake.lock().has.iter().map(|(id, _)| id.clone()).collect();
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (15, 15));
+    assert_eq!(ids[10..], place.record_ids());
+}
+
 fn says() -> impl Strategy<Value = Says> {
     prop_oneof![
         4 => Just(Says::Take),

@@ -59,6 +59,12 @@ pub enum Metric {
     StoreQueue,
     /// What was dropped because the store was full.
     StoreDropped,
+    /// What was kept long enough.
+    StorePruned,
+    /// What went although somebody misses it.
+    StoreLost,
+    /// Damaged files of the store.
+    StoreDamages,
     /// Records that a receiver confirmed.
     SinkRecords,
     /// Revisions that wait for a receiver.
@@ -156,7 +162,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 42] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -184,6 +190,9 @@ impl Metric {
         Self::StoreBytes,
         Self::StoreQueue,
         Self::StoreDropped,
+        Self::StorePruned,
+        Self::StoreLost,
+        Self::StoreDamages,
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
@@ -279,16 +288,14 @@ impl Metric {
                 &[],
                 "Bytes of log files that were not scanned because their group was over `max_bytes_per_second`",
             ),
-            Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
-            Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
-            Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
-            Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
-            Self::StoreDropped => counter(
-                "outflow_store_dropped",
-                None,
-                &[],
-                "Batches of the tap that were dropped because the store was full",
-            ),
+            Self::StoreRows
+            | Self::StoreCommits
+            | Self::StoreBytes
+            | Self::StoreQueue
+            | Self::StoreDropped
+            | Self::StorePruned
+            | Self::StoreLost
+            | Self::StoreDamages => self.about_store(),
             Self::SinkRecords
             | Self::SinkPending
             | Self::SinkDeadLetters
@@ -330,6 +337,41 @@ impl Metric {
                 None,
                 &["what"],
                 "Packets that circuit breakers stopped: `handshakes`, `data` of known connections, `quic`, `networks`",
+            ),
+        }
+    }
+
+    /// What there is to say about a metric of the store.
+    const fn about_store(self) -> About {
+        use Unit::{Bytes, None};
+        match self {
+            Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
+            Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
+            Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
+            Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
+            Self::StoreDropped => counter(
+                "outflow_store_dropped",
+                None,
+                &[],
+                "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::StorePruned => counter(
+                "outflow_store_pruned_rows",
+                None,
+                &["kind"],
+                "Rows that left the store because they were kept long enough, or because every sink has them and it was nearly full; kind `records`, `findings`, `usage` or `dead_letters`",
+            ),
+            Self::StoreLost => counter(
+                "outflow_store_lost_rows",
+                None,
+                &["kind"],
+                "Rows that left the full store although they were still wanted, by `when_full = \"drop_oldest\"`: `records` that some sink does not have, and `findings`",
+            ),
+            _ => counter(
+                "outflow_store_damages",
+                None,
+                &[],
+                "Times that the file of the store was damaged, was set aside, and a new one took its place",
             ),
         }
     }

@@ -7,6 +7,7 @@ mod agent;
 #[cfg(feature = "otlp")]
 mod collector;
 mod context;
+mod damage;
 mod dice;
 mod drain;
 mod full;
