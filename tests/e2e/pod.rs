@@ -265,7 +265,10 @@ fn the_pod_of_the_daemon_set_taps_follows_and_leaves_nothing_behind() {
     }
     // What an operator types.
     let listed = podman.run(["exec", CONTAINER, "/usr/bin/outflow", "findings", "list", "--format", "jsonl"]).unwrap();
-    assert!(listed.contains("\"model.unpinned\"") && listed.contains(&format!("\"service\":\"{WORKLOAD}\"")), "{listed}");
+    assert!(
+        listed.contains("\"model.unpinned\"") && listed.contains(&format!("\"service\":\"{WORKLOAD}\"")),
+        "{listed}"
+    );
     assert!(!listed.contains("maria.keller@"), "{listed}");
 
     // The log goes on; and the end is a clean one.

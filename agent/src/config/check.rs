@@ -166,11 +166,8 @@ fn rules(config: &Config, wrong: &mut Vec<Wrong>) {
 }
 
 fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
-    let kafka =
-        config.sinks.kafka.iter().map(|sink| &sink.name).enumerate().map(|(index, name)| ("kafka", index, name));
-    let otlp = config.sinks.otlp.iter().map(|sink| &sink.name).enumerate().map(|(index, name)| ("otlp", index, name));
     let mut seen = HashMap::new();
-    for (kind, index, name) in kafka.chain(otlp) {
+    for (kind, index, name) in config.sinks.names() {
         if let Some((kind_before, before)) = seen.insert(name, (kind, index)) {
             let message = format!(
                 "sinks.{kind_before}[{before}] is called \"{name}\" already: give each sink a `name` of its own"
@@ -178,6 +175,16 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
             wrong.push((item(&["sinks", kind], index, &["name"]), message));
         }
     }
+    for (kind, index, flow) in config.sinks.flows() {
+        for (list, number) in flow.nameless() {
+            let mut steps = item(&["sinks", kind], index, &[list]);
+            steps.push(Step::Index(number));
+            let message = "needs at least one of `severity`, `categories`, `groups`, `rules` and `services`: an empty one \
+                           fits every finding";
+            wrong.push((steps, message.to_owned()));
+        }
+    }
+    files(config, wrong);
     for (index, sink) in config.sinks.kafka.iter().enumerate() {
         if sink.brokers.is_empty() {
             wrong.push((item(&["sinks", "kafka"], index, &["brokers"]), "needs at least one".to_owned()));
@@ -208,6 +215,32 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
         if uses_tls && sink.endpoint.as_str().starts_with("http://") {
             let message = "certificates have no effect: the endpoint begins with http, not with https".to_owned();
             wrong.push((item(&["sinks", "otlp"], index, &["endpoint"]), message));
+        }
+    }
+}
+
+/// What the agent writes it must not read: each finding in it would be found again.
+fn files(config: &Config, wrong: &mut Vec<Wrong>) {
+    let mut seen = HashMap::new();
+    for (index, sink) in config.sinks.file.iter().enumerate() {
+        let at = item(&["sinks", "file"], index, &["path"]);
+        let path = sink.path.get();
+        if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            wrong.push((at.clone(), format!("\"{}\" is a folder: name a file in it", sink.path)));
+        }
+        if let Some(earlier) = seen.insert(path, index) {
+            wrong.push((at.clone(), format!("sinks.file[{earlier}] writes to \"{}\" already", sink.path)));
+        }
+        if config.breaker.file.as_ref() == Some(&sink.path) {
+            wrong.push((at.clone(), "[breaker] writes to this file: give each its own".to_owned()));
+        }
+        for (group, number) in config.logs.follow(path) {
+            let message = format!(
+                "logs.files[{group}].globs[{number}] follows this file or its rotated names, so each finding would be found \
+                 again: put \"{}*\" into `exclude` there, or write elsewhere",
+                sink.path
+            );
+            wrong.push((at.clone(), message));
         }
     }
 }

@@ -46,7 +46,10 @@ pub use self::{
     reference::reference,
     retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
-    sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
+    sinks::{
+        FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink,
+        RecordFormat, Setting, SettingError, Sinks,
+    },
     tap::{Scope, Tap},
 };
 use crate::{

@@ -1,5 +1,6 @@
 //! `[sinks]`, `[[sinks.kafka]]`, `[[sinks.otlp]]`: where findings go. Enters: the sections. Leaves: addresses, names and settings. It connects
-//! to nobody, and holds no secret: those stay in files and variables, and are read when a connection is made.
+//! to nobody, and holds no secret: those stay in files and variables, and are read when a connection is made. The other kinds of sinks have
+//! files of their own.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,8 +11,15 @@ use serde::{
     ser::SerializeMap as _,
 };
 
+mod file;
+mod flow;
+
+pub use self::{
+    file::{FileCompression, FileSink},
+    flow::{FindingMatch, Flow},
+};
 use super::{
-    amounts::{HOUR, MINUTE, Period, SECOND},
+    amounts::{Count, HOUR, MINUTE, Period, SECOND},
     names::AbsolutePath,
     places::{Broker, Endpoint, HostName, SinkName, Topic},
 };
@@ -31,6 +39,9 @@ pub struct Sinks {
     /// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics; `[[sinks.otlp]]` may
     /// be given several times. [OTLP.md](OTLP.md) has the names of attributes and what each answer leads to.
     pub otlp: Vec<OtlpSink>,
+    /// A file that gets one line of JSON for each revision of a finding; `[[sinks.file]]` may be given several times. A record counts as
+    /// delivered when it is on the disk. [SINKS.md](SINKS.md) says what happens at a rotation, a crash and a full disk.
+    pub file: Vec<FileSink>,
 }
 
 /// A Kafka topic.
@@ -55,6 +66,17 @@ pub struct KafkaSink {
     /// changed here: `acks`, `enable.idempotence`, an end to the time for a message.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
+    /// Which findings go here; `[[sinks.kafka.only]]` may be given several times, and what one of them fits goes. Without any, all go. What
+    /// does not go here stays in the store, and is counted in `outflow_sink_withheld_total`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<FindingMatch>,
+    /// Which of them do not, though `only` fits; `[[sinks.kafka.except]]` has the same keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<FindingMatch>,
+    /// Most records that go here a minute. What is over it is not sent one by one: when the minute is over, one record with the rule
+    /// `delivery.digest` tells how many there were, by rule and service. They are all in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<Count<1, 1_000_000>>,
 }
 
 /// An OpenTelemetry collector.
@@ -96,6 +118,56 @@ pub struct OtlpSink {
     /// How often metrics are sent; totals count from the start, so nothing is lost between.
     #[serde(default = "metrics_interval")]
     pub metrics_interval: Period<SECOND, HOUR>,
+    /// Which findings go here, as `[[sinks.kafka.only]]` says; without any, all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<FindingMatch>,
+    /// Which of them do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<FindingMatch>,
+    /// Most records that go here a minute; the others are told by one digest, as `sinks.kafka.max_per_minute` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<Count<1, 1_000_000>>,
+}
+
+impl KafkaSink {
+    /// Which findings go there, and how many.
+    pub fn flow(&self) -> Flow {
+        Flow::new(&self.only, &self.except, self.max_per_minute)
+    }
+}
+
+impl OtlpSink {
+    /// Which findings go there, and how many.
+    pub fn flow(&self) -> Flow {
+        Flow::new(&self.only, &self.except, self.max_per_minute)
+    }
+}
+
+impl Sinks {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.names().len()
+    }
+
+    /// The kind, place in its list, and name of each.
+    pub(super) fn names(&self) -> Vec<(&'static str, usize, &SinkName)> {
+        let mut names = each("kafka", &self.kafka, |sink| &sink.name);
+        names.extend(each("otlp", &self.otlp, |sink| &sink.name));
+        names.extend(each("file", &self.file, |sink| &sink.name));
+        names
+    }
+
+    /// The kind, place in its list, and rules of each.
+    pub(super) fn flows(&self) -> Vec<(&'static str, usize, Flow)> {
+        let mut flows = each("kafka", &self.kafka, KafkaSink::flow);
+        flows.extend(each("otlp", &self.otlp, OtlpSink::flow));
+        flows.extend(each("file", &self.file, FileSink::flow));
+        flows
+    }
+}
+
+fn each<'a, S, T>(kind: &'static str, sinks: &'a [S], of: impl Fn(&'a S) -> T) -> Vec<(&'static str, usize, T)> {
+    sinks.iter().enumerate().map(|(index, sink)| (kind, index, of(sink))).collect()
 }
 
 fn kafka_name() -> SinkName {

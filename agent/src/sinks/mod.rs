@@ -3,17 +3,13 @@
 //!
 //! ```text
 //!            ┌ one thread a sink ───────────────────────────────┐
-//!   outbox ──┤ pages ► Record ► Receiver ──► Kafka, OTLP        │   a batch in order, several under way
+//!   outbox ──┤ pages ► Gate ► Record ► Receiver ──► Kafka, OTLP │   a batch in order, several under way; the gate knows what is not for
+//!            │                                      a file     │   this sink, and what is too much for it
 //!   cursor ◄─┤ ◄─ the newest row before which all are taken ◄── │   Answer: taken, refused (dead letter), not now, broken
 //!            └──────────────────────────────────────────────────┘
 //! ```
 //! At least once: after a failure everything behind the cursor is sent again, each record with the same id and the same bytes. What a
 //! receiver will never take becomes a dead letter with its reason, and the cursor goes on.
-
-#![cfg_attr(
-    not(any(feature = "kafka", feature = "otlp")),
-    allow(dead_code, reason = "a program without any receiver delivers to nobody")
-)]
 
 use std::{
     sync::{Arc, mpsc},
@@ -23,6 +19,11 @@ use std::{
 
 use tokio::sync::watch;
 
+mod digest;
+pub mod file;
+mod format;
+mod gate;
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "words of the conventions, which OTLP and OCSF share"))]
 mod gen_ai;
 mod host;
 #[cfg(feature = "kafka")]
@@ -39,12 +40,14 @@ mod tests;
 mod voice;
 
 pub use self::{
+    digest::DIGEST,
     host::Host,
     receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record, Refused},
     stats::SinkStats,
     voice::{SinkNotice, Tell},
 };
 use self::{
+    gate::{Gate, MINUTE},
     outbox::Outbox,
     pump::{Pump, Wanted},
     voice::Voice,
@@ -108,7 +111,7 @@ impl Sinks {
         let sinks = config.kafka.iter().try_fold(sinks, Self::with_kafka)?;
         #[cfg(feature = "otlp")]
         let sinks = config.otlp.iter().try_fold(sinks, Self::with_otlp)?;
-        Ok(sinks)
+        config.file.iter().try_fold(sinks, Self::with_file)
     }
 
     /// None yet.
@@ -121,16 +124,22 @@ impl Sinks {
     #[cfg(feature = "kafka")]
     fn with_kafka(mut self, sink: &config::KafkaSink) -> Result<Self, SinkError> {
         let (sink, host) = (sink.clone(), self.host.clone());
-        self.spawn(sink.name.clone().as_str(), move |voice| kafka::Kafka::new(sink, host, voice))?;
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |voice| kafka::Kafka::new(sink, host, voice))?;
         Ok(self)
     }
 
     #[cfg(feature = "otlp")]
     fn with_otlp(mut self, sink: &config::OtlpSink) -> Result<Self, SinkError> {
         let (sink, host) = (sink.clone(), self.host.clone());
-        self.spawn(sink.name.clone().as_str(), move |_| {
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| {
             otlp::OtlpReceiver::new(move || otlp::OtlpSettings::read(&sink), host)
         })?;
+        Ok(self)
+    }
+
+    fn with_file(mut self, sink: &config::FileSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| file::FileReceiver::new(&sink, host))?;
         Ok(self)
     }
 
@@ -138,10 +147,12 @@ impl Sinks {
     fn spawn<R: Receiver + 'static>(
         &mut self,
         sink: &str,
+        flow: config::Flow,
         receiver: impl FnOnce(Voice) -> R + Send + 'static,
     ) -> Result<(), SinkError> {
         let stats = Arc::new(SinkStats::new(self.store.watch_head()));
         let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
+        let gate = Gate::new(sink, self.host.clone(), flow, MINUTE);
         let outbox = Outbox::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
         let wanted = self.wanted.subscribe();
         let ending = self.ending.clone();
@@ -151,7 +162,7 @@ impl Sinks {
             // Dropped with the thread, however it ends.
             let _ending = ending;
             let receiver = receiver(voice.clone());
-            let result = runtime.block_on(Pump::new(outbox, receiver, voice, wanted).run());
+            let result = runtime.block_on(Pump::new(outbox, gate, receiver, voice, wanted).run());
             // A look-up of a name that hangs is not waited for.
             runtime.shutdown_background();
             result
@@ -202,5 +213,10 @@ impl Sinks {
 fn are_built(config: &config::Sinks) -> Result<(), SinkError> {
     let kafka = config.kafka.first().filter(|_| !cfg!(feature = "kafka")).map(|sink| (&sink.name, "kafka"));
     let otlp = config.otlp.first().filter(|_| !cfg!(feature = "otlp")).map(|sink| (&sink.name, "otlp"));
-    kafka.or(otlp).map_or(Ok(()), |(sink, feature)| Err(SinkError::NotBuilt { sink: sink.to_string(), feature }))
+    let packs = |sink: &&config::FileSink| sink.compression == config::FileCompression::Zstd;
+    let zstd = config.file.iter().find(packs).filter(|_| !cfg!(feature = "zstd")).map(|sink| (&sink.name, "zstd"));
+    kafka
+        .or(otlp)
+        .or(zstd)
+        .map_or(Ok(()), |(sink, feature)| Err(SinkError::NotBuilt { sink: sink.to_string(), feature }))
 }

@@ -63,6 +63,8 @@ pub enum Metric {
     SinkPending,
     /// Records that a receiver will never take.
     SinkDeadLetters,
+    /// Records that are not for a receiver.
+    SinkWithheld,
     /// Batches and connections that failed.
     SinkFailures,
     /// Connections in place of broken ones.
@@ -152,7 +154,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -182,6 +184,7 @@ impl Metric {
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
+        Self::SinkWithheld,
         Self::SinkFailures,
         Self::SinkReconnects,
         Self::SinkDelivered,
@@ -280,6 +283,7 @@ impl Metric {
             Self::SinkRecords
             | Self::SinkPending
             | Self::SinkDeadLetters
+            | Self::SinkWithheld
             | Self::SinkFailures
             | Self::SinkReconnects
             | Self::SinkDelivered => self.about_sink(),
@@ -348,6 +352,13 @@ impl Metric {
                 None,
                 &["sink"],
                 "Batches that were not taken and connections that were not made; they are tried again",
+            ),
+            Self::SinkWithheld => counter(
+                "outflow_sink_withheld",
+                None,
+                &["sink", "reason"],
+                "Records that were not sent on purpose: `routed` past by `only` and `except`, or `digested`: told in a digest \
+                 because of `max_per_minute`",
             ),
             Self::SinkReconnects => counter(
                 "outflow_sink_reconnects",
