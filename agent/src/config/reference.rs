@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{
     Admin, Attribution, Breaker, Budget, Config, FileSink, FindingMatch, Journald, KafkaSink, LogFiles, Logs, OtlpSink,
-    Price, Prices, Process, RetrievalAge, RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap,
+    Price, Prices, Process, RetrievalAge, RuleAllow, RuleOverride, Rules, Silence, Sinks, State, Store, SyslogSink,
+    Tap, WebhookSink,
 };
 
 /// What stands above the keys.
@@ -50,6 +51,9 @@ pub fn reference() -> String {
         ("[[sinks.kafka.only]]", keys::<FindingMatch>()),
         ("[[sinks.otlp]]", keys::<OtlpSink>()),
         ("[[sinks.file]]", keys::<FileSink>()),
+        ("[[sinks.webhook]]", keys::<WebhookSink>()),
+        ("[[sinks.syslog]]", keys::<SyslogSink>()),
+        ("[[silence]]", keys::<Silence>()),
         ("[admin]", keys::<Admin>()),
     ] {
         let names: Vec<&str> = section.trim_matches(['[', ']']).split('.').collect();

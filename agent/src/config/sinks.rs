@@ -13,10 +13,14 @@ use serde::{
 
 mod file;
 mod flow;
+mod syslog;
+mod webhook;
 
 pub use self::{
     file::{FileCompression, FileSink},
     flow::{FindingMatch, Flow},
+    syslog::{SyslogFacility, SyslogSink},
+    webhook::{WebhookBody, WebhookSink},
 };
 use super::{
     amounts::{Count, HOUR, MINUTE, Period, SECOND},
@@ -42,6 +46,12 @@ pub struct Sinks {
     /// A file that gets one line of JSON for each revision of a finding; `[[sinks.file]]` may be given several times. A record counts as
     /// delivered when it is on the disk. [SINKS.md](SINKS.md) says what happens at a rotation, a crash and a full disk.
     pub file: Vec<FileSink>,
+    /// A web address that is sent each revision of a finding with POST; `[[sinks.webhook]]` may be given several times. A record counts as
+    /// delivered when the answer is 2xx. `webhook-id` is the record's id, the same when it is sent again.
+    pub webhook: Vec<WebhookSink>,
+    /// A syslog server that gets one message (RFC 5424) for each revision of a finding; `[[sinks.syslog]]` may be given several times.
+    /// Syslog has no acknowledgement: a record counts as delivered when the system took it for the connection.
+    pub syslog: Vec<SyslogSink>,
 }
 
 /// A Kafka topic.
@@ -66,11 +76,12 @@ pub struct KafkaSink {
     /// changed here: `acks`, `enable.idempotence`, an end to the time for a message.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
-    /// Which findings go here; `[[sinks.kafka.only]]` may be given several times, and what one of them fits goes. Without any, all go. What
-    /// does not go here stays in the store, and is counted in `outflow_sink_withheld_total`.
+    /// Which findings go here; `[[sinks.kafka.only]]` may be given several times, and what one of them fits goes. Without any, all go.
+    /// `[[sinks.kafka.except]]` has the same keys: what one of these fits does not go, though `only` fits. Both are there for every
+    /// kind of sink. What does not go stays in the store, and is counted in `outflow_sink_withheld_total`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<FindingMatch>,
-    /// Which of them do not, though `only` fits; `[[sinks.kafka.except]]` has the same keys.
+    /// Which of them do not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<FindingMatch>,
     /// Most records that go here a minute. What is over it is not sent one by one: when the minute is over, one record with the rule
@@ -154,6 +165,8 @@ impl Sinks {
         let mut names = each("kafka", &self.kafka, |sink| &sink.name);
         names.extend(each("otlp", &self.otlp, |sink| &sink.name));
         names.extend(each("file", &self.file, |sink| &sink.name));
+        names.extend(each("webhook", &self.webhook, |sink| &sink.name));
+        names.extend(each("syslog", &self.syslog, |sink| &sink.name));
         names
     }
 
@@ -162,6 +175,8 @@ impl Sinks {
         let mut flows = each("kafka", &self.kafka, KafkaSink::flow);
         flows.extend(each("otlp", &self.otlp, OtlpSink::flow));
         flows.extend(each("file", &self.file, FileSink::flow));
+        flows.extend(each("webhook", &self.webhook, WebhookSink::flow));
+        flows.extend(each("syslog", &self.syslog, SyslogSink::flow));
         flows
     }
 }

@@ -1,5 +1,5 @@
 //! What of the outbox goes to one sink. Enters: a page. Leaves: the records that are to be sent, and counts of those that are not: by the
-//! sink's rules, or because there were too many in a minute. It forgets nothing that no digest has told: those stay behind the cursor.
+//! sink's rules, by a silence, or because there were too many in a minute. It forgets nothing that no digest has told: those stay behind the cursor.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use super::{
     host::Host,
     outbox::Page,
     receiver::{Record, Refused},
+    silences::Silences,
 };
 use crate::config::Flow;
 
@@ -19,6 +20,7 @@ pub(super) struct Gate {
     sink: String,
     host: Host,
     flow: Flow,
+    silences: Silences,
     limit: Option<Limit>,
     /// What is over the limit and not told yet.
     digest: Option<Digest>,
@@ -29,6 +31,8 @@ pub(super) struct Gate {
 pub(super) struct Withheld {
     /// By `only` and `except`.
     pub(super) routed: u64,
+    /// By `[[silence]]`.
+    pub(super) silenced: u64,
     /// Over the limit; a digest tells of them.
     pub(super) digested: u64,
 }
@@ -59,7 +63,7 @@ struct Limit {
 
 impl Gate {
     /// For one sink; `window` is [`MINUTE`].
-    pub(super) fn new(sink: &str, host: Host, flow: Flow, window: Duration) -> Self {
+    pub(super) fn new(sink: &str, host: Host, flow: Flow, silences: Silences, window: Duration) -> Self {
         let limit = flow.max_per_minute.map(|most| Limit {
             most,
             window,
@@ -68,7 +72,7 @@ impl Gate {
             handed_over: 0,
             confirmed: 0,
         });
-        Self { sink: sink.to_owned(), host, flow, limit, digest: None }
+        Self { sink: sink.to_owned(), host, flow, silences, limit, digest: None }
     }
 
     /// Everything behind the cursor comes again.
@@ -95,9 +99,10 @@ impl Gate {
             sorted.window = limit.window(now, !waits_already);
         }
         for record in page.records {
-            if !self.flow.takes(&record.finding) {
+            let is_wanted = self.flow.takes(&record.finding);
+            if !is_wanted || self.silences.hold(&record) {
                 let withheld = self.digest.as_mut().map_or(&mut sorted.withheld, |digest| &mut digest.withheld);
-                withheld.routed += 1;
+                *if is_wanted { &mut withheld.silenced } else { &mut withheld.routed } += 1;
                 continue;
             }
             let is_over = |limit: &Limit| self.digest.is_some() || !limit.has_room();

@@ -28,21 +28,33 @@ mod gen_ai;
 mod host;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "https")]
+mod later;
 pub mod ocsf;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod outbox;
 mod pump;
 mod receiver;
+mod silences;
 mod stats;
+#[cfg(feature = "https")]
+mod syslog;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "https")]
+pub(crate) mod tls;
 mod voice;
+#[cfg(feature = "https")]
+mod webhook;
+#[cfg(feature = "https")]
+mod words;
 
 pub use self::{
     digest::DIGEST,
     host::Host,
     receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record, Refused},
+    silences::Silences,
     stats::SinkStats,
     voice::{SinkNotice, Tell},
 };
@@ -88,6 +100,7 @@ pub enum SinkError {
 pub struct Sinks {
     store: Arc<Store>,
     host: Host,
+    silences: Silences,
     tell: Tell,
     wanted: watch::Sender<Wanted>,
     threads: Vec<SinkThread>,
@@ -103,22 +116,46 @@ struct SinkThread {
 }
 
 impl Sinks {
-    /// Starts a thread for each sink of the config. `tell` hears what people should know.
+    /// As [`start_with`](Self::start_with), without silences.
     pub fn start(config: &config::Sinks, store: &Arc<Store>, host: &Host, tell: Tell) -> Result<Self, SinkError> {
+        Self::start_with(config, Silences::default(), store, host, tell)
+    }
+
+    /// Starts a thread for each sink of the config. `tell` hears what people should know.
+    pub fn start_with(
+        config: &config::Sinks,
+        silences: Silences,
+        store: &Arc<Store>,
+        host: &Host,
+        tell: Tell,
+    ) -> Result<Self, SinkError> {
         are_built(config)?;
-        let sinks = Self::new(store, host, tell);
+        let sinks = Self::new(store, host, silences, tell);
         #[cfg(feature = "kafka")]
         let sinks = config.kafka.iter().try_fold(sinks, Self::with_kafka)?;
         #[cfg(feature = "otlp")]
         let sinks = config.otlp.iter().try_fold(sinks, Self::with_otlp)?;
+        #[cfg(feature = "https")]
+        let sinks = config.webhook.iter().try_fold(sinks, Self::with_webhook)?;
+        #[cfg(feature = "https")]
+        let sinks = config.syslog.iter().try_fold(sinks, Self::with_syslog)?;
         config.file.iter().try_fold(sinks, Self::with_file)
     }
 
     /// None yet.
-    fn new(store: &Arc<Store>, host: &Host, tell: Tell) -> Self {
+    fn new(store: &Arc<Store>, host: &Host, silences: Silences, tell: Tell) -> Self {
         let (ending, ended) = mpsc::channel();
         let (wanted, threads) = (watch::Sender::default(), Vec::new());
-        Self { store: Arc::clone(store), host: host.clone(), tell, wanted, threads, ended, ending: Some(ending) }
+        Self {
+            store: Arc::clone(store),
+            host: host.clone(),
+            silences,
+            tell,
+            wanted,
+            threads,
+            ended,
+            ending: Some(ending),
+        }
     }
 
     #[cfg(feature = "kafka")]
@@ -143,6 +180,20 @@ impl Sinks {
         Ok(self)
     }
 
+    #[cfg(feature = "https")]
+    fn with_webhook(mut self, sink: &config::WebhookSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| webhook::WebhookReceiver::new(sink, host))?;
+        Ok(self)
+    }
+
+    #[cfg(feature = "https")]
+    fn with_syslog(mut self, sink: &config::SyslogSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| syslog::SyslogReceiver::new(sink, host))?;
+        Ok(self)
+    }
+
     /// Starts a sink with a receiver that `receiver` makes in the sink's own thread.
     fn spawn<R: Receiver + 'static>(
         &mut self,
@@ -152,7 +203,7 @@ impl Sinks {
     ) -> Result<(), SinkError> {
         let stats = Arc::new(SinkStats::new(self.store.watch_head()));
         let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
-        let gate = Gate::new(sink, self.host.clone(), flow, MINUTE);
+        let gate = Gate::new(sink, self.host.clone(), flow, self.silences.clone(), MINUTE);
         let outbox = Outbox::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
         let wanted = self.wanted.subscribe();
         let ending = self.ending.clone();
@@ -170,6 +221,11 @@ impl Sinks {
         let thread = std::thread::Builder::new().name(format!("sink-{sink}")).spawn(run).map_err(failed)?;
         self.threads.push(SinkThread { sink: sink.to_owned(), stats, thread });
         Ok(())
+    }
+
+    /// What no sink is told of from now on.
+    pub fn silence(&self, silences: Vec<config::Silence>) {
+        self.silences.set(silences);
     }
 
     /// Name and figures of each.

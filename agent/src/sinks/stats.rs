@@ -24,6 +24,7 @@ pub struct SinkStats {
     connections: AtomicU64,
     delivered_at_ns: AtomicU64,
     routed: AtomicU64,
+    silenced: AtomicU64,
     digested: AtomicU64,
     dead: Mutex<BTreeMap<&'static str, u64>>,
     waits: Mutex<Option<String>>,
@@ -40,6 +41,7 @@ impl SinkStats {
             connections: AtomicU64::default(),
             delivered_at_ns: AtomicU64::default(),
             routed: AtomicU64::default(),
+            silenced: AtomicU64::default(),
             digested: AtomicU64::default(),
             dead: Mutex::default(),
             waits: Mutex::default(),
@@ -77,8 +79,9 @@ impl SinkStats {
     }
 
     /// Records that were not sent on purpose, by reason.
-    pub fn withheld_records(&self) -> [(&'static str, u64); 2] {
-        [("routed", self.routed.load(Relaxed)), ("digested", self.digested.load(Relaxed))]
+    pub fn withheld_records(&self) -> [(&'static str, u64); 3] {
+        let counts = [("routed", &self.routed), ("silenced", &self.silenced), ("digested", &self.digested)];
+        counts.map(|(reason, count)| (reason, count.load(Relaxed)))
     }
 
     /// Why it does not deliver at the moment.
@@ -93,6 +96,7 @@ impl SinkStats {
 
     pub(super) fn withheld(&self, withheld: Withheld) {
         self.routed.fetch_add(withheld.routed, Relaxed);
+        self.silenced.fetch_add(withheld.silenced, Relaxed);
         self.digested.fetch_add(withheld.digested, Relaxed);
     }
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     exchange::sample,
-    findings::Finding,
+    findings::{Activity, Finding},
     store::{Batch, Limits, StoreReader},
     units::{Severity, Timestamp},
 };
@@ -160,7 +160,7 @@ fn start(place: &Place, fake: &Fake, tell: Tell) -> Sinks {
 }
 
 fn start_with(place: &Place, fake: &Fake, flow: config::Flow, tell: Tell) -> Sinks {
-    let mut sinks = Sinks::new(&place.store, &Host::default(), tell);
+    let mut sinks = Sinks::new(&place.store, &Host::default(), Silences::default(), tell);
     let fake = fake.clone();
     sinks.spawn("fake", flow, move |_| fake).unwrap();
     sinks
@@ -290,8 +290,73 @@ fn what_is_not_for_a_sink_passes_its_cursor_and_is_counted() {
     let wanted: Vec<_> = place.record_ids().into_iter().zip(0..).filter(|(_, at)| at % 3 > 0 && *at != 4).collect();
     let has: Vec<_> = fake.lock().has.iter().map(|(id, _)| id.clone()).collect();
     assert_eq!(has, wanted.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
-    assert_eq!((stats.sent(), stats.withheld_records()), (7, [("routed", 5), ("digested", 0)]));
+    assert_eq!((stats.sent(), stats.withheld_records()), (7, [("routed", 5), ("silenced", 0), ("digested", 0)]));
     assert!(stats.dead_letters().is_empty() && place.reader().dead_letters(1).unwrap().is_empty());
+}
+
+fn silences(text: &str) -> Vec<config::Silence> {
+    config::Config::parse("outflow.toml", text).unwrap_or_else(|error| panic!("{error}")).silence
+}
+
+#[test]
+fn what_is_silenced_is_told_when_it_is_seen_after_the_silence() {
+    let (place, fake) = (Place::new(), Fake::default());
+    let mut sinks = Sinks::new(&place.store, &Host::default(), Silences::default(), silent());
+    sinks.silence(silences(
+        "[[silence]]\nreason = \"known, being mended\"\nuntil = \"2001-09-10T00:00:00Z\"\nrules = [\"model.*\"]\nservices = [\"quiet*\"]\n",
+    ));
+    let receiver = fake.clone();
+    sinks.spawn("fake", config::Flow::default(), move |_| receiver).unwrap();
+    // `occurrence` is seen on 9 September 2001.
+    let mut quiet = occurrence("a");
+    quiet.process.service = "quiet-shop".to_owned();
+    place.keep(vec![quiet.clone(), occurrence("b")]);
+    drained(&place, &sinks);
+    // The same, two days later: its second revision.
+    let later = Timestamp::parse("2001-09-11T00:00:00Z").unwrap().rfc3339();
+    place.keep(vec![Finding { first_seen: later.clone(), last_seen: later, ..quiet.clone() }]);
+    place.store.settle().unwrap();
+    drained(&place, &sinks);
+    // And a silence that came while the agent ran.
+    sinks.silence(silences(&format!(
+        "[[silence]]\nreason = \"x\"\nuntil = \"2100-01-01T00:00:00+01:00\"\nfindings = [\"{}\"]\n",
+        occurrence("c").finding_id.to_uppercase()
+    )));
+    place.keep(vec![occurrence("c"), occurrence("d")]);
+    drained(&place, &sinks);
+    let stats = Arc::clone(&sinks.threads[0].stats);
+    sinks.finish(LIMIT).unwrap();
+    let ids = place.record_ids();
+    let has: Vec<_> = fake.lock().has.iter().map(|(id, _)| id.clone()).collect();
+    assert_eq!(has, [&ids[1], &ids[2], &ids[4]].map(Clone::clone), "{ids:?}");
+    assert_eq!(stats.withheld_records(), [("routed", 0), ("silenced", 2), ("digested", 0)]);
+    assert_eq!(place.reader().cursor("fake").unwrap(), 5);
+}
+
+#[test]
+fn a_silence_means_what_all_its_keys_fit() {
+    let mut leak = occurrence("a");
+    leak.fingerprint = Some(crate::findings::Fingerprint {
+        value: "0af1c2d3e4f5061728394a5b6c7d8e9f".to_owned(),
+        key_id: String::new(),
+    });
+    let call = occurrence("b");
+    for (keys, holds) in [
+        ("fingerprints = [\"0AF1C2D3E4F5061728394A5B6C7D8E9F\"]", [true, false]),
+        ("rules = [\"model.unpinned\"]", [true, true]),
+        ("rules = [\"model.unpinned\"]\nservices = [\"other\"]", [false, false]),
+        ("rules = [\"pii.*\", \"model.*\"]\nfingerprints = [\"0af1c2d3e4f5061728394a5b6c7d8e9f\"]", [true, false]),
+    ] {
+        let text = format!("[[silence]]\nreason = \"r\"\nuntil = \"2100-01-01T00:00:00Z\"\n{keys}\n");
+        let silence = silences(&text).remove(0);
+        let held = [&leak, &call].map(|finding| silence.holds(finding, Activity::Update));
+        assert_eq!(held, holds, "{keys}");
+        // That it is over is told to those who wait for it.
+        assert!(!silence.holds(&leak, Activity::Close));
+    }
+    // What is seen at its very end is told.
+    let text = format!("[[silence]]\nreason = \"r\"\nuntil = \"{}\"\nrules = [\"*\"]\n", call.last_seen);
+    assert!(!silences(&text)[0].holds(&call, Activity::Create));
 }
 
 #[test]
@@ -335,7 +400,7 @@ fn what_is_too_much_for_a_minute_is_told_in_one() {
     }
     sinks.finish(LIMIT).unwrap();
     assert_eq!(place.reader().cursor("fake").unwrap(), 11);
-    assert_eq!(stats.withheld_records(), [("routed", 0), ("digested", 7)]);
+    assert_eq!(stats.withheld_records(), [("routed", 0), ("silenced", 0), ("digested", 7)]);
 
     let told = fake.lock();
     let sent: BTreeMap<&str, &str> = told.has.iter().map(|(id, payload)| (id.as_str(), payload.as_str())).collect();
@@ -376,7 +441,7 @@ fn a_minute_ends_with_its_digest_and_a_new_one_begins() {
         unreadable: Vec::new(),
     };
     let seqs = |sorted: &gate::Sorted| sorted.records.iter().map(|record| record.seq).collect::<Vec<_>>();
-    let mut gate = Gate::new("fake", Host::default(), flow("max_per_minute = 3\n"), 60 * second);
+    let mut gate = Gate::new("fake", Host::default(), flow("max_per_minute = 3\n"), Silences::default(), 60 * second);
 
     let first = gate.sort(page(1..=2), now).unwrap();
     assert_eq!((seqs(&first), first.last, gate.due_in(now)), (vec![1, 2], 2, None));

@@ -357,7 +357,7 @@ impl Metric {
                 "outflow_sink_withheld",
                 None,
                 &["sink", "reason"],
-                "Records that were not sent on purpose: `routed` past by `only` and `except`, or `digested`: told in a digest \
+                "Records that were not sent on purpose: `routed` past by `only` and `except`, `silenced` by `[[silence]]`, or `digested`: told in a digest \
                  because of `max_per_minute`",
             ),
             Self::SinkReconnects => counter(

@@ -21,6 +21,10 @@ mod place;
 mod reload;
 #[cfg(feature = "otlp")]
 mod rotel;
+#[cfg(feature = "otlp")]
+mod sink_file;
+#[cfg(feature = "otlp")]
+mod sink_syslog;
 
 use std::time::Duration;
 

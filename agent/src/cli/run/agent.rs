@@ -24,7 +24,7 @@ use crate::{
     config::{Config, HostName, JournalSince, Journald, Size},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
-    sinks::{Host, SinkNotice, Sinks},
+    sinks::{Host, Silences, SinkNotice, Sinks},
     sources::{
         journal::{self, Journal, JournalNotice, JournalSettings, Since},
         log::CutLimits,
@@ -91,7 +91,13 @@ impl Agent {
         figures.store_opened();
 
         let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
-        let sinks = Sinks::start(&config.sinks, &store, &host, Arc::new(sink_notice))?;
+        let sinks = Sinks::start_with(
+            &config.sinks,
+            Silences::new(config.silence.clone()),
+            &store,
+            &host,
+            Arc::new(sink_notice),
+        )?;
         let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host));
 
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
@@ -243,6 +249,7 @@ impl Agent {
         self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
         self.request_limits.set(config.request_limits());
+        self.sinks.silence(config.silence.clone());
         let mut waiting = self.config.needs_restart(&config);
         if self.enforcement.differs(&config) {
             waiting.push("budget");
@@ -251,6 +258,7 @@ impl Agent {
         self.config.budget = config.budget;
         self.config.prices = config.prices;
         self.config.price = config.price;
+        self.config.silence = config.silence;
         Ok(waiting)
     }
 

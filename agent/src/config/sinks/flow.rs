@@ -26,7 +26,7 @@ pub struct FindingMatch {
     /// Of one of these rules, such as `secret.*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<NameGlob>,
-    /// Of one of these services.
+    /// Of one of these services, such as `checkout-*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<NameGlob>,
 }

@@ -24,7 +24,7 @@ pub struct SyslogSink {
     /// How the message is written behind its header.
     #[serde(default = "native")]
     pub format: RecordFormat,
-    /// The facility of messages.
+    /// The facility of all messages (RFC 5424, section 6.2.1).
     #[serde(default)]
     pub facility: SyslogFacility,
     /// What messages say they come from (APP-NAME).

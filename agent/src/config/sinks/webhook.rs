@@ -28,10 +28,10 @@ pub struct WebhookSink {
     /// between, and requests carry both signatures. Without it they are not signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Setting>,
-    /// How a record is written.
+    /// How each record of a request is written.
     #[serde(default = "native")]
     pub format: RecordFormat,
-    /// What a request holds.
+    /// What a request holds: one record, or several as an array or as lines.
     #[serde(default)]
     pub body: WebhookBody,
     /// Most records of one request, when `body` is `"array"` or `"lines"`.

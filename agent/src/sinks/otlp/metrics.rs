@@ -117,7 +117,7 @@ fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExpor
 }
 
 fn over_http(settings: &OtlpSettings, headers: HeaderMap) -> Result<MetricExporter, ConnectError> {
-    let tls = Tls::read(settings)?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
+    let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
     let client = reqwest::blocking::Client::builder()
         .user_agent(AGENT)
         .default_headers(headers)
