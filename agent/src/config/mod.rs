@@ -47,7 +47,7 @@ pub use self::{
     reference::reference,
     retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
-    silence::{FindingId, Moment, Silence},
+    silence::{FindingId, Moment, Silence, SilenceFile},
     sinks::{
         FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink,
         RecordFormat, Setting, SettingError, Sinks, SyslogFacility, SyslogSink, WebhookBody, WebhookSink,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     allowed::{FingerprintValue, Reason},
-    leaf::leaf_text,
+    leaf::{Leaf as _, leaf_text},
     names::NameGlob,
 };
 use crate::{
@@ -59,7 +59,49 @@ pub struct Silence {
     pub services: Vec<NameGlob>,
 }
 
+/// A file with silences alone, as the agent keeps those that it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SilenceFile {
+    /// The silences.
+    pub silence: Vec<Silence>,
+}
+
+impl SilenceFile {
+    /// Reads the text of one.
+    pub fn read(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// As a text that gives the same again.
+    pub fn to_toml(&self) -> String {
+        // Every value is text or a list of texts: there is nothing to fail.
+        toml::to_string(self).unwrap_or_default()
+    }
+}
+
 impl Silence {
+    /// For one finding. `None`: one of these is not what it must be.
+    pub fn of_finding(finding: &str, until: &str, reason: &str) -> Option<Self> {
+        // Control characters have no place in a reason.
+        let reason = reason.replace(char::is_control, " ");
+        Some(Self {
+            reason: Reason::parse(reason.trim()).ok()?,
+            until: Moment::parse(until).ok()?,
+            findings: vec![FindingId::parse(finding).ok()?],
+            fingerprints: Vec::new(),
+            rules: Vec::new(),
+            services: Vec::new(),
+        })
+    }
+
+    /// It is for this finding and no other.
+    pub fn is_of(&self, finding: &str) -> bool {
+        let [id] = self.findings.as_slice() else { return false };
+        let is_narrower = !(self.fingerprints.is_empty() && self.rules.is_empty() && self.services.is_empty());
+        id.as_str() == finding && !is_narrower
+    }
+
     /// Some key says what is meant.
     pub(super) fn names_something(&self) -> bool {
         let lists =

@@ -23,6 +23,7 @@ mod reload;
 mod rotel;
 #[cfg(feature = "otlp")]
 mod sink_file;
+mod sink_silence;
 #[cfg(feature = "otlp")]
 mod sink_syslog;
 

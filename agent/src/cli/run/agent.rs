@@ -17,6 +17,7 @@ use super::{
     figures::{Counted, Figures},
     meters::Meters,
     prices::PriceSource,
+    silences::KeptSilences,
 };
 use crate::{
     cli::state,
@@ -53,6 +54,7 @@ pub(super) struct Agent {
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
+    silences: KeptSilences,
     meters: Arc<Meters>,
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
@@ -91,9 +93,10 @@ impl Agent {
         figures.store_opened();
 
         let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
+        let silences = KeptSilences::read(folder)?;
         let sinks = Sinks::start_with(
             &config.sinks,
-            Silences::new(config.silence.clone()),
+            Silences::new(silences.with(&config.silence)),
             &store,
             &host,
             Arc::new(sink_notice),
@@ -157,6 +160,7 @@ impl Agent {
             session,
             store,
             sinks,
+            silences,
             meters,
             logs,
             taps,
@@ -219,8 +223,13 @@ impl Agent {
         self.enforcement.follow(&self.config.budget, &self.budgets, clock::now()).context("the circuit breaker")
     }
 
-    /// Answers `outflow budget`.
+    /// Answers `outflow budget` and `outflow findings set`.
     pub(super) fn answer(&mut self, ask: Ask) -> Say {
+        if let Ask::Silence { finding, until, reason } = ask {
+            let said = self.silences.set(&finding, until.as_deref(), reason.as_deref(), clock::now());
+            self.sinks.silence(self.silences.with(&self.config.silence));
+            return said;
+        }
         self.enforcement.answer(ask, &self.budgets, clock::now())
     }
 
@@ -249,7 +258,7 @@ impl Agent {
         self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
         self.request_limits.set(config.request_limits());
-        self.sinks.silence(config.silence.clone());
+        self.sinks.silence(self.silences.with(&config.silence));
         let mut waiting = self.config.needs_restart(&config);
         if self.enforcement.differs(&config) {
             waiting.push("budget");
