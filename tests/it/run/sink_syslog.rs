@@ -23,7 +23,8 @@ struct Rsyslog {
 }
 
 impl Rsyslog {
-    fn start(folder: &Path, certificates: Option<&Certificates>) -> Self {
+    /// On this port; on any, when it is 0.
+    fn start(folder: &Path, certificates: Option<&Certificates>, port: u16) -> Self {
         let at = |name: &str| folder.join(name).display().to_string();
         let (tls, global) = certificates.map_or_else(Default::default, |made| {
             let (ca, cert, key) =
@@ -48,12 +49,15 @@ impl Rsyslog {
                property(outname=\"message\" name=\"msg\" format=\"jsonf\")\n\
              }}\n\
              ruleset(name=\"in\") {{ action(type=\"omfile\" file=\"{}\" template=\"fields\") }}\n\
-             input(type=\"imtcp\" address=\"127.0.0.1\" port=\"0\" listenPortFileName=\"{}\" ruleset=\"in\")\n",
+             input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\" listenPortFileName=\"{}\" ruleset=\"in\")\n",
             at(""),
             at("out.jsonl"),
             at("port")
         );
         fs::write(at("rsyslog.conf"), config).unwrap();
+        for left in ["port", "pid"] {
+            let _ = fs::remove_file(at(left));
+        }
         let words = fs::File::create(at("words")).unwrap();
         let mut command = Command::new(PROGRAM);
         command.args(["-n", "-f", &at("rsyslog.conf"), "-i", &at("pid")]);
@@ -115,7 +119,7 @@ fn a_real_syslog_server_reads_all_fields_also_after_it_was_killed() {
             println!("skipped over TLS: rsyslog has no driver for OpenSSL (Debian: apt-get install rsyslog-openssl)");
             return;
         }
-        let server = Rsyslog::start(folder.path(), with_tls);
+        let server = Rsyslog::start(folder.path(), with_tls, 0);
         let place = Place::new();
         let ca = with_tls.map(|made| format!("ca_file = {:?}\n", made.ca_file)).unwrap_or_default();
         place.configure(&format!(
@@ -126,6 +130,13 @@ fn a_real_syslog_server_reads_all_fields_also_after_it_was_killed() {
         let mut agent = place.start().ready();
         log.lines(200);
         agent.until("all received", |_| place.stored() >= 200 && ids(folder.path()).len() >= 200);
+        // kill -9: what it had not read is lost with it, but for what comes once more.
+        let port = server.port;
+        drop(server);
+        log.lines(50);
+        agent.until("all stored", |_| place.stored() >= 250);
+        let _server = Rsyslog::start(folder.path(), with_tls, port);
+        agent.until("all received", |_| ids(folder.path()).len() >= 250);
         agent.terminate();
         assert_eq!(ids(folder.path()), outbox(&place), "{scheme}");
         for line in received(folder.path()) {

@@ -17,6 +17,9 @@ use crate::{
     units::Timestamp,
 };
 
+/// Longest reason, as in `[[silence]]`.
+const REASON_BYTES_MAX: usize = 256;
+
 /// Tells no sink of a finding for a while; it is stored and counted all the same
 #[derive(Debug, clap::Args)]
 #[command(
@@ -82,6 +85,9 @@ impl Set {
         let reason = match (until, self.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty())) {
             (Some(until), _) if until <= now => bail!("{} is over already", until.rfc3339()),
             (Some(_), None) => bail!("give a --reason: the next who looks will ask why nobody was told"),
+            (Some(_), Some(reason)) if reason.len() > REASON_BYTES_MAX => {
+                bail!("a --reason has at most {REASON_BYTES_MAX} bytes")
+            }
             (_, reason) => reason.map(str::to_owned),
         };
         let ask = Ask::Silence { finding, until: until.map(Timestamp::rfc3339), reason };

@@ -10,7 +10,7 @@ use super::{
     format::line,
     receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record},
 };
-use crate::config::{FileSink, RecordFormat};
+use crate::config::{FileSink, Period, RecordFormat};
 
 mod log;
 mod rotate;
@@ -39,7 +39,7 @@ impl FileReceiver {
         let settings = Settings {
             path: sink.path.get().to_owned(),
             max_bytes: sink.max_bytes.bytes(),
-            max_age_ns: sink.max_age.map(|age| age.nanos()),
+            max_age_ns: sink.max_age.map(Period::nanos),
             keep: sink.keep.get(),
             compression: sink.compression,
         };

@@ -124,9 +124,9 @@ fn a_full_file_is_rotated_and_the_oldest_go() {
     assert_eq!(folder.read("findings.jsonl.1"), lines(6..8).concat());
     assert_eq!(folder.read("findings.jsonl.3"), lines(2..4).concat());
     // A line that is longer than a file may be has one of its own.
-    let long = format!("{{\"n\":\"{}\"}}\n", "x".repeat(200));
-    log.append(&[long.clone(), line(9)]).unwrap();
-    assert_eq!((folder.read("findings.jsonl"), folder.read("findings.jsonl.1")), (line(9), long));
+    let wide = format!("{{\"n\":\"{}\"}}\n", "x".repeat(200));
+    log.append(&[wide.clone(), line(9)]).unwrap();
+    assert_eq!((folder.read("findings.jsonl"), folder.read("findings.jsonl.1")), (line(9), wide));
 
     drop(log);
     let mut log = Log::new(Settings { keep: 1, ..folder.settings() });

@@ -208,7 +208,7 @@ fn certificates_are_checked_and_shown() {
             let messages: Vec<String> = std::iter::from_fn(|| next(&mut stream)).take(2).collect();
             messages
         };
-        let served = std::thread::spawn(serve);
+        let thread = std::thread::spawn(serve);
         let (sinks, notices) =
             start(&place, &format!("[[sinks.syslog]]\naddress = \"tls://localhost:{port}\"\n{more}"));
         if takes {
@@ -218,7 +218,7 @@ fn certificates_are_checked_and_shown() {
             assert!(reason.starts_with("no TLS with tls://localhost:") && reason.contains("ertificate"), "{reason}");
         }
         sinks.finish(LIMIT).unwrap();
-        assert_eq!(served.join().unwrap().len(), if takes { 2 } else { 0 });
+        assert_eq!(thread.join().unwrap().len(), if takes { 2 } else { 0 });
     }
 }
 

@@ -33,7 +33,7 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// A client with its connections, its secret and its headers.
 pub(super) struct Client {
-    client: reqwest::Client,
+    http: reqwest::Client,
     url: Url,
     signer: Option<Signer>,
     timeout: Duration,
@@ -88,7 +88,7 @@ impl Client {
             key_file: key.as_deref(),
         };
         let tls = Tls::read(&trust)?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
-        let client = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             .user_agent(AGENT)
             .default_headers(headers)
             .redirect(Policy::none())
@@ -97,7 +97,7 @@ impl Client {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| ConnectError(format!("cannot talk to {whom}: {}", innermost(&error.without_url()))))?;
-        Ok(Self { client, url, signer, timeout: sink.timeout.get(), words })
+        Ok(Self { http, url, signer, timeout: sink.timeout.get(), words })
     }
 
     /// Who is talked to, as it may be told.
@@ -115,7 +115,7 @@ impl Client {
 
     async fn ask(&self, id: &str, body: String, content_type: &'static str) -> Outcome {
         let timestamp_s = clock::now().0 / 1_000_000_000;
-        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, content_type);
+        let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, content_type);
         request = request.header("webhook-id", id).header("webhook-timestamp", timestamp_s);
         if let Some(signer) = &self.signer {
             request = request.header("webhook-signature", signer.sign(id, timestamp_s, &body));

@@ -96,7 +96,7 @@ impl Receiver for WebhookReceiver {
         let (mut lines, mut refused) = (Vec::with_capacity(batch.len()), Vec::new());
         for record in batch.iter() {
             match line(record, &self.host, self.sink.format) {
-                Ok(line) => lines.push(Line { seq: record.seq, record_id: record.record_id.clone(), line }),
+                Ok(text) => lines.push(Line { seq: record.seq, record_id: record.record_id.clone(), text }),
                 Err(why) => refused.push(why),
             }
         }
@@ -117,7 +117,7 @@ impl Receiver for WebhookReceiver {
 struct Line {
     seq: u64,
     record_id: String,
-    line: String,
+    text: String,
 }
 
 impl Line {
@@ -153,12 +153,11 @@ async fn deliver(client: &Client, body: WebhookBody, lines: &[Line], known: &Kno
             Outcome::NotNow { reason, after } => return Answer::NotNow { reason, after },
             Outcome::Broken(reason) => return Answer::Broken { reason },
         };
-        match lines {
-            [line] => refused.push(line.refuse(reason, &detail)),
-            _ => {
-                let (first, second) = lines.split_at(lines.len() / 2);
-                left.extend([second, first]);
-            }
+        if let [line] = lines {
+            refused.push(line.refuse(reason, &detail));
+        } else {
+            let (first, second) = lines.split_at(lines.len() / 2);
+            left.extend([second, first]);
         }
     }
     // None is given up for what most likely is no fault of theirs.
@@ -191,7 +190,7 @@ fn content_type(body: WebhookBody) -> &'static str {
 }
 
 fn text(body: WebhookBody, lines: &[Line]) -> String {
-    let joined = |between: &str| lines.iter().map(|line| line.line.as_str()).collect::<Vec<_>>().join(between);
+    let joined = |between: &str| lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join(between);
     match body {
         WebhookBody::One => joined(""),
         WebhookBody::Array => format!("[{}]", joined(",")),

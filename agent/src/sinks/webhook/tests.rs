@@ -279,7 +279,7 @@ fn a_secret_can_be_changed_while_it_runs_and_is_never_told() {
     find(&place, 1);
     let quoting: Says =
         (401, &[("content-type", "text/plain")], "bad key whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
-    let server = Server::new(&[quoting; 1000]);
+    let server = Server::new(&[quoting; 200]);
     let secret = secret_file(folder.path(), SECRET);
     let (sinks, notices) = start(&place, &server.sink(&secret));
     let reason = waits(&notices);
