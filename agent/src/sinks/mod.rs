@@ -2,12 +2,13 @@
 //! after the receiver said yes. It never holds matched text, for findings hold none, and it sends nowhere but where the config says.
 //!
 //! ```text
-//!            ┌ one thread a sink ───────────────────────────────┐
-//!   outbox ──┤ pages ► Gate ► Record ► Receiver ──► Kafka, OTLP │   a batch in order, several under way; the gate knows what is not for
-//!            │                                      a file     │   this sink, and what is too much for it
-//!   cursor ◄─┤ ◄─ the newest row before which all are taken ◄── │   Answer: taken, refused (dead letter), not now, broken
-//!            └──────────────────────────────────────────────────┘
+//!            ┌ one thread a sink ──────────────────────────────────────┐
+//!   outbox ──┤ pages ► Gate ► Record ► Receiver ──► Kafka, OTLP, file … │   a batch in order, several under way
+//!   cursor ◄─┤ ◄─ the newest row before which all are taken ◄────────── │   Answer: taken, refused (dead letter), not now, broken
+//!            └──────────────────────────────────────────────────────────┘
 //! ```
+//! The gate knows what is not for this sink, and what is too much for it: that stays in the store, and is counted.
+//!
 //! At least once: after a failure everything behind the cursor is sent again, each record with the same id and the same bytes. What a
 //! receiver will never take becomes a dead letter with its reason, and the cursor goes on.
 
