@@ -63,7 +63,11 @@ impl Rsyslog {
         command.args(["-n", "-f", &at("rsyslog.conf"), "-i", &at("pid")]);
         let mut child = command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap();
         let started = clock::instant();
+        // It tells only a port that it chose itself; whoever knows the port tries until somebody answers.
         let port = loop {
+            if port > 0 {
+                break port;
+            }
             let port = fs::read_to_string(at("port")).unwrap_or_default();
             if let Ok(port) = port.trim().parse() {
                 break port;
