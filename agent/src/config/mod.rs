@@ -28,6 +28,7 @@ mod read;
 mod reference;
 mod retrieval;
 mod rules;
+mod silence;
 mod sinks;
 mod tap;
 
@@ -41,12 +42,16 @@ pub use self::{
     enforce::Breaker,
     logs::{JournalSince, Journald, LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
-    places::{Broker, Endpoint, HostName, SinkName, Topic},
+    places::{Broker, Endpoint, HostName, SinkName, SyslogAddress, Topic},
     prices::{Price, Prices},
     reference::reference,
     retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
-    sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
+    silence::{FindingId, Moment, Silence, SilenceFile},
+    sinks::{
+        FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink,
+        RecordFormat, Setting, SettingError, Sinks, SyslogFacility, SyslogSink, WebhookBody, WebhookSink,
+    },
     tap::{Scope, Tap},
 };
 use crate::{
@@ -79,6 +84,9 @@ pub struct Config {
     /// goes out when it does, at least once and with the same id; what it will never take is named by `outflow findings deliveries`.
     /// Taken up at start.
     pub sinks: Sinks,
+    /// Findings that no sink is told of for a while; `[[silence]]` may be given many times. They are stored and counted all the same. What
+    /// is seen when the silence is over is told again; what was seen in it only, never. SIGHUP takes up a change of these.
+    pub silence: Vec<Silence>,
     /// The page for probes and monitoring: `/healthz`, `/readyz` and `/metrics`. Taken up at start.
     pub admin: Admin,
     /// What money is spent on, besides the service that spends it. SIGHUP takes up a change of these.

@@ -73,6 +73,8 @@ pub enum Metric {
     SinkDeadLetters,
     /// Spans of calls.
     SinkSpans,
+    /// Records that are not for a receiver.
+    SinkWithheld,
     /// Batches and connections that failed.
     SinkFailures,
     /// Connections in place of broken ones.
@@ -162,7 +164,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -197,6 +199,7 @@ impl Metric {
         Self::SinkPending,
         Self::SinkDeadLetters,
         Self::SinkSpans,
+        Self::SinkWithheld,
         Self::SinkFailures,
         Self::SinkReconnects,
         Self::SinkDelivered,
@@ -300,6 +303,7 @@ impl Metric {
             | Self::SinkPending
             | Self::SinkDeadLetters
             | Self::SinkSpans
+            | Self::SinkWithheld
             | Self::SinkFailures
             | Self::SinkReconnects
             | Self::SinkDelivered => self.about_sink(),
@@ -409,6 +413,13 @@ impl Metric {
                 None,
                 &["sink"],
                 "Batches that were not taken and connections that were not made; they are tried again",
+            ),
+            Self::SinkWithheld => counter(
+                "outflow_sink_withheld",
+                None,
+                &["sink", "reason"],
+                "Records that were not sent on purpose: `routed` past by `only` and `except`, `silenced` by `[[silence]]`, or `digested`: told in a digest \
+                 because of `max_per_minute`",
             ),
             Self::SinkReconnects => counter(
                 "outflow_sink_reconnects",

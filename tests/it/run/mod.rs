@@ -23,6 +23,11 @@ mod place;
 mod reload;
 #[cfg(feature = "otlp")]
 mod rotel;
+#[cfg(feature = "otlp")]
+mod sink_file;
+mod sink_silence;
+#[cfg(feature = "otlp")]
+mod sink_syslog;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ use super::{
     figures::{Counted, Figures},
     meters::Meters,
     prices::PriceSource,
+    silences::KeptSilences,
 };
 use crate::{
     cli::state,
@@ -24,7 +25,7 @@ use crate::{
     config::{self, Config, HostName, JournalSince, Journald, Size},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
-    sinks::{Host, SinkNotice, Sinks},
+    sinks::{Host, Silences, SinkNotice, Sinks},
     sources::{
         journal::{self, Journal, JournalNotice, JournalSettings, Since},
         log::{CutLimits, Messages},
@@ -53,6 +54,7 @@ pub(super) struct Agent {
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
+    silences: KeptSilences,
     meters: Arc<Meters>,
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
@@ -96,7 +98,14 @@ impl Agent {
         let damages = tell_damage(&store.stats(), 0);
 
         let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
-        let sinks = Sinks::start(&config.sinks, &store, &host, Arc::new(sink_notice))?;
+        let silences = KeptSilences::read(folder)?;
+        let sinks = Sinks::start_with(
+            &config.sinks,
+            Silences::new(silences.with(&config.silence)),
+            &store,
+            &host,
+            Arc::new(sink_notice),
+        )?;
         store.keep(retention(&config, &sinks))?;
         store.say(Arc::clone(&rules.now().policy));
         let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host));
@@ -157,6 +166,7 @@ impl Agent {
             session,
             store,
             sinks,
+            silences,
             meters,
             logs,
             taps,
@@ -232,8 +242,13 @@ impl Agent {
         self.enforcement.follow(&self.config.budget, &self.budgets, clock::now()).context("the circuit breaker")
     }
 
-    /// Answers `outflow budget`.
+    /// Answers `outflow budget` and `outflow findings set`.
     pub(super) fn answer(&mut self, ask: Ask) -> Say {
+        if let Ask::Silence { finding, until, reason } = ask {
+            let said = self.silences.set(&finding, until.as_deref(), reason.as_deref(), clock::now());
+            self.sinks.silence(self.silences.with(&self.config.silence));
+            return said;
+        }
         self.enforcement.answer(ask, &self.budgets, clock::now())
     }
 
@@ -263,6 +278,7 @@ impl Agent {
         self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
         self.request_limits.set(config.request_limits());
+        self.sinks.silence(self.silences.with(&config.silence));
         let mut waiting = self.config.needs_restart(&config);
         if self.enforcement.differs(&config) {
             waiting.push("budget");
@@ -271,6 +287,7 @@ impl Agent {
         self.config.budget = config.budget;
         self.config.prices = config.prices;
         self.config.price = config.price;
+        self.config.silence = config.silence;
         Ok(waiting)
     }
 

@@ -175,6 +175,9 @@ impl Figures {
             for (metric, value) in figures {
                 self.metrics.set(metric, &[sink], value);
             }
+            for (reason, count) in stats.withheld_records() {
+                self.metrics.set(Metric::SinkWithheld, &[sink, reason], count);
+            }
             for (reason, count) in stats.dead_letters() {
                 self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);
             }
