@@ -112,7 +112,8 @@ fn main() -> Result<()> {
                 size / wall
             );
         }
-        peers(&state.path().join("peers"), &text, speed)?;
+        // rsyslog remembers in its folder what it has read.
+        peers(&state.path().join(format!("peers-{every}-{people}")), &text, speed)?;
     }
     idle(&agent, logs.path())?;
     println!("afterwards {}", memory(agent.0.id())?);

@@ -115,7 +115,7 @@ fn only_rules_and_budgets_are_taken_up_while_it_runs() {
 }
 
 /// Every kind of mistake, each with the file that makes it.
-const MISTAKES: [(&str, &str); 39] = [
+const MISTAKES: [(&str, &str); 44] = [
     ("no TOML", "[logs\nscan_interval = \"1s\"\n"),
     ("two syntax errors", "[logs]\nscan_interval = 1s\nline_bytes = = 4\n"),
     ("a key twice", "[store]\nmax_bytes = \"1 GiB\"\nmax_bytes = \"2 GiB\"\n"),
@@ -168,6 +168,33 @@ const MISTAKES: [(&str, &str); 39] = [
     ),
     ("networks that are none", "[breaker]\nnetworks = [\"10.0.0.0/8\", \"10.0.0.1/8\", \"api.openai.com\"]\n"),
     ("a webhook that is none, and a policy", "[breaker]\nunreadable = \"block\"\nwebhook = \"hooks.example.com\"\n"),
+    (
+        "files that are read and written",
+        "[[logs.files]]\nglobs = [\"/var/log/*.log\", \"/var/log/f.jsonl*\"]\nexclude = [\"/var/log/mine.log*\"]\n\
+         [[sinks.file]]\npath = \"/var/log/mine.log\"\n[[sinks.file]]\nname = \"b\"\npath = \"/var/log/f.jsonl\"\n\
+         [[sinks.file]]\nname = \"c\"\npath = \"/var/log/f.jsonl\"\n",
+    ),
+    (
+        "rules of a sink that mean nothing",
+        "[[sinks.file]]\npath = \"/f\"\nmax_per_minute = 0\nonly = [{}, { rules = [\"a\"], group = \"x\" }]\nexcept = [{}]\n\
+         [[sinks.file]]\npath = \"/g\"\nonly = [{ severity = \"grave\", categories = [\"leaks\"] }]\n",
+    ),
+    (
+        "a webhook whose secrets stand in the file",
+        "[[sinks.webhook]]\nurl = \"https://me:pw@hooks.example.com/?key=1\"\nsecret = \"whsec_FAKE\"\nbody = \"all\"\n\
+         headers = { authorization = \"Bearer FAKE\", \"X-Team\" = \"a\", content-type = \"text/plain\" }\n\
+         [[sinks.webhook]]\nsecret = { env = \"S\" }\n[[sinks.webhook]]\nname = \"w\"\nurl = \"http://h/\"\nca_file = \"/ca.pem\"\n",
+    ),
+    (
+        "syslog to nowhere",
+        "[[sinks.syslog]]\naddress = \"udp://a:514\"\n[[sinks.syslog]]\nname = \"b\"\naddress = \"unix:/dev/log\"\n\
+         facility = \"kern\"\ncert_file = \"/c.pem\"\n[[sinks.syslog]]\nname = \"c\"\naddress = \"logs.example.com\"\n",
+    ),
+    (
+        "silences without an end or a meaning",
+        "[[silence]]\nreason = \"r\"\nuntil = \"tomorrow\"\nrules = [\"a\"]\n[[silence]]\nuntil = \"2026-12-03T18:00:00Z\"\nfindings = [\"4f1d\"]\n\
+         [[silence]]\nreason = \"r\"\nuntil = \"2026-12-03T18:00:00Z\"\n",
+    ),
     ("a page for everybody", "[admin]\nlisten = \"0.0.0.0:9464\"\n"),
 ];
 

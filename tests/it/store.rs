@@ -8,14 +8,15 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use outflow::{
     detectors::{Behaviour, Hit},
     findings::{Finding, FingerprintKey, Maker},
     sources::Checkpoint,
-    store::{Batch, Filter, Limits, Receipt, Store, StoreError, StoreReader, UsageRow, Verdict},
-    units::Severity,
+    store::{Batch, Filter, Limits, Receipt, Retention, Store, StoreError, StoreReader, UsageRow, Verdict},
+    units::{Severity, Timestamp},
 };
 
 /// Names the store that a child is to work on.
@@ -175,6 +176,57 @@ fn a_full_disk_makes_it_wait_and_when_there_is_room_everything_arrives() {
     assert_eq!(come_to(&path), steps);
 }
 
+/// Fifty findings of their own.
+fn fifty(n: usize) -> Batch {
+    Batch { findings: (0..50).map(|index| finding(&format!("own {n} {index}"))).collect(), ..Batch::default() }
+}
+
+#[test]
+fn on_a_full_disk_sinks_go_on_and_what_they_have_makes_room() {
+    if let Some(why) = testbed::missing_for_sandbox() {
+        println!("skipped: {why}");
+        return;
+    }
+    let disk = super::disk::Disk::new(64);
+    let path = disk.path().join("state/outflow.db");
+    let ballast = disk.path().join("state/outflow.db.ballast");
+    let store = Store::open(&path, Limits { queue: 4, ..Limits::default() }).unwrap();
+    store.keep(Retention { keep_ns: u64::MAX, sinks: vec!["s".to_owned()], drop_oldest: false }).unwrap();
+    store.prune(outflow::clock::now()).unwrap();
+    assert_eq!(fs::metadata(&ballast).unwrap().permissions().mode() & 0o777, 0o600);
+    for n in 0..40 {
+        store.submit(fifty(n)).unwrap().wait().unwrap();
+    }
+    disk.fill(0);
+    let (mut waiting, mut n) = (std::collections::VecDeque::new(), 40);
+    while store.stats().full_since.is_none() {
+        if waiting.len() < 4 {
+            waiting.push_back(store.submit(fifty(n)).unwrap());
+            n += 1;
+        }
+        while let Some(result) = waiting.front().and_then(Receipt::try_wait) {
+            result.unwrap();
+            waiting.pop_front();
+        }
+        std::thread::yield_now();
+    }
+    assert!(ballast.exists() && !waiting.is_empty());
+    // Nobody frees the disk; a sink delivers.
+    let head = store.reader().unwrap().head().unwrap();
+    store.deliver("s", head, Vec::new()).unwrap();
+    for receipt in waiting {
+        receipt.wait().unwrap();
+    }
+    let (stats, reader) = (store.stats(), store.reader().unwrap());
+    assert_eq!((stats.full_since, stats.dropped.rows(), ballast.exists()), (None, 0, false));
+    assert!(stats.pruned.revisions >= head, "{stats:?}");
+    assert_eq!(reader.count(&Filter::default()).unwrap(), 50 * n as u64, "no finding is lost");
+    let Verdict::Whole(_) = reader.verify().unwrap() else { panic!("{:?}", reader.verify()) };
+    disk.free();
+    store.prune(outflow::clock::now()).unwrap();
+    assert!(ballast.exists(), "it is laid again");
+}
+
 /// The child: reads as whoever it is. Not a test when nobody started it.
 #[test]
 fn child_that_may_only_read() {
@@ -234,4 +286,116 @@ fn another_user_who_may_read_reads_and_one_who_may_not_is_told_so() {
     kill_after(running, 3);
     let steps = come_to(&path);
     assert_eq!(reads(&path), format!("findings {}", steps + 2));
+}
+
+/// What the program says of a store; it must succeed.
+fn outflow(store: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
+    let output = command.args(arguments).arg("--store").arg(store).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {} {errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_command_that_reads_works_while_another_process_writes_and_prunes() {
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state/outflow.db");
+    let store = Store::open(&path, Limits::default()).unwrap();
+    store.keep(Retention { keep_ns: HOUR_NS, sinks: vec!["s".to_owned()], drop_oldest: false }).unwrap();
+    store.submit(step(1)).unwrap().wait().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                for n in 0..20 {
+                    store.submit(step(round * 20 + n)).unwrap().wait().unwrap();
+                }
+                store.settle().unwrap();
+                let head = store.reader().unwrap().head().unwrap();
+                store.deliver("s", head, Vec::new()).unwrap();
+                // Two hours a round: what was there in the last one is old in this one.
+                store.prune(Timestamp(outflow::clock::now().0 + round * 2 * HOUR_NS)).unwrap();
+            }
+        });
+        // Ends the writer also when something here fails.
+        let _stop = Stop(&stop);
+        let mut from = 0;
+        for _ in 0..4 {
+            let verified: serde_json::Value = serde_json::from_str(&outflow(&path, &["verify"])).unwrap();
+            assert_eq!(verified["verdict"], "whole", "{verified}");
+            assert!(verified["from"].as_u64().unwrap() >= from, "{verified}");
+            from = verified["from"].as_u64().unwrap();
+            for line in outflow(&path, &["findings", "list", "--limit", "5"]).lines() {
+                let finding: Finding = serde_json::from_str(line).unwrap();
+                assert!(finding.count >= 1);
+            }
+            let text = outflow(&path, &["findings", "list", "--format", "text"]);
+            assert!(!text.is_empty());
+            let deliveries = outflow(&path, &["findings", "deliveries"]);
+            assert!(deliveries.contains("\"sink\":\"s\""), "{deliveries}");
+            outflow(&path, &["models"]);
+            let Verdict::Whole(_) = StoreReader::open(&path).unwrap().verify().unwrap() else { panic!("{from}") };
+        }
+    });
+    let stats = store.stats();
+    assert!(stats.pruned.revisions > 0 && stats.pruned.findings > 0, "it did not prune meanwhile: {stats:?}");
+    let Verdict::Whole(whole) = store.reader().unwrap().verify().unwrap() else { panic!("broken") };
+    assert_eq!(whole.from, stats.pruned.revisions + 1);
+}
+
+/// Sets it when it goes.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The child: goes on where the store is, and prunes all the time. Not a test when nobody started it.
+#[test]
+fn child_that_prunes_until_it_is_killed() {
+    let Some(path) = env::var_os(STORE).map(PathBuf::from) else { return };
+    let store = Store::open(&path, Limits::default()).unwrap();
+    store.keep(Retention { keep_ns: 0, sinks: Vec::new(), drop_oldest: false }).unwrap();
+    let done: u64 = store.checkpoints("source").unwrap().pop().map_or(0, |last| last.value.parse().unwrap());
+    let mut out = std::io::stdout();
+    for n in done + 1.. {
+        store.submit(step(n)).unwrap().wait().unwrap();
+        out.write_all(format!("kept {n}\n").as_bytes()).unwrap();
+        if n % 3 == 0 {
+            store.settle().unwrap();
+        }
+        if n % 5 == 0 {
+            // Hours later each time: all that is there is old.
+            store.prune(Timestamp(outflow::clock::now().0 + n * 7_200_000_000_000)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn kills_while_it_prunes_leave_a_whole_chain_and_no_id_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outflow.db");
+    let (mut ids, mut from) = (std::collections::HashMap::new(), 0);
+    for round in 0..10 {
+        let running = child("store::child_that_prunes_until_it_is_killed", &path).spawn().unwrap();
+        let acknowledged = kill_after(running, 3 + round * 7 % 20);
+        let reader = StoreReader::open(&path).unwrap();
+        let step: u64 = reader.checkpoints("source").unwrap().pop().unwrap().value.parse().unwrap();
+        assert!(step >= acknowledged, "round {round}");
+        let Verdict::Whole(whole) = reader.verify().unwrap() else { panic!("{:?}", reader.verify()) };
+        assert!(whole.from >= from, "round {round}: {whole:?}");
+        from = whole.from;
+        for row in reader.outbox_rows_after(0, u64::MAX).unwrap() {
+            let before = ids.insert(row.record_id(), row.seq);
+            assert!(before.is_none_or(|before| before == row.seq), "round {round}: {} twice", row.record_id());
+        }
+    }
+    assert!(from > 1, "nothing was pruned");
 }

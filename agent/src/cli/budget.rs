@@ -43,7 +43,7 @@ enum Command {
 
 /// Which agent.
 #[derive(Clone, Debug, clap::Args)]
-struct Which {
+pub(super) struct Which {
     /// The config file that the agent runs with, when that names the state folder
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -99,10 +99,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 impl Which {
-    fn ask(&self, ask: &Ask) -> anyhow::Result<Say> {
+    /// Its state folder.
+    pub(super) fn folder(&self) -> anyhow::Result<PathBuf> {
         let config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         let named = config.state.directory.map(|folder| folder.get().to_owned());
-        let folder = named.or_else(state::folder).context("no state folder: give --config, or set STATE_DIRECTORY")?;
+        named.or_else(state::folder).context("no state folder: give --config, or set STATE_DIRECTORY")
+    }
+
+    /// Asks it, and gives its answer.
+    pub(super) fn ask(&self, ask: &Ask) -> anyhow::Result<Say> {
+        let folder = self.folder()?;
         let nobody = || format!("no agent with the state folder {} answers: does `outflow run` run?", folder.display());
         let mut stream =
             File::open(&folder).and_then(|opened| UnixStream::connect(short(&opened))).with_context(nobody)?;

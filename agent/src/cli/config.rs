@@ -100,7 +100,7 @@ fn good(file: &std::path::Path, config: &Config) -> String {
     };
     let count = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
     let (groups, budgets) = (count(config.logs.files.len(), "group"), count(config.budget.len(), "budget"));
-    let sinks = match config.sinks.kafka.len() + config.sinks.otlp.len() {
+    let sinks = match config.sinks.count() {
         0 => String::new(),
         sinks => format!(", {}", count(sinks, "sink")),
     };

@@ -1,5 +1,5 @@
 //! `outflow findings`: what the store has found, also while somebody writes it. Enters: a store, read-only. Leaves: text for people
-//! or one JSON object a line. It changes nothing and prints no matched text, for the store holds none.
+//! or one JSON object a line. It changes nothing itself and prints no matched text, for the store holds none.
 
 use std::{
     io::{self, Write as _},
@@ -13,6 +13,7 @@ use serde_json::json;
 use self::{
     context::{Again, ContextArgs, Whereabouts},
     deliveries::Deliveries,
+    set::Set,
 };
 use super::{Format, exit, since::Since, state};
 use crate::{
@@ -22,12 +23,13 @@ use crate::{
 
 mod context;
 mod deliveries;
+mod set;
 mod text;
 
 /// Candidates that are named when a prefix is not unique.
 const MAX_CANDIDATES: u64 = 5;
 
-/// Lists findings, shows them with their history, and tells what sinks have of them
+/// Lists findings, shows them with their history, tells what sinks have of them, and silences them
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -39,6 +41,7 @@ enum Command {
     List(List),
     Show(Show),
     Deliveries(Deliveries),
+    Set(Set),
 }
 
 /// Which store.
@@ -123,6 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return show.run().map_or_else(permission, |(text, code)| write(&text).map(|_| ExitCode::from(code)));
         }
         Command::Deliveries(deliveries) => deliveries.run(),
+        Command::Set(set) => return set.run().or_else(permission),
     };
     told.map_or_else(permission, |text| write(&text))
 }

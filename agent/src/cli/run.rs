@@ -37,6 +37,7 @@ mod meters;
 #[path = "run/no_meters.rs"]
 mod meters;
 mod prices;
+mod silences;
 
 /// How often figures are read and due revisions cut.
 const TICK: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ const AT_ONCE: &str = "ended at once by a second signal; logs are read again fro
 /// Follows logs and taps calls as a config file says, and keeps what it finds
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Signals: SIGHUP takes up changed rules, budgets and prices, and keeps the old ones when the file is wrong; SIGTERM and SIGINT\nstore what is under way and end.\n\nExamples:\n  outflow config check outflow.toml\n  outflow run --config outflow.toml\n  outflow findings list"
+    after_help = "Signals: SIGHUP takes up changed rules, budgets, prices and silences, and keeps the old ones when the file is wrong; SIGTERM and SIGINT\nstore what is under way and end.\n\nExamples:\n  outflow config check outflow.toml\n  outflow run --config outflow.toml\n  outflow findings list"
 )]
 pub struct Args {
     /// The config file

@@ -25,7 +25,13 @@ pub(super) struct Stored(Option<Arc<Store>>);
 impl StoreArgs {
     /// Opens the store.
     pub(super) fn open(&self) -> anyhow::Result<Stored> {
-        let open = |path: &PathBuf| Store::open(path, Limits::default()).map(Arc::new);
+        let open = |path: &PathBuf| -> anyhow::Result<_> {
+            let store = Store::open(path, Limits::default())?;
+            if let Some(damage) = store.stats().damage {
+                anstream::eprintln!("outflow: {damage}");
+            }
+            Ok(Arc::new(store))
+        };
         Ok(Stored(self.store.as_ref().map(open).transpose()?))
     }
 }
@@ -42,8 +48,7 @@ impl Stored {
         };
         let session = Session::new(rules, state::key_for_session()?, sink);
         if let Some(store) = &self.0 {
-            let reader = store.reader()?;
-            session.restore(|detector| reader.states(detector))?;
+            session.restore(|detector| store.states(detector))?;
         }
         Ok(session)
     }

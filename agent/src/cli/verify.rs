@@ -15,7 +15,8 @@ use crate::store::{Verdict, Whole};
 /// Checks that no revision in the store was changed or taken away
 ///
 /// Every revision of a finding carries the hash of the one before it. An erased revision leaves its hash behind, so the chain still
-/// verifies. The hash of the newest one is the head: noted elsewhere, it proves later that nothing before it was changed.
+/// verifies. What was kept for as long as `store.retention` says goes at the old end: the chain then begins at a later revision, and
+/// says so. The hash of the newest one is the head: noted elsewhere, it proves later that nothing before it was changed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 the chain verifies, 1 it does not, 2 there is no store to read, 4 not permitted.\n\nExamples:\n  outflow verify\n  outflow verify --store /backup/outflow.db --format jsonl"
@@ -44,9 +45,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn text(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Whole(Whole { revisions, erased, head }) => {
+        Verdict::Whole(Whole { from, revisions, erased, head }) => {
             let unit = if *revisions == 1 { "revision verifies" } else { "revisions verify" };
-            format!("{revisions} {unit}, {erased} of them erased\nhead {head}\n")
+            // What was kept long enough is not missing.
+            let from = if *from > 1 { format!(" from revision {from} on") } else { String::new() };
+            format!("{revisions} {unit}{from}, {erased} of them erased\nhead {head}\n")
         }
         Verdict::Broken { seq, why } => format!("BROKEN at revision {seq}: {why}\n"),
     }
@@ -54,8 +57,8 @@ fn text(verdict: &Verdict) -> String {
 
 fn jsonl(verdict: &Verdict) -> String {
     let record = match verdict {
-        Verdict::Whole(Whole { revisions, erased, head }) => {
-            json!({"verdict": "whole", "revisions": revisions, "erased": erased, "head": head})
+        Verdict::Whole(Whole { from, revisions, erased, head }) => {
+            json!({"verdict": "whole", "from": from, "revisions": revisions, "erased": erased, "head": head})
         }
         Verdict::Broken { seq, why } => json!({"verdict": "broken", "seq": seq, "why": why}),
     };

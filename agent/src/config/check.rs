@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Config, Endpoint, Scope, Setting,
+    AbsolutePath, Config, Endpoint, Scope, Setting, SyslogAddress,
     leaf::Leaf as _,
     read::{Step, meant},
     sinks::{is_secret, is_secret_header},
@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config) -> Vec<Wrong> {
     budgets(config, &mut wrong);
     prices(config, &mut wrong);
     sinks(config, &mut wrong);
+    silences(config, &mut wrong);
     wrong
 }
 
@@ -166,11 +167,8 @@ fn rules(config: &Config, wrong: &mut Vec<Wrong>) {
 }
 
 fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
-    let kafka =
-        config.sinks.kafka.iter().map(|sink| &sink.name).enumerate().map(|(index, name)| ("kafka", index, name));
-    let otlp = config.sinks.otlp.iter().map(|sink| &sink.name).enumerate().map(|(index, name)| ("otlp", index, name));
     let mut seen = HashMap::new();
-    for (kind, index, name) in kafka.chain(otlp) {
+    for (kind, index, name) in config.sinks.names() {
         if let Some((kind_before, before)) = seen.insert(name, (kind, index)) {
             let message = format!(
                 "sinks.{kind_before}[{before}] is called \"{name}\" already: give each sink a `name` of its own"
@@ -178,6 +176,16 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
             wrong.push((item(&["sinks", kind], index, &["name"]), message));
         }
     }
+    for (kind, index, flow) in config.sinks.flows() {
+        for (list, number) in flow.nameless() {
+            let mut steps = item(&["sinks", kind], index, &[list]);
+            steps.push(Step::Index(number));
+            let message = "needs at least one of `severity`, `categories`, `groups`, `rules` and `services`: an empty one \
+                           fits every finding";
+            wrong.push((steps, message.to_owned()));
+        }
+    }
+    files(config, wrong);
     for (index, sink) in config.sinks.kafka.iter().enumerate() {
         if sink.brokers.is_empty() {
             wrong.push((item(&["sinks", "kafka"], index, &["brokers"]), "needs at least one".to_owned()));
@@ -196,18 +204,105 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
                 wrong.push((item(&["sinks", "otlp"], index, &["headers", name]), why));
             }
         }
-        let missing = match (&sink.cert_file, &sink.key_file) {
-            (Some(_), None) => Some(("cert_file", "key_file")),
-            (None, Some(_)) => Some(("key_file", "cert_file")),
-            _ => None,
+        let is_open = sink.endpoint.as_str().starts_with("http://");
+        let files = [&sink.ca_file, &sink.cert_file, &sink.key_file];
+        certificates(files, is_open, &item(&["sinks", "otlp"], index, &[]), "endpoint", wrong);
+    }
+    webhooks(config, wrong);
+    for (index, sink) in config.sinks.syslog.iter().enumerate() {
+        let is_open = !matches!(sink.address, SyslogAddress::Tls { .. });
+        let files = [&sink.ca_file, &sink.cert_file, &sink.key_file];
+        certificates(files, is_open, &item(&["sinks", "syslog"], index, &[]), "address", wrong);
+    }
+}
+
+/// The certificates of a sink. `is_open`: it is not encrypted; `address`: the key that says so.
+fn certificates(
+    [ca, cert, key]: [&Option<AbsolutePath>; 3],
+    is_open: bool,
+    sink: &[Step],
+    address: &str,
+    wrong: &mut Vec<Wrong>,
+) {
+    let at = |name: &str| [sink, &[Step::Key(name.to_owned())]].concat();
+    let missing = match (cert, key) {
+        (Some(_), None) => Some(("cert_file", "key_file")),
+        (None, Some(_)) => Some(("key_file", "cert_file")),
+        _ => None,
+    };
+    if let Some((there, missing)) = missing {
+        wrong.push((at(there), format!("needs `{missing}` beside it")));
+    }
+    if is_open && (ca.is_some() || cert.is_some()) {
+        let message = match address {
+            "address" => "certificates have no effect: the address does not begin with tls".to_owned(),
+            _ => format!("certificates have no effect: the {address} begins with http, not with https"),
         };
-        if let Some((there, missing)) = missing {
-            wrong.push((item(&["sinks", "otlp"], index, &[there]), format!("needs `{missing}` beside it")));
+        wrong.push((at(address), message));
+    }
+}
+
+/// Header fields of a webhook that belong to the sink.
+const OURS: [&str; 6] =
+    ["connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"];
+
+fn webhooks(config: &Config, wrong: &mut Vec<Wrong>) {
+    for (index, sink) in config.sinks.webhook.iter().enumerate() {
+        let at = |rest: &[&str]| item(&["sinks", "webhook"], index, rest);
+        let open = if let Setting::Text(address) = &sink.url { Some(address.as_str()) } else { None };
+        if let Some(address) = open
+            && Endpoint::parse(address).is_err()
+        {
+            let message =
+                "must be an address with http or https and without a user or a query; or { file = \"/path\" }";
+            wrong.push((at(&["url"]), message.to_owned()));
         }
-        let uses_tls = sink.ca_file.is_some() || sink.cert_file.is_some();
-        if uses_tls && sink.endpoint.as_str().starts_with("http://") {
-            let message = "certificates have no effect: the endpoint begins with http, not with https".to_owned();
-            wrong.push((item(&["sinks", "otlp"], index, &["endpoint"]), message));
+        if let Some(setting) = &sink.secret {
+            wrong.extend(secret(true, setting).map(|why| (at(&["secret"]), why)));
+        }
+        for (name, setting) in &sink.headers {
+            let is_header = hyper::header::HeaderName::from_lowercase(name.as_bytes()).is_ok();
+            let no_header = || (!is_header).then(|| "is no name of a header in lower case".to_owned());
+            let is_ours = OURS.contains(&name.as_str()) || name.starts_with("webhook-");
+            let ours = || is_ours.then(|| "is set by the sink itself".to_owned());
+            if let Some(why) = secret(is_secret_header(name), setting).or_else(no_header).or_else(ours) {
+                wrong.push((at(&["headers", name]), why));
+            }
+        }
+        let is_open = open.is_some_and(|address| address.starts_with("http://"));
+        certificates([&sink.ca_file, &sink.cert_file, &sink.key_file], is_open, &at(&[]), "url", wrong);
+    }
+}
+
+fn silences(config: &Config, wrong: &mut Vec<Wrong>) {
+    for (index, _) in config.silence.iter().enumerate().filter(|(_, silence)| !silence.names_something()) {
+        let message = "needs at least one of `findings`, `fingerprints`, `rules` and `services`";
+        wrong.push((item(&["silence"], index, &[]), message.to_owned()));
+    }
+}
+
+/// What the agent writes it must not read: each finding in it would be found again.
+fn files(config: &Config, wrong: &mut Vec<Wrong>) {
+    let mut seen = HashMap::new();
+    for (index, sink) in config.sinks.file.iter().enumerate() {
+        let at = item(&["sinks", "file"], index, &["path"]);
+        let path = sink.path.get();
+        if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            wrong.push((at.clone(), format!("\"{}\" is a folder: name a file in it", sink.path)));
+        }
+        if let Some(earlier) = seen.insert(path, index) {
+            wrong.push((at.clone(), format!("sinks.file[{earlier}] writes to \"{}\" already", sink.path)));
+        }
+        if config.breaker.file.as_ref() == Some(&sink.path) {
+            wrong.push((at.clone(), "[breaker] writes to this file: give each its own".to_owned()));
+        }
+        for (group, number) in config.logs.follow(path) {
+            let message = format!(
+                "logs.files[{group}].globs[{number}] follows this file or its rotated names, so each finding would be found \
+                 again: put \"{}*\" into `exclude` there, or write elsewhere",
+                sink.path
+            );
+            wrong.push((at.clone(), message));
         }
     }
 }

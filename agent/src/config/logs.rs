@@ -1,6 +1,8 @@
 //! `[logs]` and `[[logs.files]]`: which files are followed, and the bounds of following. Enters: the section. Leaves: globs,
 //! durations, sizes. It looks at no file.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,24 @@ pub enum JournalSince {
 }
 
 impl Logs {
+    /// Groups and globs that fit this file, or a name that it gets when it is rotated.
+    pub(super) fn follow(&self, path: &Path) -> Vec<(usize, usize)> {
+        let names: Vec<String> =
+            ["", ".1", ".1.gz", ".1.zst"].iter().map(|end| format!("{}{end}", path.display())).collect();
+        let fits = |glob: &PathGlob, name: &str| glob.glob().compile_matcher().is_match(name);
+        let mut found = Vec::new();
+        for (group, files) in self.files.iter().enumerate() {
+            for (number, glob) in files.globs.iter().enumerate() {
+                let is_read =
+                    |name: &&String| fits(glob, name) && !files.exclude.iter().any(|exclude| fits(exclude, name));
+                if names.iter().any(|name| is_read(&name)) {
+                    found.push((group, number));
+                }
+            }
+        }
+        found
+    }
+
     /// Some are.
     pub fn are_followed(&self) -> bool {
         !self.files.is_empty() || self.journald.enabled

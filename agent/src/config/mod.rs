@@ -28,6 +28,7 @@ mod read;
 mod reference;
 mod retrieval;
 mod rules;
+mod silence;
 mod sinks;
 mod tap;
 
@@ -41,19 +42,23 @@ pub use self::{
     enforce::Breaker,
     logs::{JournalSince, Journald, LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
-    places::{Broker, Endpoint, HostName, SinkName, Topic},
+    places::{Broker, Endpoint, HostName, SinkName, SyslogAddress, Topic},
     prices::{Price, Prices},
     reference::reference,
     retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
-    sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
+    silence::{FindingId, Moment, Silence, SilenceFile},
+    sinks::{
+        FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink,
+        RecordFormat, Setting, SettingError, Sinks, SyslogFacility, SyslogSink, WebhookBody, WebhookSink,
+    },
     tap::{Scope, Tap},
 };
 use crate::{
     detectors::{budget::Budgets, request_limit::RequestLimit, retrieval::MaxAge},
     exchange::PriceRule,
 };
-use amounts::{DAY, GIB, MIB, MINUTE, SECOND, TIB};
+use amounts::{DAY, GIB, HOUR, MIB, MINUTE, SECOND, TIB};
 
 /// No config file is larger; a wrong path must not read a disk into memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -79,6 +84,9 @@ pub struct Config {
     /// goes out when it does, at least once and with the same id; what it will never take is named by `outflow findings deliveries`.
     /// Taken up at start.
     pub sinks: Sinks,
+    /// Findings that no sink is told of for a while; `[[silence]]` may be given many times. They are stored and counted all the same. What
+    /// is seen when the silence is over is told again; what was seen in it only, never. SIGHUP takes up a change of these.
+    pub silence: Vec<Silence>,
     /// The page for probes and monitoring: `/healthz`, `/readyz` and `/metrics`. Taken up at start.
     pub admin: Admin,
     /// What money is spent on, besides the service that spends it. SIGHUP takes up a change of these.
@@ -129,8 +137,8 @@ pub struct Process {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
-    /// How large the store may grow on disk. When it is full, log files wait and are read later; what the tap sees meanwhile
-    /// is counted and dropped. A finding takes about one KiB.
+    /// How large the store may grow on disk. Near it, what every sink has goes, the oldest first, before `retention` is over; when that
+    /// is not enough, `when_full` says what happens. A finding takes about one KiB.
     pub max_bytes: Size<{ 16 * MIB }, { 4 * TIB }>,
     /// A finding that repeats is told anew at most this often, with its count. Shorter means fresher counts and more records.
     pub update_interval: Period<SECOND, DAY>,
@@ -144,6 +152,24 @@ pub struct Store {
     pub queue_batches: Count<1, 65_536>,
     /// How large SQLite's write-ahead log may grow beside the store, on disk.
     pub wal_bytes: Size<MIB, { 4 * GIB }>,
+    /// How long what is no longer needed is kept: records that every sink has (without sinks: all records), findings that were not
+    /// seen again, usage and dead letters. Older ones go, some at a time; `outflow verify` then says from which record on the chain
+    /// is there. What a sink does not have yet is kept however old it is.
+    pub retention: Period<HOUR, { 3650 * DAY }>,
+    /// What happens when the store is as large as `max_bytes`, and all that every sink has is gone from it.
+    pub when_full: WhenFull,
+}
+
+/// What a full store does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// Log files wait, and are read when there is room; what the tap sees is counted and dropped.
+    #[default]
+    Wait,
+    /// The oldest findings go, delivered or not, so that new ones are always kept; a finding `coverage.store-full` counts them. A disk
+    /// that is full is waited for all the same.
+    DropOldest,
 }
 
 impl Default for Store {
@@ -155,6 +181,8 @@ impl Default for Store {
             commit_rows: Count::from_number(500),
             queue_batches: Count::from_number(256),
             wal_bytes: Size::from_bytes(64 * MIB),
+            retention: Period::from_millis(30 * DAY),
+            when_full: WhenFull::default(),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Values that say where findings go: names of sinks and topics, addresses of brokers and collectors. Enters: text. Leaves: names that can be
 //! used as they are. Nothing here connects or looks a name up.
 
-use std::net::Ipv6Addr;
+use std::{
+    fmt,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    leaf::{Leaf as _, leaf_text},
+    leaf::{Leaf, leaf, leaf_text},
     names::named,
 };
 
@@ -39,6 +43,62 @@ leaf_text! {
     /// Where a collector is, without a slash at its end.
     Endpoint, "an address with http or https, such as \"http://collector.example.com:4317\"", endpoint
 }
+
+/// Where a syslog server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SyslogAddress {
+    /// Over TLS.
+    Tls {
+        /// Name or address; an IPv6 address in brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// Without.
+    Tcp {
+        /// Name or address; an IPv6 address in brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A datagram socket of this machine.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for SyslogAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls { host, port } => write!(f, "tls://{host}:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Leaf for SyslogAddress {
+    fn form() -> String {
+        "\"tls://host:port\", \"tcp://host:port\" or \"unix:/dev/log\"".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Option<String>> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = Path::new(path);
+            return if path.is_absolute() { Ok(Self::Unix(path.to_owned())) } else { Err(None) };
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(None)?;
+        let rest = broker(rest)?;
+        let (host, port) = rest.rsplit_once(':').ok_or(None)?;
+        let (host, port) = (host.to_owned(), port.parse().map_err(|_| None)?);
+        match scheme {
+            "tls" => Ok(Self::Tls { host, port }),
+            "tcp" => Ok(Self::Tcp { host, port }),
+            "udp" => Err(Some("is UDP, which loses messages without a word".to_owned())),
+            _ => Err(None),
+        }
+    }
+}
+
+leaf!(SyslogAddress);
 
 impl SinkName {
     /// A name of our own.
@@ -96,7 +156,7 @@ fn endpoint(text: &str) -> Result<String, Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::leaf::Leaf, *};
+    use super::*;
 
     #[test]
     fn brokers_and_collectors_are_addresses() {
@@ -125,6 +185,25 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Endpoint::parse(text).ok().as_ref().map(Endpoint::as_str), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn syslog_servers_are_addresses_or_sockets() {
+        for (text, good) in [
+            ("tls://logs.example.com:6514", true),
+            ("tcp://[::1]:601", true),
+            ("unix:/dev/log", true),
+            ("unix:dev/log", false),
+            ("udp://a:514", false),
+            ("tls://logs.example.com", false),
+            ("logs.example.com:6514", false),
+            ("tls://user@a:6514", false),
+            ("", false),
+        ] {
+            let read = SyslogAddress::parse(text);
+            assert_eq!(read.is_ok(), good, "{text}");
+            assert!(read.is_err() || read.unwrap().to_string() == text);
         }
     }
 

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Attribution, Breaker, Budget, Config, Journald, KafkaSink, LogFiles, Logs, OtlpSink, Price, Prices, Process,
-    RetrievalAge, RuleAllow, RuleOverride, Rules, Sinks, State, Store, Tap,
+    Admin, Attribution, Breaker, Budget, Config, FileSink, FindingMatch, Journald, KafkaSink, LogFiles, Logs, OtlpSink,
+    Price, Prices, Process, RetrievalAge, RuleAllow, RuleOverride, Rules, Silence, Sinks, State, Store, SyslogSink,
+    Tap, WebhookSink,
 };
 
 /// What stands above the keys.
@@ -47,7 +48,12 @@ pub fn reference() -> String {
         ("[store]", keys::<Store>()),
         ("[sinks]", keys::<Sinks>()),
         ("[[sinks.kafka]]", keys::<KafkaSink>()),
+        ("[[sinks.kafka.only]]", keys::<FindingMatch>()),
         ("[[sinks.otlp]]", keys::<OtlpSink>()),
+        ("[[sinks.file]]", keys::<FileSink>()),
+        ("[[sinks.webhook]]", keys::<WebhookSink>()),
+        ("[[sinks.syslog]]", keys::<SyslogSink>()),
+        ("[[silence]]", keys::<Silence>()),
         ("[admin]", keys::<Admin>()),
     ] {
         let names: Vec<&str> = section.trim_matches(['[', ']']).split('.').collect();

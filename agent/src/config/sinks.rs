@@ -1,5 +1,6 @@
 //! `[sinks]`, `[[sinks.kafka]]`, `[[sinks.otlp]]`: where findings go. Enters: the sections. Leaves: addresses, names and settings. It connects
-//! to nobody, and holds no secret: those stay in files and variables, and are read when a connection is made.
+//! to nobody, and holds no secret: those stay in files and variables, and are read when a connection is made. The other kinds of sinks have
+//! files of their own.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,8 +11,19 @@ use serde::{
     ser::SerializeMap as _,
 };
 
+mod file;
+mod flow;
+mod syslog;
+mod webhook;
+
+pub use self::{
+    file::{FileCompression, FileSink},
+    flow::{FindingMatch, Flow},
+    syslog::{SyslogFacility, SyslogSink},
+    webhook::{WebhookBody, WebhookSink},
+};
 use super::{
-    amounts::{HOUR, MINUTE, Period, SECOND},
+    amounts::{Count, HOUR, MINUTE, Period, SECOND},
     names::AbsolutePath,
     places::{Broker, Endpoint, HostName, SinkName, Topic},
 };
@@ -31,6 +43,15 @@ pub struct Sinks {
     /// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics; `[[sinks.otlp]]` may
     /// be given several times. [OTLP.md](OTLP.md) has the names of attributes and what each answer leads to.
     pub otlp: Vec<OtlpSink>,
+    /// A file that gets one line of JSON for each revision of a finding; `[[sinks.file]]` may be given several times. A record counts as
+    /// delivered when it is on the disk. [SINKS.md](SINKS.md) says what happens at a rotation, a crash and a full disk.
+    pub file: Vec<FileSink>,
+    /// A web address that is sent each revision of a finding with POST; `[[sinks.webhook]]` may be given several times. A record counts as
+    /// delivered when the answer is 2xx. `webhook-id` is the record's id, the same when it is sent again.
+    pub webhook: Vec<WebhookSink>,
+    /// A syslog server that gets one message (RFC 5424) for each revision of a finding; `[[sinks.syslog]]` may be given several times.
+    /// Syslog has no acknowledgement: a record counts as delivered when the system took it for the connection.
+    pub syslog: Vec<SyslogSink>,
 }
 
 /// A Kafka topic.
@@ -55,6 +76,18 @@ pub struct KafkaSink {
     /// changed here: `acks`, `enable.idempotence`, an end to the time for a message.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
+    /// Which findings go here; `[[sinks.kafka.only]]` may be given several times, and what one of them fits goes. Without any, all go.
+    /// `[[sinks.kafka.except]]` has the same keys: what one of these fits does not go, though `only` fits. Both are there for every
+    /// kind of sink. What does not go stays in the store, and is counted in `outflow_sink_withheld_total`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<FindingMatch>,
+    /// Which of them do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<FindingMatch>,
+    /// Most records that go here a minute. What is over it is not sent one by one: when the minute is over, one record with the rule
+    /// `delivery.digest` tells how many there were, by rule and service. They are all in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<Count<1, 1_000_000>>,
 }
 
 /// An OpenTelemetry collector.
@@ -100,6 +133,60 @@ pub struct OtlpSink {
     /// Names of their attributes are those of conventions that are still in development. Spans are sent once and not kept.
     #[serde(default)]
     pub traces: bool,
+    /// Which findings go here, as `[[sinks.kafka.only]]` says; without any, all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<FindingMatch>,
+    /// Which of them do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<FindingMatch>,
+    /// Most records that go here a minute; the others are told by one digest, as `sinks.kafka.max_per_minute` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_minute: Option<Count<1, 1_000_000>>,
+}
+
+impl KafkaSink {
+    /// Which findings go there, and how many.
+    pub fn flow(&self) -> Flow {
+        Flow::new(&self.only, &self.except, self.max_per_minute)
+    }
+}
+
+impl OtlpSink {
+    /// Which findings go there, and how many.
+    pub fn flow(&self) -> Flow {
+        Flow::new(&self.only, &self.except, self.max_per_minute)
+    }
+}
+
+impl Sinks {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.names().len()
+    }
+
+    /// The kind, place in its list, and name of each.
+    pub(super) fn names(&self) -> Vec<(&'static str, usize, &SinkName)> {
+        let mut names = each("kafka", &self.kafka, |sink| &sink.name);
+        names.extend(each("otlp", &self.otlp, |sink| &sink.name));
+        names.extend(each("file", &self.file, |sink| &sink.name));
+        names.extend(each("webhook", &self.webhook, |sink| &sink.name));
+        names.extend(each("syslog", &self.syslog, |sink| &sink.name));
+        names
+    }
+
+    /// The kind, place in its list, and rules of each.
+    pub(super) fn flows(&self) -> Vec<(&'static str, usize, Flow)> {
+        let mut flows = each("kafka", &self.kafka, KafkaSink::flow);
+        flows.extend(each("otlp", &self.otlp, OtlpSink::flow));
+        flows.extend(each("file", &self.file, FileSink::flow));
+        flows.extend(each("webhook", &self.webhook, WebhookSink::flow));
+        flows.extend(each("syslog", &self.syslog, SyslogSink::flow));
+        flows
+    }
+}
+
+fn each<'a, S, T>(kind: &'static str, sinks: &'a [S], of: impl Fn(&'a S) -> T) -> Vec<(&'static str, usize, T)> {
+    sinks.iter().enumerate().map(|(index, sink)| (kind, index, of(sink))).collect()
 }
 
 fn kafka_name() -> SinkName {

@@ -21,6 +21,7 @@ mod place;
 mod policy;
 mod record;
 mod shown;
+mod store_loss;
 #[cfg(test)]
 mod tests;
 mod unseen;
@@ -41,6 +42,7 @@ pub use self::{
     policy::{Allow, Policy, Silence},
     record::{EXCHANGE_EVENT, ExchangeRecord},
     shown::{host, identifier},
+    store_loss::{STORE_DAMAGED, STORE_FULL, store_damaged, store_full},
     unseen::UNKNOWN_TLS_STACK,
 };
 

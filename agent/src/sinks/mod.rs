@@ -2,18 +2,15 @@
 //! after the receiver said yes. It never holds matched text, for findings hold none, and it sends nowhere but where the config says.
 //!
 //! ```text
-//!            ┌ one thread a sink ───────────────────────────────┐
-//!   outbox ──┤ pages ► Record ► Receiver ──► Kafka, OTLP        │   a batch in order, several under way
-//!   cursor ◄─┤ ◄─ the newest row before which all are taken ◄── │   Answer: taken, refused (dead letter), not now, broken
-//!            └──────────────────────────────────────────────────┘
+//!            ┌ one thread a sink ──────────────────────────────────────┐
+//!   outbox ──┤ pages ► Gate ► Record ► Receiver ──► Kafka, OTLP, file … │   a batch in order, several under way
+//!   cursor ◄─┤ ◄─ the newest row before which all are taken ◄────────── │   Answer: taken, refused (dead letter), not now, broken
+//!            └──────────────────────────────────────────────────────────┘
 //! ```
+//! The gate knows what is not for this sink, and what is too much for it: that stays in the store, and is counted.
+//!
 //! At least once: after a failure everything behind the cursor is sent again, each record with the same id and the same bytes. What a
 //! receiver will never take becomes a dead letter with its reason, and the cursor goes on.
-
-#![cfg_attr(
-    not(any(feature = "kafka", feature = "otlp")),
-    allow(dead_code, reason = "a program without any receiver delivers to nobody")
-)]
 
 use std::{
     sync::{Arc, mpsc},
@@ -23,28 +20,47 @@ use std::{
 
 use tokio::sync::watch;
 
+mod digest;
+pub mod file;
+mod format;
+mod gate;
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "words of the conventions, which OTLP and OCSF share"))]
 mod gen_ai;
 mod host;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "https")]
+mod later;
 pub mod ocsf;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod outbox;
 mod pump;
 mod receiver;
+mod silences;
 mod stats;
+#[cfg(feature = "https")]
+mod syslog;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "https")]
+pub(crate) mod tls;
 mod voice;
+#[cfg(feature = "https")]
+mod webhook;
+#[cfg(feature = "https")]
+mod words;
 
 pub use self::{
+    digest::DIGEST,
     host::Host,
     receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record, Refused},
+    silences::Silences,
     stats::SinkStats,
     voice::{SinkNotice, Tell},
 };
 use self::{
+    gate::{Gate, MINUTE},
     outbox::Outbox,
     pump::{Pump, Wanted},
     voice::Voice,
@@ -85,6 +101,7 @@ pub enum SinkError {
 pub struct Sinks {
     store: Arc<Store>,
     host: Host,
+    silences: Silences,
     tell: Tell,
     wanted: watch::Sender<Wanted>,
     threads: Vec<SinkThread>,
@@ -100,37 +117,81 @@ struct SinkThread {
 }
 
 impl Sinks {
-    /// Starts a thread for each sink of the config. `tell` hears what people should know.
+    /// As [`start_with`](Self::start_with), without silences.
     pub fn start(config: &config::Sinks, store: &Arc<Store>, host: &Host, tell: Tell) -> Result<Self, SinkError> {
+        Self::start_with(config, Silences::default(), store, host, tell)
+    }
+
+    /// Starts a thread for each sink of the config. `tell` hears what people should know.
+    pub fn start_with(
+        config: &config::Sinks,
+        silences: Silences,
+        store: &Arc<Store>,
+        host: &Host,
+        tell: Tell,
+    ) -> Result<Self, SinkError> {
         are_built(config)?;
-        let sinks = Self::new(store, host, tell);
+        let sinks = Self::new(store, host, silences, tell);
         #[cfg(feature = "kafka")]
         let sinks = config.kafka.iter().try_fold(sinks, Self::with_kafka)?;
         #[cfg(feature = "otlp")]
         let sinks = config.otlp.iter().try_fold(sinks, Self::with_otlp)?;
-        Ok(sinks)
+        #[cfg(feature = "https")]
+        let sinks = config.webhook.iter().try_fold(sinks, Self::with_webhook)?;
+        #[cfg(feature = "https")]
+        let sinks = config.syslog.iter().try_fold(sinks, Self::with_syslog)?;
+        config.file.iter().try_fold(sinks, Self::with_file)
     }
 
     /// None yet.
-    fn new(store: &Arc<Store>, host: &Host, tell: Tell) -> Self {
+    fn new(store: &Arc<Store>, host: &Host, silences: Silences, tell: Tell) -> Self {
         let (ending, ended) = mpsc::channel();
         let (wanted, threads) = (watch::Sender::default(), Vec::new());
-        Self { store: Arc::clone(store), host: host.clone(), tell, wanted, threads, ended, ending: Some(ending) }
+        Self {
+            store: Arc::clone(store),
+            host: host.clone(),
+            silences,
+            tell,
+            wanted,
+            threads,
+            ended,
+            ending: Some(ending),
+        }
     }
 
     #[cfg(feature = "kafka")]
     fn with_kafka(mut self, sink: &config::KafkaSink) -> Result<Self, SinkError> {
         let (sink, host) = (sink.clone(), self.host.clone());
-        self.spawn(sink.name.clone().as_str(), move |voice| kafka::Kafka::new(sink, host, voice))?;
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |voice| kafka::Kafka::new(sink, host, voice))?;
         Ok(self)
     }
 
     #[cfg(feature = "otlp")]
     fn with_otlp(mut self, sink: &config::OtlpSink) -> Result<Self, SinkError> {
         let (sink, host) = (sink.clone(), self.host.clone());
-        self.spawn(sink.name.clone().as_str(), move |_| {
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| {
             otlp::OtlpReceiver::new(move || otlp::OtlpSettings::read(&sink), host)
         })?;
+        Ok(self)
+    }
+
+    fn with_file(mut self, sink: &config::FileSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| file::FileReceiver::new(&sink, host))?;
+        Ok(self)
+    }
+
+    #[cfg(feature = "https")]
+    fn with_webhook(mut self, sink: &config::WebhookSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| webhook::WebhookReceiver::new(sink, host))?;
+        Ok(self)
+    }
+
+    #[cfg(feature = "https")]
+    fn with_syslog(mut self, sink: &config::SyslogSink) -> Result<Self, SinkError> {
+        let (sink, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| syslog::SyslogReceiver::new(sink, host))?;
         Ok(self)
     }
 
@@ -138,10 +199,12 @@ impl Sinks {
     fn spawn<R: Receiver + 'static>(
         &mut self,
         sink: &str,
+        flow: config::Flow,
         receiver: impl FnOnce(Voice) -> R + Send + 'static,
     ) -> Result<(), SinkError> {
         let stats = Arc::new(SinkStats::new(self.store.watch_head()));
         let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
+        let gate = Gate::new(sink, self.host.clone(), flow, self.silences.clone(), MINUTE);
         let outbox = Outbox::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
         let wanted = self.wanted.subscribe();
         let ending = self.ending.clone();
@@ -151,7 +214,7 @@ impl Sinks {
             // Dropped with the thread, however it ends.
             let _ending = ending;
             let receiver = receiver(voice.clone());
-            let result = runtime.block_on(Pump::new(outbox, receiver, voice, wanted).run());
+            let result = runtime.block_on(Pump::new(outbox, gate, receiver, voice, wanted).run());
             // A look-up of a name that hangs is not waited for.
             runtime.shutdown_background();
             result
@@ -159,6 +222,11 @@ impl Sinks {
         let thread = std::thread::Builder::new().name(format!("sink-{sink}")).spawn(run).map_err(failed)?;
         self.threads.push(SinkThread { sink: sink.to_owned(), stats, thread });
         Ok(())
+    }
+
+    /// What no sink is told of from now on.
+    pub fn silence(&self, silences: Vec<config::Silence>) {
+        self.silences.set(silences);
     }
 
     /// Name and figures of each.
@@ -202,5 +270,10 @@ impl Sinks {
 fn are_built(config: &config::Sinks) -> Result<(), SinkError> {
     let kafka = config.kafka.first().filter(|_| !cfg!(feature = "kafka")).map(|sink| (&sink.name, "kafka"));
     let otlp = config.otlp.first().filter(|_| !cfg!(feature = "otlp")).map(|sink| (&sink.name, "otlp"));
-    kafka.or(otlp).map_or(Ok(()), |(sink, feature)| Err(SinkError::NotBuilt { sink: sink.to_string(), feature }))
+    let packs = |sink: &&config::FileSink| sink.compression == config::FileCompression::Zstd;
+    let zstd = config.file.iter().find(packs).filter(|_| !cfg!(feature = "zstd")).map(|sink| (&sink.name, "zstd"));
+    kafka
+        .or(otlp)
+        .or(zstd)
+        .map_or(Ok(()), |(sink, feature)| Err(SinkError::NotBuilt { sink: sink.to_string(), feature }))
 }

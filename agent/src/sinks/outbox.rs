@@ -25,6 +25,8 @@ pub(super) struct Outbox {
     sink: String,
     stats: Arc<SinkStats>,
     head: watch::Receiver<u64>,
+    /// Which file of the store is read.
+    generation: u64,
     /// What the store has.
     cursor: u64,
 }
@@ -43,6 +45,7 @@ pub(super) struct Page {
 impl Outbox {
     /// Goes on where the sink was.
     pub(super) fn open(store: Arc<Store>, sink: &str, stats: Arc<SinkStats>) -> Result<Self, StoreError> {
+        let generation = store.generation();
         let reader = store.reader()?;
         let cursor = reader.cursor(sink)?;
         if cursor == 0 {
@@ -54,7 +57,7 @@ impl Outbox {
         }
         stats.cursor(cursor);
         let head = store.watch_head();
-        Ok(Self { store, reader, sink: sink.to_owned(), stats, head, cursor })
+        Ok(Self { store, reader, sink: sink.to_owned(), stats, head, generation, cursor })
     }
 
     /// Everything up to this row is delivered, or will never be.
@@ -75,10 +78,12 @@ impl Outbox {
     }
 
     /// The rows behind `after`, as many as a batch may hold.
-    pub(super) fn page(&self, after: u64, appetite: Appetite) -> Result<Page, StoreError> {
+    pub(super) fn page(&mut self, after: u64, appetite: Appetite) -> Result<Page, StoreError> {
         let mut page = Page::default();
         let mut bytes = 0_usize;
-        for row in self.reader.outbox_rows_after(after, appetite.batch_records as u64)? {
+        // Before the rows: whatever there was up to it is seen, or gone.
+        let head = self.head();
+        for row in self.rows(after, appetite.batch_records as u64)? {
             bytes = bytes.saturating_add(row.payload.as_ref().map_or(0, String::len));
             if page.last.is_some() && bytes > appetite.batch_bytes {
                 break;
@@ -89,7 +94,29 @@ impl Outbox {
                 Err(refused) => page.unreadable.push(refused),
             }
         }
+        if page.last.is_none() && head > after {
+            // They went unsent: the store was full, or damaged. It has told so.
+            page.last = Some(head);
+        }
         Ok(page)
+    }
+
+    /// Rows of the store's file of now. One that is damaged is told to the store, which goes on with a new one.
+    fn rows(&mut self, after: u64, limit: u64) -> Result<Vec<OutboxRow>, StoreError> {
+        for _ in 0..2 {
+            let generation = self.store.generation();
+            if generation != self.generation {
+                self.reader = self.store.reader()?;
+                self.generation = generation;
+            }
+            match self.reader.outbox_rows_after(after, limit) {
+                Err(error @ (StoreError::Corrupt { .. } | StoreError::Foreign(_))) => {
+                    self.store.report_damage(generation, &error)?;
+                }
+                rows => return rows,
+            }
+        }
+        self.reader.outbox_rows_after(after, limit)
     }
 
     /// Moves the cursor, past what will never be taken.

@@ -14,7 +14,8 @@ use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use tokio::sync::watch;
 
 use super::{
-    outbox::{Outbox, Page},
+    gate::{Gate, Sorted, Withheld},
+    outbox::Outbox,
     receiver::{Answer, Receiver, Record, Refused},
     voice::Voice,
 };
@@ -47,6 +48,7 @@ pub(super) enum Wanted {
 /// A sink at work.
 pub(super) struct Pump<R> {
     outbox: Outbox,
+    gate: Gate,
     receiver: R,
     voice: Voice,
     wanted: watch::Receiver<Wanted>,
@@ -68,6 +70,10 @@ struct Answered {
     records: usize,
     /// Rows of its page that nothing could be made of.
     unreadable: Vec<Refused>,
+    /// Rows of its page that are not for this sink.
+    withheld: Withheld,
+    /// Where it counts for the sink's limit.
+    window: u64,
     answer: Answer,
 }
 
@@ -80,8 +86,8 @@ struct Move {
 
 impl<R: Receiver> Pump<R> {
     /// One sink.
-    pub(super) fn new(outbox: Outbox, receiver: R, voice: Voice, wanted: watch::Receiver<Wanted>) -> Self {
-        Self { outbox, receiver, voice, wanted, pauses: pauses() }
+    pub(super) fn new(outbox: Outbox, gate: Gate, receiver: R, voice: Voice, wanted: watch::Receiver<Wanted>) -> Self {
+        Self { outbox, gate, receiver, voice, wanted, pauses: pauses() }
     }
 
     /// Delivers until it is told to end. An error: the store is of no use any more.
@@ -128,30 +134,39 @@ impl<R: Receiver> Pump<R> {
         let mut sent_to = self.outbox.cursor();
         let mut failure: Option<Failure> = None;
         let (mut cursor, mut moved_at) = (Move::default(), clock::instant());
+        self.gate.rewind();
         loop {
             // A page at a time, and answers between them: so the cursor is never far behind what is delivered.
+            let wanted = *self.wanted.borrow_and_update();
             let has_room = failure.is_none() && under_way.len() < appetite.batches;
-            let page = if has_room && self.outbox.head() > sent_to {
-                self.outbox.page(sent_to, appetite)?
+            let is_read = self.outbox.head() <= sent_to;
+            let due = self.gate.due_in(clock::instant());
+            let is_due = due.is_some_and(|due| due.is_zero() || (wanted == Wanted::Drain && is_read));
+            let mut is_busy = false;
+            let sorted = if has_room && is_due {
+                is_busy = true;
+                self.gate.cut()
+            } else if has_room && !is_read {
+                let page = self.outbox.page(sent_to, appetite)?;
+                is_busy = page.last.is_some();
+                sent_to = page.last.unwrap_or(sent_to);
+                self.gate.sort(page, clock::instant())
             } else {
-                Page::default()
+                None
             };
-            let is_busy = page.last.is_some();
-            if let Some(last) = page.last {
-                sent_to = last;
-                let records: Arc<[Record]> = page.records.into();
-                let (count, unreadable) = (records.len(), page.unreadable);
+            if let Some(Sorted { records, unreadable, last, withheld, window }) = sorted {
+                let records: Arc<[Record]> = records.into();
+                let count = records.len();
                 let answering = (count > 0).then(|| self.receiver.send(&records));
                 under_way.push_back(async move {
                     let answer = match answering {
                         Some(answering) => answering.await,
                         None => Answer::Taken(Vec::new()),
                     };
-                    Answered { last, records: count, unreadable, answer }
+                    Answered { last, records: count, unreadable, withheld, window, answer }
                 });
             }
-            let wanted = *self.wanted.borrow_and_update();
-            let is_drained = wanted == Wanted::Drain && self.outbox.head() <= sent_to;
+            let is_drained = wanted == Wanted::Drain && self.outbox.head() <= sent_to && !self.gate.has_digest();
             // When it is broken, nobody answers for the rest any more.
             let is_broken = failure.as_ref().is_some_and(|failure| failure.is_broken);
             let is_over = under_way.is_empty() && (failure.is_some() || is_drained);
@@ -166,6 +181,7 @@ impl<R: Receiver> Pump<R> {
                 tokio::select! {
                     next = under_way.next(), if !under_way.is_empty() => answered = next,
                     () = self.outbox.news(sent_to), if has_room => {}
+                    () = tokio::time::sleep(due.unwrap_or_default()), if has_room && due.is_some() => {}
                     changed = self.wanted.changed() => if changed.is_err() { return Ok(None) },
                 }
             }
@@ -196,11 +212,16 @@ impl<R: Receiver> Pump<R> {
                 for refused in answered.unreadable.iter().chain(&refused) {
                     self.voice.refused(refused);
                 }
+                self.voice.stats.withheld(answered.withheld);
+                self.gate.confirm(answered.window, answered.records);
                 cursor.to = Some(answered.last);
                 cursor.refused.extend(answered.unreadable);
                 cursor.refused.extend(refused);
-                self.voice.goes_on();
-                self.pauses = pauses();
+                // What is not for this sink says nothing of its receiver, unless there is nothing else.
+                if answered.records > 0 || self.outbox.head() <= answered.last {
+                    self.voice.goes_on();
+                    self.pauses = pauses();
+                }
                 None
             }
             Answer::NotNow { reason, after } => Some(Failure { reason, after, is_broken: false }),

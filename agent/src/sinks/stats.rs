@@ -10,6 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::gate::Withheld;
 use crate::units::Timestamp;
 
 /// How a sink is doing.
@@ -22,6 +23,9 @@ pub struct SinkStats {
     failures: AtomicU64,
     connections: AtomicU64,
     delivered_at_ns: AtomicU64,
+    routed: AtomicU64,
+    silenced: AtomicU64,
+    digested: AtomicU64,
     dead: Mutex<BTreeMap<&'static str, u64>>,
     waits: Mutex<Option<String>>,
 }
@@ -36,6 +40,9 @@ impl SinkStats {
             failures: AtomicU64::default(),
             connections: AtomicU64::default(),
             delivered_at_ns: AtomicU64::default(),
+            routed: AtomicU64::default(),
+            silenced: AtomicU64::default(),
+            digested: AtomicU64::default(),
             dead: Mutex::default(),
             waits: Mutex::default(),
         }
@@ -71,6 +78,12 @@ impl SinkStats {
         self.dead.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Records that were not sent on purpose, by reason.
+    pub fn withheld_records(&self) -> [(&'static str, u64); 3] {
+        let counts = [("routed", &self.routed), ("silenced", &self.silenced), ("digested", &self.digested)];
+        counts.map(|(reason, count)| (reason, count.load(Relaxed)))
+    }
+
     /// Why it does not deliver at the moment.
     pub fn waits_because(&self) -> Option<String> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -79,6 +92,12 @@ impl SinkStats {
     pub(super) fn delivered(&self, records: usize, at: Timestamp) {
         self.sent.fetch_add(records as u64, Relaxed);
         self.delivered_at_ns.store(at.0, Relaxed);
+    }
+
+    pub(super) fn withheld(&self, withheld: Withheld) {
+        self.routed.fetch_add(withheld.routed, Relaxed);
+        self.silenced.fetch_add(withheld.silenced, Relaxed);
+        self.digested.fetch_add(withheld.digested, Relaxed);
     }
 
     pub(super) fn cursor(&self, seq: u64) {

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     exchange::sample,
-    findings::Finding,
+    findings::{Activity, Finding},
     store::{Batch, Limits, StoreReader},
-    units::Timestamp,
+    units::{Severity, Timestamp},
 };
 
 /// Longest that anything here may take.
@@ -27,7 +27,7 @@ pub(super) fn occurrence(key: &str) -> Finding {
         rule: "model.unpinned",
         references: Vec::new(),
         key: key.to_owned(),
-        severity: crate::units::Severity::Medium,
+        severity: Severity::Medium,
         confidence: 95,
         title: format!("{key} can change"),
         case: None,
@@ -156,9 +156,13 @@ impl Receiver for Fake {
 }
 
 fn start(place: &Place, fake: &Fake, tell: Tell) -> Sinks {
-    let mut sinks = Sinks::new(&place.store, &Host::default(), tell);
+    start_with(place, fake, config::Flow::default(), tell)
+}
+
+fn start_with(place: &Place, fake: &Fake, flow: config::Flow, tell: Tell) -> Sinks {
+    let mut sinks = Sinks::new(&place.store, &Host::default(), Silences::default(), tell);
     let fake = fake.clone();
-    sinks.spawn("fake", move |_| fake).unwrap();
+    sinks.spawn("fake", flow, move |_| fake).unwrap();
     sinks
 }
 
@@ -259,6 +263,269 @@ fn a_receiver_that_is_down_holds_no_end_up() {
     sinks.finish(LIMIT).unwrap();
     assert!(begun.elapsed() < LIMIT / 2);
     assert_eq!(place.reader().cursor("fake").unwrap(), 0);
+}
+
+#[test]
+fn what_a_full_store_dropped_unsent_holds_no_sink_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes: 1 << 20, ..Limits::default() };
+    let store = Arc::new(Store::open(&folder.path().join("s.db"), limits).unwrap());
+    let (place, fake) = (Place { store, folder }, Fake::default());
+    let retention = crate::store::Retention { keep_ns: u64::MAX, sinks: vec!["fake".to_owned()], drop_oldest: true };
+    place.store.keep(retention).unwrap();
+    for batch in 0..40 {
+        place.find(keys(batch * 50..(batch + 1) * 50));
+    }
+    assert!(place.store.stats().dropped.revisions > 100, "{:?}", place.store.stats());
+    let sinks = start(&place, &fake, silent());
+    drained(&place, &sinks);
+    // And from under it.
+    for batch in 40..80 {
+        place.find(keys(batch * 50..(batch + 1) * 50));
+    }
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let told = fake.lock();
+    let newest = place.record_ids().pop().unwrap();
+    assert!(told.has.iter().any(|(id, _)| *id == newest), "the newest arrives");
+}
+
+#[test]
+fn a_store_that_was_damaged_holds_no_sink_up() {
+    let (place, fake) = (Place::new(), Fake::default());
+    place.find(keys(0..10));
+    let sinks = start(&place, &fake, silent());
+    drained(&place, &sinks);
+    let damage = StoreError::Corrupt { path: place.path(), reason: "a page is torn".to_owned() };
+    place.store.report_damage(place.store.generation(), &damage).unwrap();
+    assert_eq!(place.store.generation(), 1);
+    place.find(keys(10..14));
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    // Those of before, what became of them, and those of after; no id twice.
+    let ids: Vec<_> = fake.lock().has.iter().map(|(id, _)| id.clone()).collect();
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (15, 15));
+    assert_eq!(ids[10..], place.record_ids());
+}
+
+fn flow(text: &str) -> config::Flow {
+    let text = format!("[[sinks.file]]\npath = \"/f\"\n{text}");
+    config::Config::parse("outflow.toml", &text).unwrap_or_else(|error| panic!("{error}")).sinks.file[0].flow()
+}
+
+#[test]
+fn what_is_not_for_a_sink_passes_its_cursor_and_is_counted() {
+    let (place, fake) = (Place::new(), Fake::default());
+    let mut findings: Vec<_> = keys(0..12).map(|key| occurrence(&key)).collect();
+    for (finding, severity) in
+        findings.iter_mut().zip([Severity::Low, Severity::High, Severity::Critical].iter().cycle())
+    {
+        finding.severity = *severity;
+    }
+    findings[4].process.service = "load-test-7".to_owned();
+    place.keep(findings);
+    let only = "[[sinks.file.only]]\nseverity = \"high\"\nrules = [\"model.*\"]\n\
+                [[sinks.file.except]]\nservices = [\"load-test-*\"]\n";
+    let sinks = start_with(&place, &fake, flow(only), silent());
+    drained(&place, &sinks);
+    let stats = Arc::clone(&sinks.threads[0].stats);
+    sinks.finish(LIMIT).unwrap();
+    let wanted: Vec<_> = place.record_ids().into_iter().zip(0..).filter(|(_, at)| at % 3 > 0 && *at != 4).collect();
+    let has: Vec<_> = fake.lock().has.iter().map(|(id, _)| id.clone()).collect();
+    assert_eq!(has, wanted.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
+    assert_eq!((stats.sent(), stats.withheld_records()), (7, [("routed", 5), ("silenced", 0), ("digested", 0)]));
+    assert!(stats.dead_letters().is_empty() && place.reader().dead_letters(1).unwrap().is_empty());
+}
+
+fn silences(text: &str) -> Vec<config::Silence> {
+    config::Config::parse("outflow.toml", text).unwrap_or_else(|error| panic!("{error}")).silence
+}
+
+#[test]
+fn what_is_silenced_is_told_when_it_is_seen_after_the_silence() {
+    let (place, fake) = (Place::new(), Fake::default());
+    let mut sinks = Sinks::new(&place.store, &Host::default(), Silences::default(), silent());
+    sinks.silence(silences(
+        "[[silence]]\nreason = \"known, being mended\"\nuntil = \"2001-09-10T00:00:00Z\"\nrules = [\"model.*\"]\nservices = [\"quiet*\"]\n",
+    ));
+    let receiver = fake.clone();
+    sinks.spawn("fake", config::Flow::default(), move |_| receiver).unwrap();
+    // `occurrence` is seen on 9 September 2001.
+    let mut quiet = occurrence("a");
+    quiet.process.service = "quiet-shop".to_owned();
+    place.keep(vec![quiet.clone(), occurrence("b")]);
+    drained(&place, &sinks);
+    // The same, two days later: its second revision.
+    let later = Timestamp::parse("2001-09-11T00:00:00Z").unwrap().rfc3339();
+    place.keep(vec![Finding { first_seen: later.clone(), last_seen: later, ..quiet.clone() }]);
+    place.store.settle().unwrap();
+    drained(&place, &sinks);
+    // And a silence that came while the agent ran.
+    sinks.silence(silences(&format!(
+        "[[silence]]\nreason = \"x\"\nuntil = \"2100-01-01T00:00:00+01:00\"\nfindings = [\"{}\"]\n",
+        occurrence("c").finding_id.to_uppercase()
+    )));
+    place.keep(vec![occurrence("c"), occurrence("d")]);
+    drained(&place, &sinks);
+    let stats = Arc::clone(&sinks.threads[0].stats);
+    sinks.finish(LIMIT).unwrap();
+    let ids = place.record_ids();
+    let has: Vec<_> = fake.lock().has.iter().map(|(id, _)| id.clone()).collect();
+    assert_eq!(has, [&ids[1], &ids[2], &ids[4]].map(Clone::clone), "{ids:?}");
+    assert_eq!(stats.withheld_records(), [("routed", 0), ("silenced", 2), ("digested", 0)]);
+    assert_eq!(place.reader().cursor("fake").unwrap(), 5);
+}
+
+#[test]
+fn a_silence_means_what_all_its_keys_fit() {
+    let mut leak = occurrence("a");
+    leak.fingerprint = Some(crate::findings::Fingerprint {
+        value: "0af1c2d3e4f5061728394a5b6c7d8e9f".to_owned(),
+        key_id: String::new(),
+    });
+    let call = occurrence("b");
+    for (keys, holds) in [
+        ("fingerprints = [\"0AF1C2D3E4F5061728394A5B6C7D8E9F\"]", [true, false]),
+        ("rules = [\"model.unpinned\"]", [true, true]),
+        ("rules = [\"model.unpinned\"]\nservices = [\"other\"]", [false, false]),
+        ("rules = [\"pii.*\", \"model.*\"]\nfingerprints = [\"0af1c2d3e4f5061728394a5b6c7d8e9f\"]", [true, false]),
+    ] {
+        let text = format!("[[silence]]\nreason = \"r\"\nuntil = \"2100-01-01T00:00:00Z\"\n{keys}\n");
+        let silence = silences(&text).remove(0);
+        let held = [&leak, &call].map(|finding| silence.holds(finding, Activity::Update));
+        assert_eq!(held, holds, "{keys}");
+        // That it is over is told to those who wait for it.
+        assert!(!silence.holds(&leak, Activity::Close));
+    }
+    // What is seen at its very end is told.
+    let text = format!("[[silence]]\nreason = \"r\"\nuntil = \"{}\"\nrules = [\"*\"]\n", call.last_seen);
+    assert!(!silences(&text)[0].holds(&call, Activity::Create));
+}
+
+#[test]
+fn entries_fit_when_all_their_keys_do() {
+    let mut leak = occurrence("a");
+    leak.category = crate::findings::Category::Leak;
+    leak.group = Some("llm".to_owned());
+    leak.rule.id = "secret.openai-api-key".to_owned();
+    let call = occurrence("b");
+    for (text, takes) in [
+        ("", [true, true]),
+        ("only = [{ categories = [\"leak\", \"cost\"] }]", [true, false]),
+        ("only = [{ groups = [\"l*\"] }]", [true, false]),
+        ("only = [{ groups = [\"cloud\"] }]", [false, false]),
+        ("only = [{ rules = [\"model.unpinned\"] }, { rules = [\"secret.*\"] }]", [true, true]),
+        ("only = [{ rules = [\"secret.*\"], severity = \"critical\" }]", [false, false]),
+        ("except = [{ severity = \"info\" }]", [false, false]),
+        ("only = [{ severity = \"medium\" }]\nexcept = [{ categories = [\"model\"] }]", [true, false]),
+    ] {
+        let flow = flow(text);
+        assert_eq!([flow.takes(&leak), flow.takes(&call)], takes, "{text}");
+    }
+}
+
+#[test]
+fn what_is_too_much_for_a_minute_is_told_in_one() {
+    let (place, fake) = (Place::new(), Fake::default());
+    let mut findings: Vec<_> = keys(0..11).map(|key| occurrence(&key)).collect();
+    findings[9].severity = Severity::High;
+    findings[10].process.service = "billing".to_owned();
+    place.keep(findings);
+    // What fails and is sent again counts once.
+    fake.lock().says.extend([Says::NotNow, Says::Broken, Says::Take, Says::NotNowButHas]);
+    let sinks = start_with(&place, &fake, flow("max_per_minute = 4\n"), silent());
+    let stats = Arc::clone(&sinks.threads[0].stats);
+    // The end of the agent is the end of the minute.
+    let until = clock::instant() + LIMIT;
+    while place.reader().cursor("fake").unwrap() != 4 {
+        assert!(clock::instant() < until, "it passed what waits for the digest, or never came to it");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(place.reader().cursor("fake").unwrap(), 11);
+    assert_eq!(stats.withheld_records(), [("routed", 0), ("silenced", 0), ("digested", 7)]);
+
+    let told = fake.lock();
+    let sent: BTreeMap<&str, &str> = told.has.iter().map(|(id, payload)| (id.as_str(), payload.as_str())).collect();
+    let ids = place.record_ids();
+    let (single, digests): (Vec<&str>, Vec<&str>) = sent.keys().partition(|id| ids.iter().any(|known| known == *id));
+    let mut expected: Vec<&str> = ids[..4].iter().map(String::as_str).collect();
+    expected.sort_unstable();
+    assert_eq!((single, digests.len()), (expected, 1));
+    let digest: Finding = serde_json::from_str(sent[digests[0]]).unwrap();
+    assert_eq!((digest.rule.id.as_str(), digest.severity, digest.count), (DIGEST, Severity::High, 7));
+    assert_eq!(digest.title, "7 records more than 4 a minute, not sent one by one");
+    let lines = &digest.attributes["digest.by_rule_and_service"];
+    assert_eq!(lines[0]["records"], 6, "{lines}");
+    assert_eq!((&lines[1]["service"], &lines[1]["records"]), (&"billing".into(), &1.into()), "{lines}");
+    assert_eq!(
+        (&digest.attributes["digest.first_seq"], &digest.attributes["digest.last_seq"]),
+        (&5.into(), &11.into())
+    );
+    let schema = jsonschema::validator_for(&crate::findings::finding_schema()).unwrap();
+    assert!(schema.is_valid(&serde_json::to_value(&digest).unwrap()));
+    let event = ocsf::encode(&digest, &Host::default()).unwrap();
+    assert!(event.contains("\"class_uid\":2004"), "{event}");
+}
+
+#[test]
+fn a_minute_ends_with_its_digest_and_a_new_one_begins() {
+    let second = Duration::from_secs(1);
+    let now = clock::instant();
+    let record = |seq: u64| {
+        let finding = occurrence(&seq.to_string());
+        let (record_id, activity) = (finding.record_id.clone(), finding.activity);
+        Record { seq, record_id, activity, finding, payload: String::new() }
+    };
+    let unreadable = |seq| Refused { seq, record_id: "r".to_owned(), reason: "unreadable", detail: String::new() };
+    let page = |range: std::ops::RangeInclusive<u64>| outbox::Page {
+        last: Some(*range.end()),
+        records: range.map(record).collect(),
+        unreadable: Vec::new(),
+    };
+    let seqs = |sorted: &gate::Sorted| sorted.records.iter().map(|record| record.seq).collect::<Vec<_>>();
+    let mut gate = Gate::new("fake", Host::default(), flow("max_per_minute = 3\n"), Silences::default(), 60 * second);
+
+    let first = gate.sort(page(1..=2), now).unwrap();
+    assert_eq!((seqs(&first), first.last, gate.due_in(now)), (vec![1, 2], 2, None));
+    gate.confirm(first.window, 2);
+    let torn = outbox::Page { unreadable: vec![unreadable(4), unreadable(7)], last: Some(7), ..page(3..=6) };
+    let torn = outbox::Page { records: torn.records.into_iter().filter(|record| record.seq != 4).collect(), ..torn };
+    let second_batch = gate.sort(torn, now + second).unwrap();
+    assert_eq!((seqs(&second_batch), second_batch.last, second_batch.unreadable.len()), (vec![3], 4, 1));
+    assert!(gate.sort(page(8..=9), now + 61 * second).is_none(), "the digest is still to come");
+    assert_eq!(gate.due_in(now + 20 * second), Some(40 * second));
+    assert_eq!(gate.due_in(now + 61 * second), Some(Duration::ZERO));
+
+    // It failed: the digest is forgotten, and what was confirmed is not counted twice.
+    gate.rewind();
+    let again = gate.sort(page(3..=9), now + 30 * second).unwrap();
+    assert_eq!((seqs(&again), again.last), (vec![3], 3));
+    gate.confirm(again.window, 1);
+    let digest = gate.cut().unwrap();
+    assert_eq!((digest.last, digest.withheld.digested, digest.records[0].finding.count), (9, 6, 6));
+    assert!(gate.cut().is_none() && !gate.has_digest());
+    let next = gate.sort(page(10..=11), now + 61 * second).unwrap();
+    assert_eq!((seqs(&next), next.last), (vec![10, 11], 11));
+    // A late answer to what was sent in the last minute counts for that one.
+    gate.confirm(again.window, 3);
+    gate.rewind();
+    assert_eq!(seqs(&gate.sort(page(12..=14), now + 62 * second).unwrap()), [12, 13, 14]);
+}
+
+#[test]
+fn a_digest_of_many_services_has_a_bound() {
+    let mut digest = digest::Digest::new(1);
+    for seq in 1..=60 {
+        let mut finding = occurrence("a");
+        finding.process.service = format!("service-{seq}");
+        let record_id = format!("r-{seq}");
+        digest.add(&Record { seq, record_id, activity: finding.activity, finding, payload: String::new() });
+    }
+    let (record, _) = digest.record("fake", &Host::default());
+    assert_eq!(record.finding.attributes["digest.by_rule_and_service"].as_array().unwrap().len(), 50);
+    assert_eq!(record.finding.attributes["digest.other_records"], 10);
 }
 
 fn says() -> impl Strategy<Value = Says> {

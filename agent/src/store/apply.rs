@@ -4,12 +4,15 @@
 //!
 //! Bound: [`MAX_KNOWN`] findings stay in memory between transactions, so that a finding that repeats is not read each time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Batch, DeadLetter, UsageRow,
+    Batch, DeadLetter, StoreError, UsageRow,
     chain::{Head, link, payload_hash},
 };
 use crate::{
@@ -21,12 +24,19 @@ use crate::{
 /// Findings that stay in memory, about 2 KB each.
 const MAX_KNOWN: usize = 4096;
 
+/// Key in `meta` of [`Ledger::raise_floor`].
+const REVISION_FLOOR: &str = "revision_floor";
+
 /// What the writer knows of the database.
 #[derive(Debug)]
 pub(super) struct Ledger {
     head: Head,
     /// What the database says the head is.
     stored_head: u64,
+    /// The newest revision that left the outbox.
+    anchor: Head,
+    /// No revision of a finding of which nothing is kept has a higher number.
+    revision_floor: u32,
     known: HashMap<String, Known>,
     states: States,
 }
@@ -88,6 +98,16 @@ pub(super) enum Failure {
     Json(serde_json::Error),
 }
 
+impl Failure {
+    /// In the words of the store.
+    pub(super) fn told(self, path: &Path) -> StoreError {
+        match self {
+            Self::Sqlite(error) => StoreError::sqlite(path, &error),
+            Self::Json(error) => StoreError::Finding { path: path.to_owned(), reason: error.to_string() },
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
@@ -101,17 +121,63 @@ impl From<serde_json::Error> for Failure {
 }
 
 impl Ledger {
-    /// Reads the head of the chain.
+    /// Reads both ends of the chain.
     pub(super) fn open(db: &Connection) -> Result<Self, Failure> {
-        let head: Option<String> =
-            db.query_row("SELECT value FROM meta WHERE key = 'head'", [], |row| row.get(0)).optional()?;
-        let head = head.as_deref().and_then(Head::parse).unwrap_or(Head::EMPTY);
-        Ok(Self { head, stored_head: head.seq, known: HashMap::new(), states: States::default() })
+        let read = |key: &str| -> rusqlite::Result<Option<String>> {
+            db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
+        };
+        let end =
+            |key| -> rusqlite::Result<Head> { Ok(read(key)?.as_deref().and_then(Head::parse).unwrap_or(Head::EMPTY)) };
+        let (head, anchor) = (end("head")?, end("anchor")?);
+        let revision_floor = read(REVISION_FLOOR)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(Self {
+            head,
+            stored_head: head.seq,
+            anchor,
+            revision_floor,
+            known: HashMap::new(),
+            states: States::default(),
+        })
     }
 
     /// The newest revision.
     pub(super) fn head(&self) -> u64 {
         self.head.seq
+    }
+
+    /// The same with its hash.
+    pub(super) fn end(&self) -> Head {
+        self.head
+    }
+
+    /// The newest revision that left the outbox; 0: none did.
+    pub(super) fn anchor(&self) -> u64 {
+        self.anchor.seq
+    }
+
+    /// Everything up to this revision leaves the outbox, by the caller's next statement.
+    pub(super) fn move_anchor(&mut self, db: &Connection, anchor: Head) -> Result<(), Failure> {
+        db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('anchor', ?1)")?
+            .execute([anchor.text()])?;
+        self.anchor = anchor;
+        Ok(())
+    }
+
+    /// Nothing is kept any more of a finding whose newest revision this was: the id of a record is never used twice.
+    pub(super) fn raise_floor(&mut self, db: &Connection, revision: u32) -> Result<(), Failure> {
+        if revision > self.revision_floor {
+            self.revision_floor = revision;
+            db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+                .execute(params![REVISION_FLOOR, revision.to_string()])?;
+        }
+        Ok(())
+    }
+
+    /// Takes the current state of a finding away. Its revisions stay.
+    pub(super) fn forget(&mut self, db: &Connection, id: &str, revision: u32) -> Result<(), Failure> {
+        self.known.remove(id);
+        db.prepare_cached("DELETE FROM finding WHERE id = ?1")?.execute([id])?;
+        self.raise_floor(db, revision)
     }
 
     /// Puts one batch into the transaction.
@@ -190,11 +256,22 @@ impl Ledger {
     /// Takes every payload of a finding away, and its current state. The revisions stay as tombstones. Returns how many.
     pub(super) fn erase(&mut self, db: &Connection, id: &str) -> Result<usize, Failure> {
         self.known.remove(id);
+        // When its revisions have left the outbox, no tombstone says which numbers were used.
+        let used: Option<u32> = db
+            .query_row(
+                "SELECT revision FROM finding WHERE id = ?1
+                     AND revision > coalesce((SELECT max(revision) FROM outbox WHERE finding_id = ?1), 0)",
+                [id],
+                |row| row.get(0),
+            )
+            .optional()?;
+        self.raise_floor(db, used.unwrap_or(0))?;
         db.execute("DELETE FROM finding WHERE id = ?1", [id])?;
         Ok(db.execute("UPDATE outbox SET payload = NULL WHERE finding_id = ?1 AND payload IS NOT NULL", [id])?)
     }
 
-    fn count(&mut self, db: &Connection, seen: &Finding, same_call: bool) -> Result<(), Failure> {
+    /// Counts an occurrence. `same_call`: another one of this call was counted before.
+    pub(super) fn count(&mut self, db: &Connection, seen: &Finding, same_call: bool) -> Result<(), Failure> {
         if let Some(mut known) = self.know(db, &seen.finding_id)? {
             known.finding.absorb(seen.clone(), same_call);
             known.changed = true;
@@ -206,6 +283,7 @@ impl Ledger {
         let before: u32 = db
             .prepare_cached("SELECT coalesce(max(revision), 0) FROM outbox WHERE finding_id = ?1")?
             .query_row([&seen.finding_id], |row| row.get(0))?;
+        let before = before.max(self.revision_floor);
         let mut finding = seen.clone();
         finding.revise(before.saturating_add(1), Activity::Create);
         let payload = Some(self.append(db, &finding)?);

@@ -68,6 +68,16 @@ pub enum StoreError {
         /// What was seen.
         reason: String,
     },
+    /// Damaged again and again.
+    #[error("the store {} is damaged again ({reason}), and {kept} earlier ones lie beside it: check the disk, and move the files {}.damaged-* away", .path.display(), .path.display())]
+    DamagedAgain {
+        /// The file.
+        path: PathBuf,
+        /// What was seen.
+        reason: String,
+        /// Files that were set aside before.
+        kept: usize,
+    },
     /// No room: on the disk, or below the bound of the store.
     #[error("the store {} has no room: {reason}; free space on its disk or raise its bound", .path.display())]
     Full {
@@ -150,6 +160,19 @@ impl StoreError {
     /// It may work later: nothing is lost by waiting.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Blocked { .. })
+    }
+
+    /// The file is not what was written: damaged, or its head no longer says whose it is.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Foreign(_))
+    }
+
+    /// What was seen, without what to do about it.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Corrupt { reason, .. } => reason.clone(),
+            _ => "its head is damaged".to_owned(),
+        }
     }
 
     /// Another user, or another mode of the file, could do it.

@@ -7,7 +7,7 @@
 //! try_submit ►└───────┘   WAL, synchronous=FULL            usage, detector_state, source_checkpoint, sink_cursor
 //! ```
 //! A receipt says that a batch is on the disk; what was not acknowledged, the source reads again from its checkpoint, which commits in
-//! the same transaction. Bounds: [`Limits`]. When there is no room, [`Store::submit`] waits and [`Store::try_submit`] refuses and
+//! the same transaction. Bounds: [`Limits`]; what goes again: [`Retention`]. When there is no room, [`Store::submit`] waits and [`Store::try_submit`] refuses and
 //! counts; what is committed stays, and it goes on by itself when there is room again. [`StoreReader`] reads beside the writer.
 
 use std::{
@@ -21,11 +21,15 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 mod apply;
+mod ballast;
 mod batch;
 mod chain;
+mod damage;
 mod error;
 mod file;
+mod prune;
 mod reader;
+mod room;
 mod schema;
 mod stats;
 #[cfg(test)]
@@ -35,17 +39,24 @@ mod writer;
 
 pub use self::{
     batch::{Batch, DeadLetter, Receipt, UsageRow, WhenFull},
+    damage::Damage,
     error::StoreError,
+    prune::{Pruned, Retention},
     reader::{Filter, OutboxRow, Revision, StoreReader},
     stats::Stats,
     verify::{Verdict, Whole},
 };
 use self::{
     file::Lock,
+    schema::Found,
     stats::Shared,
     writer::{Asked, Pending, Request, Writer},
 };
-use crate::{findings::UPDATE_INTERVAL_NS, sources::Checkpoint, units::Timestamp};
+use crate::{
+    findings::{Policy, UPDATE_INTERVAL_NS},
+    sources::Checkpoint,
+    units::Timestamp,
+};
 
 /// Name of the store in the state folder.
 pub const STORE_FILE: &str = "outflow.db";
@@ -109,13 +120,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store for writing, or makes one: the file with mode 0600, its folder with 0700. Older ones are brought to this version.
+    /// Opens a store for writing, or makes one: the file with mode 0600, its folder with 0700. Older ones are brought to this version. A
+    /// damaged one is set aside and a new one made: [`Stats::damage`] says so.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
-        let lock = file::prepare(path)?;
-        let db = connect(path, &limits)?;
+        let shared = Arc::new(Shared::default());
+        let (db, lock) = damage::open(path, &limits, &shared)?;
         let (batches, waiting) = bounded(limits.queue.max(1));
         let (requests, asked) = bounded(REQUESTS);
-        let shared = Arc::new(Shared::default());
         let thread = start(path, (db, lock), limits, (waiting, asked), Arc::clone(&shared))?;
         Ok(Self { path: path.to_owned(), batches, requests, shared, thread: Mutex::new(Some(thread)) })
     }
@@ -167,9 +178,34 @@ impl Store {
         self.ask(Request::Deliver(sink.to_owned(), seq, dead)).map(drop)
     }
 
+    /// From now on rows go that were kept long enough, and near the bound of the store what every sink has. Without this everything is kept.
+    pub fn keep(&self, retention: Retention) -> Result<(), StoreError> {
+        self.ask(Request::Keep(retention)).map(drop)
+    }
+
+    /// Takes away some of what was kept long enough by `now`, a few milliseconds at a time: to be asked again and again. Returns how many rows went.
+    pub fn prune(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.ask(Request::Prune(now))
+    }
+
+    /// From now on, the user's words are said of the findings that the store makes about itself.
+    pub fn say(&self, policy: Arc<Policy>) {
+        self.shared.say(policy);
+    }
+
     /// Tells of the newest revision in the outbox, now and whenever one is committed. It ends with the store.
     pub fn watch_head(&self) -> watch::Receiver<u64> {
         self.shared.watch_head()
+    }
+
+    /// Which file it is, by number: a [`reader`](Self::reader) of an earlier one reads what was set aside.
+    pub fn generation(&self) -> u64 {
+        self.shared.generation()
+    }
+
+    /// A reader of this file has met damage: it is set aside, unless that was done before.
+    pub fn report_damage(&self, generation: u64, error: &StoreError) -> Result<(), StoreError> {
+        self.ask(Request::Damaged(generation, error.clone())).map(drop)
     }
 
     /// The file.
@@ -184,12 +220,24 @@ impl Store {
 
     /// The checkpoints whose keys begin with `prefix`, by key.
     pub fn checkpoints(&self, prefix: &str) -> Result<Vec<Checkpoint>, StoreError> {
-        self.reader()?.checkpoints(prefix)
+        self.read(|reader| reader.checkpoints(prefix))
     }
 
     /// Keys and values of one detector's state, in the order in which they changed.
     pub fn states(&self, detector: &str) -> Result<Vec<(String, String)>, StoreError> {
-        self.reader()?.states(detector)
+        self.read(|reader| reader.states(detector))
+    }
+
+    /// What is damaged is set aside; then the new store says that there is nothing.
+    fn read<T>(&self, read: impl Fn(&StoreReader) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let generation = self.generation();
+        match self.reader().and_then(|reader| read(&reader)) {
+            Err(error) if error.is_damage() => {
+                self.report_damage(generation, &error)?;
+                read(&self.reader()?)
+            }
+            done => done,
+        }
     }
 
     /// How it is doing.
@@ -247,6 +295,10 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
     let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
     let found = schema::look(&db, path)?;
+    if found == Found::Empty {
+        // Before anything is in it: free pages can be given back.
+        db.pragma_update(None, "auto_vacuum", "incremental").map_err(failed)?;
+    }
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         let reason = "its file system has no shared memory, which the log needs: put it on a local disk".to_owned();
@@ -272,5 +324,11 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
     };
     set().map_err(failed)?;
     schema::migrate(&mut db, path, found)?;
+    if found == Found::Empty {
+        // So that the head of the file says whose it is, whatever becomes of its log.
+        db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
+    } else {
+        room::rebuild(&db).map_err(failed)?;
+    }
     Ok(db)
 }

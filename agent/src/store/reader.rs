@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, params
 use super::{
     DeadLetter, StoreError, UsageRow,
     apply::{int, rank},
+    chain::Head,
     file, schema,
     schema::Found,
 };
@@ -204,8 +205,9 @@ impl StoreReader {
 
     /// Position of the newest revision; 0: there is none.
     pub fn head(&self) -> Result<u64, StoreError> {
-        let newest = self.all("SELECT coalesce(max(seq), 0) FROM outbox", params![], |row| row.get(0))?;
-        Ok(newest.first().copied().unwrap_or(0))
+        // Not of the outbox: the newest one may have left it.
+        let head = self.all("SELECT value FROM meta WHERE key = 'head'", params![], |row| row.get::<_, String>(0))?;
+        Ok(head.first().and_then(|text| Head::parse(text)).map_or(0, |head| head.seq))
     }
 
     /// Up to which position a sink has everything.

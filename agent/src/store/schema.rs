@@ -8,10 +8,10 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// `Outf`, in the header of the file: tells our stores from other people's databases (sqlite.org/pragma.html#pragma_application_id).
-const APPLICATION_ID: i64 = 0x4f75_7466;
+pub(super) const APPLICATION_ID: i64 = 0x4f75_7466;
 
 /// Version n is reached by the first n steps.
-pub(super) const STEPS: [&str; 4] = [
+pub(super) const STEPS: &[&str] = &[
     // `finding`: the current state, an id a row. `news`: counted up since the newest revision was cut at `told_at_ns`.
     // `outbox`: every revision, in order; only its payload may ever be taken away.
     "CREATE TABLE finding (
@@ -64,6 +64,24 @@ pub(super) const STEPS: [&str; 4] = [
         cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_nano_usd, 0, unpriced FROM usage;
     DROP TABLE usage;
     ALTER TABLE usage_by_feature RENAME TO usage;",
+    // The outbox may lose its oldest revisions. `anchor` in `meta` is the newest one that went, written as `head` is: it moves only
+    // forward, and only to what the next revision, or the head, says of it. `outbox_mark`: everything up to `seq` was there at `at_ns`.
+    "DROP TRIGGER IF EXISTS outbox_keeps;
+    CREATE TRIGGER outbox_keeps BEFORE DELETE ON outbox
+        WHEN OLD.seq > coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'anchor'), 0)
+        BEGIN SELECT RAISE(ABORT, 'the outbox is append-only'); END;
+    CREATE TRIGGER anchor_moves BEFORE INSERT ON meta WHEN NEW.key = 'anchor' AND NOT (
+            CAST(NEW.value AS INTEGER) > coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'anchor'), 0)
+            AND NEW.value = coalesce(
+                (SELECT (seq - 1) || ' ' || lower(hex(previous_hash)) FROM outbox
+                 WHERE seq = CAST(NEW.value AS INTEGER) + 1),
+                (SELECT value FROM meta WHERE key = 'head'), ''))
+        BEGIN SELECT RAISE(ABORT, 'the outbox is append-only, and loses its oldest revisions only along its chain'); END;
+    CREATE TRIGGER anchor_stays BEFORE UPDATE ON meta WHEN OLD.key = 'anchor' OR NEW.key = 'anchor'
+        BEGIN SELECT RAISE(ABORT, 'the outbox is append-only'); END;
+    CREATE TRIGGER anchor_keeps BEFORE DELETE ON meta WHEN OLD.key = 'anchor'
+        BEGIN SELECT RAISE(ABORT, 'the outbox is append-only'); END;
+    CREATE TABLE outbox_mark (at_ns INTEGER NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT;",
 ];
 
 /// What a file is.
@@ -96,21 +114,21 @@ pub(super) fn look(db: &Connection, path: &Path) -> Result<Found, StoreError> {
     }
 }
 
-/// Brings a database to the current version, step by step, each in a transaction of its own.
+/// Brings a database to the current version: all steps or none, so that after a failure the program that wrote it can go on with it.
 pub(super) fn migrate(db: &mut Connection, path: &Path, found: Found) -> Result<(), StoreError> {
     let done = match found {
         Found::Empty => 0,
+        Found::Version(version) if version >= current() => return Ok(()),
         Found::Version(version) => version,
     };
-    for (version, step) in (1..).zip(STEPS).filter(|(version, _)| *version > done) {
-        let mut step = || -> rusqlite::Result<()> {
-            let change = db.transaction()?;
+    let mut steps = || -> rusqlite::Result<()> {
+        let change = db.transaction()?;
+        for (_, step) in (1..).zip(STEPS).filter(|(version, _)| *version > done) {
             change.execute_batch(step)?;
-            change.pragma_update(None, "application_id", APPLICATION_ID)?;
-            change.pragma_update(None, "user_version", version)?;
-            change.commit()
-        };
-        step().map_err(|error| StoreError::sqlite(path, &error))?;
-    }
-    Ok(())
+        }
+        change.pragma_update(None, "application_id", APPLICATION_ID)?;
+        change.pragma_update(None, "user_version", current())?;
+        change.commit()
+    };
+    steps().map_err(|error| StoreError::sqlite(path, &error))
 }

@@ -1,11 +1,14 @@
 //! Figures of a store, shared between its writer and whoever asks. Enters: what the writer did. Leaves: [`Stats`].
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use tokio::sync::watch;
 
-use super::StoreError;
-use crate::{clock, units::Timestamp};
+use super::{Damage, StoreError, prune::Pruned};
+use crate::{clock, findings::Policy, units::Timestamp};
 
 /// How a store is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,14 @@ pub struct Stats {
     pub full_since: Option<Timestamp>,
     /// Why, in words.
     pub full_because: Option<String>,
+    /// Rows that were kept long enough, or that every sink has, and went.
+    pub pruned: Pruned,
+    /// Rows that went to make room although somebody misses them.
+    pub dropped: Pruned,
+    /// Times that the file was damaged and a new one took its place.
+    pub damages: u64,
+    /// The last one.
+    pub damage: Option<Damage>,
 }
 
 /// The figures as the writer keeps them.
@@ -32,6 +43,10 @@ pub(super) struct Shared {
     stats: Mutex<Stats>,
     /// The newest committed revision.
     head: watch::Sender<u64>,
+    /// What is said of the store's own findings.
+    policy: Mutex<Option<Arc<Policy>>>,
+    /// Grows with each file.
+    generation: AtomicU64,
 }
 
 impl Shared {
@@ -80,6 +95,39 @@ impl Shared {
     pub(super) fn refused(&self, batches: usize) {
         let mut stats = self.lock();
         stats.refused = stats.refused.saturating_add(u64::try_from(batches).unwrap_or(u64::MAX));
+    }
+
+    /// These went.
+    pub(super) fn pruned(&self, gone: &Pruned) {
+        self.lock().pruned.add(gone);
+    }
+
+    /// These went, and are missed.
+    pub(super) fn dropped(&self, gone: &Pruned) {
+        self.lock().dropped.add(gone);
+    }
+
+    /// A new file took the place of a damaged one.
+    pub(super) fn damaged(&self, damage: Damage) {
+        let mut stats = self.lock();
+        stats.damages += 1;
+        stats.damage = Some(damage);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Which file it is: a reader of an earlier one must be opened anew.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// What is said of the store's own findings.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
+    /// From now on, this is said.
+    pub(super) fn say(&self, policy: Arc<Policy>) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
     }
 
     fn lock(&self) -> MutexGuard<'_, Stats> {

@@ -11,9 +11,12 @@ use crate::{
     units::{NanoUsd, Severity},
 };
 
+mod damage;
 mod files;
 mod full;
+mod migrate;
 mod model;
+mod prune;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -180,7 +183,7 @@ fn an_erased_finding_leaves_tombstones_and_goes_on_behind_them() {
     assert_eq!(store.erase(&secret.finding_id).unwrap(), 2);
     assert_eq!(store.erase(&secret.finding_id).unwrap(), 0);
     let reader = store.reader().unwrap();
-    assert_eq!(whole(&reader), Whole { revisions: 3, erased: 2, head });
+    assert_eq!(whole(&reader), Whole { from: 1, revisions: 3, erased: 2, head });
     assert_eq!(reader.finding(&secret.finding_id).unwrap(), None);
     assert_eq!(reader.ids(&secret.finding_id[..8], 9).unwrap(), std::slice::from_ref(&secret.finding_id));
     for file in ["", "-wal"] {

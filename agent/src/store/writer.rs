@@ -12,7 +12,11 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::{
     Batch, DeadLetter, Limits, StoreError, WhenFull,
     apply::{self, Failure, Ledger},
+    ballast::Ballast,
+    chain::Head,
+    damage::Mending,
     file::{self, Lock},
+    prune::{Retention, Sweep},
     stats::Shared,
 };
 use crate::{clock, units::Timestamp};
@@ -50,6 +54,12 @@ pub(super) enum Request {
     Erase(String),
     /// Move the cursor of a sink, past dead letters too.
     Deliver(String, u64, Vec<DeadLetter>),
+    /// From now on, keep what this says.
+    Keep(Retention),
+    /// Take away what was kept long enough.
+    Prune(Timestamp),
+    /// A reader of this generation has met this.
+    Damaged(u64, StoreError),
     /// Commit what waits, and end.
     Close,
 }
@@ -62,14 +72,25 @@ pub(super) struct Asked {
 
 /// What the writer was given.
 pub(super) struct Writer {
-    path: PathBuf,
-    db: Connection,
-    limits: Limits,
-    batches: Receiver<Pending>,
+    pub(super) path: PathBuf,
+    pub(super) db: Connection,
+    pub(super) limits: Limits,
+    pub(super) batches: Receiver<Pending>,
     requests: Receiver<Asked>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    /// Without one, everything is kept.
+    pub(super) retention: Option<Retention>,
+    /// Where pruning goes on: what is old, and what goes when the store is full.
+    pub(super) sweep: Sweep,
+    pub(super) oldest: Sweep,
+    /// Room on a full disk.
+    pub(super) ballast: Ballast,
     /// What is known of the database; nothing after a transaction failed.
-    ledger: Option<Ledger>,
+    pub(super) ledger: Option<Ledger>,
+    /// The newest revision that was committed.
+    pub(super) last: Head,
+    /// The file is damaged, and there is no new one yet.
+    pub(super) mending: Option<Mending>,
     ending: bool,
     /// Who wants to know that it ended.
     closers: Vec<Sender<Result<usize, StoreError>>>,
@@ -86,9 +107,10 @@ impl Writer {
         (batches, requests): (Receiver<Pending>, Receiver<Asked>),
         shared: Arc<Shared>,
     ) -> Result<Self, StoreError> {
-        let ledger = Ledger::open(&db).map_err(|failure| told(&path, failure))?;
+        let ledger = Ledger::open(&db).map_err(|failure| failure.told(&path))?;
         shared.size(file::bytes(&path));
         shared.head(ledger.head());
+        let ballast = Ballast::of(&path);
         Ok(Self {
             path,
             db,
@@ -96,7 +118,13 @@ impl Writer {
             batches,
             requests,
             shared,
+            retention: None,
+            sweep: Sweep::default(),
+            oldest: Sweep::default(),
+            ballast,
+            last: ledger.end(),
             ledger: Some(ledger),
+            mending: None,
             ending: false,
             closers: Vec::new(),
             _lock: lock,
@@ -143,7 +171,10 @@ impl Writer {
                     self.shared.size(file::bytes(&self.path));
                     self.shared.committed(rows);
                     group.drain(..).for_each(|pending| pending.answer(Ok(())));
+                    self.relieve();
                 }
+                Err(error) if self.takes_damage(&error) => {}
+                Err(StoreError::Full { .. }) if !self.is_held() && self.make_room() => {}
                 Err(error) if error.is_passing() => {
                     self.shared.full(&error);
                     let waits = |pending: &Pending| pending.when_full == WhenFull::Wait && !self.ending;
@@ -167,6 +198,7 @@ impl Writer {
 
     /// One transaction. Returns its rows.
     fn attempt(&mut self, group: &mut Vec<Pending>, gather: bool) -> Result<usize, StoreError> {
+        self.mend()?;
         self.bound_log()?;
         let until = clock::instant() + Duration::from_millis(self.limits.commit_ms);
         let (most, batches) = (self.limits.commit_rows, self.batches.clone());
@@ -201,8 +233,21 @@ impl Writer {
     }
 
     fn serve(&mut self, Asked { request, answer }: Asked) {
-        let result = match request {
-            Request::CutDue(now) => self.cut(now, self.limits.update_interval_ns),
+        if let Request::Close = request {
+            self.ending = true;
+            return self.closers.push(answer);
+        }
+        let mut result = self.perform(&request);
+        if result.as_ref().is_err_and(|error| self.takes_damage(error)) {
+            result = self.perform(&request);
+        }
+        // Who asked may be gone.
+        let _ = answer.send(result);
+    }
+
+    fn perform(&mut self, request: &Request) -> Result<usize, StoreError> {
+        match request {
+            Request::CutDue(now) => self.cut(*now, self.limits.update_interval_ns),
             Request::Settle => {
                 while let Ok(first) = self.batches.try_recv() {
                     self.commit(vec![first], true);
@@ -210,37 +255,60 @@ impl Writer {
                 self.cut(clock::now(), 0)
             }
             Request::Erase(id) => {
-                let erased = self.transact(|ledger, db| ledger.erase(db, &id));
+                let erased = self.transact(|ledger, db| ledger.erase(db, id));
                 // The log still has what was erased, until it is folded in.
                 erased.and_then(|rows| self.fold().map(|()| rows))
             }
-            Request::Deliver(sink, seq, dead) => self.transact(|_, db| apply::deliver(db, &sink, seq, &dead)),
-            Request::Close => {
-                self.ending = true;
-                return self.closers.push(answer);
+            Request::Deliver(sink, seq, dead) => match self.transact(|_, db| apply::deliver(db, sink, *seq, dead)) {
+                Err(error) if self.has_thrown_ballast(&error) => {
+                    let delivered = self.transact(|_, db| apply::deliver(db, sink, *seq, dead));
+                    // Before a batch takes the room.
+                    self.all_delivered_goes();
+                    delivered
+                }
+                delivered => delivered,
+            },
+            Request::Keep(retention) => {
+                self.retention = Some(retention.clone());
+                Ok(0)
             }
-        };
-        // Who asked may be gone.
-        let _ = answer.send(result);
+            Request::Prune(now) => self.prune(*now),
+            Request::Damaged(generation, error) => {
+                // What was read of an earlier file was mended before.
+                if *generation == self.shared.generation() && self.takes_damage(error) {
+                    self.mend()?;
+                }
+                Ok(0)
+            }
+            // It was served.
+            Request::Close => Ok(0),
+        }
     }
 
     /// An interval of 0 cuts all.
     fn cut(&mut self, now: Timestamp, interval_ns: u64) -> Result<usize, StoreError> {
         let mut cut = 0;
         loop {
-            let rows = self.transact(|ledger, db| ledger.cut(db, now, interval_ns, CUT_ROWS))?;
+            let rows = match self.transact(|ledger, db| ledger.cut(db, now, interval_ns, CUT_ROWS)) {
+                Err(StoreError::Full { .. }) if !self.is_held() && self.make_room() => continue,
+                rows => rows?,
+            };
             cut += rows;
+            if rows > 0 {
+                self.relieve();
+            }
             if rows < CUT_ROWS {
                 return Ok(cut);
             }
         }
     }
 
-    fn transact<T>(
+    pub(super) fn transact<T>(
         &mut self,
         work: impl FnOnce(&mut Ledger, &Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let Self { db, ledger, path, shared, .. } = self;
+        self.mend()?;
+        let Self { db, ledger, path, shared, last, .. } = self;
         let result = (|| {
             let mut known = match ledger.take() {
                 Some(known) => known,
@@ -251,11 +319,17 @@ impl Writer {
             known.flush(&change)?;
             change.commit()?;
             shared.head(known.head());
+            *last = known.end();
             known.committed();
             *ledger = Some(known);
             Ok(value)
         })();
-        result.map_err(|failure| told(path, failure))
+        result.map_err(|failure: Failure| failure.told(path))
+    }
+
+    /// Somebody reads an old state, and the log is at its bound: no row that goes would change that.
+    fn is_held(&self) -> bool {
+        file::bytes(&self.path).1 > self.limits.log_bytes
     }
 
     /// The log cannot be folded in past the oldest reader; one that stays for hours must not fill the disk.
@@ -275,16 +349,9 @@ impl Writer {
     }
 
     /// Folds the log into the file, as far as readers let it.
-    fn fold(&self) -> Result<(), StoreError> {
+    pub(super) fn fold(&self) -> Result<(), StoreError> {
         let folded = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         self.shared.size(file::bytes(&self.path));
         folded.map_err(|error| StoreError::sqlite(&self.path, &error))
-    }
-}
-
-fn told(path: &std::path::Path, failure: Failure) -> StoreError {
-    match failure {
-        Failure::Sqlite(error) => StoreError::sqlite(path, &error),
-        Failure::Json(error) => StoreError::Finding { path: path.to_owned(), reason: error.to_string() },
     }
 }

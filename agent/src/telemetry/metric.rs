@@ -59,6 +59,12 @@ pub enum Metric {
     StoreQueue,
     /// What was dropped because the store was full.
     StoreDropped,
+    /// What was kept long enough.
+    StorePruned,
+    /// What went although somebody misses it.
+    StoreLost,
+    /// Damaged files of the store.
+    StoreDamages,
     /// Records that a receiver confirmed.
     SinkRecords,
     /// Revisions that wait for a receiver.
@@ -67,6 +73,8 @@ pub enum Metric {
     SinkDeadLetters,
     /// Spans of calls.
     SinkSpans,
+    /// Records that are not for a receiver.
+    SinkWithheld,
     /// Batches and connections that failed.
     SinkFailures,
     /// Connections in place of broken ones.
@@ -156,7 +164,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 43] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -184,10 +192,14 @@ impl Metric {
         Self::StoreBytes,
         Self::StoreQueue,
         Self::StoreDropped,
+        Self::StorePruned,
+        Self::StoreLost,
+        Self::StoreDamages,
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
         Self::SinkSpans,
+        Self::SinkWithheld,
         Self::SinkFailures,
         Self::SinkReconnects,
         Self::SinkDelivered,
@@ -279,20 +291,19 @@ impl Metric {
                 &[],
                 "Bytes of log files that were not scanned because their group was over `max_bytes_per_second`",
             ),
-            Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
-            Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
-            Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
-            Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
-            Self::StoreDropped => counter(
-                "outflow_store_dropped",
-                None,
-                &[],
-                "Batches of the tap that were dropped because the store was full",
-            ),
+            Self::StoreRows
+            | Self::StoreCommits
+            | Self::StoreBytes
+            | Self::StoreQueue
+            | Self::StoreDropped
+            | Self::StorePruned
+            | Self::StoreLost
+            | Self::StoreDamages => self.about_store(),
             Self::SinkRecords
             | Self::SinkPending
             | Self::SinkDeadLetters
             | Self::SinkSpans
+            | Self::SinkWithheld
             | Self::SinkFailures
             | Self::SinkReconnects
             | Self::SinkDelivered => self.about_sink(),
@@ -334,6 +345,41 @@ impl Metric {
         }
     }
 
+    /// What there is to say about a metric of the store.
+    const fn about_store(self) -> About {
+        use Unit::{Bytes, None};
+        match self {
+            Self::StoreRows => counter("outflow_store_rows", None, &[], "Rows that were written to the store"),
+            Self::StoreCommits => counter("outflow_store_commits", None, &[], "Commits of the store"),
+            Self::StoreBytes => gauge("outflow_store", Bytes, &[], "Size of the store on disk"),
+            Self::StoreQueue => gauge("outflow_store_queue_depth", None, &[], "Batches that wait for the store"),
+            Self::StoreDropped => counter(
+                "outflow_store_dropped",
+                None,
+                &[],
+                "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::StorePruned => counter(
+                "outflow_store_pruned_rows",
+                None,
+                &["kind"],
+                "Rows that left the store because they were kept long enough, or because every sink has them and it was nearly full; kind `records`, `findings`, `usage` or `dead_letters`",
+            ),
+            Self::StoreLost => counter(
+                "outflow_store_lost_rows",
+                None,
+                &["kind"],
+                "Rows that left the full store although they were still wanted, by `when_full = \"drop_oldest\"`: `records` that some sink does not have, and `findings`",
+            ),
+            _ => counter(
+                "outflow_store_damages",
+                None,
+                &[],
+                "Times that the file of the store was damaged, was set aside, and a new one took its place",
+            ),
+        }
+    }
+
     /// What there is to say about a metric of a sink.
     const fn about_sink(self) -> About {
         use Unit::{None, Seconds};
@@ -367,6 +413,13 @@ impl Metric {
                 None,
                 &["sink"],
                 "Batches that were not taken and connections that were not made; they are tried again",
+            ),
+            Self::SinkWithheld => counter(
+                "outflow_sink_withheld",
+                None,
+                &["sink", "reason"],
+                "Records that were not sent on purpose: `routed` past by `only` and `except`, `silenced` by `[[silence]]`, or `digested`: told in a digest \
+                 because of `max_per_minute`",
             ),
             Self::SinkReconnects => counter(
                 "outflow_sink_reconnects",

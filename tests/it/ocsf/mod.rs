@@ -9,7 +9,7 @@ use std::{
 };
 
 use outflow::{
-    findings::{Finding, LOG_GAP, UNKNOWN_TLS_STACK},
+    findings::{Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
     sinks::{Host, ocsf::encode},
 };
 use serde_json::Value;
@@ -67,6 +67,8 @@ fn findings_of_every_kind_are_valid_events() {
         "cost.burn_rate",
         "cost.untracked",
         LOG_GAP,
+        STORE_DAMAGED,
+        STORE_FULL,
         UNKNOWN_TLS_STACK,
         "model.fallback",
         "model.flapping",

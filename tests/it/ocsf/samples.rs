@@ -1,7 +1,7 @@
 //! A finding of every kind, made by the detectors that make them in the field. Enters: nothing. Leaves: findings with a name that says
 //! what is special about each. All data is invented.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use outflow::{
@@ -15,7 +15,7 @@ use outflow::{
         untracked_spend::UntrackedSpend,
     },
     exchange::{Api, Catalogue, Exchange, Prices, Usage},
-    findings::{Activity, Category, Finding, FingerprintKey, Maker, Policy},
+    findings::{Activity, Category, Finding, FingerprintKey, Maker, Policy, store_damaged, store_full},
     rules::{ModelRules, RuleSource, scan},
     sources::{
         Origin,
@@ -44,6 +44,7 @@ pub(super) fn kinds() -> Vec<Sample> {
     samples.extend(leaks());
     samples.extend(gaps());
     samples.extend(unseen());
+    samples.extend(store_losses());
     samples
 }
 
@@ -134,6 +135,17 @@ fn leaks() -> Vec<Sample> {
 
 fn named(place: &str, samples: Vec<Sample>) -> Vec<Sample> {
     samples.into_iter().map(|(_, finding)| (format!("{} {place}", finding.rule.id), finding)).collect()
+}
+
+fn store_losses() -> Vec<Sample> {
+    let (store, at, policy) =
+        (Path::new("/var/lib/outflow/outflow.db"), Timestamp(1_800_000_000_000_000_000), Policy::default());
+    let aside = Path::new("/var/lib/outflow/outflow.db.damaged-20261126T100000Z");
+    let losses = [
+        store_full(store, (500, 12), 1 << 30, at, &policy),
+        store_damaged(store, aside, "database disk image is malformed", at, &policy),
+    ];
+    losses.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
 }
 
 fn gaps() -> Vec<Sample> {

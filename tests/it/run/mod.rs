@@ -7,6 +7,7 @@ mod agent;
 #[cfg(feature = "otlp")]
 mod collector;
 mod context;
+mod damage;
 mod dice;
 mod drain;
 mod full;
@@ -22,6 +23,11 @@ mod place;
 mod reload;
 #[cfg(feature = "otlp")]
 mod rotel;
+#[cfg(feature = "otlp")]
+mod sink_file;
+mod sink_silence;
+#[cfg(feature = "otlp")]
+mod sink_syslog;
 
 use std::time::Duration;
 

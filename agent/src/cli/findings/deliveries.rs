@@ -62,7 +62,7 @@ fn text(cursors: &[(String, u64)], head: u64, dead: &[(String, DeadLetter)]) -> 
         let _ = writeln!(out, "{sink:width$}  {seq:>12}  {:>12}", head.saturating_sub(*seq));
     }
     if !dead.is_empty() {
-        out += "\nnever taken by the receiver; the store still has them\n";
+        out += "\nnever taken by the receiver; the store has them for its retention\n";
     }
     for (sink, DeadLetter { record_id, reason, detail, at, .. }) in dead {
         let _ = writeln!(out, "{sink:width$}  {record_id}  {reason}  {at}\n{:width$}  {detail}", "");

@@ -17,20 +17,21 @@ use super::{
     figures::{Counted, Figures},
     meters::Meters,
     prices::PriceSource,
+    silences::KeptSilences,
 };
 use crate::{
     cli::state,
     clock,
-    config::{Config, HostName, JournalSince, Journald, Size},
+    config::{self, Config, HostName, JournalSince, Journald, Size},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
-    sinks::{Host, SinkNotice, Sinks},
+    sinks::{Host, Silences, SinkNotice, Sinks},
     sources::{
         journal::{self, Journal, JournalNotice, JournalSettings, Since},
         log::{CutLimits, Messages},
         tail::{self, LogGroup, Tail, TailNotice, TailSettings},
     },
-    store::{Limits, STORE_FILE, Store, WhenFull},
+    store::{Limits, Retention, STORE_FILE, Stats, Store, WhenFull},
     telemetry::{Admin, Metric},
 };
 
@@ -53,11 +54,16 @@ pub(super) struct Agent {
     session: Arc<Session>,
     store: Arc<Store>,
     sinks: Sinks,
+    silences: KeptSilences,
     meters: Arc<Meters>,
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
     enforcement: Enforcement,
     figures: Figures,
+    /// Nothing could be pruned from the store, and that was said.
+    kept_all: bool,
+    /// Damages of the store that were said.
+    damages: u64,
     /// Held for its life.
     _admin: Option<Admin>,
 }
@@ -89,9 +95,19 @@ impl Agent {
         let key = state::fingerprint_key_in(folder)?;
         let store = Arc::new(Store::open(&folder.join(STORE_FILE), limits(&config))?);
         figures.store_opened();
+        let damages = tell_damage(&store.stats(), 0);
 
         let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
-        let sinks = Sinks::start(&config.sinks, &store, &host, Arc::new(sink_notice))?;
+        let silences = KeptSilences::read(folder)?;
+        let sinks = Sinks::start_with(
+            &config.sinks,
+            Silences::new(silences.with(&config.silence)),
+            &store,
+            &host,
+            Arc::new(sink_notice),
+        )?;
+        store.keep(retention(&config, &sinks))?;
+        store.say(Arc::clone(&rules.now().policy));
         let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host));
 
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
@@ -104,8 +120,7 @@ impl Agent {
         session.watch(Box::new(budgets.clone()));
         let request_limits = RequestLimits::new(config.request_limits());
         session.watch(Box::new(request_limits.clone()));
-        let reader = store.reader()?;
-        session.restore(|detector| reader.states(detector))?;
+        session.restore(|detector| store.states(detector))?;
         // Before anything is tapped: what was exhausted before a restart is so at once.
         enforcement.start(&config, folder, &now.vendors)?;
         enforcement.follow(&config.budget, &budgets, clock::now())?;
@@ -114,7 +129,7 @@ impl Agent {
         let logs = if config.logs.are_followed() {
             let told = figures.watch();
             let calls = Arc::new(LoggedSession::new(&now, key.clone(), known_calls));
-            calls.session(|session| session.restore(|detector| reader.states(detector)))?;
+            calls.session(|session| session.restore(|detector| store.states(detector)))?;
             // They know already what was stored of them.
             calls.watch(Box::new(budgets.clone()));
             calls.watch(Box::new(request_limits.clone()));
@@ -151,11 +166,14 @@ impl Agent {
             session,
             store,
             sinks,
+            silences,
             meters,
             logs,
             taps,
             enforcement,
             figures,
+            kept_all: false,
+            damages,
             _admin: admin,
         })
     }
@@ -171,11 +189,22 @@ impl Agent {
         }
         let stats = self.store.stats();
         self.figures.store(&stats);
+        self.damages = tell_damage(&stats, self.damages);
         // While there is no room revisions wait, as everything does.
         if stats.full_since.is_none() {
             match self.store.cut_due(clock::now()) {
                 Err(error) if !error.is_passing() => return Err(error).context("the store"),
                 _ => {}
+            }
+        }
+        // Also while there is no room: what goes makes some.
+        match self.store.prune(clock::now()) {
+            Ok(_) => self.kept_all = false,
+            Err(error) if error.is_passing() => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.kept_all, true) {
+                    anstream::eprintln!("outflow: nothing is pruned from the store: {error}");
+                }
             }
         }
         let in_logs = self.logs.as_ref().map(|logs| logs.workers.unseen().silenced()).unwrap_or_default();
@@ -213,8 +242,13 @@ impl Agent {
         self.enforcement.follow(&self.config.budget, &self.budgets, clock::now()).context("the circuit breaker")
     }
 
-    /// Answers `outflow budget`.
+    /// Answers `outflow budget` and `outflow findings set`.
     pub(super) fn answer(&mut self, ask: Ask) -> Say {
+        if let Ask::Silence { finding, until, reason } = ask {
+            let said = self.silences.set(&finding, until.as_deref(), reason.as_deref(), clock::now());
+            self.sinks.silence(self.silences.with(&self.config.silence));
+            return said;
+        }
         self.enforcement.answer(ask, &self.budgets, clock::now())
     }
 
@@ -237,12 +271,14 @@ impl Agent {
         self.figures.metrics().add(Metric::ConfigReloads, &[if taken.is_ok() { "ok" } else { "failed" }], 1);
         let taken = taken?;
         self.session.reload(&taken);
+        self.store.say(Arc::clone(&taken.policy));
         if let Some(logs) = &self.logs {
             logs.calls.reload(&taken);
         }
         self.enforcement.reload(&taken.vendors)?;
         self.budgets.set_budgets(config.budgets());
         self.request_limits.set(config.request_limits());
+        self.sinks.silence(self.silences.with(&config.silence));
         let mut waiting = self.config.needs_restart(&config);
         if self.enforcement.differs(&config) {
             waiting.push("budget");
@@ -251,6 +287,7 @@ impl Agent {
         self.config.budget = config.budget;
         self.config.prices = config.prices;
         self.config.price = config.price;
+        self.config.silence = config.silence;
         Ok(waiting)
     }
 
@@ -327,6 +364,14 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
+fn retention(config: &Config, sinks: &Sinks) -> Retention {
+    Retention {
+        keep_ns: config.store.retention.nanos(),
+        sinks: sinks.stats().map(|(sink, _)| sink.to_owned()).collect(),
+        drop_oldest: config.store.when_full == config::WhenFull::DropOldest,
+    }
+}
+
 fn settings(config: &Config) -> TailSettings {
     let logs = &config.logs;
     let groups = logs.files.iter().map(|files| LogGroup {
@@ -374,6 +419,14 @@ fn tell_journal(notice: JournalNotice) {
         JournalNotice::Ended { why } => format!("the journal is not followed, it is tried again: {why}"),
     };
     anstream::eprintln!("outflow: {said}");
+}
+
+/// Says it once. Gives how many there were.
+fn tell_damage(stats: &Stats, told: u64) -> u64 {
+    if let Some(damage) = stats.damage.as_ref().filter(|_| stats.damages > told) {
+        anstream::eprintln!("outflow: {damage}");
+    }
+    stats.damages
 }
 
 fn sink_notice(notice: SinkNotice) {

@@ -89,6 +89,7 @@ impl Enforcement {
                 }
                 Err(error) => Say::Refused { why: error.to_string() },
             },
+            Ask::Silence { .. } => Say::Refused { why: "that is no question about a budget".to_owned() },
         }
     }
 

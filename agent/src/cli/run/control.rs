@@ -1,4 +1,4 @@
-//! The socket by which `outflow budget` talks to the running agent: `control.sock` in the state folder, for the agent's user and root alone.
+//! The socket by which `outflow budget` and `outflow findings set` talk to the running agent: `control.sock` in the state folder, for the agent's user and root alone.
 //! Enters: one JSON object a connection. Leaves: one JSON object. Nobody is waited for longer than a second.
 
 use std::{
@@ -35,6 +35,15 @@ pub(in crate::cli) enum Ask {
     Reset {
         /// Its name.
         budget: String,
+    },
+    /// Tells no sink of this finding, or tells them again.
+    Silence {
+        /// Its id.
+        finding: String,
+        /// RFC 3339; without it a silence ends.
+        until: Option<String>,
+        /// Why.
+        reason: Option<String>,
     },
 }
 

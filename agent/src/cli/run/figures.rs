@@ -24,7 +24,7 @@ use crate::{
     findings::{Finding, Silence},
     sinks::Sinks,
     sources::{journal::JournalStats, tail::TailStats},
-    store::Stats,
+    store::{Pruned, Stats},
     telemetry::{Component, Health, Metric, Metrics, OTHER},
     units::Timestamp,
 };
@@ -85,9 +85,18 @@ impl Figures {
             (Metric::StoreBytes, stats.bytes),
             (Metric::StoreQueue, stats.queued as u64),
             (Metric::StoreDropped, stats.refused),
+            (Metric::StoreDamages, stats.damages),
         ];
         for (metric, value) in figures {
             self.metrics.set(metric, &[], value);
+        }
+        for (metric, gone) in [(Metric::StorePruned, &stats.pruned), (Metric::StoreLost, &stats.dropped)] {
+            let Pruned { revisions, findings, usage, dead_letters } = *gone;
+            let kinds =
+                [("records", revisions), ("findings", findings), ("usage", usage), ("dead_letters", dead_letters)];
+            for (kind, rows) in kinds.into_iter().filter(|(_, rows)| *rows > 0) {
+                self.metrics.set(metric, &[kind], rows);
+            }
         }
     }
 
@@ -165,6 +174,9 @@ impl Figures {
             ];
             for (metric, value) in figures {
                 self.metrics.set(metric, &[sink], value);
+            }
+            for (reason, count) in stats.withheld_records() {
+                self.metrics.set(Metric::SinkWithheld, &[sink, reason], count);
             }
             for (reason, count) in stats.dead_letters() {
                 self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);

@@ -2,7 +2,7 @@
 //! check, and the numbers with the captions that the schema gives them. Ids and captions: schema.ocsf.io/1.8.0.
 
 use crate::{
-    findings::{Activity, Category, Finding, LOG_GAP, UNKNOWN_TLS_STACK},
+    findings::{Activity, Category, Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
     units::Severity,
 };
 
@@ -30,6 +30,8 @@ pub(super) enum Kind {
     /// Spend that is compared with what was usual.
     SpendShift,
     LogGap,
+    /// The agent's own store lost something.
+    StoreLoss,
     UnknownTls,
     /// What agents, tools, stores of vectors, vendors and answers do, compared with what they did before.
     Behaviour,
@@ -75,6 +77,7 @@ impl Kind {
             }
             Category::Coverage => match rule {
                 LOG_GAP => Self::LogGap,
+                STORE_FULL | STORE_DAMAGED => Self::StoreLoss,
                 UNKNOWN_TLS_STACK => Self::UnknownTls,
                 _ => Self::Other,
             },
@@ -95,6 +98,7 @@ impl Kind {
             | Self::CallLimit
             | Self::SpendShift
             | Self::LogGap
+            | Self::StoreLoss
             | Self::UnknownTls
             | Self::Behaviour
             | Self::Other => Class::Detection,
@@ -117,6 +121,7 @@ impl Kind {
             | Self::Budget
             | Self::CallLimit
             | Self::LogGap
+            | Self::StoreLoss
             | Self::UnknownTls
             | Self::Other => Caption(1, "Rule"),
         }
@@ -126,6 +131,7 @@ impl Kind {
     pub(super) fn data_source(self, finding: &Finding) -> &'static str {
         match self {
             Self::UnknownTls => "TCP connection",
+            Self::StoreLoss => "store of outflow",
             _ if finding.destination.is_some() => "LLM call",
             _ => "log file",
         }

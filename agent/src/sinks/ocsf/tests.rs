@@ -10,7 +10,9 @@ use super::{
 use crate::{
     detectors::{Behaviour, Hit, Leak, Place, Side},
     exchange::{Cost, CostSource, sample},
-    findings::{Activity, Category, Destination, FingerprintKey, LOG_GAP, Maker, UNKNOWN_TLS_STACK},
+    findings::{
+        Activity, Category, Destination, FingerprintKey, LOG_GAP, Maker, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK,
+    },
     rules::{BehaviourRules, ScanRule},
     units::{NanoUsd, Severity},
 };
@@ -106,6 +108,10 @@ fn each_kind_has_its_class() {
     check(&gap, Kind::LogGap, Class::Detection, "Rule");
     gap.rule.id = UNKNOWN_TLS_STACK.into();
     check(&gap, Kind::UnknownTls, Class::Detection, "Rule");
+    for rule in [STORE_FULL, STORE_DAMAGED] {
+        gap.rule.id = rule.into();
+        check(&gap, Kind::StoreLoss, Class::Detection, "Rule");
+    }
 }
 
 /// A rule that is new must be given its kind.

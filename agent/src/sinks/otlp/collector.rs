@@ -81,7 +81,7 @@ impl Collector {
             proven,
             host,
             timeout: settings.timeout,
-            words: Words::new(settings),
+            words: settings.words(),
         })
     }
 

@@ -50,7 +50,7 @@ pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> 
         .connect_timeout(CONNECT_TIME.min(settings.timeout))
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(settings.timeout);
-    if let Some(tls) = Tls::read(settings)? {
+    if let Some(tls) = Tls::read(&settings.trust())? {
         endpoint = endpoint.tls_config(tls.tonic()).map_err(|error| bad(&error))?;
     }
     Ok(endpoint.connect_lazy())

@@ -39,7 +39,7 @@ pub(super) fn url(settings: &OtlpSettings, path: &str) -> String {
 
 impl Http {
     pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
-        let tls = Tls::read(settings)?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
+        let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
         let client = Client::builder()
             .user_agent(AGENT)
             .default_headers(headers)

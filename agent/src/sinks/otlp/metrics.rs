@@ -131,7 +131,7 @@ pub(super) fn blocking_client(
     settings: &OtlpSettings,
     headers: HeaderMap,
 ) -> Result<reqwest::blocking::Client, ConnectError> {
-    let tls = Tls::read(settings)?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
+    let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
     reqwest::blocking::Client::builder()
         .user_agent(AGENT)
         .default_headers(headers)

@@ -19,13 +19,12 @@ mod receiver;
 mod reference;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tls;
 mod traces;
-mod words;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::ConnectError;
+pub(crate) use super::tls;
+use super::{ConnectError, tls::Trust, words, words::Words};
 use crate::config::{AbsolutePath, OtlpSink};
 pub use crate::config::{OtlpCompression as Compression, OtlpProtocol as Protocol};
 
@@ -88,6 +87,24 @@ impl OtlpSettings {
             cert_file: path(&sink.cert_file),
             key_file: path(&sink.key_file),
         })
+    }
+}
+
+impl OtlpSettings {
+    /// Whom it trusts, and who we are.
+    fn trust(&self) -> Trust<'_> {
+        Trust {
+            whom: &self.endpoint,
+            is_encrypted: self.endpoint.starts_with("https://"),
+            ca_file: self.ca_file.as_deref(),
+            cert_file: self.cert_file.as_deref(),
+            key_file: self.key_file.as_deref(),
+        }
+    }
+
+    /// Speaks of it, and of no header's value.
+    fn words(&self) -> Words {
+        Words::new(&self.endpoint, self.headers.iter().map(|(_, value)| value.as_str()))
     }
 }
 

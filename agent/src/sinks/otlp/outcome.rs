@@ -10,16 +10,16 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::words::{self, Words};
-use crate::units::Timestamp;
+use crate::{
+    sinks::later::{AFTER_MAX, retry_after},
+    units::Timestamp,
+};
 
 /// Longest answer that is read, bytes: it holds a count and a sentence. No power of two, so that a refusal of ours is told from one of theirs.
 pub(super) const ANSWER_BYTES_MAX: usize = 65_521;
 
 const GRPC: &str = "OTLP/gRPC";
 const HTTP: &str = "OTLP/HTTP";
-
-/// Nobody can silence us for longer.
-pub(super) const AFTER_MAX: Duration = Duration::from_mins(5);
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,15 +215,4 @@ fn said(answer: HttpAnswer<'_>) -> String {
 fn is_type(answer: HttpAnswer<'_>, wanted: &str) -> bool {
     let essence = answer.content_type.and_then(|text| text.split(';').next()).unwrap_or_default();
     essence.trim().eq_ignore_ascii_case(wanted)
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3).
-fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds).min(AFTER_MAX));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_nanosecond();
-    let wait_ns = u64::try_from(date).ok()?.saturating_sub(now.0);
-    Some(Duration::from_nanos(wait_ns).min(AFTER_MAX))
 }

@@ -15,8 +15,7 @@ use super::{
     collector::checked,
     encode::split_port,
     names,
-    outcome::{AFTER_MAX, ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_answer, of_http, of_status},
-    words::Words,
+    outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_answer, of_http, of_status},
     *,
 };
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
     exchange::{Cost, CostSource, Exchange, sample},
     findings::{Finding, FingerprintKey, Maker},
     rules::ScanRule,
-    sinks::{Host, Record},
+    sinks::{Host, Record, later::AFTER_MAX},
     units::{NanoUsd, Severity, Timestamp},
 };
 
@@ -247,7 +246,7 @@ fn ports_are_split_off() {
 }
 
 fn words() -> Words {
-    Words::new(&settings())
+    settings().words()
 }
 
 #[derive(Debug, PartialEq)]
@@ -470,7 +469,7 @@ fn certificates_that_cannot_work_are_refused_with_what_to_do() {
         (OtlpSettings { ca_file: Some(empty.clone()), ..https.clone() }, "holds no certificate in PEM"),
         (OtlpSettings { cert_file: Some(empty), ..https }, "go together"),
     ] {
-        let error = tls::Tls::read(&settings).map(|_| ()).unwrap_err().to_string();
+        let error = tls::Tls::read(&settings.trust()).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
 }

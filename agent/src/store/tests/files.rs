@@ -120,7 +120,7 @@ fn what_is_no_store_of_ours_is_refused_and_not_touched() {
 }
 
 #[test]
-fn a_damaged_file_is_an_error_that_says_what_to_do() {
+fn a_damaged_file_is_an_error_that_says_what_to_do_and_the_writer_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = place(&folder);
     let store = open(&folder);
@@ -141,7 +141,7 @@ fn a_damaged_file_is_an_error_that_says_what_to_do() {
         bytes
     });
     let cut = [100, 4096, good.len() / 2].map(|length| good.iter().copied().take(length).collect());
-    let mut seen = 0;
+    let (mut seen, mut aside) = (0, 0);
     for bytes in damaged.chain(cut) {
         fs::write(&path, &bytes).unwrap();
         let read = || -> Result<(), StoreError> {
@@ -155,12 +155,7 @@ fn a_damaged_file_is_an_error_that_says_what_to_do() {
             }
             Ok(())
         };
-        let write = || -> Result<(), StoreError> {
-            let store = Store::open(&path, Limits::default())?;
-            store.submit(found((0..200).map(|index| finding(&index.to_string(), 1)).collect()))?.wait()?;
-            store.close()
-        };
-        for error in [read(), write()].into_iter().filter_map(Result::err) {
+        if let Err(error) = read() {
             seen += 1;
             let text = error.to_string();
             let clear = text.contains("is damaged")
@@ -168,10 +163,19 @@ fn a_damaged_file_is_an_error_that_says_what_to_do() {
                 && text.contains("outflow.db");
             assert!(clear || matches!(error, StoreError::Finding { .. }), "{text}");
         }
-        for beside in ["-wal", "-shm"] {
-            let _ = fs::remove_file(file::beside(&path, beside));
+        // Whatever is damaged, the writer keeps what it is given: in this file, or in a new one.
+        let store = Store::open(&path, Limits::default()).unwrap();
+        let batch = found((0..200).map(|index| finding(&index.to_string(), 1)).collect());
+        if let Err(error) = store.submit(batch).unwrap().wait() {
+            assert!(matches!(error, StoreError::Finding { .. }), "{error}");
+        }
+        aside += store.stats().damages;
+        store.close().unwrap();
+        for entry in fs::read_dir(path.parent().unwrap()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
         }
     }
+    assert!(aside > 10, "only {aside} were set aside");
     assert!(seen > 40, "only {seen} errors");
 }
 
@@ -201,4 +205,23 @@ fn a_reader_sees_whole_batches_while_they_are_written() {
         let error = reader.db.execute("DELETE FROM finding", []).unwrap_err().to_string();
         assert!(error.contains("readonly"), "{error}");
     });
+}
+
+/// Locks that this process has on a file.
+fn locks(path: &Path) -> usize {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
+    fs::read_to_string("/proc/locks").unwrap().lines().filter(|line| line.contains(&inode)).count()
+}
+
+#[test]
+fn a_reader_in_the_same_process_leaves_the_locks_of_the_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    keep(&store, found(vec![finding("a", 0)]));
+    let before = locks(&place(&folder));
+    assert!(before > 0, "without a lock another process may delete the log when it closes the file");
+    drop(store.reader().unwrap());
+    assert_eq!(store.checkpoints("").unwrap(), []);
+    assert_eq!(locks(&place(&folder)), before);
 }

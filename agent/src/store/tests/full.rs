@@ -51,11 +51,13 @@ fn a_full_store_makes_files_wait_refuses_live_sources_and_recovers_by_itself() {
     }
     waiting.wait().unwrap();
     let live_kept = live.into_iter().flatten().filter_map(|receipt| receipt.wait().ok()).count();
+    // What came while only a few were erased may have found no room yet.
+    keep(&store, found(vec![finding("last", 0)]));
     let stats = store.stats();
     assert_eq!((stats.full_since, stats.full_because), (None, None));
     assert_eq!(stats.refused, 5 - live_kept as u64);
     let reader = store.reader().unwrap();
-    assert_eq!(reader.count(&Filter::default()).unwrap(), (kept.len() - 60 + 10 + live_kept) as u64);
+    assert_eq!(reader.count(&Filter::default()).unwrap(), (kept.len() - 60 + 10 + live_kept + 1) as u64);
     assert_eq!(whole(&reader).erased, 60);
 }
 
@@ -91,4 +93,74 @@ fn a_reader_that_stays_cannot_fill_the_disk() {
     drop(old_state);
     waiting.wait().unwrap();
     assert_eq!(reader.count(&Filter::default()).unwrap(), kept.len() as u64 + 11);
+}
+
+fn until_full(sinks: &[&str], drop_oldest: bool) -> Retention {
+    let sinks = sinks.iter().map(|sink| (*sink).to_owned()).collect();
+    Retention { keep_ns: u64::MAX, sinks, drop_oldest }
+}
+
+/// The finding about what was dropped.
+fn told_of_drops(store: &Store) -> Option<Finding> {
+    let filter = Filter { rule: Some("coverage.store-full".into()), ..Filter::default() };
+    store.reader().unwrap().findings(&filter).unwrap().pop()
+}
+
+#[test]
+fn what_was_delivered_makes_room_before_anybody_waits_or_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&place(&folder), small()).unwrap();
+    store.keep(until_full(&["s"], false)).unwrap();
+    let (kept, waiting) = fill(&store);
+    assert!(waiting.try_wait().is_none(), "nothing is delivered, so it waits");
+    store.deliver("s", 200, Vec::new()).unwrap();
+    waiting.wait().unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.full_since, stats.dropped), (None, Pruned::default()));
+    assert!(stats.pruned.revisions > 0 && stats.pruned.revisions <= 200, "{stats:?}");
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.count(&Filter::default()).unwrap(), kept.len() as u64 + 10, "current states stay");
+    assert_eq!(whole(&reader).from, stats.pruned.revisions + 1);
+    assert_eq!(told_of_drops(&store), None);
+}
+
+#[test]
+fn with_drop_oldest_new_findings_are_always_kept_and_what_went_is_counted_and_told() {
+    for sinks in [&[][..], &["s"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&place(&folder), small()).unwrap();
+        store.keep(until_full(sinks, true)).unwrap();
+        keep(&store, found((0..100).map(|index| finding(&format!("first {index}"), 0)).collect()));
+        store.deliver("s", 40, Vec::new()).unwrap();
+        for batch in 0..100 {
+            let some = (0..20).map(|index| finding(&format!("{batch} {index}"), 0)).collect();
+            // A live source is not refused either.
+            store.try_submit(found(some)).unwrap().wait().unwrap();
+        }
+        let (stats, reader) = (store.stats(), store.reader().unwrap());
+        assert_eq!((stats.refused, stats.full_since), (0, None));
+        let gone = whole(&reader).from - 1;
+        let delivered = if sinks.is_empty() { 0 } else { 40 };
+        assert!(gone > 1000, "{stats:?}");
+        assert_eq!((stats.pruned.revisions, stats.dropped.revisions), (delivered, gone - delivered));
+        let told = told_of_drops(&store).unwrap();
+        assert_eq!(told.count, stats.dropped.revisions + stats.dropped.findings);
+        assert!(reader.finding(&finding("99 19", 0).finding_id).unwrap().is_some(), "the newest is there");
+        assert!(file::bytes(&place(&folder)).0 <= 1024 * 1024);
+    }
+}
+
+#[test]
+fn a_reader_that_stays_is_no_reason_to_drop_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&place(&folder), Limits { log_bytes: 256 * 1024, ..Limits::default() }).unwrap();
+    store.keep(until_full(&[], true)).unwrap();
+    keep(&store, found(vec![finding("first", 0)]));
+    let reader = store.reader().unwrap();
+    let old_state = reader.db.unchecked_transaction().unwrap();
+    assert_eq!(reader.count(&Filter::default()).unwrap(), 1);
+    let (_, waiting) = fill(&store);
+    assert_eq!((store.stats().dropped, store.stats().pruned), (Pruned::default(), Pruned::default()));
+    drop(old_state);
+    waiting.wait().unwrap();
 }

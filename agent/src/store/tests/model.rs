@@ -15,6 +15,8 @@ enum Step {
     CutDue,
     CutAll,
     Erase(u8),
+    /// All is old enough.
+    Prune,
     Reopen,
 }
 
@@ -50,6 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::CutDue),
         1 => Just(Step::CutAll),
         1 => (0..4_u8).prop_map(Step::Erase),
+        1 => Just(Step::Prune),
         1 => Just(Step::Reopen),
     ];
     vec(step, 1..25)
@@ -73,6 +76,10 @@ struct Model {
     findings: BTreeMap<u8, Row>,
     /// Finding, revision, activity, count.
     outbox: Vec<(u8, u32, &'static str, Option<u64>)>,
+    /// Revisions that left the outbox.
+    pruned: u64,
+    /// No revision of a finding of which nothing is kept is higher.
+    floor: u32,
     usage: BTreeMap<u8, u64>,
     checkpoints: BTreeMap<u8, u8>,
     /// The one that changed last is last.
@@ -90,7 +97,8 @@ impl Model {
                 row.last = now;
                 continue;
             }
-            let before = self.outbox.iter().filter(|(id, ..)| id == key).count() as u32;
+            let before = self.outbox.iter().filter(|(id, ..)| id == key).map(|(_, revision, ..)| *revision).max();
+            let before = before.unwrap_or(0).max(self.floor);
             self.outbox.push((*key, before + 1, "create", Some(1)));
             let row = Row {
                 count: 1,
@@ -127,8 +135,28 @@ impl Model {
         cut
     }
 
+    /// What was told goes, and what has no news.
+    fn prune(&mut self) {
+        self.usage.clear();
+        self.pruned += self.outbox.len() as u64;
+        for (key, revision, ..) in std::mem::take(&mut self.outbox) {
+            self.floor = self.floor.max(if self.findings.contains_key(&key) { 0 } else { revision });
+        }
+        for (_, row) in self.findings.extract_if(.., |_, row| row.count == row.told_count) {
+            self.floor = self.floor.max(row.revision);
+        }
+    }
+
+    /// The newest revision.
+    fn head(&self) -> u64 {
+        self.pruned + self.outbox.len() as u64
+    }
+
     fn erase(&mut self, key: u8) {
-        self.findings.remove(&key);
+        let told = self.outbox.iter().any(|(id, ..)| *id == key);
+        if let Some(row) = self.findings.remove(&key).filter(|_| !told) {
+            self.floor = self.floor.max(row.revision);
+        }
         for (.., count) in self.outbox.iter_mut().filter(|(id, ..)| *id == key) {
             *count = None;
         }
@@ -209,11 +237,10 @@ fn compare(reader: &StoreReader, model: &Model) {
 /// The revisions that the store appended since the model was last equal, in the store's own order.
 fn in_order_of(
     reader: &StoreReader,
-    known: usize,
+    known: u64,
     mut cut: Vec<(u8, u32, &'static str, Option<u64>)>,
 ) -> Vec<(u8, u32, &'static str, Option<u64>)> {
-    let order: Vec<String> =
-        reader.outbox_after(known as u64, 1000).unwrap().into_iter().map(|row| row.finding_id).collect();
+    let order: Vec<String> = reader.outbox_after(known, 1000).unwrap().into_iter().map(|row| row.finding_id).collect();
     cut.sort_by_key(|(key, ..)| order.iter().position(|known| *known == id(*key)));
     cut
 }
@@ -222,7 +249,9 @@ fn play(steps: &[Step]) {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { update_interval_ns: INTERVAL * SECOND_NS, commit_rows: 7, queue: 3, ..Limits::default() };
     let mut store = Store::open(&place(&folder), limits).unwrap();
-    let mut model = Model::default();
+    let retention = Retention { keep_ns: 0, sinks: Vec::new(), drop_oldest: false };
+    store.keep(retention.clone()).unwrap();
+    let (mut model, mut hours) = (Model::default(), 0);
     for (now, step) in (0..).step_by(25).zip(steps) {
         match step {
             Step::Batches(batches) => {
@@ -238,19 +267,25 @@ fn play(steps: &[Step]) {
                 let due = |row: &Row| row.told_at.is_none_or(|told| told + INTERVAL <= now);
                 let cut = model.cut(Some(now), due);
                 assert_eq!(store.cut_due(at(now)).unwrap(), cut.len());
-                let cut = in_order_of(&store.reader().unwrap(), model.outbox.len(), cut);
+                let cut = in_order_of(&store.reader().unwrap(), model.head(), cut);
                 model.outbox.extend(cut);
             }
             Step::CutAll | Step::Reopen => {
                 if matches!(step, Step::Reopen) {
                     drop(store);
                     store = Store::open(&place(&folder), limits).unwrap();
+                    store.keep(retention.clone()).unwrap();
                 } else {
                     store.settle().unwrap();
                 }
                 let cut = model.cut(None, |_| true);
-                let cut = in_order_of(&store.reader().unwrap(), model.outbox.len(), cut);
+                let cut = in_order_of(&store.reader().unwrap(), model.head(), cut);
                 model.outbox.extend(cut);
+            }
+            Step::Prune => {
+                hours += 2;
+                store.prune(Timestamp(crate::clock::now().0 + hours * 3600 * SECOND_NS)).unwrap();
+                model.prune();
             }
             Step::Erase(key) => {
                 store.erase(&id(*key)).unwrap();

@@ -1,4 +1,4 @@
-//! Certificates for a fake collector. Enters: a folder. Leaves: in it a CA, a client's certificate and key, and the server's side of TLS for
+//! Certificates for a fake collector. Enters: a folder. Leaves: in it a CA, the certificates and keys of a client and a server, and the server's side of TLS for
 //! `localhost`. All are made anew and trusted by nobody else.
 
 use std::{
@@ -25,6 +25,10 @@ pub struct Certificates {
     pub cert_file: PathBuf,
     /// Its key.
     pub key_file: PathBuf,
+    /// A server's certificate.
+    pub server_cert_file: PathBuf,
+    /// Its key.
+    pub server_key_file: PathBuf,
     /// A server that asks nothing of its clients.
     pub server: Arc<ServerConfig>,
     /// A server that takes only clients with a certificate of the CA.
@@ -77,6 +81,8 @@ impl Certificates {
             ca_file: write("ca.pem", ca_certificate.pem())?,
             cert_file: write("client.pem", client_certificate.pem())?,
             key_file: write("client.key", client_key.serialize_pem())?,
+            server_cert_file: write("server.pem", server_certificate.pem())?,
+            server_key_file: write("server.key", server_key.serialize_pem())?,
             server: server(false)?,
             strict_server: server(true)?,
         })

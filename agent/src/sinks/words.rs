@@ -1,12 +1,11 @@
-//! What is said of a collector that fails. Enters: errors of libraries, and texts that the collector wrote. Leaves: one line that says what
-//! to do. A header's value stands in none: a collector may quote it back.
+//! What is said of a receiver that fails. Enters: errors of libraries, and texts that the collector wrote. Leaves: one line that says what
+//! to do. A header's value stands in none: a receiver may quote it back.
 
 use std::{error::Error, fmt, io};
 
-use super::OtlpSettings;
 use crate::findings::mask;
 
-/// Longest text of a collector that is passed on, characters.
+/// Longest text of a receiver that is passed on, characters.
 const TEXT_CHARS_MAX: usize = 256;
 
 /// What stands for a secret.
@@ -29,17 +28,15 @@ impl fmt::Debug for Words {
 }
 
 impl Words {
-    pub(super) fn new(settings: &OtlpSettings) -> Self {
+    /// `hidden`: values that are never told.
+    pub(super) fn new<'a>(endpoint: &str, hidden: impl IntoIterator<Item = &'a str>) -> Self {
         // `Bearer …`: the word before the token is no secret, the token alone is one.
-        let values = settings
-            .headers
-            .iter()
-            .flat_map(|(_, value)| std::iter::once(value.as_str()).chain(value.split_whitespace()));
+        let values = hidden.into_iter().flat_map(|value| std::iter::once(value).chain(value.split_whitespace()));
         let mut secrets: Vec<String> =
             values.filter(|value| value.len() >= SECRET_BYTES_MIN).map(str::to_owned).collect();
         // The longest first, for it may hold a shorter one.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self { endpoint: settings.endpoint.clone(), secrets }
+        Self { endpoint: endpoint.to_owned(), secrets }
     }
 
     /// Who is talked to.
@@ -59,12 +56,14 @@ impl Words {
         if text.is_empty() { text } else { format!(": {text}") }
     }
 
-    /// No connection was made.
+    /// No connection was made to a collector.
+    #[cfg(feature = "otlp")]
     pub(super) fn unreachable(&self, error: &(dyn Error + 'static)) -> String {
         format!("cannot reach {}{}", self.endpoint, self.because(&innermost(error)))
     }
 
-    /// The connection is gone.
+    /// The connection to a collector is gone.
+    #[cfg(feature = "otlp")]
     pub(super) fn lost(&self, error: &(dyn Error + 'static)) -> String {
         format!(
             "{} hung up{}; if it always does, check `endpoint`, `protocol` and the certificates",
@@ -73,7 +72,8 @@ impl Words {
         )
     }
 
-    /// Somebody is there, who speaks something else.
+    /// Somebody is there, who speaks something else than a collector.
+    #[cfg(feature = "otlp")]
     pub(super) fn foreign(&self, tongue: &str, why: &str) -> String {
         let because = self.because(why);
         format!("{} does not answer as an {tongue} receiver: check `endpoint` and `protocol`{because}", self.endpoint)
@@ -101,6 +101,7 @@ pub(super) fn is_transport(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether it befell a connection that was there.
+#[cfg(feature = "otlp")]
 pub(super) fn is_later(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(<dyn Error>::is::<hyper::Error>)
 }

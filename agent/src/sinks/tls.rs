@@ -1,4 +1,4 @@
-//! Certificates for the way to a collector. Enters: the files that the settings name. Leaves: what gRPC's and HTTP's clients want. It is read
+//! Certificates for the way to a receiver. Enters: the files that the settings name. Leaves: what clients of TLS want. It is read
 //! anew for each connection, so that a certificate may be replaced while the agent runs. No key is in any error or kept longer than the client.
 
 use std::{fs, path::Path, sync::Arc};
@@ -9,42 +9,65 @@ use tokio_rustls::rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
+#[cfg(feature = "otlp")]
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use super::OtlpSettings;
-use crate::sinks::ConnectError;
+use super::ConnectError;
+
+/// Whom to trust, and who we are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trust<'a> {
+    /// Who is talked to, for messages.
+    pub(crate) whom: &'a str,
+    /// Its address asks for TLS.
+    pub(crate) is_encrypted: bool,
+    /// Certificates of those whose word is taken for who it is, PEM; else those of the system.
+    pub(crate) ca_file: Option<&'a Path>,
+    /// Our own certificate, PEM.
+    pub(crate) cert_file: Option<&'a Path>,
+    /// Its key, PEM.
+    pub(crate) key_file: Option<&'a Path>,
+}
 
 /// What was read.
 pub(super) struct Tls {
+    #[cfg(feature = "otlp")]
     ca_pem: Option<Vec<u8>>,
+    #[cfg(feature = "otlp")]
     own_pem: Option<(Vec<u8>, Vec<u8>)>,
     config: ClientConfig,
 }
 
 impl Tls {
-    /// `None` when the endpoint is not encrypted.
-    pub(super) fn read(settings: &OtlpSettings) -> Result<Option<Self>, ConnectError> {
-        let (ca, cert, key) = (&settings.ca_file, &settings.cert_file, &settings.key_file);
-        if !settings.endpoint.starts_with("https://") {
+    /// `None` when the way is not encrypted.
+    pub(super) fn read(trust: &Trust<'_>) -> Result<Option<Self>, ConnectError> {
+        let &Trust { whom, is_encrypted, ca_file: ca, cert_file: cert, key_file: key } = trust;
+        if !is_encrypted {
             if ca.is_some() || cert.is_some() || key.is_some() {
                 return Err(ConnectError(format!(
-                    "{} is not encrypted, so certificates are of no use: write https://, or leave them out",
-                    settings.endpoint
+                    "{whom} is not encrypted, so certificates are of no use: write an address with TLS, or leave them out"
                 )));
             }
             return Ok(None);
         }
-        let ca_pem = ca.as_deref().map(read).transpose()?;
+        let ca_pem = ca.map(read).transpose()?;
         let own_pem = match (cert, key) {
             (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
             (None, None) => None,
             _ => return Err(ConnectError("`cert_file` and `key_file` go together: give both, or none".to_owned())),
         };
-        let config = config(settings, ca_pem.as_deref(), own_pem.as_ref())?;
-        Ok(Some(Self { ca_pem, own_pem, config }))
+        let config = config(trust, ca_pem.as_deref(), own_pem.as_ref())?;
+        Ok(Some(Self {
+            #[cfg(feature = "otlp")]
+            ca_pem,
+            #[cfg(feature = "otlp")]
+            own_pem,
+            config,
+        }))
     }
 
     /// For gRPC.
+    #[cfg(feature = "otlp")]
     pub(super) fn tonic(&self) -> ClientTlsConfig {
         let config = match &self.ca_pem {
             Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
@@ -56,7 +79,7 @@ impl Tls {
         }
     }
 
-    /// For HTTP.
+    /// For everything else.
     pub(super) fn rustls(self) -> ClientConfig {
         self.config
     }
@@ -68,6 +91,7 @@ pub(super) fn unused() -> Result<ClientConfig, ConnectError> {
 }
 
 /// For a client that trusts whom this system trusts.
+#[cfg(feature = "otlp")]
 pub(crate) fn system() -> Result<ClientConfig, ConnectError> {
     Ok(with_roots(system_roots())?.with_no_client_auth())
 }
@@ -100,13 +124,13 @@ fn certificates(pem: &[u8], path: Option<&Path>) -> Result<Vec<CertificateDer<'s
 }
 
 fn config(
-    settings: &OtlpSettings,
+    trust: &Trust<'_>,
     ca_pem: Option<&[u8]>,
     own_pem: Option<&(Vec<u8>, Vec<u8>)>,
 ) -> Result<ClientConfig, ConnectError> {
     let mut roots = RootCertStore::empty();
     if let Some(pem) = ca_pem {
-        for certificate in certificates(pem, settings.ca_file.as_deref())? {
+        for certificate in certificates(pem, trust.ca_file)? {
             roots
                 .add(certificate)
                 .map_err(|error| ConnectError(format!("`ca_file` holds a certificate that is of no use: {error}")))?;
@@ -116,13 +140,13 @@ fn config(
         if roots.is_empty() {
             return Err(ConnectError(format!(
                 "this system trusts nobody, so {} cannot be checked: install ca-certificates, or give `ca_file`",
-                settings.endpoint
+                trust.whom
             )));
         }
     }
     let builder = with_roots(roots)?;
     let Some((cert, key)) = own_pem else { return Ok(builder.with_no_client_auth()) };
-    let chain = certificates(cert, settings.cert_file.as_deref())?;
+    let chain = certificates(cert, trust.cert_file)?;
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| ConnectError("`key_file` holds no private key in PEM".to_owned()))?;
     builder

@@ -1,0 +1,135 @@
+//! The findings that the store makes about itself: what went because it was full, and that its file was damaged. Enters: paths and counts. Leaves:
+//! one occurrence of `coverage.store-full` or `coverage.store-damaged`. Nothing of what was lost is known here.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+
+use super::{
+    Activity, Category, FINDING_EVENT, Finding, Location, Policy, Process, Rule, SCHEMA_VERSION, absorb::record_id,
+    fingerprint::stable_id, mask,
+};
+use crate::units::{Severity, Timestamp};
+
+/// Id of the rule about what went to make room.
+pub const STORE_FULL: &str = "coverage.store-full";
+
+/// Id of the rule about a file that was set aside.
+pub const STORE_DAMAGED: &str = "coverage.store-damaged";
+
+/// Longest path, characters: PATH_MAX of linux/limits.h.
+const MAX_PATH_CHARS: usize = 4096;
+
+/// Longest text of a library, characters.
+const MAX_REASON_CHARS: usize = 256;
+
+/// So many revisions, which some sink does not have, and so many states of findings went because the store was full. Each of them is an occurrence.
+pub fn store_full(
+    store: &Path,
+    (revisions, findings): (u64, u64),
+    max_bytes: u64,
+    at: Timestamp,
+    policy: &Policy,
+) -> Finding {
+    let facts = BTreeMap::from([
+        ("store.dropped_records".to_owned(), revisions.into()),
+        ("store.dropped_findings".to_owned(), findings.into()),
+        ("store.max_bytes".to_owned(), max_bytes.into()),
+    ]);
+    let title = "The store was full: its oldest findings were dropped, delivered or not";
+    let count = revisions.saturating_add(findings).max(1);
+    Finding { count, ..about(STORE_FULL, store, title.to_owned(), Severity::High, facts, at, policy) }
+}
+
+/// The file of the store was damaged, and a new one goes on in its place.
+pub fn store_damaged(store: &Path, aside: &Path, reason: &str, at: Timestamp, policy: &Policy) -> Finding {
+    let aside = mask::bounded(&aside.display().to_string(), MAX_PATH_CHARS);
+    let title = "The store was damaged: what it held is set aside, and a new one goes on".to_owned();
+    let facts = BTreeMap::from([
+        ("store.set_aside".to_owned(), Value::from(aside)),
+        ("store.reason".to_owned(), mask::bounded(reason, MAX_REASON_CHARS).into()),
+    ]);
+    about(STORE_DAMAGED, store, title, Severity::High, facts, at, policy)
+}
+
+fn about(
+    rule: &str,
+    store: &Path,
+    title: String,
+    severity: Severity,
+    attributes: BTreeMap<String, Value>,
+    at: Timestamp,
+    policy: &Policy,
+) -> Finding {
+    let path = mask::bounded(&store.display().to_string(), MAX_PATH_CHARS);
+    let id = stable_id(&[rule, "outflow", "store", &path]);
+    let mut finding = Finding {
+        schema_version: SCHEMA_VERSION,
+        event_name: FINDING_EVENT.to_owned(),
+        record_id: record_id(&id, 1),
+        finding_id: id,
+        revision: 1,
+        activity: Activity::Create,
+        rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
+        entity: None,
+        group: None,
+        category: Category::Coverage,
+        severity,
+        confidence: 100,
+        title,
+        remedy: String::new(),
+        fingerprint: None,
+        excerpt: None,
+        location: Some(Location {
+            side: None,
+            path: None,
+            file: Some(path),
+            line: None,
+            byte_offset: None,
+            start: 0,
+            end: 0,
+        }),
+        process: Process {
+            // As of a log: what counts is the host.
+            pid: 0,
+            name: "outflow".to_owned(),
+            service: "outflow".to_owned(),
+            container: None,
+            pod: None,
+            unit: None,
+            kubernetes: None,
+            feature: None,
+        },
+        destination: None,
+        model: None,
+        cost_nano_usd: None,
+        cost_source: None,
+        coverage: None,
+        count: 1,
+        first_seen: at.rfc3339(),
+        last_seen: at.rfc3339(),
+        attributes,
+    };
+    policy.describe(&mut finding, rule, None, &[]);
+    finding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_names_the_store_and_what_to_do_and_repeats_are_one_finding() {
+        let (store, at, policy) = (Path::new("/var/lib/outflow/outflow.db"), Timestamp(1), Policy::default());
+        let full = store_full(store, (7, 2), 1 << 20, at, &policy);
+        assert_eq!((full.count, full.severity, full.category), (9, Severity::High, Category::Coverage));
+        assert_eq!(full.attributes["store.dropped_records"], 7);
+        assert!(full.remedy.contains("max_bytes"), "{}", full.remedy);
+        assert_eq!(full.finding_id, store_full(store, (1, 0), 9, Timestamp(5), &policy).finding_id);
+        let damaged = store_damaged(store, Path::new("/x/y"), "malformed", at, &policy);
+        assert_eq!((damaged.count, &damaged.attributes["store.set_aside"]), (1, &Value::from("/x/y")));
+        assert!(damaged.remedy.contains("outflow verify"), "{}", damaged.remedy);
+        assert_ne!(damaged.finding_id, full.finding_id);
+        assert_eq!(damaged.location.and_then(|location| location.file).as_deref(), store.to_str());
+    }
+}
