@@ -61,23 +61,20 @@ impl Rsyslog {
         let words = fs::File::create(at("words")).unwrap();
         let mut command = Command::new(PROGRAM);
         command.args(["-n", "-f", &at("rsyslog.conf"), "-i", &at("pid")]);
-        let mut child = command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap();
+        // From here on it is killed, whatever happens.
+        let mut server = Self { child, port };
         let started = clock::instant();
         // It tells only a port that it chose itself; whoever knows the port tries until somebody answers.
-        let port = loop {
-            if port > 0 {
-                break port;
-            }
-            let port = fs::read_to_string(at("port")).unwrap_or_default();
-            if let Ok(port) = port.trim().parse() {
-                break port;
-            }
+        while server.port == 0 {
+            let told = fs::read_to_string(at("port")).unwrap_or_default();
+            server.port = told.trim().parse().unwrap_or_default();
             let said = || fs::read_to_string(at("words")).unwrap_or_default();
-            assert!(child.try_wait().unwrap().is_none(), "it ended: {}", said());
+            assert!(server.child.try_wait().unwrap().is_none(), "it ended: {}", said());
             assert!(started.elapsed() < LIMIT, "it does not listen: {}", said());
             std::thread::sleep(std::time::Duration::from_millis(10));
-        };
-        Self { child, port }
+        }
+        server
     }
 }
 
