@@ -178,6 +178,13 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
             wrong.push((item(&["sinks", kind], index, &["name"]), message));
         }
     }
+    if config.sinks.stream_calls() && config.sinks.max_call_bytes.bytes() > config.store.max_bytes.bytes() / 2 {
+        let message = format!(
+            "\"{}\" must be at most half of [store] max_bytes, \"{}\": findings need room as well",
+            config.sinks.max_call_bytes, config.store.max_bytes
+        );
+        wrong.push((key(&["sinks", "max_call_bytes"]), message));
+    }
     for (index, sink) in config.sinks.kafka.iter().enumerate() {
         if sink.brokers.is_empty() {
             wrong.push((item(&["sinks", "kafka"], index, &["brokers"]), "needs at least one".to_owned()));

@@ -11,19 +11,23 @@ use serde::{
 };
 
 use super::{
-    amounts::{HOUR, MINUTE, Period, SECOND},
+    amounts::{GIB, HOUR, MIB, MINUTE, Period, SECOND, Size},
     names::AbsolutePath,
     places::{Broker, Endpoint, HostName, SinkName, Topic},
 };
 
 /// Where findings go.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sinks {
     /// Name of this host in what is sent. Without it, it is `$OUTFLOW_HOST_NAME` (the Helm chart sets it to the node's name), else the
     /// name that the system has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<HostName>,
+    /// How much of the store calls may take that wait for sinks that stream them (`calls_topic`, `usage_topic`); a call takes about one KiB,
+    /// until each of these sinks has it. Beyond that the oldest are dropped and counted (`outflow_store_dropped_calls_total`), so that calls
+    /// never take the room of findings. At most half of `[store] max_bytes`.
+    pub max_call_bytes: Size<MIB, { 64 * GIB }>,
     /// A Kafka topic that gets one record for each revision of a finding; `[[sinks.kafka]]` may be given several times. The producer is
     /// idempotent and waits for all replicas; a record counts as delivered when the broker has confirmed it. Its key is the
     /// finding's id. Its headers follow CloudEvents 1.0, and `ce_id` is the record's id, the same when it is sent again.
@@ -31,6 +35,19 @@ pub struct Sinks {
     /// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics; `[[sinks.otlp]]` may
     /// be given several times. [OTLP.md](OTLP.md) has the names of attributes and what each answer leads to.
     pub otlp: Vec<OtlpSink>,
+}
+
+impl Default for Sinks {
+    fn default() -> Self {
+        Self { host_name: None, max_call_bytes: Size::from_bytes(128 * MIB), kafka: Vec::new(), otlp: Vec::new() }
+    }
+}
+
+impl Sinks {
+    /// Some sink streams calls.
+    pub fn stream_calls(&self) -> bool {
+        self.kafka.iter().any(|sink| !sink.call_streams().is_empty())
+    }
 }
 
 /// A Kafka topic.
@@ -46,6 +63,13 @@ pub struct KafkaSink {
     /// Where records go. The broker makes a missing topic if it is set up so; otherwise the sink waits until somebody does.
     #[serde(default = "topic")]
     pub topic: Topic,
+    /// Where each call to an LLM vendor goes that was seen, as an OCSF event of class 6003 without any text of prompts or answers; without it calls
+    /// go nowhere. [CALLS.md](CALLS.md) has its fields. At least once, as findings; the key is the feature, else the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_topic: Option<Topic>,
+    /// Where a short record of what each call used goes (tokens by kind, cost), for adding up: [CALLS.md](CALLS.md). As `calls_topic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage_topic: Option<Topic>,
     /// How a record is written. A SIEM reads OCSF without a parser for us; our own format has every field by the name that the other outputs use.
     #[serde(default)]
     pub format: RecordFormat,
@@ -55,6 +79,23 @@ pub struct KafkaSink {
     /// changed here: `acks`, `enable.idempotence`, an end to the time for a message.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
+}
+
+impl KafkaSink {
+    /// What the stream of calls is called in the store, in metrics and in messages, when there is one.
+    pub fn calls_stream(&self) -> Option<String> {
+        self.calls_topic.as_ref().map(|_| format!("{}/calls", self.name))
+    }
+
+    /// The same of what calls used.
+    pub fn usage_stream(&self) -> Option<String> {
+        self.usage_topic.as_ref().map(|_| format!("{}/usage", self.name))
+    }
+
+    /// Both.
+    pub fn call_streams(&self) -> Vec<String> {
+        self.calls_stream().into_iter().chain(self.usage_stream()).collect()
+    }
 }
 
 /// An OpenTelemetry collector.

@@ -1,4 +1,4 @@
-//! Room 7: findings leave the host. Enters: rows of the outbox behind a cursor. Leaves: records at a receiver, and a cursor that moves only
+//! Room 7: findings, and calls where somebody streams them, leave the host. Enters: rows of the store behind a cursor. Leaves: records at a receiver, and a cursor that moves only
 //! after the receiver said yes. It never holds matched text, for findings hold none, and it sends nowhere but where the config says.
 //!
 //! ```text
@@ -36,16 +36,17 @@ mod receiver;
 mod stats;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 mod voice;
 
 pub use self::{
     host::Host,
-    receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record, Refused},
+    receiver::{Answer, Answering, Appetite, CallRecord, ConnectError, Receiver, Record, Refused},
     stats::SinkStats,
     voice::{SinkNotice, Tell},
 };
 use self::{
-    outbox::Outbox,
+    outbox::{Outbox, Stream},
     pump::{Pump, Wanted},
     voice::Voice,
 };
@@ -103,6 +104,12 @@ impl Sinks {
     /// Starts a thread for each sink of the config. `tell` hears what people should know.
     pub fn start(config: &config::Sinks, store: &Arc<Store>, host: &Host, tell: Tell) -> Result<Self, SinkError> {
         are_built(config)?;
+        let streams: Vec<String> = config.kafka.iter().flat_map(config::KafkaSink::call_streams).collect();
+        match store.stream_calls(streams) {
+            // Those that are not wanted any more are forgotten another time.
+            Err(error) if error.is_passing() => {}
+            known => known?,
+        }
         let sinks = Self::new(store, host, tell);
         #[cfg(feature = "kafka")]
         let sinks = config.kafka.iter().try_fold(sinks, Self::with_kafka)?;
@@ -120,8 +127,14 @@ impl Sinks {
 
     #[cfg(feature = "kafka")]
     fn with_kafka(mut self, sink: &config::KafkaSink) -> Result<Self, SinkError> {
-        let (sink, host) = (sink.clone(), self.host.clone());
-        self.spawn(sink.name.clone().as_str(), move |voice| kafka::Kafka::new(sink, host, voice))?;
+        use kafka::{Kafka, What};
+        let (of, host) = (sink.clone(), self.host.clone());
+        self.spawn::<_, Record>(sink.name.as_str(), move |voice| Kafka::new(of, host, voice, What::Findings))?;
+        for (what, stream) in [(What::Calls, sink.calls_stream()), (What::Usage, sink.usage_stream())] {
+            let Some(stream) = stream else { continue };
+            let (of, host) = (sink.clone(), self.host.clone());
+            self.spawn::<_, CallRecord>(&stream, move |voice| Kafka::new(of, host, voice, what))?;
+        }
         Ok(self)
     }
 
@@ -135,14 +148,14 @@ impl Sinks {
     }
 
     /// Starts a sink with a receiver that `receiver` makes in the sink's own thread.
-    fn spawn<R: Receiver + 'static>(
+    fn spawn<R: Receiver<T> + 'static, T: Stream + 'static>(
         &mut self,
         sink: &str,
         receiver: impl FnOnce(Voice) -> R + Send + 'static,
     ) -> Result<(), SinkError> {
-        let stats = Arc::new(SinkStats::new(self.store.watch_head()));
+        let stats = Arc::new(SinkStats::new(T::head(&self.store)));
         let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
-        let outbox = Outbox::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
+        let outbox = Outbox::<T>::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
         let wanted = self.wanted.subscribe();
         let ending = self.ending.clone();
         let failed = |why| SinkError::Thread { sink: sink.to_owned(), why };

@@ -14,8 +14,8 @@ use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use tokio::sync::watch;
 
 use super::{
-    outbox::{Outbox, Page},
-    receiver::{Answer, Receiver, Record, Refused},
+    outbox::{Outbox, Page, Stream},
+    receiver::{Answer, Receiver, Refused},
     voice::Voice,
 };
 use crate::{clock, store::StoreError};
@@ -45,8 +45,8 @@ pub(super) enum Wanted {
 }
 
 /// A sink at work.
-pub(super) struct Pump<R> {
-    outbox: Outbox,
+pub(super) struct Pump<R, T> {
+    outbox: Outbox<T>,
     receiver: R,
     voice: Voice,
     wanted: watch::Receiver<Wanted>,
@@ -78,9 +78,9 @@ struct Move {
     refused: Vec<Refused>,
 }
 
-impl<R: Receiver> Pump<R> {
+impl<R: Receiver<T>, T: Stream> Pump<R, T> {
     /// One sink.
-    pub(super) fn new(outbox: Outbox, receiver: R, voice: Voice, wanted: watch::Receiver<Wanted>) -> Self {
+    pub(super) fn new(outbox: Outbox<T>, receiver: R, voice: Voice, wanted: watch::Receiver<Wanted>) -> Self {
         Self { outbox, receiver, voice, wanted, pauses: pauses() }
     }
 
@@ -139,7 +139,7 @@ impl<R: Receiver> Pump<R> {
             let is_busy = page.last.is_some();
             if let Some(last) = page.last {
                 sent_to = last;
-                let records: Arc<[Record]> = page.records.into();
+                let records: Arc<[T]> = page.records.into();
                 let (count, unreadable) = (records.len(), page.unreadable);
                 let answering = (count > 0).then(|| self.receiver.send(&records));
                 under_way.push_back(async move {
@@ -228,7 +228,7 @@ impl<R: Receiver> Pump<R> {
 
 impl Move {
     /// Moves the cursor. While the store has no room it stays where it is: what is delivered may then be delivered twice.
-    fn make(&mut self, outbox: &mut Outbox) -> Result<(), StoreError> {
+    fn make<T: Stream>(&mut self, outbox: &mut Outbox<T>) -> Result<(), StoreError> {
         let Some(to) = self.to else { return Ok(()) };
         match outbox.deliver(to, &self.refused) {
             Err(error) if error.is_passing() => Ok(()),

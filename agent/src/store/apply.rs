@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     Batch, DeadLetter, UsageRow,
+    calls::Calls,
     chain::{Head, link, payload_hash},
 };
 use crate::{
@@ -29,6 +30,7 @@ pub(super) struct Ledger {
     stored_head: u64,
     known: HashMap<String, Known>,
     states: States,
+    calls: Calls,
 }
 
 /// What detectors learned in this transaction. Of a record that changed with each of a hundred calls only the last change is
@@ -101,17 +103,23 @@ impl From<serde_json::Error> for Failure {
 }
 
 impl Ledger {
-    /// Reads the head of the chain.
-    pub(super) fn open(db: &Connection) -> Result<Self, Failure> {
+    /// Reads the head of the chain, and which calls are kept. At most `max_call_bytes` of calls will be.
+    pub(super) fn open(db: &Connection, max_call_bytes: u64) -> Result<Self, Failure> {
         let head: Option<String> =
             db.query_row("SELECT value FROM meta WHERE key = 'head'", [], |row| row.get(0)).optional()?;
         let head = head.as_deref().and_then(Head::parse).unwrap_or(Head::EMPTY);
-        Ok(Self { head, stored_head: head.seq, known: HashMap::new(), states: States::default() })
+        let calls = Calls::open(db, max_call_bytes)?;
+        Ok(Self { head, stored_head: head.seq, known: HashMap::new(), states: States::default(), calls })
     }
 
     /// The newest revision.
     pub(super) fn head(&self) -> u64 {
         self.head.seq
+    }
+
+    /// The calls.
+    pub(super) fn calls(&mut self) -> &mut Calls {
+        &mut self.calls
     }
 
     /// Puts one batch into the transaction.
@@ -123,6 +131,9 @@ impl Ledger {
         }
         for row in &batch.usage {
             add_usage(db, row)?;
+        }
+        for call in &batch.calls {
+            self.calls.add(db, call)?;
         }
         for key in &batch.forgotten {
             db.prepare_cached("DELETE FROM source_checkpoint WHERE key = ?1")?.execute([key])?;
@@ -172,6 +183,7 @@ impl Ledger {
             known.write(db, id)?;
         }
         self.states.write(db)?;
+        self.calls.bound(db)?;
         if self.head.seq != self.stored_head {
             db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('head', ?1)")?
                 .execute([self.head.text()])?;
@@ -303,14 +315,20 @@ impl Known {
 
 /// Moves the cursor of a sink past what it delivered, and past what can never be delivered, with the reason.
 pub(super) fn deliver(db: &Connection, sink: &str, seq: u64, dead: &[DeadLetter]) -> Result<usize, Failure> {
+    bury(db, sink, dead)?;
+    let sql = "INSERT OR REPLACE INTO sink_cursor (sink, seq) VALUES (?1, ?2)";
+    Ok(db.prepare_cached(sql)?.execute(params![sink, int(seq)])?)
+}
+
+/// Keeps what can never be delivered, with the reason.
+pub(super) fn bury(db: &Connection, sink: &str, dead: &[DeadLetter]) -> rusqlite::Result<()> {
     for DeadLetter { seq, record_id, reason, detail, at } in dead {
         db.prepare_cached(
             "INSERT OR REPLACE INTO dead_letter (sink, seq, record_id, reason, detail, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![sink, int(*seq), record_id, reason, detail, at])?;
     }
-    let sql = "INSERT OR REPLACE INTO sink_cursor (sink, seq) VALUES (?1, ?2)";
-    Ok(db.prepare_cached(sql)?.execute(params![sink, int(seq)])?)
+    Ok(())
 }
 
 /// SQLite's integers have a sign; what does not fit is as much as there can be.

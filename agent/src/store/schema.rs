@@ -11,7 +11,7 @@ use super::StoreError;
 const APPLICATION_ID: i64 = 0x4f75_7466;
 
 /// Version n is reached by the first n steps.
-pub(super) const STEPS: [&str; 4] = [
+pub(super) const STEPS: [&str; 5] = [
     // `finding`: the current state, an id a row. `news`: counted up since the newest revision was cut at `told_at_ns`.
     // `outbox`: every revision, in order; only its payload may ever be taken away.
     "CREATE TABLE finding (
@@ -64,6 +64,11 @@ pub(super) const STEPS: [&str; 4] = [
         cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_nano_usd, 0, unpriced FROM usage;
     DROP TABLE usage;
     ALTER TABLE usage_by_feature RENAME TO usage;",
+    // `call`: the calls that sinks stream, until each of them has it. A number is never used twice (AUTOINCREMENT), so with `store_id` it names
+    // a call for ever. `call_cursor`: how far each stream is.
+    "CREATE TABLE call (seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, payload TEXT NOT NULL) STRICT;
+    CREATE TABLE call_cursor (sink TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO meta (key, value) VALUES ('store_id', lower(hex(randomblob(8))));",
 ];
 
 /// What a file is.

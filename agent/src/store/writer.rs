@@ -50,6 +50,10 @@ pub(super) enum Request {
     Erase(String),
     /// Move the cursor of a sink, past dead letters too.
     Deliver(String, u64, Vec<DeadLetter>),
+    /// These streams of calls are wanted, and no other.
+    StreamCalls(Vec<String>),
+    /// Move the cursor of a stream of calls, past dead letters too.
+    DeliverCalls(String, u64, Vec<DeadLetter>),
     /// Commit what waits, and end.
     Close,
 }
@@ -86,9 +90,10 @@ impl Writer {
         (batches, requests): (Receiver<Pending>, Receiver<Asked>),
         shared: Arc<Shared>,
     ) -> Result<Self, StoreError> {
-        let ledger = Ledger::open(&db).map_err(|failure| told(&path, failure))?;
+        let mut ledger = Ledger::open(&db, limits.max_call_bytes).map_err(|failure| told(&path, failure))?;
         shared.size(file::bytes(&path));
         shared.head(ledger.head());
+        ledger.calls().tell(&shared);
         Ok(Self {
             path,
             db,
@@ -215,6 +220,10 @@ impl Writer {
                 erased.and_then(|rows| self.fold().map(|()| rows))
             }
             Request::Deliver(sink, seq, dead) => self.transact(|_, db| apply::deliver(db, &sink, seq, &dead)),
+            Request::StreamCalls(sinks) => self.transact(|ledger, db| Ok(ledger.calls().wanted_by(db, &sinks)?)),
+            Request::DeliverCalls(sink, seq, dead) => {
+                self.transact(|ledger, db| Ok(ledger.calls().deliver(db, &sink, seq, &dead)?))
+            }
             Request::Close => {
                 self.ending = true;
                 return self.closers.push(answer);
@@ -240,17 +249,18 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut Ledger, &Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let Self { db, ledger, path, shared, .. } = self;
+        let Self { db, ledger, path, shared, limits, .. } = self;
         let result = (|| {
             let mut known = match ledger.take() {
                 Some(known) => known,
-                None => Ledger::open(db)?,
+                None => Ledger::open(db, limits.max_call_bytes)?,
             };
             let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&mut known, &change)?;
             known.flush(&change)?;
             change.commit()?;
             shared.head(known.head());
+            known.calls().tell(shared);
             known.committed();
             *ledger = Some(known);
             Ok(value)

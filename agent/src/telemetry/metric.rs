@@ -57,6 +57,8 @@ pub enum Metric {
     StoreQueue,
     /// What was dropped because the store was full.
     StoreDropped,
+    /// Calls that were dropped because too many waited for sinks.
+    StoreDroppedCalls,
     /// Records that a receiver confirmed.
     SinkRecords,
     /// Revisions that wait for a receiver.
@@ -152,7 +154,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -179,6 +181,7 @@ impl Metric {
         Self::StoreBytes,
         Self::StoreQueue,
         Self::StoreDropped,
+        Self::StoreDroppedCalls,
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
@@ -276,6 +279,12 @@ impl Metric {
                 None,
                 &[],
                 "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::StoreDroppedCalls => counter(
+                "outflow_store_dropped_calls",
+                None,
+                &[],
+                "Calls that were dropped before every sink that streams them had them, because more waited than `max_call_bytes`",
             ),
             Self::SinkRecords
             | Self::SinkPending

@@ -14,6 +14,7 @@ use outflow::{
 };
 use serde_json::Value;
 
+mod calls;
 mod page;
 mod samples;
 

@@ -85,6 +85,7 @@ impl Figures {
             (Metric::StoreBytes, stats.bytes),
             (Metric::StoreQueue, stats.queued as u64),
             (Metric::StoreDropped, stats.refused),
+            (Metric::StoreDroppedCalls, stats.calls_dropped),
         ];
         for (metric, value) in figures {
             self.metrics.set(metric, &[], value);

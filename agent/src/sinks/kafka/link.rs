@@ -8,17 +8,19 @@ use std::{
 
 use futures_util::future::{Either, select};
 use rdkafka::{
+    Message as _,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _},
 };
 
 use super::{
-    message, settings,
+    message::{Message, Outgoing, Writer},
+    settings,
     trouble::{Context, Trouble},
 };
 use crate::{
     config::KafkaSink,
-    sinks::{ConnectError, Host, Record, voice::Voice},
+    sinks::{ConnectError, voice::Voice},
 };
 
 /// How long a queue of librdkafka that is full is given.
@@ -54,10 +56,7 @@ pub(super) enum Sent {
 
 /// One producer.
 pub(super) struct Link {
-    sink: KafkaSink,
-    host: Host,
-    /// Where records come from, for CloudEvents.
-    source: String,
+    writer: Writer,
     voice: Voice,
     trouble: Trouble,
     client: Client,
@@ -67,14 +66,14 @@ pub(super) struct Link {
 
 impl Link {
     /// Makes a producer. It reaches for the brokers by itself.
-    pub(super) fn new(sink: KafkaSink, host: Host, voice: Voice) -> Result<Self, ConnectError> {
-        let (source, trouble) = (format!("//{}/outflow", host.name), Trouble::default());
-        let client = client(&sink, &voice, &trouble, &[])?;
-        Ok(Self { sink, host, source, voice, trouble, client, solo: Mutex::default() })
+    pub(super) fn new(writer: Writer, voice: Voice) -> Result<Self, ConnectError> {
+        let trouble = Trouble::default();
+        let client = client(&writer.sink, &voice, &trouble, &[])?;
+        Ok(Self { writer, voice, trouble, client, solo: Mutex::default() })
     }
 
     /// Hands a record to librdkafka. An error: it did not take it.
-    pub(super) fn produce(&self, record: &Record) -> Result<DeliveryFuture, Denial> {
+    pub(super) fn produce(&self, record: &impl Outgoing) -> Result<DeliveryFuture, Denial> {
         self.produce_by(&self.client, record)
     }
 
@@ -97,11 +96,11 @@ impl Link {
     }
 
     /// Sends a record in a request of its own.
-    pub(super) async fn alone(&self, record: &Record) -> Option<Denial> {
+    pub(super) async fn alone(&self, record: &impl Outgoing) -> Option<Denial> {
         let known = self.solo.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let solo = match known {
             Some(solo) => solo,
-            None => match client(&self.sink, &self.voice, &self.trouble, &settings::SOLO) {
+            None => match client(&self.writer.sink, &self.voice, &self.trouble, &settings::SOLO) {
                 Ok(solo) => self.solo.lock().unwrap_or_else(PoisonError::into_inner).insert(solo).clone(),
                 Err(error) => return Some(Denial::Broken { reason: error.0 }),
             },
@@ -117,33 +116,28 @@ impl Link {
         self.trouble.clear();
     }
 
-    fn produce_by(&self, client: &Client, record: &Record) -> Result<DeliveryFuture, Denial> {
-        let payload = message::payload(record, &self.host, self.sink.format)
+    fn produce_by(&self, client: &Client, record: &impl Outgoing) -> Result<DeliveryFuture, Denial> {
+        let message = record
+            .message(&self.writer)
             .map_err(|error| Denial::Record { reason: "unreadable", detail: error.to_string() })?;
-        let message = FutureRecord::to(self.sink.topic.as_str())
-            .key(record.finding.finding_id.as_str())
-            .payload(payload.as_slice())
-            .headers(message::headers(record, &self.source, self.sink.format));
-        let message = FutureRecord { timestamp: message::time_ms(record), ..message };
-        client.send_result(message).map_err(|(error, _)| self.judge(client, &error, Sent::Alone))
+        hand_over(client, &message).map_err(|error| self.judge(client, &error, message.topic, Sent::Alone))
     }
 
     async fn outcome(&self, client: &Client, delivery: DeliveryFuture, sent: Sent) -> Option<Denial> {
         match delivery.await {
             Ok(Ok(_)) => None,
-            Ok(Err((error, _))) => Some(self.judge(client, &error, sent)),
+            Ok(Err((error, message))) => Some(self.judge(client, &error, message.topic(), sent)),
             Err(_) => Some(Denial::Broken { reason: "the producer was taken down".to_owned() }),
         }
     }
 
     /// Errors of the record itself are for ever; those of the topic or of rights wait until somebody mends them, for they would meet every
     /// record.
-    fn judge(&self, client: &Client, error: &KafkaError, sent: Sent) -> Denial {
+    fn judge(&self, client: &Client, error: &KafkaError, topic: &str, sent: Sent) -> Denial {
         use RDKafkaErrorCode as Code;
         if let Some((code, why)) = client.client().fatal_error() {
             return Denial::Broken { reason: format!("librdkafka gave up ({code:?}): {why}") };
         }
-        let topic = &self.sink.topic;
         let not_now = |reason: String| Denial::NotNow { reason, after: None };
         let record = |reason, detail: &str| match sent {
             Sent::Together => Denial::Suspect,
@@ -183,4 +177,16 @@ fn client(sink: &KafkaSink, voice: &Voice, trouble: &Trouble, more: &[(&str, &st
     }
     let context = Context { voice: voice.clone(), trouble: trouble.clone() };
     config.create_with_context(context).map_err(|error| settings::refused(&error))
+}
+
+fn hand_over(client: &Client, message: &Message<'_>) -> Result<DeliveryFuture, KafkaError> {
+    let record: FutureRecord<'_, str, [u8]> = FutureRecord {
+        topic: message.topic,
+        partition: None,
+        payload: Some(&message.payload),
+        key: message.key,
+        timestamp: message.time_ms,
+        headers: Some(message.headers()),
+    };
+    client.send_result(record).map_err(|(error, _)| error)
 }
