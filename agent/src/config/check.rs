@@ -189,6 +189,11 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
         if sink.brokers.is_empty() {
             wrong.push((item(&["sinks", "kafka"], index, &["brokers"]), "needs at least one".to_owned()));
         }
+        let classes = crate::sinks::ocsf::FINDING_CLASSES.map(|class| class.to_string());
+        for class in sink.topics.keys().filter(|class| !classes.contains(class)) {
+            let message = format!("is no class of findings: one of \"{}\"", classes.join("\", \""));
+            wrong.push((item(&["sinks", "kafka"], index, &["topics", class]), message));
+        }
         for (name, setting) in &sink.settings {
             if let Some(why) = secret(is_secret(name), setting).or_else(|| refusal(name, setting)) {
                 wrong.push((item(&["sinks", "kafka"], index, &["settings", name]), why));

@@ -46,7 +46,9 @@ pub use self::{
     reference::reference,
     retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
-    sinks::{KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, RecordFormat, Setting, SettingError, Sinks},
+    sinks::{
+        KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, PartitionBy, RecordFormat, Setting, SettingError, Sinks,
+    },
     tap::{Scope, Tap},
 };
 use crate::{

@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::{
-    amounts::{GIB, HOUR, MIB, MINUTE, Period, SECOND, Size},
+    amounts::{GIB, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size},
     names::AbsolutePath,
     places::{Broker, Endpoint, HostName, SinkName, Topic},
 };
@@ -63,6 +63,23 @@ pub struct KafkaSink {
     /// Where records go. The broker makes a missing topic if it is set up so; otherwise the sink waits until somebody does.
     #[serde(default = "topic")]
     pub topic: Topic,
+    /// Where findings of one OCSF class go instead, by its number and whatever the format: `{ "2006" = "outflow.leaks" }`. 2006 is leaked
+    /// data, 2003 models that are not pinned or end, 2004 everything else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<String, Topic>,
+    /// What a finding's key is, and so its partition. Records of one key stay in order.
+    #[serde(default)]
+    pub partition_by: PartitionBy,
+    /// Largest record, without its headers. A finding that is larger goes without addresses of documents and long facts, and says so in
+    /// `record.trimmed`; one that is still larger is a dead letter. librdkafka's `message.max.bytes` follows this key unless `settings` has
+    /// it; the broker's `message.max.bytes` and the topic's `max.message.bytes` must allow as much.
+    #[serde(default = "max_record_bytes")]
+    pub max_record_bytes: Size<{ 64 * KIB }, { 64 * MIB }>,
+    /// Where records go that the broker will never take, too large or invalid, with the reason in the headers `outflow_dead_letter_*` and
+    /// the first 32 KiB of the record. The store lists them in either case: `outflow findings deliveries`. Records of all streams of this
+    /// sink go there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_topic: Option<Topic>,
     /// Where each call to an LLM vendor goes that was seen, as an OCSF event of class 6003 without any text of prompts or answers; without it calls
     /// go nowhere. [CALLS.md](CALLS.md) has its fields. At least once, as findings; the key is the feature, else the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +93,8 @@ pub struct KafkaSink {
     /// Settings of librdkafka by their names (`"security.protocol"`, `"compression.type"`, `"linger.ms"`), as its CONFIGURATION.md lists
     /// them. What is read from a file or a variable is read whenever a producer is made; secrets must be, and do not stand here.
     /// The agent must be able to read the file as the user that it becomes. What the promise of this sink rests on is not
-    /// changed here: `acks`, `enable.idempotence`, an end to the time for a message.
+    /// changed here: `acks`, `enable.idempotence`, an end to the time for a message. What librdkafka counts of itself is read into metrics every
+    /// five seconds ([METRICS.md](METRICS.md)); `"statistics.interval.ms" = 0` stops that.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
 }
@@ -151,6 +169,10 @@ fn topic() -> Topic {
     Topic::fixed("outflow.findings")
 }
 
+fn max_record_bytes() -> Size<{ 64 * KIB }, { 64 * MIB }> {
+    Size::from_bytes(900 * KIB)
+}
+
 fn yes() -> bool {
     true
 }
@@ -172,6 +194,21 @@ pub enum RecordFormat {
     Ocsf,
     /// Our own JSON, `docs/schema/finding-v1.json`.
     Native,
+    /// The Elastic Common Schema, for Elasticsearch; `docs/ECS.md`.
+    Ecs,
+}
+
+/// What decides on the partition of a finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionBy {
+    /// The finding's id: a compacted topic keeps the last state of each.
+    #[default]
+    Finding,
+    /// The host's machine id, else its name: all of one host in order.
+    Host,
+    /// The feature, else the service, else the finding's id: all of one feature in one place.
+    Feature,
 }
 
 /// How a collector is spoken to.

@@ -23,6 +23,7 @@ use std::{
 
 use tokio::sync::watch;
 
+pub mod ecs;
 mod gen_ai;
 mod host;
 #[cfg(feature = "kafka")]
@@ -42,7 +43,7 @@ mod voice;
 pub use self::{
     host::Host,
     receiver::{Answer, Answering, Appetite, CallRecord, ConnectError, Receiver, Record, Refused},
-    stats::SinkStats,
+    stats::{ClientFigures, SinkStats},
     voice::{SinkNotice, Tell},
 };
 use self::{

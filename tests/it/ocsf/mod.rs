@@ -15,10 +15,10 @@ use outflow::{
 use serde_json::Value;
 
 mod calls;
-mod page;
-mod samples;
+pub(crate) mod page;
+pub(crate) mod samples;
 
-fn host() -> Host {
+pub(crate) fn host() -> Host {
     Host { name: "node-17".into(), id: Some("0123456789abcdef0123456789abcdef".into()) }
 }
 

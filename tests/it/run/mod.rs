@@ -21,6 +21,8 @@ mod place;
 mod reload;
 #[cfg(feature = "otlp")]
 mod rotel;
+#[cfg(feature = "kafka")]
+mod streams;
 
 use std::time::Duration;
 

@@ -166,6 +166,19 @@ impl Figures {
             for (metric, value) in figures {
                 self.metrics.set(metric, &[sink], value);
             }
+            if let Some(client) = stats.client_figures() {
+                let figures = [
+                    (Metric::KafkaQueue, client.queued_records),
+                    (Metric::KafkaQueueBytes, client.queued_bytes),
+                    (Metric::KafkaRoundTrip, client.round_trip_ns),
+                    (Metric::KafkaErrors, client.errors),
+                    (Metric::KafkaRetries, client.retries),
+                    (Metric::KafkaTimeouts, client.timeouts),
+                ];
+                for (metric, value) in figures {
+                    self.metrics.set(metric, &[sink], value);
+                }
+            }
             for (reason, count) in stats.dead_letters() {
                 self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);
             }

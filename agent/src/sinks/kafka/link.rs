@@ -14,13 +14,15 @@ use rdkafka::{
 };
 
 use super::{
+    letter::Letter,
     message::{Message, Outgoing, Writer},
     settings,
+    statistics::Counted,
     trouble::{Context, Trouble},
 };
 use crate::{
     config::KafkaSink,
-    sinks::{ConnectError, voice::Voice},
+    sinks::{Answer, ConnectError, Refused, voice::Voice},
 };
 
 /// How long a queue of librdkafka that is full is given.
@@ -33,7 +35,7 @@ pub(super) type Client = FutureProducer<Context>;
 
 /// Why a record did not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Denial {
+pub(in crate::sinks) enum Denial {
     /// It never will.
     Record { reason: &'static str, detail: String },
     /// It was refused together with others, and perhaps for one of them.
@@ -97,18 +99,44 @@ impl Link {
 
     /// Sends a record in a request of its own.
     pub(super) async fn alone(&self, record: &impl Outgoing) -> Option<Denial> {
-        let known = self.solo.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let solo = match known {
-            Some(solo) => solo,
-            None => match client(&self.writer.sink, &self.voice, &self.trouble, &settings::SOLO) {
-                Ok(solo) => self.solo.lock().unwrap_or_else(PoisonError::into_inner).insert(solo).clone(),
-                Err(error) => return Some(Denial::Broken { reason: error.0 }),
-            },
+        let solo = match self.solo() {
+            Ok(solo) => solo,
+            Err(denial) => return Some(denial),
         };
         match self.produce_by(&solo, record) {
             Ok(delivery) => self.outcome(&solo, delivery, Sent::Alone).await,
             Err(denial) => Some(denial),
         }
+    }
+
+    /// Writes a record that is given up to the topic of dead letters, if there is one. An answer: it is not there, and the batch is to be handed over
+    /// again. A topic that will not have it either is no reason to wait: the store has the record and the reason.
+    pub(super) async fn bury(&self, record: Option<&impl Outgoing>, refused: &Refused) -> Option<Answer> {
+        let topic = self.writer.sink.dead_letter_topic.as_ref()?.as_str();
+        let letter = Letter::new(record, refused, &self.writer);
+        let denial = match self.solo() {
+            Ok(solo) => match letter.hand_over(topic, &solo) {
+                Ok(delivery) => self.outcome(&solo, delivery, Sent::Alone).await,
+                Err(error) => Some(self.judge(&solo, &error, topic, Sent::Alone)),
+            },
+            Err(denial) => Some(denial),
+        };
+        match denial? {
+            Denial::Record { .. } | Denial::Suspect => None,
+            Denial::NotNow { reason, after } => Some(Answer::NotNow { reason, after }),
+            Denial::Broken { reason } => Some(Answer::Broken { reason }),
+        }
+    }
+
+    /// The producer that puts one message into each request.
+    fn solo(&self) -> Result<Client, Denial> {
+        let mut solo = self.solo.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(solo) = &*solo {
+            return Ok(solo.clone());
+        }
+        let made = client(&self.writer.sink, &self.voice, &self.trouble, &settings::SOLO)
+            .map_err(|error| Denial::Broken { reason: error.0 })?;
+        Ok(solo.insert(made).clone())
     }
 
     /// Something arrived: what was wrong is over.
@@ -117,9 +145,7 @@ impl Link {
     }
 
     fn produce_by(&self, client: &Client, record: &impl Outgoing) -> Result<DeliveryFuture, Denial> {
-        let message = record
-            .message(&self.writer)
-            .map_err(|error| Denial::Record { reason: "unreadable", detail: error.to_string() })?;
+        let message = record.message(&self.writer)?;
         hand_over(client, &message).map_err(|error| self.judge(client, &error, message.topic, Sent::Alone))
     }
 
@@ -175,7 +201,7 @@ fn client(sink: &KafkaSink, voice: &Voice, trouble: &Trouble, more: &[(&str, &st
     for (name, value) in more {
         config.set(*name, *value);
     }
-    let context = Context { voice: voice.clone(), trouble: trouble.clone() };
+    let context = Context { voice: voice.clone(), trouble: trouble.clone(), counted: Counted::new(more.is_empty()) };
     config.create_with_context(context).map_err(|error| settings::refused(&error))
 }
 

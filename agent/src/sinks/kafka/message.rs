@@ -1,11 +1,14 @@
-//! A record as a Kafka message. Enters: a revision of a finding, or a call. Leaves: key, bytes and headers, the same each time. Headers follow
-//! CloudEvents 1.0, binary mode (cloudevents/bindings/kafka-protocol-binding.md): who reads them need not parse the event.
+//! A record as a Kafka message. Enters: a revision of a finding, or a call. Leaves: topic, key, bytes and headers, the same each time. Headers follow
+//! CloudEvents 1.0, binary mode (cloudevents/bindings/kafka-protocol-binding.md): who reads them need not parse the event. A record that is
+//! larger than the sink's bound is trimmed and says so, or it is none.
 
 use rdkafka::message::{Header, OwnedHeaders};
 
+use super::{Denial, trim::trimmed};
 use crate::{
-    config::{KafkaSink, RecordFormat},
-    sinks::{CallRecord, Host, Record, ocsf, usage::UsageRecord},
+    config::{KafkaSink, PartitionBy, RecordFormat},
+    findings::Finding,
+    sinks::{CallRecord, Host, Record, ecs, ocsf, usage::UsageRecord},
     units::Timestamp,
 };
 
@@ -46,14 +49,46 @@ impl Writer {
         Self { sink, host, source, what }
     }
 
-    /// Where this stream goes.
-    fn topic(&self) -> &str {
-        let topic = match self.what {
-            What::Findings => Some(&self.sink.topic),
-            What::Calls => self.sink.calls_topic.as_ref(),
-            What::Usage => self.sink.usage_topic.as_ref(),
-        };
-        topic.unwrap_or(&self.sink.topic).as_str()
+    /// Where calls go.
+    fn calls_topic(&self) -> &str {
+        let topic = if self.what == What::Usage { &self.sink.usage_topic } else { &self.sink.calls_topic };
+        topic.as_ref().unwrap_or(&self.sink.topic).as_str()
+    }
+
+    /// Where a finding goes: to the topic of its class, if that has one.
+    fn topic_of(&self, finding: &Finding) -> &str {
+        if self.sink.topics.is_empty() {
+            return self.sink.topic.as_str();
+        }
+        self.sink.topics.get(&ocsf::class_uid(finding).to_string()).unwrap_or(&self.sink.topic).as_str()
+    }
+
+    /// What decides on a finding's partition.
+    fn key_of<'a>(&'a self, finding: &'a Finding) -> &'a str {
+        let process = &finding.process;
+        let said = |name: &'a str| Some(name).filter(|name| !name.is_empty());
+        match self.sink.partition_by {
+            PartitionBy::Finding => None,
+            PartitionBy::Host => self.host.id.as_deref().or(said(&self.host.name)),
+            PartitionBy::Feature => process.feature.as_deref().or(said(&process.service)),
+        }
+        .unwrap_or(&finding.finding_id)
+    }
+
+    fn encode(&self, finding: &Finding) -> Result<String, serde_json::Error> {
+        match self.sink.format {
+            RecordFormat::Native => serde_json::to_string(finding),
+            RecordFormat::Ocsf => ocsf::encode(finding, &self.host),
+            RecordFormat::Ecs => ecs::encode(finding, &self.host),
+        }
+    }
+
+    fn schema(&self) -> &'static str {
+        match self.sink.format {
+            RecordFormat::Native => "urn:outflow:schema:finding-v1",
+            RecordFormat::Ocsf => OCSF_SCHEMA,
+            RecordFormat::Ecs => "https://www.elastic.co/docs/reference/ecs",
+        }
     }
 }
 
@@ -103,8 +138,49 @@ pub(in crate::sinks) trait Outgoing: 'static {
     /// Its id.
     fn record_id(&self) -> &str;
 
-    /// Itself as a message. An error: it was not made here.
-    fn message<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error>;
+    /// Itself as a message, whatever its size. An error: it was not made here.
+    fn whole<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error>;
+
+    /// The same without what it can do without; `None`: it can do without nothing.
+    fn trimmed<'a>(&'a self, writer: &'a Writer) -> Result<Option<Message<'a>>, serde_json::Error>;
+
+    /// Itself as a message that is within the sink's bound.
+    fn message<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, Denial> {
+        let max_bytes = writer.sink.max_record_bytes.as_usize();
+        let unreadable = |error: serde_json::Error| Denial::Record { reason: "unreadable", detail: error.to_string() };
+        let whole = self.whole(writer).map_err(unreadable)?;
+        if whole.payload.len() <= max_bytes {
+            return Ok(whole);
+        }
+        let whole_bytes = whole.payload.len();
+        match self.trimmed(writer).map_err(unreadable)? {
+            Some(message) if message.payload.len() <= max_bytes => Ok(message),
+            trimmed => {
+                let least = trimmed.map_or(whole_bytes, |message| message.payload.len());
+                let detail = format!(
+                    "it has {whole_bytes} bytes, trimmed {least}, and `max_record_bytes` of the sink is {max_bytes}"
+                );
+                Err(Denial::Record { reason: "too_large", detail })
+            }
+        }
+    }
+}
+
+impl Record {
+    fn with<'a>(&'a self, writer: &'a Writer, payload: String) -> Message<'a> {
+        Message {
+            topic: writer.topic_of(&self.finding),
+            key: Some(writer.key_of(&self.finding)),
+            payload: payload.into_bytes(),
+            time_ms: Timestamp::parse(&self.finding.last_seen).and_then(ms),
+            id: &self.record_id,
+            source: &writer.source,
+            event_type: FINDING_TYPE,
+            time: self.finding.last_seen.clone(),
+            subject: &self.finding.rule.id,
+            schema: writer.schema(),
+        }
+    }
 }
 
 impl Outgoing for Record {
@@ -116,23 +192,17 @@ impl Outgoing for Record {
         &self.record_id
     }
 
-    fn message<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error> {
-        let (payload, schema) = match writer.sink.format {
-            RecordFormat::Native => (self.payload.clone(), "urn:outflow:schema:finding-v1"),
-            RecordFormat::Ocsf => (ocsf::encode(&self.finding, &writer.host)?, OCSF_SCHEMA),
+    fn whole<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error> {
+        let payload = match writer.sink.format {
+            // As the store has it.
+            RecordFormat::Native => self.payload.clone(),
+            _ => writer.encode(&self.finding)?,
         };
-        Ok(Message {
-            topic: writer.topic(),
-            key: Some(&self.finding.finding_id),
-            payload: payload.into_bytes(),
-            time_ms: Timestamp::parse(&self.finding.last_seen).and_then(ms),
-            id: &self.record_id,
-            source: &writer.source,
-            event_type: FINDING_TYPE,
-            time: self.finding.last_seen.clone(),
-            subject: &self.finding.rule.id,
-            schema,
-        })
+        Ok(self.with(writer, payload))
+    }
+
+    fn trimmed<'a>(&'a self, writer: &'a Writer) -> Result<Option<Message<'a>>, serde_json::Error> {
+        Ok(Some(self.with(writer, writer.encode(&trimmed(&self.finding))?)))
     }
 }
 
@@ -146,7 +216,7 @@ impl Outgoing for CallRecord {
     }
 
     /// Both streams are keyed by what the money is spent on: adding up needs all of one feature in one place.
-    fn message<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error> {
+    fn whole<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error> {
         let Self { record_id, call, .. } = self;
         let (payload, event_type, schema) = match writer.what {
             What::Usage => {
@@ -156,7 +226,7 @@ impl Outgoing for CallRecord {
             _ => (ocsf::encode_call(call, record_id, &writer.host)?.into_bytes(), CALL_TYPE, OCSF_SCHEMA),
         };
         Ok(Message {
-            topic: writer.topic(),
+            topic: writer.calls_topic(),
             key: call.spent_on(),
             payload,
             time_ms: ms(call.ended_at()),
@@ -167,6 +237,11 @@ impl Outgoing for CallRecord {
             subject: &call.record.destination.api,
             schema,
         })
+    }
+
+    /// Each of its names has a bound, and all together are less than the least bound of a sink.
+    fn trimmed<'a>(&'a self, _writer: &'a Writer) -> Result<Option<Message<'a>>, serde_json::Error> {
+        Ok(None)
     }
 }
 

@@ -14,11 +14,14 @@ use super::{
 };
 use crate::{config::KafkaSink, sinks::Host};
 
+mod letter;
 mod link;
 mod message;
 mod settings;
+mod statistics;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod trouble;
 
 pub(super) use self::message::What;
@@ -127,6 +130,15 @@ impl<T: Outgoing> Receiver<T> for Kafka {
             }
             if verdict.denied.is_none() && verdict.refused.len() < batch.len() {
                 link.works();
+            }
+            // A record is given up only when the topic of dead letters has it, where there is one.
+            let given_up = if verdict.denied.is_none() { verdict.refused.as_slice() } else { &[] };
+            for refused in given_up {
+                let record = batch.iter().find(|record| record.seq() == refused.seq);
+                if let Some(denied) = link.bury(record, refused).await {
+                    verdict.denied = Some(denied);
+                    break;
+                }
             }
             verdict.denied.unwrap_or(Answer::Taken(verdict.refused))
         })

@@ -19,7 +19,7 @@ use crate::{
     clock,
     config::{self, Config, RecordFormat},
     exchange::{Cost, CostSource, sample},
-    findings::Call,
+    findings::{Call, Category},
     sinks::{
         SinkNotice, Sinks,
         tests::{Place, drained},
@@ -413,4 +413,131 @@ fn a_stream_that_comes_later_begins_with_what_is_kept() {
     sinks.finish(LIMIT).unwrap();
     assert_eq!(cluster.consume_of(USAGE, 1).len(), 1);
     assert_eq!(cluster.consume_of(CALLS, 4).len(), 4);
+}
+
+#[test]
+fn classes_have_topics_of_their_own_and_keys_are_chosen() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let mut anomaly = crate::sinks::tests::occurrence("anomaly");
+    anomaly.rule.id = "cost.budget".into();
+    anomaly.category = Category::Cost;
+    anomaly.process.feature = Some("search".into());
+    place.find(keys(3));
+    place.keep(vec![anomaly]);
+    let sinks = cluster.start(&place, &format!("topics = {{ \"2004\" = \"{CALLS}\" }}\npartition_by = \"feature\"\n"));
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let (rest, anomalies) = (cluster.consume(3), cluster.consume_of(CALLS, 1));
+    assert_eq!((rest.len(), anomalies.len(), anomalies[0].key.as_str()), (3, 1, "search"));
+    // None of them has a feature: the service stands for it.
+    assert!(rest.iter().all(|message| message.key == "checkout"), "{rest:?}");
+    assert_eq!(rest.iter().map(|message| message.partition).collect::<BTreeSet<_>>().len(), 1);
+
+    let text = "[[sinks.kafka]]\nbrokers = [\"a:1\"]\ntopics = { \"6003\" = \"x\" }\n";
+    let error = Config::parse("outflow.toml", text).unwrap_err().to_string();
+    assert!(error.contains("6003") && error.contains("is no class of findings"), "{error}");
+}
+
+#[test]
+fn a_host_can_be_the_key() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(20));
+    let sinks = cluster.start(&place, "partition_by = \"host\"\nformat = \"ecs\"\n");
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let got = cluster.consume(20);
+    assert!(got.iter().all(|message| message.key == "node-1"));
+    // All in one place, and so in the order of the outbox.
+    assert_eq!(got.iter().map(|message| message.id.clone()).collect::<Vec<_>>(), place.record_ids());
+    for message in &got {
+        let document: serde_json::Value = serde_json::from_str(&message.payload).unwrap();
+        assert_eq!(document["event"]["id"], message.id.as_str());
+        assert!(message.headers["ce_dataschema"].contains("ecs"));
+    }
+}
+
+#[test]
+fn what_is_too_large_is_trimmed_and_says_so_or_goes_to_the_dead_letters() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let mut trims = crate::sinks::tests::occurrence("trims");
+    trims.rule.references = vec!["https://example.com/".repeat(100); 50];
+    let mut never = crate::sinks::tests::occurrence("never");
+    never.title = "ä".repeat(40_000);
+    place.find(["small".to_owned()]);
+    place.keep(vec![trims]);
+    place.keep(vec![never.clone()]);
+    for format in ["native", "ocsf", "ecs"] {
+        let more = format!(
+            "name = \"{format}\"\nformat = \"{format}\"\nmax_record_bytes = \"64 KiB\"\ndead_letter_topic = \"{CALLS}\"\n"
+        );
+        let sinks = cluster.start(&place, &more);
+        drained(&place, &sinks);
+        sinks.finish(LIMIT).unwrap();
+        let letters = place.reader().dead_letters(10).unwrap();
+        let (_, letter) = letters.iter().find(|(sink, _)| sink == format).unwrap();
+        assert_eq!((letter.seq, letter.reason.as_str()), (3, "too_large"));
+        assert!(letter.detail.contains("`max_record_bytes` of the sink is 65536"), "{}", letter.detail);
+    }
+    let got = cluster.consume(6);
+    assert_eq!(got.len(), 6, "two records to each of three sinks");
+    let trimmed: Vec<_> = got.iter().filter(|message| message.payload.contains("record.trimmed")).collect();
+    assert_eq!(trimmed.len(), 3);
+    for message in trimmed {
+        assert!(message.payload.contains("rule.references") && message.payload.len() < 8192, "{}", message.payload);
+    }
+    let dead = cluster.consume_of(CALLS, 3);
+    assert_eq!(dead.len(), 3);
+    for message in &dead {
+        let header = |name: &str| message.headers[&format!("outflow_dead_letter_{name}")].as_str();
+        assert_eq!((header("reason"), header("topic"), header("cut")), ("too_large", TOPIC, "true"));
+        assert_eq!((header("record"), message.key.as_str()), (message.id.as_str(), message.id.trim_end_matches("-1")));
+        assert!(message.payload.len() <= 32 * 1024 && message.payload.starts_with('{'));
+        assert!(header("bytes").parse::<usize>().unwrap() > 80_000 && header("detail").contains("65536"));
+    }
+}
+
+#[test]
+fn a_record_is_given_up_only_when_the_dead_letters_have_it() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.mock.topic_error(USAGE, refused).unwrap();
+    let mut large = crate::sinks::tests::occurrence("large");
+    large.title = "x".repeat(80_000);
+    place.keep(vec![large]);
+    place.find(["small".to_owned()]);
+    let more = format!("max_record_bytes = \"64 KiB\"\ndead_letter_topic = \"{USAGE}\"\n");
+    let sinks = cluster.start(&place, &more);
+    let until = clock::instant() + LIMIT;
+    let reason = loop {
+        if let Some(reason) = sinks.stats().next().unwrap().1.waits_because() {
+            break reason;
+        }
+        assert!(clock::instant() < until);
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(reason.contains(&format!("may not write to topic {USAGE}")), "{reason}");
+    assert_eq!((place.reader().dead_letters(10).unwrap().len(), place.reader().cursor("kafka").unwrap()), (0, 0));
+    cluster.mock.topic_error(USAGE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(place.reader().dead_letters(10).unwrap().len(), 1);
+    assert!(!cluster.consume_of(USAGE, 1).is_empty());
+    let ids: BTreeSet<String> = cluster.consume(1).into_iter().map(|message| message.id).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[test]
+fn librdkafka_tells_how_it_is() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(5));
+    let sinks = cluster.start(&place, "settings = { \"statistics.interval.ms\" = 20 }\n");
+    drained(&place, &sinks);
+    let figures = || sinks.stats().next().unwrap().1.client_figures();
+    let until = clock::instant() + LIMIT;
+    while !figures().is_some_and(|figures| figures.round_trip_ns > 0 && figures.queued_records == 0) {
+        assert!(clock::instant() < until, "{:?}", figures());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
 }

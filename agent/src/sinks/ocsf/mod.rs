@@ -18,6 +18,7 @@ mod objects;
 mod tests;
 mod unmapped;
 
+pub(super) use self::objects::Endpoint;
 use super::Host;
 use crate::findings::{Call, Finding};
 
@@ -33,3 +34,11 @@ pub fn encode(finding: &Finding, host: &Host) -> Result<String, serde_json::Erro
 pub fn encode_call(call: &Call, record_id: &str, host: &Host) -> Result<String, serde_json::Error> {
     serde_json::to_string(&call::CallEvent::new(call, record_id, host))
 }
+
+/// The number of a finding's class: 2003, 2004 or 2006.
+pub fn class_uid(finding: &Finding) -> u32 {
+    kind::Kind::of(finding).class().uid()
+}
+
+/// The numbers of all classes that findings have.
+pub const FINDING_CLASSES: [u32; 3] = [2003, 2004, 2006];

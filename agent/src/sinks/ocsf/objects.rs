@@ -149,13 +149,13 @@ struct Container<'a> {
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Endpoint<'a> {
+pub(in crate::sinks) struct Endpoint<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hostname: Option<&'a str>,
+    pub(in crate::sinks) hostname: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ip: Option<IpAddr>,
+    pub(in crate::sinks) ip: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) port: Option<u16>,
+    pub(in crate::sinks) port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +164,7 @@ pub(super) struct Endpoint<'a> {
 
 impl<'a> Endpoint<'a> {
     /// Whom a call went to. A host may be an address, and a client may have named the port with it.
-    pub(super) fn new(destination: &'a Destination) -> Option<Self> {
+    pub(in crate::sinks) fn new(destination: &'a Destination) -> Option<Self> {
         let host = destination.host.as_str();
         let svc_name = destination.vendor.as_deref();
         let (hostname, ip, port) = if let Ok(ip) = host.trim_matches(['[', ']']).parse() {
@@ -186,7 +186,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// Its name, else its address.
-    pub(super) fn address(&self) -> Address<'a> {
+    pub(in crate::sinks) fn address(&self) -> Address<'a> {
         match (self.hostname, self.ip) {
             (None, Some(ip)) => Address::Ip(ip),
             (name, _) => Address::Name(name.unwrap_or_default()),
@@ -197,7 +197,7 @@ impl<'a> Endpoint<'a> {
 /// A host's name or address, as text.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Address<'a> {
+pub(in crate::sinks) enum Address<'a> {
     Name(&'a str),
     Ip(IpAddr),
 }

@@ -59,6 +59,12 @@ fn calls_are_kept_only_for_those_who_stream_them() {
     assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     drop((reader, store));
 
+    // Another program writes to the store meanwhile, and takes nothing away.
+    let store = open(&folder);
+    keep(&store, found(vec![finding("b", 0)]));
+    assert_eq!(numbers(&store), [3]);
+    drop(store);
+
     // One stream is taken out of the config: nobody waits for it any more. Numbers go on where they were, although no row is left.
     let store = keeping(&folder, 1 << 20);
     assert_eq!(store.stats().calls_waiting, 1);
