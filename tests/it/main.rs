@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod conformance;
 mod disk;
+mod ecs;
 mod metrics;
 mod ocsf;
 #[cfg(feature = "otlp")]

@@ -186,9 +186,21 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
         }
     }
     files(config, wrong);
+    if config.sinks.stream_calls() && config.sinks.max_call_bytes.bytes() > config.store.max_bytes.bytes() / 2 {
+        let message = format!(
+            "\"{}\" must be at most half of [store] max_bytes, \"{}\": findings need room as well",
+            config.sinks.max_call_bytes, config.store.max_bytes
+        );
+        wrong.push((key(&["sinks", "max_call_bytes"]), message));
+    }
     for (index, sink) in config.sinks.kafka.iter().enumerate() {
         if sink.brokers.is_empty() {
             wrong.push((item(&["sinks", "kafka"], index, &["brokers"]), "needs at least one".to_owned()));
+        }
+        let classes = crate::sinks::ocsf::FINDING_CLASSES.map(|class| class.to_string());
+        for class in sink.topics.keys().filter(|class| !classes.contains(class)) {
+            let message = format!("is no class of findings: one of \"{}\"", classes.join("\", \""));
+            wrong.push((item(&["sinks", "kafka"], index, &["topics", class]), message));
         }
         for (name, setting) in &sink.settings {
             if let Some(why) = secret(is_secret(name), setting).or_else(|| refusal(name, setting)) {

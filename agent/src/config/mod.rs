@@ -49,7 +49,7 @@ pub use self::{
     rules::{RuleAllow, RuleOverride, Rules},
     silence::{FindingId, Moment, Silence, SilenceFile},
     sinks::{
-        FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink,
+        FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, PartitionBy,
         RecordFormat, Setting, SettingError, Sinks, SyslogFacility, SyslogSink, WebhookBody, WebhookSink,
     },
     tap::{Scope, Tap},

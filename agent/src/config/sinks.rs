@@ -23,19 +23,23 @@ pub use self::{
     webhook::{WebhookBody, WebhookSink},
 };
 use super::{
-    amounts::{Count, HOUR, MINUTE, Period, SECOND},
+    amounts::{Count, GIB, HOUR, KIB, MIB, MINUTE, Period, SECOND, Size},
     names::AbsolutePath,
     places::{Broker, Endpoint, HostName, SinkName, Topic},
 };
 
 /// Where findings go.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sinks {
     /// Name of this host in what is sent. Without it, it is `$OUTFLOW_HOST_NAME` (the Helm chart sets it to the node's name), else the
     /// name that the system has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<HostName>,
+    /// How much of the store calls may take that wait for sinks that stream them (`calls_topic`, `usage_topic`); a call takes about one KiB,
+    /// until each of these sinks has it. Beyond that the oldest are dropped and counted (`outflow_store_dropped_calls_total`), so that calls
+    /// never take the room of findings. At most half of `[store] max_bytes`.
+    pub max_call_bytes: Size<MIB, { 64 * GIB }>,
     /// A Kafka topic that gets one record for each revision of a finding; `[[sinks.kafka]]` may be given several times. The producer is
     /// idempotent and waits for all replicas; a record counts as delivered when the broker has confirmed it. Its key is the
     /// finding's id. Its headers follow CloudEvents 1.0, and `ce_id` is the record's id, the same when it is sent again.
@@ -54,6 +58,27 @@ pub struct Sinks {
     pub syslog: Vec<SyslogSink>,
 }
 
+impl Default for Sinks {
+    fn default() -> Self {
+        Self {
+            host_name: None,
+            max_call_bytes: Size::from_bytes(128 * MIB),
+            kafka: Vec::new(),
+            otlp: Vec::new(),
+            file: Vec::new(),
+            webhook: Vec::new(),
+            syslog: Vec::new(),
+        }
+    }
+}
+
+impl Sinks {
+    /// Some sink streams calls.
+    pub fn stream_calls(&self) -> bool {
+        self.kafka.iter().any(|sink| !sink.call_streams().is_empty())
+    }
+}
+
 /// A Kafka topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,13 +92,38 @@ pub struct KafkaSink {
     /// Where records go. The broker makes a missing topic if it is set up so; otherwise the sink waits until somebody does.
     #[serde(default = "topic")]
     pub topic: Topic,
+    /// Where findings of one OCSF class go instead, by its number and whatever the format: `{ "2006" = "outflow.leaks" }`. 2006 is leaked
+    /// data, 2003 models that are not pinned or end, 2004 everything else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<String, Topic>,
+    /// What a finding's key is, and so its partition. Records of one key stay in order.
+    #[serde(default)]
+    pub partition_by: PartitionBy,
+    /// Largest record, without its headers. A finding that is larger goes without addresses of documents and long facts, and says so in
+    /// `record.trimmed`; one that is still larger is a dead letter. librdkafka's `message.max.bytes` follows this key unless `settings` has
+    /// it; the broker's `message.max.bytes` and the topic's `max.message.bytes` must allow as much.
+    #[serde(default = "max_record_bytes")]
+    pub max_record_bytes: Size<{ 64 * KIB }, { 64 * MIB }>,
+    /// Where records go that the broker will never take, too large or invalid, with the reason in the headers `outflow_dead_letter_*` and
+    /// the first 32 KiB of the record. The store lists them in either case: `outflow findings deliveries`. Records of all streams of this
+    /// sink go there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter_topic: Option<Topic>,
+    /// Where each call to an LLM vendor goes that was seen, as an OCSF event of class 6003 without any text of prompts or answers; without it calls
+    /// go nowhere. [CALLS.md](CALLS.md) has its fields. At least once, as findings; the key is the feature, else the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_topic: Option<Topic>,
+    /// Where a short record of what each call used goes (tokens by kind, cost), for adding up: [CALLS.md](CALLS.md). As `calls_topic`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage_topic: Option<Topic>,
     /// How a record is written. A SIEM reads OCSF without a parser for us; our own format has every field by the name that the other outputs use.
     #[serde(default)]
     pub format: RecordFormat,
     /// Settings of librdkafka by their names (`"security.protocol"`, `"compression.type"`, `"linger.ms"`), as its CONFIGURATION.md lists
     /// them. What is read from a file or a variable is read whenever a producer is made; secrets must be, and do not stand here.
     /// The agent must be able to read the file as the user that it becomes. What the promise of this sink rests on is not
-    /// changed here: `acks`, `enable.idempotence`, an end to the time for a message.
+    /// changed here: `acks`, `enable.idempotence`, an end to the time for a message. What librdkafka counts of itself is read into metrics every
+    /// five seconds ([METRICS.md](METRICS.md)); `"statistics.interval.ms" = 0` stops that.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
     /// Which findings go here; `[[sinks.kafka.only]]` may be given several times, and what one of them fits goes. Without any, all go.
@@ -88,6 +138,23 @@ pub struct KafkaSink {
     /// `delivery.digest` tells how many there were, by rule and service. They are all in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_minute: Option<Count<1, 1_000_000>>,
+}
+
+impl KafkaSink {
+    /// What the stream of calls is called in the store, in metrics and in messages, when there is one.
+    pub fn calls_stream(&self) -> Option<String> {
+        self.calls_topic.as_ref().map(|_| format!("{}/calls", self.name))
+    }
+
+    /// The same of what calls used.
+    pub fn usage_stream(&self) -> Option<String> {
+        self.usage_topic.as_ref().map(|_| format!("{}/usage", self.name))
+    }
+
+    /// Both.
+    pub fn call_streams(&self) -> Vec<String> {
+        self.calls_stream().into_iter().chain(self.usage_stream()).collect()
+    }
 }
 
 /// An OpenTelemetry collector.
@@ -201,6 +268,10 @@ fn topic() -> Topic {
     Topic::fixed("outflow.findings")
 }
 
+fn max_record_bytes() -> Size<{ 64 * KIB }, { 64 * MIB }> {
+    Size::from_bytes(900 * KIB)
+}
+
 fn yes() -> bool {
     true
 }
@@ -222,6 +293,21 @@ pub enum RecordFormat {
     Ocsf,
     /// Our own JSON, `docs/schema/finding-v1.json`.
     Native,
+    /// The Elastic Common Schema, for Elasticsearch; `docs/ECS.md`.
+    Ecs,
+}
+
+/// What decides on the partition of a finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionBy {
+    /// The finding's id: a compacted topic keeps the last state of each.
+    #[default]
+    Finding,
+    /// The host's machine id, else its name: all of one host in order.
+    Host,
+    /// The feature, else the service, else the finding's id: all of one feature in one place.
+    Feature,
 }
 
 /// How a collector is spoken to.

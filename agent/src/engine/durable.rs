@@ -6,6 +6,7 @@ use std::{collections::VecDeque, io, sync::Arc};
 use super::{Sink, Told};
 use crate::{
     exchange::Subject,
+    findings::Call,
     store::{Batch, Receipt, Store, StoreError, UsageRow, WhenFull},
     units::Timestamp,
 };
@@ -73,15 +74,17 @@ impl Durable {
 impl Sink for Durable {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
         let at = told.subject.at();
-        let (usage, checkpoints) = match told.subject {
-            Subject::Exchange(exchange) => {
-                let usage = told.is_new.then(|| UsageRow::of(exchange, told.cost));
-                (usage.into_iter().collect(), Vec::new())
+        let mut batch = Batch { findings: told.findings, states: told.states, ..Batch::default() };
+        match told.subject {
+            Subject::Exchange(exchange) if told.is_new => {
+                batch.usage.push(UsageRow::of(exchange, told.cost));
+                if self.store.keeps_calls() {
+                    batch.calls.push(Call::of(exchange, told.cost, told.caller));
+                }
             }
-            Subject::Log { block, .. } => (Vec::new(), block.checkpoint.iter().cloned().collect()),
-            Subject::Unseen(_) => Default::default(),
-        };
-        let batch = Batch { findings: told.findings, usage, states: told.states, checkpoints, ..Batch::default() };
+            Subject::Log { block, .. } => batch.checkpoints.extend(block.checkpoint.clone()),
+            Subject::Exchange(_) | Subject::Unseen(_) => {}
+        }
         self.submit(batch).and_then(|()| self.cut(at)).map_err(io::Error::other)
     }
 

@@ -14,7 +14,7 @@ use super::{KnownCalls, Rules, Session, Sink, Told, detectors};
 use crate::{
     detectors::Detector,
     exchange::{LoggedCalls, Subject},
-    findings::FingerprintKey,
+    findings::{Call, FingerprintKey},
     sources::log::LogBlock,
     store::{Batch, UsageRow},
 };
@@ -40,9 +40,10 @@ struct Inner {
 
 impl LoggedSession {
     /// Nothing seen yet. Calls that `known` has count nothing.
-    pub fn new(rules: &Rules, key: FingerprintKey, known: Arc<KnownCalls>) -> Self {
+    /// `keeps_calls` says that the calls themselves are streamed.
+    pub fn new(rules: &Rules, key: FingerprintKey, known: Arc<KnownCalls>, keeps_calls: bool) -> Self {
         let told = Arc::new(Mutex::new(Batch::default()));
-        let sink = Box::new(Collects(Arc::clone(&told)));
+        let sink = Box::new(Collects { batch: Arc::clone(&told), keeps_calls });
         let session = Session::with_detectors(rules, key, sink, detectors::of_logs(rules));
         let calls = LoggedCalls { vendors: Arc::clone(&rules.vendors), models: Arc::clone(&rules.models) };
         let inner = Mutex::new(Inner { session, calls, told });
@@ -93,6 +94,7 @@ impl LoggedSession {
         });
         batch.findings.extend(learned.findings);
         batch.usage.extend(learned.usage);
+        batch.calls.extend(learned.calls);
         batch.states.extend(learned.states);
         submit(batch)
     }
@@ -109,13 +111,19 @@ impl std::fmt::Debug for LoggedSession {
 }
 
 /// A sink that keeps what it is told until somebody takes it.
-struct Collects(Arc<Mutex<Batch>>);
+struct Collects {
+    batch: Arc<Mutex<Batch>>,
+    keeps_calls: bool,
+}
 
 impl Sink for Collects {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
-        let mut batch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
         if let Subject::Exchange(exchange) = told.subject {
             batch.usage.push(UsageRow::of(exchange, told.cost));
+            if self.keeps_calls {
+                batch.calls.push(Call::of(exchange, told.cost, told.caller));
+            }
         }
         batch.findings.extend(told.findings);
         batch.states.extend(told.states);
@@ -155,13 +163,13 @@ mod tests {
     fn calls_in_a_block_go_with_its_batch_and_count_once() {
         let rules = Rules::load(&RuleSource::Embedded, &[]).unwrap();
         let known = Arc::new(KnownCalls::default());
-        let session = LoggedSession::new(&rules, FingerprintKey::new([7; 32]), known);
+        let session = LoggedSession::new(&rules, FingerprintKey::new([7; 32]), known, true);
         let submitted = |text: &str| session.submit(&block(text), Batch::default(), |batch| batch);
         let ids = |findings: &[Finding]| findings.iter().map(|finding| finding.rule.id.clone()).collect::<Vec<_>>();
 
         let first =
             submitted(&(line("a", "gpt-4o-2024-08-06", 1_000_000) + &line("a", "gpt-4o-2024-08-06", 1_000_000)));
-        assert_eq!(first.usage.len(), 1);
+        assert_eq!((first.usage.len(), first.calls.len()), (1, 1));
         let usage = first.usage.first().unwrap();
         assert_eq!((usage.service.as_str(), usage.input_tokens), ("", 1_000_000));
         assert_eq!(usage.cost_nano_usd, NanoUsd(2_500_010_000));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::correlate::{Correlator, Unpaired};
 pub use crate::rules::vendors::Api;
@@ -430,7 +430,7 @@ impl<'a> Subject<'a> {
 }
 
 /// Tokens by kind. `None` is "the wire did not say", never zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// All input tokens, cache reads and writes included, whatever the vendor's own convention.
     pub input_tokens: Option<u64>,

@@ -7,6 +7,7 @@
 
 mod absorb;
 mod baseline;
+mod call;
 mod counted;
 mod finding;
 mod fingerprint;
@@ -28,6 +29,7 @@ mod unseen;
 
 pub use self::{
     baseline::{BASELINE_ENTRIES_MAX, Baseline, BaselineError},
+    call::Call,
     counted::{Findings, MAX_OPEN, UPDATE_INTERVAL_NS},
     finding::{
         Activity, Category, Coverage, Destination, FINDING_EVENT, Finding, HalfName, Kubernetes, Location, Model,

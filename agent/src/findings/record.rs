@@ -2,7 +2,7 @@
 //! Leaves: [`ExchangeRecord`]. It never holds text of prompts, answers or error
 //! messages, and names that a peer wrote only when they look like names ([`super::shown`]).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Coverage, Destination, Fingerprint, Model, Process,
@@ -21,9 +21,10 @@ pub const EXCHANGE_EVENT: &str = "outflow.exchange";
 const MAX_TOOLS: usize = 32;
 
 /// A call, without its text.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExchangeRecord {
     /// Always `outflow.exchange`.
+    #[serde(skip_deserializing, default = "event_name")]
     pub event_name: &'static str,
     /// First byte of the request, RFC 3339 in UTC.
     pub started_at: String,
@@ -50,7 +51,7 @@ pub struct ExchangeRecord {
     /// Tools the model asked to run; at most 32.
     pub tools: Vec<String>,
     /// Tools the vendor ran itself; at most 32.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub server_tools: Vec<String>,
     /// The method of a Model Context Protocol call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +97,10 @@ pub struct ExchangeRecord {
     pub coverage: Coverage,
     /// Both messages were seen from first to last byte.
     pub complete: bool,
+}
+
+fn event_name() -> &'static str {
+    EXCHANGE_EVENT
 }
 
 impl ExchangeRecord {

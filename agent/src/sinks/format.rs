@@ -1,7 +1,7 @@
 //! A record in the words of a sink's format. Enters: a [`Record`]. Leaves: one line of JSON, the same each time.
 
 use super::{
-    Host, ocsf,
+    Host, ecs, ocsf,
     receiver::{Record, Refused},
 };
 use crate::config::RecordFormat;
@@ -11,6 +11,7 @@ pub(super) fn line(record: &Record, host: &Host, format: RecordFormat) -> Result
     let line = match format {
         RecordFormat::Native => Ok(record.payload.clone()),
         RecordFormat::Ocsf => ocsf::encode(&record.finding, host),
+        RecordFormat::Ecs => ecs::encode(&record.finding, host),
     };
     line.map_err(|error| Refused {
         seq: record.seq,

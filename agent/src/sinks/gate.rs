@@ -37,16 +37,63 @@ pub(super) struct Withheld {
     pub(super) digested: u64,
 }
 
-/// A part of the outbox that is ready to be sent.
-#[derive(Debug, Default)]
-pub(super) struct Sorted {
-    pub(super) records: Vec<Record>,
+/// A part of a stream that is ready to be sent.
+#[derive(Debug)]
+pub(super) struct Sorted<T = Record> {
+    pub(super) records: Vec<T>,
     pub(super) unreadable: Vec<Refused>,
     /// Its last row.
     pub(super) last: u64,
     pub(super) withheld: Withheld,
     /// The window in which it counts, when there is a limit.
     pub(super) window: u64,
+}
+
+/// What stands between the pages of a stream and its receiver.
+pub(super) trait Passes<T> {
+    /// Everything behind the cursor comes again.
+    fn rewind(&mut self);
+
+    /// The receiver has these.
+    fn confirm(&mut self, window: u64, records: usize);
+
+    /// What of a page is to be sent now. `None`: all of it waits for the digest.
+    fn sort(&mut self, page: Page<T>, now: Instant) -> Option<Sorted<T>>;
+
+    /// How long until the digest is due; `None` when there is none.
+    fn due_in(&self, now: Instant) -> Option<Duration>;
+
+    /// Something waits for the digest.
+    fn has_digest(&self) -> bool;
+
+    /// The digest as a batch.
+    fn cut(&mut self) -> Option<Sorted<T>>;
+}
+
+/// Lets everything pass.
+pub(super) struct Open;
+
+impl<T> Passes<T> for Open {
+    fn rewind(&mut self) {}
+
+    fn confirm(&mut self, _window: u64, _records: usize) {}
+
+    fn sort(&mut self, page: Page<T>, _now: Instant) -> Option<Sorted<T>> {
+        let Page { records, unreadable, last } = page;
+        Some(Sorted { records, unreadable, last: last?, withheld: Withheld::default(), window: 0 })
+    }
+
+    fn due_in(&self, _now: Instant) -> Option<Duration> {
+        None
+    }
+
+    fn has_digest(&self) -> bool {
+        false
+    }
+
+    fn cut(&mut self) -> Option<Sorted<T>> {
+        None
+    }
 }
 
 /// So many records in so much time.
@@ -74,27 +121,27 @@ impl Gate {
         });
         Self { sink: sink.to_owned(), host, flow, silences, limit, digest: None }
     }
+}
 
-    /// Everything behind the cursor comes again.
-    pub(super) fn rewind(&mut self) {
+impl Passes<Record> for Gate {
+    fn rewind(&mut self) {
         self.digest = None;
         if let Some(limit) = &mut self.limit {
             limit.handed_over = limit.confirmed;
         }
     }
 
-    /// The receiver has these.
-    pub(super) fn confirm(&mut self, window: u64, records: usize) {
+    fn confirm(&mut self, window: u64, records: usize) {
         if let Some(limit) = self.limit.as_mut().filter(|limit| limit.number == window) {
             limit.confirmed += records;
         }
     }
 
-    /// What of a page is to be sent now. `None`: all of it waits for the digest.
-    pub(super) fn sort(&mut self, page: Page, now: Instant) -> Option<Sorted> {
+    fn sort(&mut self, page: Page, now: Instant) -> Option<Sorted> {
         let end = page.last?;
         let waits_already = self.digest.is_some();
-        let mut sorted = Sorted { last: end, ..Sorted::default() };
+        let (records, unreadable) = (Vec::new(), Vec::new());
+        let mut sorted = Sorted { records, unreadable, last: end, withheld: Withheld::default(), window: 0 };
         if let Some(limit) = &mut self.limit {
             sorted.window = limit.window(now, !waits_already);
         }
@@ -136,20 +183,17 @@ impl Gate {
         Some(sorted)
     }
 
-    /// How long until the digest is due; `None` when there is none.
-    pub(super) fn due_in(&self, now: Instant) -> Option<Duration> {
+    fn due_in(&self, now: Instant) -> Option<Duration> {
         let limit = self.limit.as_ref().filter(|_| self.digest.is_some())?;
         let begun = limit.begun.unwrap_or(now);
         Some((begun + limit.window).saturating_duration_since(now))
     }
 
-    /// Something waits for the digest.
-    pub(super) fn has_digest(&self) -> bool {
+    fn has_digest(&self) -> bool {
         self.digest.is_some()
     }
 
-    /// The digest as a batch.
-    pub(super) fn cut(&mut self) -> Option<Sorted> {
+    fn cut(&mut self) -> Option<Sorted> {
         let digest = self.digest.take()?;
         let (last, withheld, window) = (digest.last, digest.withheld, 0);
         let (record, unreadable) = digest.record(&self.sink, &self.host);

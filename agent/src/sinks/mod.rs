@@ -1,4 +1,4 @@
-//! Room 7: findings leave the host. Enters: rows of the outbox behind a cursor. Leaves: records at a receiver, and a cursor that moves only
+//! Room 7: findings, and calls where somebody streams them, leave the host. Enters: rows of the store behind a cursor. Leaves: records at a receiver, and a cursor that moves only
 //! after the receiver said yes. It never holds matched text, for findings hold none, and it sends nowhere but where the config says.
 //!
 //! ```text
@@ -21,6 +21,7 @@ use std::{
 use tokio::sync::watch;
 
 mod digest;
+pub mod ecs;
 pub mod file;
 mod format;
 mod gate;
@@ -45,6 +46,7 @@ mod syslog;
 mod tests;
 #[cfg(feature = "https")]
 pub(crate) mod tls;
+pub mod usage;
 mod voice;
 #[cfg(feature = "https")]
 mod webhook;
@@ -54,14 +56,14 @@ mod words;
 pub use self::{
     digest::DIGEST,
     host::Host,
-    receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record, Refused},
+    receiver::{Answer, Answering, Appetite, CallRecord, ConnectError, Receiver, Record, Refused},
     silences::Silences,
-    stats::SinkStats,
+    stats::{ClientFigures, SinkStats},
     voice::{SinkNotice, Tell},
 };
 use self::{
     gate::{Gate, MINUTE},
-    outbox::Outbox,
+    outbox::{Outbox, Stream},
     pump::{Pump, Wanted},
     voice::Voice,
 };
@@ -131,6 +133,12 @@ impl Sinks {
         tell: Tell,
     ) -> Result<Self, SinkError> {
         are_built(config)?;
+        let streams: Vec<String> = config.kafka.iter().flat_map(config::KafkaSink::call_streams).collect();
+        match store.stream_calls(streams) {
+            // Those that are not wanted any more are forgotten another time.
+            Err(error) if error.is_passing() => {}
+            known => known?,
+        }
         let sinks = Self::new(store, host, silences, tell);
         #[cfg(feature = "kafka")]
         let sinks = config.kafka.iter().try_fold(sinks, Self::with_kafka)?;
@@ -161,8 +169,14 @@ impl Sinks {
 
     #[cfg(feature = "kafka")]
     fn with_kafka(mut self, sink: &config::KafkaSink) -> Result<Self, SinkError> {
-        let (sink, host) = (sink.clone(), self.host.clone());
-        self.spawn(sink.name.clone().as_str(), sink.flow(), move |voice| kafka::Kafka::new(sink, host, voice))?;
+        use kafka::{Kafka, What};
+        let (of, host) = (sink.clone(), self.host.clone());
+        self.spawn(sink.name.as_str(), sink.flow(), move |voice| Kafka::new(of, host, voice, What::Findings))?;
+        for (what, stream) in [(What::Calls, sink.calls_stream()), (What::Usage, sink.usage_stream())] {
+            let Some(stream) = stream else { continue };
+            let (of, host) = (sink.clone(), self.host.clone());
+            self.start_thread::<_, CallRecord>(&stream, gate::Open, move |voice| Kafka::new(of, host, voice, what))?;
+        }
         Ok(self)
     }
 
@@ -195,17 +209,27 @@ impl Sinks {
         Ok(self)
     }
 
-    /// Starts a sink with a receiver that `receiver` makes in the sink's own thread.
+    /// Starts a sink of findings with a receiver that `receiver` makes in the sink's own thread.
     fn spawn<R: Receiver + 'static>(
         &mut self,
         sink: &str,
         flow: config::Flow,
         receiver: impl FnOnce(Voice) -> R + Send + 'static,
     ) -> Result<(), SinkError> {
-        let stats = Arc::new(SinkStats::new(self.store.watch_head()));
-        let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
         let gate = Gate::new(sink, self.host.clone(), flow, self.silences.clone(), MINUTE);
-        let outbox = Outbox::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
+        self.start_thread::<R, Record>(sink, gate, receiver)
+    }
+
+    /// Starts a sink of one stream of the store.
+    fn start_thread<R: Receiver<T> + 'static, T: Stream + 'static>(
+        &mut self,
+        sink: &str,
+        gate: T::Gate,
+        receiver: impl FnOnce(Voice) -> R + Send + 'static,
+    ) -> Result<(), SinkError> {
+        let stats = Arc::new(SinkStats::new(T::head(&self.store)));
+        let voice = Voice::new(sink, Arc::clone(&stats), Arc::clone(&self.tell));
+        let outbox = Outbox::<T>::open(Arc::clone(&self.store), sink, Arc::clone(&stats))?;
         let wanted = self.wanted.subscribe();
         let ending = self.ending.clone();
         let failed = |why| SinkError::Thread { sink: sink.to_owned(), why };

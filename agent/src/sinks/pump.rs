@@ -14,9 +14,9 @@ use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use tokio::sync::watch;
 
 use super::{
-    gate::{Gate, Sorted, Withheld},
-    outbox::Outbox,
-    receiver::{Answer, Receiver, Record, Refused},
+    gate::{Passes, Sorted, Withheld},
+    outbox::{Outbox, Stream},
+    receiver::{Answer, Receiver, Refused},
     voice::Voice,
 };
 use crate::{clock, store::StoreError};
@@ -46,9 +46,9 @@ pub(super) enum Wanted {
 }
 
 /// A sink at work.
-pub(super) struct Pump<R> {
-    outbox: Outbox,
-    gate: Gate,
+pub(super) struct Pump<R, T: Stream> {
+    outbox: Outbox<T>,
+    gate: T::Gate,
     receiver: R,
     voice: Voice,
     wanted: watch::Receiver<Wanted>,
@@ -84,9 +84,15 @@ struct Move {
     refused: Vec<Refused>,
 }
 
-impl<R: Receiver> Pump<R> {
+impl<R: Receiver<T>, T: Stream> Pump<R, T> {
     /// One sink.
-    pub(super) fn new(outbox: Outbox, gate: Gate, receiver: R, voice: Voice, wanted: watch::Receiver<Wanted>) -> Self {
+    pub(super) fn new(
+        outbox: Outbox<T>,
+        gate: T::Gate,
+        receiver: R,
+        voice: Voice,
+        wanted: watch::Receiver<Wanted>,
+    ) -> Self {
         Self { outbox, gate, receiver, voice, wanted, pauses: pauses() }
     }
 
@@ -155,7 +161,7 @@ impl<R: Receiver> Pump<R> {
                 None
             };
             if let Some(Sorted { records, unreadable, last, withheld, window }) = sorted {
-                let records: Arc<[Record]> = records.into();
+                let records: Arc<[T]> = records.into();
                 let count = records.len();
                 let answering = (count > 0).then(|| self.receiver.send(&records));
                 under_way.push_back(async move {
@@ -249,7 +255,7 @@ impl<R: Receiver> Pump<R> {
 
 impl Move {
     /// Moves the cursor. While the store has no room it stays where it is: what is delivered may then be delivered twice.
-    fn make(&mut self, outbox: &mut Outbox) -> Result<(), StoreError> {
+    fn make<T: Stream>(&mut self, outbox: &mut Outbox<T>) -> Result<(), StoreError> {
         let Some(to) = self.to else { return Ok(()) };
         match outbox.deliver(to, &self.refused) {
             Err(error) if error.is_passing() => Ok(()),

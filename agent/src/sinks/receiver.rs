@@ -3,7 +3,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use crate::findings::{Activity, Finding};
+use crate::findings::{Activity, Call, Finding};
 
 /// One revision of a finding on its way out.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,17 @@ pub struct Record {
     pub finding: Finding,
     /// The same as the outbox has it: JSON.
     pub payload: String,
+}
+
+/// One call on its way out, of a sink that streams calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRecord {
+    /// Its number in the store, from 1 on.
+    pub seq: u64,
+    /// The store's id and the number: the same call handed over twice has the same.
+    pub record_id: String,
+    /// The call.
+    pub call: Call,
 }
 
 /// What became of a batch.
@@ -71,8 +82,8 @@ pub struct Appetite {
     pub batches: usize,
 }
 
-/// Somebody who takes findings.
-pub trait Receiver {
+/// Somebody who takes records: findings, unless it says otherwise.
+pub trait Receiver<T = Record> {
     /// How much it takes.
     fn appetite(&self) -> Appetite;
 
@@ -81,5 +92,5 @@ pub trait Receiver {
 
     /// Hands a batch over, in the order of the calls; the future says how it went. Called only after [`connect`](Self::connect) succeeded, and
     /// never with nothing.
-    fn send(&mut self, batch: &Arc<[Record]>) -> Answering;
+    fn send(&mut self, batch: &Arc<[T]>) -> Answering;
 }

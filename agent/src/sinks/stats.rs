@@ -28,6 +28,24 @@ pub struct SinkStats {
     digested: AtomicU64,
     dead: Mutex<BTreeMap<&'static str, u64>>,
     waits: Mutex<Option<String>>,
+    client: Mutex<Option<ClientFigures>>,
+}
+
+/// What the library behind a sink counts of itself; only Kafka's does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientFigures {
+    /// Records that it holds, because the broker has not confirmed them.
+    pub queued_records: u64,
+    /// Bytes of these.
+    pub queued_bytes: u64,
+    /// How long an answer takes, of the slowest broker, nanoseconds.
+    pub round_trip_ns: u64,
+    /// Requests that were not sent or not answered well.
+    pub errors: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that were not answered in time.
+    pub timeouts: u64,
 }
 
 impl SinkStats {
@@ -45,6 +63,7 @@ impl SinkStats {
             digested: AtomicU64::default(),
             dead: Mutex::default(),
             waits: Mutex::default(),
+            client: Mutex::default(),
         }
     }
 
@@ -87,6 +106,31 @@ impl SinkStats {
     /// Why it does not deliver at the moment.
     pub fn waits_because(&self) -> Option<String> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the library behind it counts; `None`: it has told nothing yet.
+    pub fn client_figures(&self) -> Option<ClientFigures> {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes counts in, which are added, and states, which replace those before when `is_state`.
+    #[cfg(feature = "kafka")]
+    pub(super) fn client(&self, more: ClientFigures, is_state: bool) {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = client.get_or_insert_default();
+        for (sum, more) in
+            [(&mut known.errors, more.errors), (&mut known.retries, more.retries), (&mut known.timeouts, more.timeouts)]
+        {
+            *sum = sum.saturating_add(more);
+        }
+        if is_state {
+            known.queued_records = more.queued_records;
+            known.queued_bytes = more.queued_bytes;
+            // Nobody was asked: the last answer counts.
+            if more.round_trip_ns > 0 {
+                known.round_trip_ns = more.round_trip_ns;
+            }
+        }
     }
 
     pub(super) fn delivered(&self, records: usize, at: Timestamp) {

@@ -9,7 +9,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{gate::Passes as _, *};
 use crate::{
     exchange::sample,
     findings::{Activity, Finding},
@@ -46,8 +46,12 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    pub(super) fn with(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&folder.path().join("s.db"), Limits::default()).unwrap());
+        let store = Arc::new(Store::open(&folder.path().join("s.db"), limits).unwrap());
         Self { store, folder }
     }
 
@@ -65,6 +69,14 @@ impl Place {
     pub(super) fn record_ids(&self) -> Vec<String> {
         let rows = self.reader().outbox_rows_after(0, 1_000_000).unwrap();
         rows.iter().map(crate::store::OutboxRow::record_id).collect()
+    }
+
+    /// Stores calls, each in a batch of its own.
+    #[cfg(feature = "kafka")]
+    pub(super) fn call(&self, calls: impl IntoIterator<Item = crate::findings::Call>) {
+        for call in calls {
+            self.store.submit(Batch { calls: vec![call], ..Batch::default() }).unwrap().wait().unwrap();
+        }
     }
 
     pub(super) fn reader(&self) -> StoreReader {

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     Batch, DeadLetter, StoreError, UsageRow,
+    calls::Calls,
     chain::{Head, link, payload_hash},
 };
 use crate::{
@@ -39,6 +40,7 @@ pub(super) struct Ledger {
     revision_floor: u32,
     known: HashMap<String, Known>,
     states: States,
+    calls: Calls,
 }
 
 /// What detectors learned in this transaction. Of a record that changed with each of a hundred calls only the last change is
@@ -121,8 +123,8 @@ impl From<serde_json::Error> for Failure {
 }
 
 impl Ledger {
-    /// Reads both ends of the chain.
-    pub(super) fn open(db: &Connection) -> Result<Self, Failure> {
+    /// Reads both ends of the chain, and which calls are kept. At most `max_call_bytes` of calls will be.
+    pub(super) fn open(db: &Connection, max_call_bytes: u64) -> Result<Self, Failure> {
         let read = |key: &str| -> rusqlite::Result<Option<String>> {
             db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
         };
@@ -137,6 +139,7 @@ impl Ledger {
             revision_floor,
             known: HashMap::new(),
             states: States::default(),
+            calls: Calls::open(db, max_call_bytes)?,
         })
     }
 
@@ -180,6 +183,11 @@ impl Ledger {
         self.raise_floor(db, revision)
     }
 
+    /// The calls.
+    pub(super) fn calls(&mut self) -> &mut Calls {
+        &mut self.calls
+    }
+
     /// Puts one batch into the transaction.
     pub(super) fn apply(&mut self, db: &Connection, batch: &Batch) -> Result<(), Failure> {
         let mut counted = HashSet::new();
@@ -189,6 +197,9 @@ impl Ledger {
         }
         for row in &batch.usage {
             add_usage(db, row)?;
+        }
+        for call in &batch.calls {
+            self.calls.add(db, call)?;
         }
         for key in &batch.forgotten {
             db.prepare_cached("DELETE FROM source_checkpoint WHERE key = ?1")?.execute([key])?;
@@ -238,6 +249,7 @@ impl Ledger {
             known.write(db, id)?;
         }
         self.states.write(db)?;
+        self.calls.bound(db)?;
         if self.head.seq != self.stored_head {
             db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('head', ?1)")?
                 .execute([self.head.text()])?;
@@ -381,14 +393,20 @@ impl Known {
 
 /// Moves the cursor of a sink past what it delivered, and past what can never be delivered, with the reason.
 pub(super) fn deliver(db: &Connection, sink: &str, seq: u64, dead: &[DeadLetter]) -> Result<usize, Failure> {
+    bury(db, sink, dead)?;
+    let sql = "INSERT OR REPLACE INTO sink_cursor (sink, seq) VALUES (?1, ?2)";
+    Ok(db.prepare_cached(sql)?.execute(params![sink, int(seq)])?)
+}
+
+/// Keeps what can never be delivered, with the reason.
+pub(super) fn bury(db: &Connection, sink: &str, dead: &[DeadLetter]) -> rusqlite::Result<()> {
     for DeadLetter { seq, record_id, reason, detail, at } in dead {
         db.prepare_cached(
             "INSERT OR REPLACE INTO dead_letter (sink, seq, record_id, reason, detail, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![sink, int(*seq), record_id, reason, detail, at])?;
     }
-    let sql = "INSERT OR REPLACE INTO sink_cursor (sink, seq) VALUES (?1, ?2)";
-    Ok(db.prepare_cached(sql)?.execute(params![sink, int(seq)])?)
+    Ok(())
 }
 
 /// SQLite's integers have a sign; what does not fit is as much as there can be.

@@ -7,7 +7,7 @@ use super::StoreError;
 use crate::{
     detectors::StateChange,
     exchange::{Cost, CostSource, Exchange, is_unpriced},
-    findings::{Finding, UsageNames},
+    findings::{Call, Finding, UsageNames},
     sources::Checkpoint,
     units::NanoUsd,
 };
@@ -19,6 +19,8 @@ pub struct Batch {
     pub findings: Vec<Finding>,
     /// Calls and what they used.
     pub usage: Vec<UsageRow>,
+    /// The calls themselves, for sinks that stream them; kept only while the store keeps calls ([`Limits::max_call_bytes`](super::Limits)).
+    pub calls: Vec<Call>,
     /// How far sources are once this is kept.
     pub checkpoints: Vec<Checkpoint>,
     /// Keys of checkpoints that nobody needs any more. Applied before [`checkpoints`](Self::checkpoints).
@@ -30,7 +32,8 @@ pub struct Batch {
 impl Batch {
     /// Rows that it changes at most.
     pub fn rows(&self) -> usize {
-        self.findings.len() + self.usage.len() + self.checkpoints.len() + self.forgotten.len() + self.states.len()
+        let others = self.checkpoints.len() + self.forgotten.len() + self.states.len();
+        self.findings.len() + self.usage.len() + self.calls.len() + others
     }
 }
 

@@ -57,21 +57,26 @@ pub(super) fn open(path: &Path, limits: &Limits, shared: &Shared) -> Result<(Con
     let lock = file::prepare(path)?;
     let opened = connect(path, limits).and_then(|db| {
         // What the writer needs first.
-        Ledger::open(&db).map_err(|failure| failure.told(path))?;
+        Ledger::open(&db, limits.max_call_bytes).map_err(|failure| failure.told(path))?;
         Ok(db)
     });
     match opened {
         Err(error) if error.is_damage() && file::is_ours(path) => {
             let aside = file::set_aside(path, clock::now(), &error)?;
             let damage = Damage { path: path.to_owned(), aside, reason: error.reason() };
-            Ok((anew(&damage, limits, Head::EMPTY, shared)?, lock))
+            Ok((anew(&damage, limits, (Head::EMPTY, 0, &[]), shared)?, lock))
         }
         opened => opened.map(|db| (db, lock)),
     }
 }
 
-/// A new store behind `head`, which says what became of the one before.
-fn anew(damage: &Damage, limits: &Limits, head: Head, shared: &Shared) -> Result<Connection, StoreError> {
+/// A new store behind `head` and the newest call, of which these streams are told, which says what became of the one before.
+fn anew(
+    damage: &Damage,
+    limits: &Limits,
+    (head, newest_call, streams): (Head, u64, &[String]),
+    shared: &Shared,
+) -> Result<Connection, StoreError> {
     let path = &damage.path;
     file::make(path)?;
     let mut db = connect(path, limits)?;
@@ -83,7 +88,12 @@ fn anew(damage: &Damage, limits: &Limits, head: Head, shared: &Shared) -> Result
                 change.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![end, head.text()])?;
             }
         }
-        let mut ledger = Ledger::open(&change)?;
+        if newest_call > 0 {
+            let newest_call = i64::try_from(newest_call).unwrap_or(i64::MAX);
+            change.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('call', ?1)", [newest_call])?;
+        }
+        let mut ledger = Ledger::open(&change, limits.max_call_bytes)?;
+        ledger.calls().wanted_by(&change, streams)?;
         // Which numbers were used is not known; none was higher, for there is less than one revision a second.
         ledger.raise_floor(&change, seconds(at))?;
         let finding = store_damaged(path, &damage.aside, &damage.reason, at, &shared.policy());
@@ -125,7 +135,8 @@ impl Writer {
             aside
         };
         let damage = Damage { path: self.path.clone(), aside, reason };
-        self.db = anew(&damage, &self.limits, self.last, &self.shared)?;
+        self.db =
+            anew(&damage, &self.limits, (self.last, *self.shared.watch_calls().borrow(), &self.streams), &self.shared)?;
         self.mending = None;
         self.ledger = None;
         Ok(())

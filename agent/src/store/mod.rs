@@ -4,7 +4,7 @@
 //! ```text
 //!   submit ──►┌───────┐   one thread, one transaction:     finding   current state, counted up by every batch
 //!   submit ──►│ queue │──► what waits, batches whole  ───► outbox    a revision at once, then one an interval; hash chain
-//! try_submit ►└───────┘   WAL, synchronous=FULL            usage, detector_state, source_checkpoint, sink_cursor
+//! try_submit ►└───────┘   WAL, synchronous=FULL            usage, call, detector_state, source_checkpoint, cursors
 //! ```
 //! A receipt says that a batch is on the disk; what was not acknowledged, the source reads again from its checkpoint, which commits in
 //! the same transaction. Bounds: [`Limits`]; what goes again: [`Retention`]. When there is no room, [`Store::submit`] waits and [`Store::try_submit`] refuses and
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 mod apply;
 mod ballast;
 mod batch;
+mod calls;
 mod chain;
 mod damage;
 mod error;
@@ -39,6 +40,7 @@ mod writer;
 
 pub use self::{
     batch::{Batch, DeadLetter, Receipt, UsageRow, WhenFull},
+    calls::CallRow,
     damage::Damage,
     error::StoreError,
     prune::{Pruned, Retention},
@@ -94,6 +96,9 @@ pub struct Limits {
     pub commit_ms: u64,
     /// Least time between two revisions of a finding, nanoseconds.
     pub update_interval_ns: u64,
+    /// Bytes of calls that may wait for sinks that stream them; beyond that the oldest are dropped and counted. 0: nobody streams
+    /// calls, and none are kept.
+    pub max_call_bytes: u64,
 }
 
 impl Default for Limits {
@@ -105,6 +110,7 @@ impl Default for Limits {
             commit_rows: 500,
             commit_ms: 50,
             update_interval_ns: UPDATE_INTERVAL_NS,
+            max_call_bytes: 0,
         }
     }
 }
@@ -116,6 +122,7 @@ pub struct Store {
     batches: Sender<Pending>,
     requests: Sender<Asked>,
     shared: Arc<Shared>,
+    keeps_calls: bool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -127,8 +134,10 @@ impl Store {
         let (db, lock) = damage::open(path, &limits, &shared)?;
         let (batches, waiting) = bounded(limits.queue.max(1));
         let (requests, asked) = bounded(REQUESTS);
+        let keeps_calls = limits.max_call_bytes > 0;
         let thread = start(path, (db, lock), limits, (waiting, asked), Arc::clone(&shared))?;
-        Ok(Self { path: path.to_owned(), batches, requests, shared, thread: Mutex::new(Some(thread)) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { path: path.to_owned(), batches, requests, shared, keeps_calls, thread })
     }
 
     /// Hands a batch over. Waits while the queue is full, and its batch waits while there is no room: for sources that can wait.
@@ -206,6 +215,26 @@ impl Store {
     /// A reader of this file has met damage: it is set aside, unless that was done before.
     pub fn report_damage(&self, generation: u64, error: &StoreError) -> Result<(), StoreError> {
         self.ask(Request::Damaged(generation, error.clone())).map(drop)
+    }
+
+    /// Somebody streams calls: they belong into batches.
+    pub fn keeps_calls(&self) -> bool {
+        self.keeps_calls
+    }
+
+    /// Says which sinks stream calls. Others are forgotten, and so is what waited for them; a new one begins with the oldest call that is kept.
+    pub fn stream_calls(&self, sinks: Vec<String>) -> Result<(), StoreError> {
+        self.ask(Request::StreamCalls(sinks)).map(drop)
+    }
+
+    /// Remembers that a stream has all calls up to `seq`, but for these. Calls that every stream has are forgotten.
+    pub fn deliver_calls(&self, sink: &str, seq: u64, dead: Vec<DeadLetter>) -> Result<(), StoreError> {
+        self.ask(Request::DeliverCalls(sink.to_owned(), seq, dead)).map(drop)
+    }
+
+    /// Tells of the newest call, as [`watch_head`](Self::watch_head) does of revisions.
+    pub fn watch_calls(&self) -> watch::Receiver<u64> {
+        self.shared.watch_calls()
     }
 
     /// The file.

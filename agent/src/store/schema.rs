@@ -82,6 +82,11 @@ pub(super) const STEPS: &[&str] = &[
     CREATE TRIGGER anchor_keeps BEFORE DELETE ON meta WHEN OLD.key = 'anchor'
         BEGIN SELECT RAISE(ABORT, 'the outbox is append-only'); END;
     CREATE TABLE outbox_mark (at_ns INTEGER NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT;",
+    // `call`: the calls that sinks stream, until each of them has it. A number is never used twice (AUTOINCREMENT), so with `store_id` it names
+    // a call for ever. `call_cursor`: how far each stream is.
+    "CREATE TABLE call (seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, payload TEXT NOT NULL) STRICT;
+    CREATE TABLE call_cursor (sink TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO meta (key, value) VALUES ('store_id', lower(hex(randomblob(8))));",
 ];
 
 /// What a file is.

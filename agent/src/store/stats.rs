@@ -23,6 +23,10 @@ pub struct Stats {
     pub bytes: u64,
     /// Batches of live sources that were refused, because there was no room or the queue was full.
     pub refused: u64,
+    /// Calls that wait for a sink that streams them.
+    pub calls_waiting: u64,
+    /// Calls that were dropped before every such sink had them, because more waited than may.
+    pub calls_dropped: u64,
     /// There has been no room since then.
     pub full_since: Option<Timestamp>,
     /// Why, in words.
@@ -47,6 +51,8 @@ pub(super) struct Shared {
     policy: Mutex<Option<Arc<Policy>>>,
     /// Grows with each file.
     generation: AtomicU64,
+    /// The newest committed call.
+    newest_call: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -63,6 +69,20 @@ impl Shared {
     /// Revisions up to this one are committed.
     pub(super) fn head(&self, seq: u64) {
         self.head.send_if_modified(|head| std::mem::replace(head, seq) != seq);
+    }
+
+    /// Tells of the newest call.
+    pub(super) fn watch_calls(&self) -> watch::Receiver<u64> {
+        self.newest_call.subscribe()
+    }
+
+    /// Calls up to this one are committed, so many wait, and so many more were dropped.
+    pub(super) fn calls(&self, newest: u64, waiting: u64, dropped: u64) {
+        let mut stats = self.lock();
+        stats.calls_waiting = waiting;
+        stats.calls_dropped = stats.calls_dropped.saturating_add(dropped);
+        drop(stats);
+        self.newest_call.send_if_modified(|known| std::mem::replace(known, newest) != newest);
     }
 
     /// Is there no room at the moment?

@@ -11,6 +11,7 @@ use crate::{
     units::{NanoUsd, Severity},
 };
 
+mod calls;
 mod damage;
 mod files;
 mod full;
@@ -98,6 +99,7 @@ fn what_a_receipt_acknowledged_is_there_after_it_was_opened_again() {
             checkpoints: vec![checkpoint("tail/1", "{}"), checkpoint("tail/2", "{}"), checkpoint("other/1", "7")],
             forgotten: Vec::new(),
             states: vec![state("x", Some(1)), state("y", Some(2))],
+            ..Batch::default()
         },
     );
     let second = Batch {

@@ -60,6 +60,10 @@ pub(super) enum Request {
     Prune(Timestamp),
     /// A reader of this generation has met this.
     Damaged(u64, StoreError),
+    /// These streams of calls are wanted, and no other.
+    StreamCalls(Vec<String>),
+    /// Move the cursor of a stream of calls, past dead letters too.
+    DeliverCalls(String, u64, Vec<DeadLetter>),
     /// Commit what waits, and end.
     Close,
 }
@@ -78,6 +82,8 @@ pub(super) struct Writer {
     pub(super) batches: Receiver<Pending>,
     requests: Receiver<Asked>,
     pub(super) shared: Arc<Shared>,
+    /// Who streams calls.
+    pub(super) streams: Vec<String>,
     /// Without one, everything is kept.
     pub(super) retention: Option<Retention>,
     /// Where pruning goes on: what is old, and what goes when the store is full.
@@ -107,9 +113,10 @@ impl Writer {
         (batches, requests): (Receiver<Pending>, Receiver<Asked>),
         shared: Arc<Shared>,
     ) -> Result<Self, StoreError> {
-        let ledger = Ledger::open(&db).map_err(|failure| failure.told(&path))?;
+        let mut ledger = Ledger::open(&db, limits.max_call_bytes).map_err(|failure| failure.told(&path))?;
         shared.size(file::bytes(&path));
         shared.head(ledger.head());
+        ledger.calls().tell(&shared);
         let ballast = Ballast::of(&path);
         Ok(Self {
             path,
@@ -118,6 +125,7 @@ impl Writer {
             batches,
             requests,
             shared,
+            streams: Vec::new(),
             retention: None,
             sweep: Sweep::default(),
             oldest: Sweep::default(),
@@ -268,6 +276,13 @@ impl Writer {
                 }
                 delivered => delivered,
             },
+            Request::StreamCalls(sinks) => {
+                self.streams.clone_from(sinks);
+                self.transact(|ledger, db| Ok(ledger.calls().wanted_by(db, sinks)?))
+            }
+            Request::DeliverCalls(sink, seq, dead) => {
+                self.transact(|ledger, db| Ok(ledger.calls().deliver(db, sink, *seq, dead)?))
+            }
             Request::Keep(retention) => {
                 self.retention = Some(retention.clone());
                 Ok(0)
@@ -308,11 +323,11 @@ impl Writer {
         work: impl FnOnce(&mut Ledger, &Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         self.mend()?;
-        let Self { db, ledger, path, shared, last, .. } = self;
+        let Self { db, ledger, path, shared, limits, last, .. } = self;
         let result = (|| {
             let mut known = match ledger.take() {
                 Some(known) => known,
-                None => Ledger::open(db)?,
+                None => Ledger::open(db, limits.max_call_bytes)?,
             };
             let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&mut known, &change)?;
@@ -320,6 +335,7 @@ impl Writer {
             change.commit()?;
             shared.head(known.head());
             *last = known.end();
+            known.calls().tell(shared);
             known.committed();
             *ledger = Some(known);
             Ok(value)

@@ -65,6 +65,8 @@ pub enum Metric {
     StoreLost,
     /// Damaged files of the store.
     StoreDamages,
+    /// Calls that were dropped because too many waited for sinks.
+    StoreDroppedCalls,
     /// Records that a receiver confirmed.
     SinkRecords,
     /// Revisions that wait for a receiver.
@@ -81,6 +83,18 @@ pub enum Metric {
     SinkReconnects,
     /// When a receiver last took something.
     SinkDelivered,
+    /// Records that librdkafka holds.
+    KafkaQueue,
+    /// Bytes of these.
+    KafkaQueueBytes,
+    /// How long a broker takes to answer.
+    KafkaRoundTrip,
+    /// Requests that failed.
+    KafkaErrors,
+    /// Requests that were sent again.
+    KafkaRetries,
+    /// Requests that were not answered in time.
+    KafkaTimeouts,
     /// Reloads of the config.
     ConfigReloads,
     /// Spend of a service in the running window.
@@ -111,6 +125,8 @@ pub enum Unit {
     Bytes,
     /// Seconds since 1970-01-01T00:00:00Z, or a span of time.
     Seconds,
+    /// A span of time; counted in nanoseconds and shown in seconds as a decimal.
+    Span,
     /// US dollars; counted in nano-USD and shown as a decimal.
     Usd,
 }
@@ -121,7 +137,7 @@ impl Unit {
         match self {
             Self::None => None,
             Self::Bytes => Some("bytes"),
-            Self::Seconds => Some("seconds"),
+            Self::Seconds | Self::Span => Some("seconds"),
             Self::Usd => Some("usd"),
         }
     }
@@ -164,7 +180,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 50] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -195,6 +211,7 @@ impl Metric {
         Self::StorePruned,
         Self::StoreLost,
         Self::StoreDamages,
+        Self::StoreDroppedCalls,
         Self::SinkRecords,
         Self::SinkPending,
         Self::SinkDeadLetters,
@@ -203,6 +220,12 @@ impl Metric {
         Self::SinkFailures,
         Self::SinkReconnects,
         Self::SinkDelivered,
+        Self::KafkaQueue,
+        Self::KafkaQueueBytes,
+        Self::KafkaRoundTrip,
+        Self::KafkaErrors,
+        Self::KafkaRetries,
+        Self::KafkaTimeouts,
         Self::ConfigReloads,
         Self::BudgetSpend,
         Self::BudgetLimit,
@@ -296,6 +319,7 @@ impl Metric {
             | Self::StoreBytes
             | Self::StoreQueue
             | Self::StoreDropped
+            | Self::StoreDroppedCalls
             | Self::StorePruned
             | Self::StoreLost
             | Self::StoreDamages => self.about_store(),
@@ -307,6 +331,12 @@ impl Metric {
             | Self::SinkFailures
             | Self::SinkReconnects
             | Self::SinkDelivered => self.about_sink(),
+            Self::KafkaQueue
+            | Self::KafkaQueueBytes
+            | Self::KafkaRoundTrip
+            | Self::KafkaErrors
+            | Self::KafkaRetries
+            | Self::KafkaTimeouts => self.about_kafka(),
             Self::ConfigReloads => counter(
                 "outflow_config_reloads",
                 None,
@@ -358,6 +388,12 @@ impl Metric {
                 None,
                 &[],
                 "Batches of the tap that were dropped because the store was full",
+            ),
+            Self::StoreDroppedCalls => counter(
+                "outflow_store_dropped_calls",
+                None,
+                &[],
+                "Calls that were dropped before every sink that streams them had them, because more waited than `max_call_bytes`",
             ),
             Self::StorePruned => counter(
                 "outflow_store_pruned_rows",
@@ -432,6 +468,43 @@ impl Metric {
                 Seconds,
                 &["sink"],
                 "When the receiver last took something, since the Unix epoch; 0 is not since the start",
+            ),
+        }
+    }
+
+    /// What there is to say about a metric of librdkafka, which tells them every `statistics.interval.ms`.
+    const fn about_kafka(self) -> About {
+        use Unit::{Bytes, None, Span};
+        match self {
+            Self::KafkaQueue => gauge(
+                "outflow_kafka_queue_records",
+                None,
+                &["sink"],
+                "Records that librdkafka holds because the broker has not confirmed them; the store has them as well",
+            ),
+            Self::KafkaQueueBytes => {
+                gauge("outflow_kafka_queue", Bytes, &["sink"], "Bytes of the records that librdkafka holds")
+            }
+            Self::KafkaRoundTrip => gauge(
+                "outflow_kafka_round_trip",
+                Span,
+                &["sink"],
+                "How long the slowest broker took to answer when one was asked last, on average",
+            ),
+            Self::KafkaErrors => counter(
+                "outflow_kafka_request_errors",
+                None,
+                &["sink"],
+                "Requests to brokers that could not be sent or failed; librdkafka or the store sends their records again",
+            ),
+            Self::KafkaRetries => {
+                counter("outflow_kafka_request_retries", None, &["sink"], "Requests to brokers that were sent again")
+            }
+            _ => counter(
+                "outflow_kafka_request_timeouts",
+                None,
+                &["sink"],
+                "Requests to brokers that were not answered in time",
             ),
         }
     }

@@ -58,7 +58,7 @@ impl Metrics {
         self.cell(metric, labels).fetch_add(value, Ordering::Relaxed);
     }
 
-    /// Sets a gauge, or a counter whose total is kept elsewhere; a counter never goes down. Money is given in nano-USD.
+    /// Sets a gauge, or a counter whose total is kept elsewhere; a counter never goes down. Money is given in nano-USD, a span in nanoseconds.
     pub fn set(&self, metric: Metric, labels: &[&str], value: u64) {
         let cell = self.cell(metric, labels);
         match metric.about().kind {
@@ -142,7 +142,7 @@ impl Collector for Metrics {
             let unit = match about.unit {
                 Unit::None => None,
                 Unit::Bytes => Some(OpenUnit::Bytes),
-                Unit::Seconds => Some(OpenUnit::Seconds),
+                Unit::Seconds | Unit::Span => Some(OpenUnit::Seconds),
                 Unit::Usd => Some(OpenUnit::Other("usd".to_owned())),
             };
             let kind = match about.kind {
@@ -169,7 +169,7 @@ fn one(encoder: &mut MetricEncoder<'_>, metric: Metric, value: u64) -> fmt::Resu
     let about = metric.about();
     match (about.kind, about.unit) {
         (Kind::Counter, _) => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
-        (Kind::Gauge, Unit::Usd) => encoder.encode_gauge(&(value as f64 / 1e9)),
+        (Kind::Gauge, Unit::Usd | Unit::Span) => encoder.encode_gauge(&(value as f64 / 1e9)),
         (Kind::Gauge, _) => encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)),
     }
 }

@@ -14,10 +14,11 @@ use outflow::{
 };
 use serde_json::Value;
 
-mod page;
-mod samples;
+mod calls;
+pub(crate) mod page;
+pub(crate) mod samples;
 
-fn host() -> Host {
+pub(crate) fn host() -> Host {
     Host { name: "node-17".into(), id: Some("0123456789abcdef0123456789abcdef".into()) }
 }
 

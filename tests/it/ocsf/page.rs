@@ -32,7 +32,7 @@ fn the_page_shows_what_events_are() {
 }
 
 /// The page with other text between the marks `name`.
-fn replace(page: &str, name: &str, text: &str) -> String {
+pub(crate) fn replace(page: &str, name: &str, text: &str) -> String {
     let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
     let (before, rest) = page.split_once(&start).expect(name);
     let (_, after) = rest.split_once(&end).expect(name);
@@ -98,7 +98,7 @@ fn fields(value: &Value, path: &str, finding: &Finding, out: &mut BTreeSet<Strin
 }
 
 /// What stands in backquotes in the first column of the mapping.
-fn named(page: &str) -> BTreeSet<String> {
+pub(crate) fn named(page: &str) -> BTreeSet<String> {
     let mapping = page.split("\n## Fields").nth(1).expect("a mapping").split("\n## ").next().unwrap();
     let rows = mapping.lines().filter(|line| line.starts_with("| `"));
     let columns = rows.filter_map(|row| row.split(" | ").next());

@@ -36,10 +36,10 @@ const PROMPT: &str = "write to jane.doe@outflow-fake.net, her card is 4111 1111 
      sk-proj-OutflowFakewk59pfKL0jFi2YYvLBpEGbpRuHrzDSVdqUC8DwRDe03wkPM15uelHuoUzaZhX4lT3BlbkFJOutflowFakep4aZuDig1ohQTTIDVrZfrytORAzb3do7gwiqTuLMos6ecjsro5K0a8uCI0QrHsb";
 
 /// A finding and what is special about it.
-pub(super) type Sample = (String, Finding);
+pub(crate) type Sample = (String, Finding);
 
 /// One at least of each kind, as detectors make them.
-pub(super) fn kinds() -> Vec<Sample> {
+pub(crate) fn kinds() -> Vec<Sample> {
     let mut samples = behaviours();
     samples.extend(leaks());
     samples.extend(gaps());
@@ -49,7 +49,7 @@ pub(super) fn kinds() -> Vec<Sample> {
 }
 
 /// These, and two of them with more and with less known about them.
-pub(super) fn all() -> Vec<Sample> {
+pub(crate) fn all() -> Vec<Sample> {
     let mut samples = kinds();
     let (_, unpinned) = samples.iter().find(|(name, _)| name.starts_with("model.unpinned")).cloned().unwrap();
     let (_, leak) = samples.iter().find(|(name, _)| name.starts_with("pii.email in a call")).cloned().unwrap();

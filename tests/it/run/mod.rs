@@ -28,6 +28,8 @@ mod sink_file;
 mod sink_silence;
 #[cfg(feature = "otlp")]
 mod sink_syslog;
+#[cfg(feature = "kafka")]
+mod streams;
 
 use std::time::Duration;
 

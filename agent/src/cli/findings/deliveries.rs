@@ -30,17 +30,22 @@ pub(super) struct Deliveries {
 impl Deliveries {
     pub(super) fn run(&self) -> anyhow::Result<String> {
         let reader = self.store.open()?;
-        let (cursors, head) = (reader.cursors()?, reader.head()?);
+        let (head, newest_call) = (reader.head()?, reader.newest_call()?);
+        let mut cursors: Vec<Cursor> =
+            reader.cursors()?.into_iter().map(|(sink, seq)| Cursor { sink, seq, newest: head }).collect();
+        // Streams of calls are beside the sinks that they belong to, whose names come before theirs.
+        let calls = reader.call_cursors()?.into_iter();
+        cursors.extend(calls.map(|(sink, seq)| Cursor { sink, seq, newest: newest_call }));
+        cursors.sort_by(|one, other| one.sink.cmp(&other.sink));
         let limit = if self.limit > 0 { self.limit } else { u64::MAX };
         let dead = reader.dead_letters(limit)?;
         if shown::format(self.format) == Format::Text {
             return Ok(text(&cursors, head, &dead));
         }
         let mut out = String::new();
-        for (sink, seq) in &cursors {
-            out += &line(
-                &json!({"sink": sink, "delivered_seq": seq, "newest_seq": head, "pending": head.saturating_sub(*seq)}),
-            )?;
+        for Cursor { sink, seq, newest } in &cursors {
+            let pending = newest.saturating_sub(*seq);
+            out += &line(&json!({"sink": sink, "delivered_seq": seq, "newest_seq": newest, "pending": pending}))?;
         }
         for (sink, DeadLetter { seq, record_id, reason, detail, at }) in &dead {
             out += &line(&json!({"sink": sink, "dead_letter": {
@@ -51,15 +56,22 @@ impl Deliveries {
     }
 }
 
-fn text(cursors: &[(String, u64)], head: u64, dead: &[(String, DeadLetter)]) -> String {
+/// How far a sink is.
+struct Cursor {
+    sink: String,
+    seq: u64,
+    newest: u64,
+}
+
+fn text(cursors: &[Cursor], head: u64, dead: &[(String, DeadLetter)]) -> String {
     if cursors.is_empty() {
         return format!("no sink has delivered anything; {head} records in the store\n");
     }
-    let width = cursors.iter().map(|(sink, _)| sink.len()).max().unwrap_or(0).max("sink".len());
+    let width = cursors.iter().map(|cursor| cursor.sink.len()).max().unwrap_or(0).max("sink".len());
     let mut out = format!("{:width$}  {:>12}  {:>12}\n", "sink", "delivered", "waiting");
-    for (sink, seq) in cursors {
+    for Cursor { sink, seq, newest } in cursors {
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{sink:width$}  {seq:>12}  {:>12}", head.saturating_sub(*seq));
+        let _ = writeln!(out, "{sink:width$}  {seq:>12}  {:>12}", newest.saturating_sub(*seq));
     }
     if !dead.is_empty() {
         out += "\nnever taken by the receiver; the store has them for its retention\n";

@@ -128,7 +128,7 @@ impl Agent {
         let threads = available_parallelism().map_or(1, usize::from);
         let logs = if config.logs.are_followed() {
             let told = figures.watch();
-            let calls = Arc::new(LoggedSession::new(&now, key.clone(), known_calls));
+            let calls = Arc::new(LoggedSession::new(&now, key.clone(), known_calls, store.keeps_calls()));
             calls.session(|session| session.restore(|detector| store.states(detector)))?;
             // They know already what was stored of them.
             calls.watch(Box::new(budgets.clone()));
@@ -361,6 +361,7 @@ fn limits(config: &Config) -> Limits {
         commit_rows: store.commit_rows.get(),
         commit_ms: store.commit_interval.get().as_millis() as u64,
         update_interval_ns: store.update_interval.nanos(),
+        max_call_bytes: if config.sinks.stream_calls() { config.sinks.max_call_bytes.bytes() } else { 0 },
     }
 }
 

@@ -86,6 +86,7 @@ impl Figures {
             (Metric::StoreQueue, stats.queued as u64),
             (Metric::StoreDropped, stats.refused),
             (Metric::StoreDamages, stats.damages),
+            (Metric::StoreDroppedCalls, stats.calls_dropped),
         ];
         for (metric, value) in figures {
             self.metrics.set(metric, &[], value);
@@ -177,6 +178,19 @@ impl Figures {
             }
             for (reason, count) in stats.withheld_records() {
                 self.metrics.set(Metric::SinkWithheld, &[sink, reason], count);
+            }
+            if let Some(client) = stats.client_figures() {
+                let figures = [
+                    (Metric::KafkaQueue, client.queued_records),
+                    (Metric::KafkaQueueBytes, client.queued_bytes),
+                    (Metric::KafkaRoundTrip, client.round_trip_ns),
+                    (Metric::KafkaErrors, client.errors),
+                    (Metric::KafkaRetries, client.retries),
+                    (Metric::KafkaTimeouts, client.timeouts),
+                ];
+                for (metric, value) in figures {
+                    self.metrics.set(metric, &[sink], value);
+                }
             }
             for (reason, count) in stats.dead_letters() {
                 self.metrics.set(Metric::SinkDeadLetters, &[sink, reason], count);

@@ -8,17 +8,21 @@ use std::{
 
 use futures_util::future::{Either, select};
 use rdkafka::{
+    Message as _,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _},
 };
 
 use super::{
-    message, settings,
+    letter::Letter,
+    message::{Message, Outgoing, Writer},
+    settings,
+    statistics::Counted,
     trouble::{Context, Trouble},
 };
 use crate::{
     config::KafkaSink,
-    sinks::{ConnectError, Host, Record, voice::Voice},
+    sinks::{Answer, ConnectError, Refused, voice::Voice},
 };
 
 /// How long a queue of librdkafka that is full is given.
@@ -31,7 +35,7 @@ pub(super) type Client = FutureProducer<Context>;
 
 /// Why a record did not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Denial {
+pub(in crate::sinks) enum Denial {
     /// It never will.
     Record { reason: &'static str, detail: String },
     /// It was refused together with others, and perhaps for one of them.
@@ -54,10 +58,7 @@ pub(super) enum Sent {
 
 /// One producer.
 pub(super) struct Link {
-    sink: KafkaSink,
-    host: Host,
-    /// Where records come from, for CloudEvents.
-    source: String,
+    writer: Writer,
     voice: Voice,
     trouble: Trouble,
     client: Client,
@@ -67,14 +68,14 @@ pub(super) struct Link {
 
 impl Link {
     /// Makes a producer. It reaches for the brokers by itself.
-    pub(super) fn new(sink: KafkaSink, host: Host, voice: Voice) -> Result<Self, ConnectError> {
-        let (source, trouble) = (format!("//{}/outflow", host.name), Trouble::default());
-        let client = client(&sink, &voice, &trouble, &[])?;
-        Ok(Self { sink, host, source, voice, trouble, client, solo: Mutex::default() })
+    pub(super) fn new(writer: Writer, voice: Voice) -> Result<Self, ConnectError> {
+        let trouble = Trouble::default();
+        let client = client(&writer.sink, &voice, &trouble, &[])?;
+        Ok(Self { writer, voice, trouble, client, solo: Mutex::default() })
     }
 
     /// Hands a record to librdkafka. An error: it did not take it.
-    pub(super) fn produce(&self, record: &Record) -> Result<DeliveryFuture, Denial> {
+    pub(super) fn produce(&self, record: &impl Outgoing) -> Result<DeliveryFuture, Denial> {
         self.produce_by(&self.client, record)
     }
 
@@ -97,14 +98,10 @@ impl Link {
     }
 
     /// Sends a record in a request of its own.
-    pub(super) async fn alone(&self, record: &Record) -> Option<Denial> {
-        let known = self.solo.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let solo = match known {
-            Some(solo) => solo,
-            None => match client(&self.sink, &self.voice, &self.trouble, &settings::SOLO) {
-                Ok(solo) => self.solo.lock().unwrap_or_else(PoisonError::into_inner).insert(solo).clone(),
-                Err(error) => return Some(Denial::Broken { reason: error.0 }),
-            },
+    pub(super) async fn alone(&self, record: &impl Outgoing) -> Option<Denial> {
+        let solo = match self.solo() {
+            Ok(solo) => solo,
+            Err(denial) => return Some(denial),
         };
         match self.produce_by(&solo, record) {
             Ok(delivery) => self.outcome(&solo, delivery, Sent::Alone).await,
@@ -112,38 +109,61 @@ impl Link {
         }
     }
 
+    /// Writes a record that is given up to the topic of dead letters, if there is one. An answer: it is not there, and the batch is to be handed over
+    /// again. A topic that will not have it either is no reason to wait: the store has the record and the reason.
+    pub(super) async fn bury(&self, record: Option<&impl Outgoing>, refused: &Refused) -> Option<Answer> {
+        let topic = self.writer.sink.dead_letter_topic.as_ref()?.as_str();
+        let letter = Letter::new(record, refused, &self.writer);
+        let denial = match self.solo() {
+            Ok(solo) => match letter.hand_over(topic, &solo) {
+                Ok(delivery) => self.outcome(&solo, delivery, Sent::Alone).await,
+                Err(error) => Some(self.judge(&solo, &error, topic, Sent::Alone)),
+            },
+            Err(denial) => Some(denial),
+        };
+        match denial? {
+            Denial::Record { .. } | Denial::Suspect => None,
+            Denial::NotNow { reason, after } => Some(Answer::NotNow { reason, after }),
+            Denial::Broken { reason } => Some(Answer::Broken { reason }),
+        }
+    }
+
+    /// The producer that puts one message into each request.
+    fn solo(&self) -> Result<Client, Denial> {
+        let mut solo = self.solo.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(solo) = &*solo {
+            return Ok(solo.clone());
+        }
+        let made = client(&self.writer.sink, &self.voice, &self.trouble, &settings::SOLO)
+            .map_err(|error| Denial::Broken { reason: error.0 })?;
+        Ok(solo.insert(made).clone())
+    }
+
     /// Something arrived: what was wrong is over.
     pub(super) fn works(&self) {
         self.trouble.clear();
     }
 
-    fn produce_by(&self, client: &Client, record: &Record) -> Result<DeliveryFuture, Denial> {
-        let payload = message::payload(record, &self.host, self.sink.format)
-            .map_err(|error| Denial::Record { reason: "unreadable", detail: error.to_string() })?;
-        let message = FutureRecord::to(self.sink.topic.as_str())
-            .key(record.finding.finding_id.as_str())
-            .payload(payload.as_slice())
-            .headers(message::headers(record, &self.source, self.sink.format));
-        let message = FutureRecord { timestamp: message::time_ms(record), ..message };
-        client.send_result(message).map_err(|(error, _)| self.judge(client, &error, Sent::Alone))
+    fn produce_by(&self, client: &Client, record: &impl Outgoing) -> Result<DeliveryFuture, Denial> {
+        let message = record.message(&self.writer)?;
+        hand_over(client, &message).map_err(|error| self.judge(client, &error, message.topic, Sent::Alone))
     }
 
     async fn outcome(&self, client: &Client, delivery: DeliveryFuture, sent: Sent) -> Option<Denial> {
         match delivery.await {
             Ok(Ok(_)) => None,
-            Ok(Err((error, _))) => Some(self.judge(client, &error, sent)),
+            Ok(Err((error, message))) => Some(self.judge(client, &error, message.topic(), sent)),
             Err(_) => Some(Denial::Broken { reason: "the producer was taken down".to_owned() }),
         }
     }
 
     /// Errors of the record itself are for ever; those of the topic or of rights wait until somebody mends them, for they would meet every
     /// record.
-    fn judge(&self, client: &Client, error: &KafkaError, sent: Sent) -> Denial {
+    fn judge(&self, client: &Client, error: &KafkaError, topic: &str, sent: Sent) -> Denial {
         use RDKafkaErrorCode as Code;
         if let Some((code, why)) = client.client().fatal_error() {
             return Denial::Broken { reason: format!("librdkafka gave up ({code:?}): {why}") };
         }
-        let topic = &self.sink.topic;
         let not_now = |reason: String| Denial::NotNow { reason, after: None };
         let record = |reason, detail: &str| match sent {
             Sent::Together => Denial::Suspect,
@@ -181,6 +201,18 @@ fn client(sink: &KafkaSink, voice: &Voice, trouble: &Trouble, more: &[(&str, &st
     for (name, value) in more {
         config.set(*name, *value);
     }
-    let context = Context { voice: voice.clone(), trouble: trouble.clone() };
+    let context = Context { voice: voice.clone(), trouble: trouble.clone(), counted: Counted::new(more.is_empty()) };
     config.create_with_context(context).map_err(|error| settings::refused(&error))
+}
+
+fn hand_over(client: &Client, message: &Message<'_>) -> Result<DeliveryFuture, KafkaError> {
+    let record: FutureRecord<'_, str, [u8]> = FutureRecord {
+        topic: message.topic,
+        partition: None,
+        payload: Some(&message.payload),
+        key: message.key,
+        timestamp: message.time_ms,
+        headers: Some(message.headers()),
+    };
+    client.send_result(record).map_err(|(error, _)| error)
 }

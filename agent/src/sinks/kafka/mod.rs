@@ -1,27 +1,35 @@
-//! Findings to a Kafka topic, by librdkafka. Enters: batches of records. Leaves: messages that all replicas have, in the order of the outbox.
+//! Findings and calls to Kafka topics, by librdkafka. Enters: batches of records. Leaves: messages that all replicas have, in the order of the store.
 //! Retries within a minute are librdkafka's, later ones the store's. It holds no secret longer than it takes to make a client.
 //!
-//! A message is keyed by its finding's id, so that revisions of a finding stay in order and a compacted topic keeps the last one.
+//! A message is keyed by its finding's id, so that revisions of a finding stay in order and a compacted topic keeps the last one; one about a call
+//! by what the money is spent on. Each stream has a producer of its own: a topic that nobody may write holds up no other.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 use super::{
-    receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Record, Refused},
+    receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Refused},
     voice::Voice,
 };
 use crate::{config::KafkaSink, sinks::Host};
 
+mod letter;
 mod link;
 mod message;
 mod settings;
+mod statistics;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod trouble;
 
-use self::link::{Denial, Link};
+pub(super) use self::message::What;
 pub use self::settings::refusal;
+use self::{
+    link::{Denial, Link},
+    message::{Outgoing, Writer},
+};
 
 /// Records of a batch: a batch is what one answer is waited for, not what librdkafka puts into one request.
 const BATCH_RECORDS: usize = 100;
@@ -34,15 +42,14 @@ const BATCHES: usize = 48;
 
 /// A Kafka topic as a receiver.
 pub(super) struct Kafka {
-    sink: KafkaSink,
-    host: Host,
+    writer: Writer,
     voice: Voice,
     link: Option<Arc<Link>>,
 }
 
 impl Kafka {
-    pub(super) fn new(sink: KafkaSink, host: Host, voice: Voice) -> Self {
-        Self { sink, host, voice, link: None }
+    pub(super) fn new(sink: KafkaSink, host: Host, voice: Voice, what: What) -> Self {
+        Self { writer: Writer::new(sink, host, what), voice, link: None }
     }
 }
 
@@ -55,10 +62,11 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn add(&mut self, record: &Record, denial: Denial) {
+    fn add(&mut self, record: &impl Outgoing, denial: Denial) {
         match denial {
             Denial::Record { reason, detail } => {
-                self.refused.push(Refused { seq: record.seq, record_id: record.record_id.clone(), reason, detail });
+                let (seq, record_id) = (record.seq(), record.record_id().to_owned());
+                self.refused.push(Refused { seq, record_id, reason, detail });
             }
             // The producer as a whole outweighs one message.
             Denial::Broken { reason } => self.denied = Some(Answer::Broken { reason }),
@@ -73,7 +81,7 @@ impl Verdict {
     }
 }
 
-impl Receiver for Kafka {
+impl<T: Outgoing> Receiver<T> for Kafka {
     fn appetite(&self) -> Appetite {
         Appetite { batch_records: BATCH_RECORDS, batch_bytes: BATCH_BYTES, batches: BATCHES }
     }
@@ -81,11 +89,11 @@ impl Receiver for Kafka {
     async fn connect(&mut self) -> Result<(), ConnectError> {
         // What the old one still holds is sent again by the new one.
         self.link = None;
-        self.link = Some(Arc::new(Link::new(self.sink.clone(), self.host.clone(), self.voice.clone())?));
+        self.link = Some(Arc::new(Link::new(self.writer.clone(), self.voice.clone())?));
         Ok(())
     }
 
-    fn send(&mut self, batch: &Arc<[Record]>) -> Answering {
+    fn send(&mut self, batch: &Arc<[T]>) -> Answering {
         let Some(link) = self.link.clone() else {
             return Box::pin(async { Answer::Broken { reason: "there is no producer".to_owned() } });
         };
@@ -122,6 +130,15 @@ impl Receiver for Kafka {
             }
             if verdict.denied.is_none() && verdict.refused.len() < batch.len() {
                 link.works();
+            }
+            // A record is given up only when the topic of dead letters has it, where there is one.
+            let given_up = if verdict.denied.is_none() { verdict.refused.as_slice() } else { &[] };
+            for refused in given_up {
+                let record = batch.iter().find(|record| record.seq() == refused.seq);
+                if let Some(denied) = link.bury(record, refused).await {
+                    verdict.denied = Some(denied);
+                    break;
+                }
             }
             verdict.denied.unwrap_or(Answer::Taken(verdict.refused))
         })

@@ -8,16 +8,26 @@ use crate::{config::KafkaSink, sinks::ConnectError};
 /// How long librdkafka itself tries; after that the records wait in the store. Milliseconds.
 const MESSAGE_TIMEOUT_MS: &str = "60000";
 
+/// How often librdkafka tells how it is, for the metrics. Milliseconds.
+const STATISTICS_INTERVAL_MS: &str = "5000";
+
+/// What a message may have besides its record, bytes: key, headers, and what librdkafka counts for itself.
+const BESIDE_BYTES: u64 = 64 * 1024;
+
 /// What counts unless the config says otherwise. Consumers in Java put a key on the same partition (`murmur2_random`); `linger.ms` is what a record may
 /// wait for others to share its batch.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 7] = [
     ("client.id", "outflow"),
     ("compression.type", "zstd"),
     ("linger.ms", "10"),
     ("message.timeout.ms", MESSAGE_TIMEOUT_MS),
     ("partitioner", "murmur2_random"),
     ("socket.keepalive.enable", "true"),
+    ("statistics.interval.ms", STATISTICS_INTERVAL_MS),
 ];
+
+/// librdkafka's own default for `message.max.bytes`, which is no less than what brokers take.
+const LEAST_MESSAGE_BYTES: u64 = 1_000_000;
 
 /// What puts one message into each request.
 pub(super) const SOLO: [(&str, &str); 2] = [("batch.num.messages", "1"), ("linger.ms", "0")];
@@ -65,6 +75,8 @@ pub(super) fn client(sink: &KafkaSink) -> Result<ClientConfig, ConnectError> {
     for (name, value) in DEFAULTS {
         config.set(name, value);
     }
+    config
+        .set("message.max.bytes", (sink.max_record_bytes.bytes() + BESIDE_BYTES).max(LEAST_MESSAGE_BYTES).to_string());
     for (name, setting) in &sink.settings {
         let value = setting.value().map_err(|error| ConnectError(format!("setting {name}: {error}")))?;
         // Two names of one thing: the later one would win in librdkafka, and ours must not.

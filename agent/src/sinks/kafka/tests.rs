@@ -1,6 +1,9 @@
 //! The sink against librdkafka's own mock cluster: real requests over loopback, and errors on demand. Real brokers: `tests/e2e/sinks`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
@@ -15,14 +18,21 @@ use super::*;
 use crate::{
     clock,
     config::{self, Config, RecordFormat},
+    exchange::{Cost, CostSource, sample},
+    findings::{Call, Category},
     sinks::{
         SinkNotice, Sinks,
         tests::{Place, drained},
+        usage::UsageRecord,
     },
+    store::Limits,
+    units::NanoUsd,
 };
 
 const LIMIT: Duration = Duration::from_mins(1);
 const TOPIC: &str = "found";
+const CALLS: &str = "calls";
+const USAGE: &str = "usage";
 const PARTITIONS: i32 = 3;
 
 struct Cluster {
@@ -43,7 +53,9 @@ struct Got {
 impl Cluster {
     fn new() -> Self {
         let mock = MockCluster::new(1).unwrap();
-        mock.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        for topic in [TOPIC, CALLS, USAGE] {
+            mock.create_topic(topic, PARTITIONS, 1).unwrap();
+        }
         Self { mock }
     }
 
@@ -57,8 +69,13 @@ impl Cluster {
         Sinks::start(&self.config(more), &place.store, &host(), Arc::new(|_| {})).unwrap()
     }
 
-    /// Everything in the topic; at least `count` messages.
+    /// Everything in the topic of findings; at least `count` messages.
     fn consume(&self, count: usize) -> Vec<Got> {
+        self.consume_of(TOPIC, count)
+    }
+
+    /// Everything in a topic; at least `count` messages.
+    fn consume_of(&self, topic: &str, count: usize) -> Vec<Got> {
         let mut client = rdkafka::ClientConfig::new();
         client
             .set("bootstrap.servers", self.mock.bootstrap_servers())
@@ -67,10 +84,10 @@ impl Cluster {
         let consumer: BaseConsumer = client.create().unwrap();
         let mut all = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
-            all.add_partition_offset(TOPIC, partition, Offset::Beginning).unwrap();
+            all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         }
         consumer.assign(&all).unwrap();
-        let ends = |partition| consumer.fetch_watermarks(TOPIC, partition, LIMIT).unwrap().1.cast_unsigned();
+        let ends = |partition| consumer.fetch_watermarks(topic, partition, LIMIT).unwrap().1.cast_unsigned();
         let until = clock::instant() + LIMIT;
         let mut got = Vec::new();
         while got.len() < count || got.len() < (0..PARTITIONS).map(ends).sum::<u64>() as usize {
@@ -286,4 +303,241 @@ fn what_is_refused_together_with_others_is_asked_of_alone() {
     sinks.finish(LIMIT).unwrap();
     assert_eq!(place.reader().dead_letters(100).unwrap(), []);
     check(&place, &cluster.consume(60));
+}
+
+/// A call of a feature, that cost something.
+fn call(number: u32, feature: &str) -> Call {
+    let mut exchange = sample::exchange("openai", "gpt-4o");
+    exchange.feature = Some(feature.into());
+    exchange.request_text.push("$.messages[0].content", "my card is 4111 1111 1111 1111");
+    exchange.ended_at.0 += u64::from(number) * 1_000_000;
+    let cost = Cost { nano_usd: NanoUsd(3), source: CostSource::Catalogue, catalogue: String::new() };
+    Call::of(&exchange, Some(&cost), None)
+}
+
+fn streams() -> String {
+    format!("name = \"siem\"\ncalls_topic = \"{CALLS}\"\nusage_topic = \"{USAGE}\"\n")
+}
+
+/// Waits until a stream has every call that the store has kept.
+fn streamed(place: &Place, stream: &str) {
+    let until = clock::instant() + LIMIT;
+    let newest = place.reader().newest_call().unwrap();
+    while place.reader().call_cursor(stream).unwrap() < newest {
+        assert!(clock::instant() < until);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn calls_and_what_they_used_go_to_topics_of_their_own() {
+    let (cluster, place) = (Cluster::new(), Place::with(Limits { max_call_bytes: 1 << 20, ..Limits::default() }));
+    place.find(keys(2));
+    place.call((0..40).map(|number| call(number, if number % 2 == 0 { "chat" } else { "search" })));
+    let sinks = cluster.start(&place, &streams());
+    streamed(&place, "siem/calls");
+    streamed(&place, "siem/usage");
+    drained(&place, &sinks);
+    let names: Vec<&str> = sinks.stats().map(|(name, _)| name).collect();
+    assert_eq!(names, ["siem", "siem/calls", "siem/usage"]);
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(place.reader().calls_after(0, 10).unwrap(), [], "what all streams have is forgotten");
+    assert_eq!(cluster.consume(2).len(), 2);
+
+    let store_id = place.reader().store_id().unwrap();
+    let mut ids: Vec<String> = (1..=40).map(|seq| format!("{store_id}-{seq}")).collect();
+    ids.sort();
+    for (topic, event_type, schema) in [
+        (CALLS, "outflow.call.v1", "https://schema.ocsf.io/1.8.0"),
+        (USAGE, "outflow.usage.v1", "urn:outflow:schema:usage-v1"),
+    ] {
+        let got = cluster.consume_of(topic, 40);
+        let mut found: Vec<_> = got.iter().map(|message| message.id.clone()).collect();
+        found.sort();
+        assert_eq!(found, ids);
+        for Got { key, headers, payload, time_ms, .. } in &got {
+            assert_eq!((headers["ce_type"].as_str(), headers["ce_dataschema"].as_str()), (event_type, schema));
+            assert_eq!(headers["ce_subject"], "chat_completions");
+            assert!(["chat", "search"].contains(&key.as_str()) && !payload.contains("4111"), "{key}: {payload}");
+            assert!(time_ms.is_some_and(|ms| ms >= 1_795_392_001_250));
+        }
+        // Adding up needs all of one feature in one place.
+        for feature in ["chat", "search"] {
+            let places: BTreeSet<_> =
+                got.iter().filter(|message| message.key == feature).map(|message| message.partition).collect();
+            assert_eq!(places.len(), 1, "{feature}");
+        }
+    }
+    let usage = cluster.consume_of(USAGE, 40);
+    let records: Vec<UsageRecord> = usage.iter().map(|got| serde_json::from_str(&got.payload).unwrap()).collect();
+    assert_eq!(records.iter().filter_map(|record| record.cost_nano_usd).map(|cost| cost.0).sum::<u64>(), 120);
+    assert!(records.iter().zip(&usage).all(|(record, got)| record.usage_id == got.id));
+    assert!(records.iter().all(|record| (record.input_tokens, record.output_tokens) == (Some(1000), Some(100))));
+}
+
+#[test]
+fn a_stream_that_is_held_up_holds_up_no_other_and_loses_nothing() {
+    let (cluster, place) = (Cluster::new(), Place::with(Limits { max_call_bytes: 1 << 20, ..Limits::default() }));
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.mock.topic_error(USAGE, refused).unwrap();
+    place.call((0..10).map(|number| call(number, "chat")));
+    let sinks = cluster.start(&place, &streams());
+    streamed(&place, "siem/calls");
+    sinks.finish(Duration::ZERO).unwrap();
+    assert_eq!(place.reader().call_cursors().unwrap(), [("siem/calls".into(), 10), ("siem/usage".into(), 0)]);
+
+    // The next run goes on where each was.
+    cluster.mock.topic_error(USAGE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    place.call((10..12).map(|number| call(number, "chat")));
+    let sinks = cluster.start(&place, &streams());
+    streamed(&place, "siem/usage");
+    streamed(&place, "siem/calls");
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(cluster.consume_of(CALLS, 12).len(), 12);
+    let usage: BTreeSet<String> = cluster.consume_of(USAGE, 12).into_iter().map(|got| got.id).collect();
+    assert_eq!(usage.len(), 12);
+}
+
+#[test]
+fn a_stream_that_comes_later_begins_with_what_is_kept() {
+    let (cluster, place) = (Cluster::new(), Place::with(Limits { max_call_bytes: 1 << 20, ..Limits::default() }));
+    place.call((0..3).map(|number| call(number, "chat")));
+    let only_calls = format!("name = \"siem\"\ncalls_topic = \"{CALLS}\"\n");
+    let sinks = cluster.start(&place, &only_calls);
+    streamed(&place, "siem/calls");
+    sinks.finish(LIMIT).unwrap();
+    // Nothing is kept any more, and there is nothing to wait for.
+    let sinks = cluster.start(&place, &streams());
+    place.call([call(3, "chat")]);
+    streamed(&place, "siem/usage");
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(cluster.consume_of(USAGE, 1).len(), 1);
+    assert_eq!(cluster.consume_of(CALLS, 4).len(), 4);
+}
+
+#[test]
+fn classes_have_topics_of_their_own_and_keys_are_chosen() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let mut anomaly = crate::sinks::tests::occurrence("anomaly");
+    anomaly.rule.id = "cost.budget".into();
+    anomaly.category = Category::Cost;
+    anomaly.process.feature = Some("search".into());
+    place.find(keys(3));
+    place.keep(vec![anomaly]);
+    let sinks = cluster.start(&place, &format!("topics = {{ \"2004\" = \"{CALLS}\" }}\npartition_by = \"feature\"\n"));
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let (rest, anomalies) = (cluster.consume(3), cluster.consume_of(CALLS, 1));
+    assert_eq!((rest.len(), anomalies.len(), anomalies[0].key.as_str()), (3, 1, "search"));
+    // None of them has a feature: the service stands for it.
+    assert!(rest.iter().all(|message| message.key == "checkout"), "{rest:?}");
+    assert_eq!(rest.iter().map(|message| message.partition).collect::<BTreeSet<_>>().len(), 1);
+
+    let text = "[[sinks.kafka]]\nbrokers = [\"a:1\"]\ntopics = { \"6003\" = \"x\" }\n";
+    let error = Config::parse("outflow.toml", text).unwrap_err().to_string();
+    assert!(error.contains("6003") && error.contains("is no class of findings"), "{error}");
+}
+
+#[test]
+fn a_host_can_be_the_key() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(20));
+    let sinks = cluster.start(&place, "partition_by = \"host\"\nformat = \"ecs\"\n");
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    let got = cluster.consume(20);
+    assert!(got.iter().all(|message| message.key == "node-1"));
+    // All in one place, and so in the order of the outbox.
+    assert_eq!(got.iter().map(|message| message.id.clone()).collect::<Vec<_>>(), place.record_ids());
+    for message in &got {
+        let document: serde_json::Value = serde_json::from_str(&message.payload).unwrap();
+        assert_eq!(document["event"]["id"], message.id.as_str());
+        assert!(message.headers["ce_dataschema"].contains("ecs"));
+    }
+}
+
+#[test]
+fn what_is_too_large_is_trimmed_and_says_so_or_goes_to_the_dead_letters() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let mut trims = crate::sinks::tests::occurrence("trims");
+    trims.rule.references = vec!["https://example.com/".repeat(100); 50];
+    let mut never = crate::sinks::tests::occurrence("never");
+    never.title = "ä".repeat(40_000);
+    place.find(["small".to_owned()]);
+    place.keep(vec![trims]);
+    place.keep(vec![never.clone()]);
+    for format in ["native", "ocsf", "ecs"] {
+        let more = format!(
+            "name = \"{format}\"\nformat = \"{format}\"\nmax_record_bytes = \"64 KiB\"\ndead_letter_topic = \"{CALLS}\"\n"
+        );
+        let sinks = cluster.start(&place, &more);
+        drained(&place, &sinks);
+        sinks.finish(LIMIT).unwrap();
+        let letters = place.reader().dead_letters(10).unwrap();
+        let (_, letter) = letters.iter().find(|(sink, _)| sink == format).unwrap();
+        assert_eq!((letter.seq, letter.reason.as_str()), (3, "too_large"));
+        assert!(letter.detail.contains("`max_record_bytes` of the sink is 65536"), "{}", letter.detail);
+    }
+    let got = cluster.consume(6);
+    assert_eq!(got.len(), 6, "two records to each of three sinks");
+    let trimmed: Vec<_> = got.iter().filter(|message| message.payload.contains("record.trimmed")).collect();
+    assert_eq!(trimmed.len(), 3);
+    for message in trimmed {
+        assert!(message.payload.contains("rule.references") && message.payload.len() < 8192, "{}", message.payload);
+    }
+    let dead = cluster.consume_of(CALLS, 3);
+    assert_eq!(dead.len(), 3);
+    for message in &dead {
+        let header = |name: &str| message.headers[&format!("outflow_dead_letter_{name}")].as_str();
+        assert_eq!((header("reason"), header("topic"), header("cut")), ("too_large", TOPIC, "true"));
+        assert_eq!((header("record"), message.key.as_str()), (message.id.as_str(), message.id.trim_end_matches("-1")));
+        assert!(message.payload.len() <= 32 * 1024 && message.payload.starts_with('{'));
+        assert!(header("bytes").parse::<usize>().unwrap() > 80_000 && header("detail").contains("65536"));
+    }
+}
+
+#[test]
+fn a_record_is_given_up_only_when_the_dead_letters_have_it() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.mock.topic_error(USAGE, refused).unwrap();
+    let mut large = crate::sinks::tests::occurrence("large");
+    large.title = "x".repeat(80_000);
+    place.keep(vec![large]);
+    place.find(["small".to_owned()]);
+    let more = format!("max_record_bytes = \"64 KiB\"\ndead_letter_topic = \"{USAGE}\"\n");
+    let sinks = cluster.start(&place, &more);
+    let until = clock::instant() + LIMIT;
+    let reason = loop {
+        if let Some(reason) = sinks.stats().next().unwrap().1.waits_because() {
+            break reason;
+        }
+        assert!(clock::instant() < until);
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(reason.contains(&format!("may not write to topic {USAGE}")), "{reason}");
+    assert_eq!((place.reader().dead_letters(10).unwrap().len(), place.reader().cursor("kafka").unwrap()), (0, 0));
+    cluster.mock.topic_error(USAGE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(place.reader().dead_letters(10).unwrap().len(), 1);
+    assert!(!cluster.consume_of(USAGE, 1).is_empty());
+    let ids: BTreeSet<String> = cluster.consume(1).into_iter().map(|message| message.id).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[test]
+fn librdkafka_tells_how_it_is() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(5));
+    let sinks = cluster.start(&place, "settings = { \"statistics.interval.ms\" = 20 }\n");
+    drained(&place, &sinks);
+    let figures = || sinks.stats().next().unwrap().1.client_figures();
+    let until = clock::instant() + LIMIT;
+    while !figures().is_some_and(|figures| figures.round_trip_ns > 0 && figures.queued_records == 0) {
+        assert!(clock::instant() < until, "{:?}", figures());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
 }

@@ -4,11 +4,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::{
-    ClientContext,
+    ClientContext, Statistics,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
 };
 
+use super::statistics::Counted;
 use crate::sinks::voice::Voice;
 
 /// Complaints since the last record arrived. Each is made once, perhaps when nobody had anything to send.
@@ -63,9 +64,14 @@ impl Trouble {
 pub(super) struct Context {
     pub(super) voice: Voice,
     pub(super) trouble: Trouble,
+    pub(super) counted: Counted,
 }
 
 impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        self.counted.take(&statistics, &self.voice.stats);
+    }
+
     fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _line: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {

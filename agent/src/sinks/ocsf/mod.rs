@@ -5,9 +5,11 @@
 //! `kind` decides the class: 2006 for leaks, 2003 for models that can change or end, 2004 for the rest. `event` is the event, `objects` and
 //! `data_security` are its parts, `unmapped` holds what OCSF has no place for. `docs/OCSF.md` has the mapping field by field.
 //!
-//! The profile `ai_operation` is not used: 1.8.0 allows it on calls and not on findings, and its validator refuses it there.
+//! The profile `ai_operation` is not used on findings: 1.8.0 allows it on calls alone, and its validator refuses it there. A call is an event of
+//! class 6003 with that profile (`call`).
 
 mod anomaly;
+mod call;
 mod data_security;
 mod event;
 mod kind;
@@ -16,8 +18,9 @@ mod objects;
 mod tests;
 mod unmapped;
 
+pub(super) use self::objects::Endpoint;
 use super::Host;
-use crate::findings::Finding;
+use crate::findings::{Call, Finding};
 
 /// The version of OCSF that events follow.
 pub const OCSF_VERSION: &str = "1.8.0";
@@ -26,3 +29,16 @@ pub const OCSF_VERSION: &str = "1.8.0";
 pub fn encode(finding: &Finding, host: &Host) -> Result<String, serde_json::Error> {
     serde_json::to_string(&event::Event::new(finding, host)?)
 }
+
+/// A call that this host saw as one OCSF event, one line of JSON. `record_id` names it among all.
+pub fn encode_call(call: &Call, record_id: &str, host: &Host) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&call::CallEvent::new(call, record_id, host))
+}
+
+/// The number of a finding's class: 2003, 2004 or 2006.
+pub fn class_uid(finding: &Finding) -> u32 {
+    kind::Kind::of(finding).class().uid()
+}
+
+/// The numbers of all classes that findings have.
+pub const FINDING_CLASSES: [u32; 3] = [2003, 2004, 2006];

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::kind::{Caption, Kind};
 use crate::{
-    findings::{Destination, Finding, Location},
+    findings::{self, Destination, Finding, Location},
     sinks::Host,
 };
 
@@ -99,9 +99,21 @@ pub(super) struct Actor<'a> {
 
 impl<'a> Actor<'a> {
     pub(super) fn new(finding: &'a Finding) -> Option<Self> {
-        let app_name = Some(finding.process.service.as_str()).filter(|name| !name.is_empty());
-        let process = Process::new(finding);
-        (app_name.is_some() || process.is_some()).then_some(Self { app_name, process })
+        let actor = Self::of(&finding.process);
+        (actor.app_name.is_some() || actor.process.is_some()).then_some(actor)
+    }
+
+    /// Who made a call: an event of one must say something.
+    pub(super) fn of_call(process: &'a findings::Process) -> Self {
+        match Self::of(process) {
+            Self { app_name: None, process: None } => Self { app_name: Some("Unknown"), process: None },
+            actor => actor,
+        }
+    }
+
+    fn of(process: &'a findings::Process) -> Self {
+        let app_name = Some(process.service.as_str()).filter(|name| !name.is_empty());
+        Self { app_name, process: Process::of(process) }
     }
 }
 
@@ -117,7 +129,10 @@ pub(super) struct Process<'a> {
 impl<'a> Process<'a> {
     /// None behind a log or a replay.
     pub(super) fn new(finding: &'a Finding) -> Option<Self> {
-        let process = &finding.process;
+        Self::of(&finding.process)
+    }
+
+    pub(super) fn of(process: &'a findings::Process) -> Option<Self> {
         let container = process.container.as_deref().map(|uid| Container { uid });
         (process.pid != 0).then_some(Self { pid: process.pid, name: &process.name, container })
     }
@@ -134,13 +149,13 @@ struct Container<'a> {
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Endpoint<'a> {
+pub(in crate::sinks) struct Endpoint<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hostname: Option<&'a str>,
+    pub(in crate::sinks) hostname: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ip: Option<IpAddr>,
+    pub(in crate::sinks) ip: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) port: Option<u16>,
+    pub(in crate::sinks) port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,7 +164,7 @@ pub(super) struct Endpoint<'a> {
 
 impl<'a> Endpoint<'a> {
     /// Whom a call went to. A host may be an address, and a client may have named the port with it.
-    pub(super) fn new(destination: &'a Destination) -> Option<Self> {
+    pub(in crate::sinks) fn new(destination: &'a Destination) -> Option<Self> {
         let host = destination.host.as_str();
         let svc_name = destination.vendor.as_deref();
         let (hostname, ip, port) = if let Ok(ip) = host.trim_matches(['[', ']']).parse() {
@@ -171,7 +186,7 @@ impl<'a> Endpoint<'a> {
     }
 
     /// Its name, else its address.
-    pub(super) fn address(&self) -> Address<'a> {
+    pub(in crate::sinks) fn address(&self) -> Address<'a> {
         match (self.hostname, self.ip) {
             (None, Some(ip)) => Address::Ip(ip),
             (name, _) => Address::Name(name.unwrap_or_default()),
@@ -182,9 +197,18 @@ impl<'a> Endpoint<'a> {
 /// A host's name or address, as text.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Address<'a> {
+pub(in crate::sinks) enum Address<'a> {
     Name(&'a str),
     Ip(IpAddr),
+}
+
+impl std::fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(ip) => ip.fmt(f),
+        }
+    }
 }
 
 /// A log file.

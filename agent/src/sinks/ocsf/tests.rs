@@ -66,6 +66,7 @@ fn each_kind_has_its_class() {
     let check = |finding: &Finding, kind, class: Class, analytic: &str| {
         assert_eq!(Kind::of(finding), kind, "{}", finding.rule.id);
         assert_eq!((kind.class(), kind.analytic().1), (class, analytic), "{kind:?}");
+        assert!(class_uid(finding) == class.uid() && FINDING_CLASSES.contains(&class.uid()));
         assert_eq!(class == Class::Compliance, kind.control().is_some(), "{kind:?}: a check is a compliance finding");
         let event = event(finding);
         assert_eq!((&event["class_uid"], &event["class_name"]), (&class.uid().into(), &class.name().into()));

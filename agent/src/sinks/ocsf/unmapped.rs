@@ -78,11 +78,17 @@ fn call<M: SerializeMap>(finding: &Finding, map: &mut M) -> Result<(), M::Error>
     entry(map, "outflow.destination.api", Some(&destination.api))
 }
 
-fn entry<M: SerializeMap>(map: &mut M, name: &'static str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+/// Writes what is known.
+pub(super) fn entry<M: SerializeMap>(
+    map: &mut M,
+    name: &'static str,
+    value: Option<impl Serialize>,
+) -> Result<(), M::Error> {
     value.map_or(Ok(()), |value| map.serialize_entry(name, &value))
 }
 
-fn some(text: &str) -> Option<&str> {
+/// A text that says something.
+pub(super) fn some(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 

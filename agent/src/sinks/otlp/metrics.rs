@@ -170,7 +170,7 @@ fn ucum(unit: Unit) -> &'static str {
     match unit {
         Unit::None => "1",
         Unit::Bytes => "By",
-        Unit::Seconds => "s",
+        Unit::Seconds | Unit::Span => "s",
         Unit::Usd => "{USD}",
     }
 }
@@ -193,7 +193,7 @@ fn observe(meter: &Meter, metric: Metric, metrics: &Metrics) {
                 .with_callback(move |sink| points().for_each(|(labels, value)| sink.observe(value, &labels)))
                 .build();
         }
-        (Kind::Gauge, Unit::Usd) => {
+        (Kind::Gauge, Unit::Usd | Unit::Span) => {
             let builder = meter.f64_observable_gauge(name).with_unit(unit).with_description(about.help);
             builder
                 .with_callback(move |sink| {

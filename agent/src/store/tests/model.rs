@@ -186,6 +186,7 @@ fn make(small: &Small, now: u64) -> Batch {
             .iter()
             .map(|(key, value)| StateChange::new("d", key.to_string(), value.map(Arc::new)))
             .collect(),
+        ..Batch::default()
     }
 }
 
