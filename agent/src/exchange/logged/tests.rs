@@ -149,6 +149,7 @@ fn a_document_over_many_lines_is_one_call() {
             "prompt_tokens_details": {"cached_tokens": 16}}});
     let body = serde_json::to_string_pretty(&body).unwrap();
     let one = || ("openai".to_owned(), String::new(), "gpt-4o-2024-08-06".to_owned(), 21, 4);
+    let messages = Messages::Begin(Arc::new(Regex::new(r"^(\d\d:\d\d|<--|content)").unwrap()));
     // OkHttp writes a body as it came; Python and Java put it behind a head of their own.
     for text in [
         format!(
@@ -157,7 +158,6 @@ fn a_document_over_many_lines_is_one_call() {
         format!("10:00:01 DEBUG c.shop.Llm - answer: {body}\n10:00:02 INFO on\n"),
         format!("10:00:01 DEBUG {{attempt=1}}\n  answer {{}}:\n{body}\n"),
     ] {
-        let messages = Messages::Begin(Arc::new(Regex::new(r"^(\d\d:\d\d|<--|content)").unwrap()));
         let mut calls = 0;
         READER.read(text.as_bytes(), &messages, AT, &mut |_, _| calls += 1);
         assert_eq!(calls, 1, "{text}");

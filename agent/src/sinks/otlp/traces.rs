@@ -304,7 +304,7 @@ fn span(exchange: &Exchange, cost: Option<&Cost>) -> Option<SpanData> {
         start_time: time(exchange.started_at),
         end_time: time(exchange.ended_at.max(exchange.started_at)),
         status: if error.is_some() { Status::error("") } else { Status::Unset },
-        attributes: attributes(exchange, operation, error, cost),
+        attributes: attributes(exchange, operation, error.as_deref(), cost),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: SpanLinks::default(),
@@ -318,7 +318,7 @@ fn span(exchange: &Exchange, cost: Option<&Cost>) -> Option<SpanData> {
 fn attributes(
     exchange: &Exchange,
     operation: Option<&'static str>,
-    error: Option<String>,
+    error: Option<&str>,
     cost: Option<&Cost>,
 ) -> Vec<KeyValue> {
     let mut all = Vec::new();
@@ -335,7 +335,7 @@ fn attributes(
     text(names::CONVERSATION, exchange.conversation.as_deref());
     text(names::FEATURE, exchange.feature.as_deref());
     text(names::EXECUTABLE, Some(exchange.origin.process.as_str()).filter(|name| !name.is_empty()));
-    text(names::ERROR, error.as_deref());
+    text(names::ERROR, error);
     text(names::COST_SOURCE, cost.map(|cost| cost.source.as_str()));
     let tool_call = exchange.mcp.as_ref().filter(|call| call.method.as_deref() == Some("tools/call"));
     text(names::OPERATION, tool_call.map(|_| "execute_tool").or(operation));
@@ -359,7 +359,7 @@ fn attributes(
         number(names::CACHE_READ_TOKENS, usage.cache_read_tokens),
         number(names::CACHE_WRITE_TOKENS, usage.cache_write_tokens),
         number(names::REASONING_TOKENS, usage.reasoning_tokens),
-        number(names::COST, cost.and_then(|cost| u64::try_from(cost.nano_usd.0).ok())),
+        number(names::COST, cost.map(|cost| cost.nano_usd.0)),
     ];
     all.extend(numbers.into_iter().flatten());
     if let Some(first) = exchange.first_token_at.filter(|_| exchange.streaming) {

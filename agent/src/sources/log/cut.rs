@@ -130,6 +130,7 @@ impl LineCutter {
     }
 
     /// Keeps the lines of a message in one cut, where a pattern says how messages begin and they are not too long for it.
+    #[must_use]
     pub fn with_messages(self, messages: &Messages) -> Self {
         Self { messages: messages.clone(), ..self }
     }

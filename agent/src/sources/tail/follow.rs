@@ -130,7 +130,7 @@ impl Follower {
         let mut unreadable = Vec::new();
         let mut found = glob::find(&self.groups, |path, why| unreadable.push((path.to_owned(), why)));
         for (path, why) in unreadable {
-            self.not_read(out, path, now, |path| TailNotice::Unreadable { path, why });
+            self.not_read(out, &path, now, |path| TailNotice::Unreadable { path, why });
         }
         let mut replaced = Vec::new();
         for file in self.files.values_mut() {
@@ -223,7 +223,7 @@ impl Follower {
     ) -> Result<Option<(FileId, Found)>, Stopped> {
         if self.files.len() >= self.settings.max_files {
             let max = self.settings.max_files;
-            self.not_read(out, found.path, now, |path| TailNotice::TooMany { path, max });
+            self.not_read(out, &found.path, now, |path| TailNotice::TooMany { path, max });
             return Ok(None);
         }
         let path = found.path.clone();
@@ -242,7 +242,7 @@ impl Follower {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                self.not_read(out, path, now, |path| TailNotice::Unreadable { path, why: error.to_string() });
+                self.not_read(out, &path, now, |path| TailNotice::Unreadable { path, why: error.to_string() });
             }
         }
         Ok(None)
@@ -477,30 +477,24 @@ impl Follower {
 
     fn unreadable(&mut self, id: FileId, error: &io::Error, now: Timestamp, out: &mut Out<'_>) {
         let Some(path) = self.files.get(&id).map(|file| file.path.clone()) else { return };
-        self.not_read(out, path, now, |path| TailNotice::Unreadable { path, why: error.to_string() });
+        self.not_read(out, &path, now, |path| TailNotice::Unreadable { path, why: error.to_string() });
     }
 
     /// Something that the globs fit is not looked at. People hear of it at once; it is a gap when it lasts, for a file that is cut or moved in the
     /// very moment is read at the next look.
-    fn not_read(
-        &mut self,
-        out: &mut Out<'_>,
-        path: PathBuf,
-        now: Timestamp,
-        notice: impl FnOnce(PathBuf) -> TailNotice,
-    ) {
-        let notice = notice(path.clone());
+    fn not_read(&mut self, out: &mut Out<'_>, path: &Path, now: Timestamp, notice: impl FnOnce(PathBuf) -> TailNotice) {
+        let notice = notice(path.to_owned());
         let is_one_too_many = matches!(notice, TailNotice::TooMany { .. });
-        self.tell(out, path.clone(), |_| notice);
-        if self.unread.len() >= TOLD_MAX && !self.unread.contains_key(&path) {
+        self.tell(out, path.to_owned(), |_| notice);
+        if self.unread.len() >= TOLD_MAX && !self.unread.contains_key(path) {
             return;
         }
         let look = self.looks;
-        let unread = self.unread.entry(path.clone()).or_insert(Unread { since: now, look, is_told: false });
+        let unread = self.unread.entry(path.to_owned()).or_insert(Unread { since: now, look, is_told: false });
         unread.look = look;
         if !unread.is_told && now.since_ns(unread.since) >= UNREAD_NS {
             unread.is_told = true;
-            let file = Arc::new(LogFile::of(&path, &path, None, None, &[]));
+            let file = Arc::new(LogFile::of(path, path, None, None, &[]));
             let reason = if is_one_too_many { GapReason::TooMany } else { GapReason::Unreadable };
             let gap = Gap { reason, offset: 0, known_bytes: 0, from: unread.since, until: now };
             // Whether anybody still listens shows with the next input.
