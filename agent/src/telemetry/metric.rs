@@ -278,42 +278,15 @@ impl Metric {
                 counter("outflow_tap_lost_calls", None, &["reason"], "Calls of the TLS library that were lost")
             }
             Self::TapLostBytes => counter("outflow_tap_lost", Bytes, &["reason"], "Plaintext that was lost"),
-            Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Bytes that were read of log files"),
-            Self::LogFiles => gauge("outflow_log_files", None, &[], "Log files that are followed"),
-            Self::LogUnread => gauge(
-                "outflow_log_unread_files",
-                None,
-                &[],
-                "Files and folders that the globs fit and that could not be read at the last look, or were too many; at most 4,096",
-            ),
-            Self::LogLag => gauge(
-                "outflow_log_lag",
-                Bytes,
-                &["file"],
-                "Bytes of followed log files that are not read yet; file `other` is all but the 100 that lag most",
-            ),
-            Self::JournalBytes => {
-                counter("outflow_journal_read", Bytes, &[], "Bytes of entries that were read of the journal")
-            }
-            Self::JournalStarts => counter(
-                "outflow_journalctl_starts",
-                None,
-                &[],
-                "How often journalctl was started; more than once: it ended",
-            ),
-            Self::LoggedCalls => counter("outflow_logged_calls", None, &["outcome"], LOGGED_CALLS),
-            Self::LogGap => counter(
-                "outflow_log_gap",
-                Bytes,
-                &[],
-                "Bytes of log files that were gone before they were read, at most",
-            ),
-            Self::LogCapped => counter(
-                "outflow_log_capped",
-                Bytes,
-                &[],
-                "Bytes of log files that were not scanned because their group was over `max_bytes_per_second`",
-            ),
+            Self::LogBytes
+            | Self::LogFiles
+            | Self::LogUnread
+            | Self::LogLag
+            | Self::JournalBytes
+            | Self::JournalStarts
+            | Self::LoggedCalls
+            | Self::LogGap
+            | Self::LogCapped => self.about_logs(),
             Self::StoreRows
             | Self::StoreCommits
             | Self::StoreBytes
@@ -371,6 +344,49 @@ impl Metric {
                 None,
                 &["what"],
                 "Packets that circuit breakers stopped: `handshakes`, `data` of known connections, `quic`, `networks`",
+            ),
+        }
+    }
+
+    /// What there is to say about a metric of logs.
+    const fn about_logs(self) -> About {
+        use Unit::{Bytes, None};
+        match self {
+            Self::LogBytes => counter("outflow_log_read", Bytes, &[], "Bytes that were read of log files"),
+            Self::LogFiles => gauge("outflow_log_files", None, &[], "Log files that are followed"),
+            Self::LogUnread => gauge(
+                "outflow_log_unread_files",
+                None,
+                &[],
+                "Files and folders that the globs fit and that could not be read at the last look, or were too many; at most 4,096",
+            ),
+            Self::LogLag => gauge(
+                "outflow_log_lag",
+                Bytes,
+                &["file"],
+                "Bytes of followed log files that are not read yet; file `other` is all but the 100 that lag most",
+            ),
+            Self::JournalBytes => {
+                counter("outflow_journal_read", Bytes, &[], "Bytes of entries that were read of the journal")
+            }
+            Self::JournalStarts => counter(
+                "outflow_journalctl_starts",
+                None,
+                &[],
+                "How often journalctl was started; more than once: it ended",
+            ),
+            Self::LoggedCalls => counter("outflow_logged_calls", None, &["outcome"], LOGGED_CALLS),
+            Self::LogGap => counter(
+                "outflow_log_gap",
+                Bytes,
+                &[],
+                "Bytes of log files that were gone before they were read, at most",
+            ),
+            _ => counter(
+                "outflow_log_capped",
+                Bytes,
+                &[],
+                "Bytes of log files that were not scanned because their group was over `max_bytes_per_second`",
             ),
         }
     }
