@@ -24,13 +24,13 @@ const MAX_PATH_CHARS: usize = 4096;
 impl Maker {
     /// Lines of `file` are lost. Known bytes make it graver: without them it is only possible that there were any.
     pub fn gap(&self, file: &LogFile, gap: &Gap, at: Timestamp, policy: &Policy) -> Finding {
-        let (reason, how) = match gap.reason {
-            GapReason::Truncated => ("truncated", "was truncated"),
-            GapReason::Gone => ("gone", "disappeared while the agent was not running"),
-            GapReason::RateCap => ("rate cap", "has more than max_bytes_per_second lets through"),
-            GapReason::Damaged => ("damaged", "is compressed and damaged"),
-            GapReason::Unreadable => ("unreadable", "cannot be read"),
-            GapReason::TooMany => ("too many", "is one file too many"),
+        let (reason, case, how) = match gap.reason {
+            GapReason::Truncated => ("truncated", "truncated", "was truncated"),
+            GapReason::Gone => ("gone", "gone", "disappeared while the agent was not running"),
+            GapReason::RateCap => ("rate cap", "rate_cap", "has more than max_bytes_per_second lets through"),
+            GapReason::Damaged => ("damaged", "damaged", "is compressed and damaged"),
+            GapReason::Unreadable => ("unreadable", "unreadable", "cannot be read"),
+            GapReason::TooMany => ("too many", "too_many", "is one file too many"),
         };
         let path = mask::bounded(&file.path, MAX_PATH_CHARS);
         let name = path.rsplit('/').next().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Maker {
                 ("gap.until".to_owned(), time(gap.until)),
             ]),
         };
-        policy.describe(&mut finding, LOG_GAP, Some(reason), &[]);
+        policy.describe(&mut finding, LOG_GAP, Some(case), &[]);
         finding
     }
 }
