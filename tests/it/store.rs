@@ -305,6 +305,8 @@ fn every_command_that_reads_works_while_another_process_writes_and_prunes() {
     let store = Store::open(&path, Limits::default()).unwrap();
     store.keep(Retention { keep_ns: HOUR_NS, sinks: vec!["s".to_owned()], drop_oldest: false }).unwrap();
     store.submit(step(1)).unwrap().wait().unwrap();
+    // However late the writer gets its turn, the sink is known.
+    store.deliver("s", 0, Vec::new()).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
