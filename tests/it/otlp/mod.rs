@@ -5,6 +5,7 @@ mod client;
 mod faults;
 mod metrics;
 mod real;
+mod traces;
 mod transport;
 
 use std::{fs, path::PathBuf};

@@ -109,6 +109,7 @@ impl Collector {
         command.args(["--otlp-grpc-endpoint", &server.grpc.address(), "--otlp-http-endpoint", &server.http.address()]);
         // Each request is printed when it is taken, before it is answered or soon after; then it goes nowhere.
         command.args(["--exporter", "blackhole", "--debug-log", "logs", "--debug-log", "metrics"]);
+        command.args(["--debug-log", "traces"]);
         command.args(["--debug-log-verbosity", "detailed"]);
         let job = server.job.insert(Job::start(command, &server.dir, &life)?);
         let addresses = [server.grpc.address(), server.http.address()];
@@ -137,6 +138,20 @@ impl Collector {
             received.read(&std::fs::read(server.dir.join(format!("collector-{life}.stdout")))?);
         }
         Ok(received)
+    }
+
+    /// What it printed of all that it received, once `enough` is content with it; after `seconds` it gives what there is.
+    pub fn printed_until(&self, seconds: u64, mut enough: impl FnMut(&str) -> bool) -> Result<String> {
+        let server = self.server.as_ref().context("what this collector received cannot be read back")?;
+        let deadline = Deadline::after(seconds);
+        deadline.until("never", || {
+            let mut text = String::new();
+            for life in 1..=server.lives {
+                text += &String::from_utf8_lossy(&std::fs::read(server.dir.join(format!("collector-{life}.stdout")))?);
+            }
+            let over = deadline.passed();
+            Ok((enough(&text) || over).then_some(text))
+        })
     }
 
     /// Reads what it received until `enough` is content. After `seconds` it gives what there is, so that the test can say what is missing.
