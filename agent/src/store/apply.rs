@@ -25,6 +25,9 @@ use crate::{
 /// Findings that stay in memory, about 2 KB each.
 const MAX_KNOWN: usize = 4096;
 
+/// Room for the JSON of most findings.
+const PAYLOAD_BYTES: usize = 2048;
+
 /// Key in `meta` of [`Ledger::raise_floor`].
 const REVISION_FLOOR: &str = "revision_floor";
 
@@ -333,7 +336,7 @@ impl Ledger {
 
     /// Appends a revision. Returns its payload.
     fn append(&mut self, db: &Connection, finding: &Finding) -> Result<String, Failure> {
-        let payload = serde_json::to_string(finding)?;
+        let payload = written(finding)?;
         let payload_hash = payload_hash(&payload);
         let seq = self.head.seq.saturating_add(1);
         let (activity, revision) = (finding.activity.as_str(), finding.revision);
@@ -356,12 +359,18 @@ impl Ledger {
     }
 }
 
+fn written(finding: &Finding) -> serde_json::Result<String> {
+    let mut json = Vec::with_capacity(PAYLOAD_BYTES);
+    serde_json::to_writer(&mut json, finding)?;
+    String::from_utf8(json).map_err(serde::ser::Error::custom)
+}
+
 impl Known {
     fn write(&mut self, db: &Connection, id: &str) -> Result<(), Failure> {
         let finding = &self.finding;
         let payload = match self.payload.take() {
             Some(payload) => payload,
-            None => serde_json::to_string(finding)?,
+            None => written(finding)?,
         };
         let (severity, count) = (rank(finding.severity), int(finding.count));
         let row = Row::Stored { revision: finding.revision, news: finding.count > self.told_count };

@@ -107,7 +107,7 @@ impl Default for Limits {
             max_bytes: 1024 * 1024 * 1024,
             log_bytes: 64 * 1024 * 1024,
             queue: 256,
-            commit_rows: 2000,
+            commit_rows: 500,
             commit_ms: 50,
             update_interval_ns: UPDATE_INTERVAL_NS,
             max_call_bytes: 0,
