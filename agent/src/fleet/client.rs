@@ -47,8 +47,11 @@ impl ClientContext for Listener {
 
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
-    fn error(&self, _: KafkaError, reason: &str) {
-        self.note(reason);
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is no trouble.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            self.note(reason);
+        }
     }
 }
 

@@ -18,17 +18,18 @@ mod view;
 mod client;
 #[cfg(feature = "kafka")]
 mod follow;
+#[cfg(not(feature = "kafka"))]
+#[path = "no_follow.rs"]
+mod follow;
 #[cfg(feature = "kafka")]
 mod group;
 #[cfg(feature = "kafka")]
 mod writer;
 
 #[cfg(feature = "kafka")]
+pub use self::group::{Group, GroupNotice, GroupStats};
 pub use self::{
     follow::Follower,
-    group::{Group, GroupNotice, GroupStats},
-};
-pub use self::{
     record::{
         Identity, PROGRESS_EVENT, Progress, Refusal, STATE_SCHEMA_VERSION, StateKey, StateRecord, TOTAL_EVENT, Total,
         WHOLE, state_schema,

@@ -195,6 +195,9 @@ impl Ledger {
             let same_call = !counted.insert(seen.finding_id.as_str());
             self.count(db, seen, same_call)?;
         }
+        for (id, at) in &batch.closed {
+            self.close(db, id, *at)?;
+        }
         for row in &batch.usage {
             add_usage(db, row)?;
         }
@@ -231,11 +234,7 @@ impl Ledger {
             .collect::<Result<_, _>>()?;
         for id in &due {
             let Some(mut known) = self.know(db, id)? else { continue };
-            known.finding.revise(known.finding.revision.saturating_add(1), Activity::Update);
-            known.told_count = known.finding.count;
-            known.told_at = now;
-            known.changed = true;
-            known.payload = Some(self.append(db, &known.finding)?);
+            self.tell(db, &mut known, Activity::Update, now)?;
             self.known.insert(id.clone(), known);
         }
         Ok(due.len())
@@ -288,6 +287,11 @@ impl Ledger {
             known.finding.absorb(seen.clone(), same_call);
             known.changed = true;
             known.payload = None;
+            if known.finding.activity == Activity::Close {
+                // It was over, and is not: that does not wait for the interval.
+                let at = Timestamp::parse(&seen.last_seen).unwrap_or_default();
+                self.tell(db, &mut known, Activity::Update, at)?;
+            }
             self.known.insert(seen.finding_id.clone(), known);
             return Ok(());
         }
@@ -302,6 +306,27 @@ impl Ledger {
         let told_at = Timestamp::parse(&finding.last_seen).unwrap_or_default();
         let known = Known { told_count: finding.count, told_at, row: Row::Missing, changed: true, payload, finding };
         self.known.insert(seen.finding_id.clone(), known);
+        Ok(())
+    }
+
+    /// The trouble of a finding is over: its next revision says so.
+    fn close(&mut self, db: &Connection, id: &str, at: Timestamp) -> Result<(), Failure> {
+        if let Some(mut known) = self.know(db, id)? {
+            if known.finding.activity != Activity::Close {
+                self.tell(db, &mut known, Activity::Close, at)?;
+            }
+            self.known.insert(id.to_owned(), known);
+        }
+        Ok(())
+    }
+
+    /// Cuts a revision of a finding.
+    fn tell(&mut self, db: &Connection, known: &mut Known, activity: Activity, at: Timestamp) -> Result<(), Failure> {
+        known.finding.revise(known.finding.revision.saturating_add(1), activity);
+        known.told_count = known.finding.count;
+        known.told_at = at;
+        known.changed = true;
+        known.payload = Some(self.append(db, &known.finding)?);
         Ok(())
     }
 

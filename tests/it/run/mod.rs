@@ -10,6 +10,8 @@ mod context;
 mod damage;
 mod dice;
 mod drain;
+#[cfg(feature = "kafka")]
+mod fleet;
 mod full;
 mod gap;
 mod journal;

@@ -1,0 +1,320 @@
+//! Budgets that hosts have together, with a real broker: agents that only together cross one, totals that grow stale and fresh again, and who adds
+//! them up killed while it does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write as _,
+    process::Command,
+};
+
+use outflow::{
+    clock,
+    detectors::budget::Unit,
+    findings::{Activity, Finding, fleet_stale_id},
+    fleet::{StateKey, StateRecord},
+    sinks::usage::UsageRecord,
+    store::{Filter, StoreReader},
+    units::{NanoUsd, Timestamp},
+};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    producer::{FutureProducer, FutureRecord},
+};
+use serde_json::Value;
+use testbed::Broker;
+
+use super::{agent::Agent, place::Place};
+
+fn broker(folder: &tempfile::TempDir) -> Option<Broker> {
+    if let Some(missing) = testbed::missing_for_broker() {
+        assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "{missing}");
+        println!("skipped: {missing}");
+        return None;
+    }
+    Some(Broker::start(folder.path()).unwrap())
+}
+
+/// `[fleet]` and its budgets, for agents and for who adds up. A window of a month: no test sees two of them.
+fn fleet(broker: &Broker, stale_after: &str, budgets: &str) -> String {
+    let brokers: Vec<_> = broker.address().split(',').collect();
+    let (usage, state, found) = (broker.topic("fleet-usage"), broker.topic("fleet-state"), broker.topic("fleet-found"));
+    let budgets = budgets.replace("[[budget]]", "[[budget]]\nfleet = true\nwindow = \"31d\"");
+    format!(
+        "[fleet]\nbrokers = {brokers:?}\nusage_topic = {usage:?}\nstate_topic = {state:?}\nstale_after = \"{stale_after}\"\n\
+         [[sinks.kafka]]\nbrokers = {brokers:?}\ntopic = {found:?}\nusage_topic = {usage:?}\n{budgets}"
+    )
+}
+
+/// A host: its agent, its log, and what its store holds.
+struct Host {
+    place: Place,
+    log: fs::File,
+    calls: u64,
+}
+
+impl Host {
+    fn new(config: &str) -> Self {
+        let place = Place::new();
+        let own = fs::read_to_string(place.config()).unwrap();
+        fs::write(place.config(), own + config).unwrap();
+        let log = fs::File::create(place.logs().join("app.log")).unwrap();
+        Self { place, log, calls: 0 }
+    }
+
+    /// A line of the log that tells of a call.
+    fn calls(&mut self, host: u64, tokens: u64) {
+        self.calls += 1;
+        let line = format!(
+            "{{\"gen_ai.provider.name\":\"openai\",\"gen_ai.request.model\":\"gpt-4o\",\"gen_ai.response.model\":\"gpt-4o\",\
+             \"gen_ai.response.id\":\"chatcmpl-{host}-{}\",\"gen_ai.usage.input_tokens\":{tokens},\"gen_ai.usage.output_tokens\":0}}\n",
+            self.calls
+        );
+        self.log.write_all(line.as_bytes()).unwrap();
+    }
+
+    fn findings(&self, rule: &str) -> Vec<Finding> {
+        let Ok(reader) = StoreReader::open(&self.place.store()) else { return Vec::new() };
+        reader.findings(&Filter { rule: Some(rule.to_owned()), ..Filter::default() }).unwrap()
+    }
+
+    /// What the running agent says of its only budget: what was spent here, and by the fleet.
+    fn spend(&self) -> (u64, Option<u64>) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
+        command.args(["budget", "list", "--format", "jsonl", "--config"]).arg(self.place.config());
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let row = lines.into_iter().find(|line| line["kind"] == "spend");
+        row.map_or((0, None), |row| (row["spent_tokens"].as_u64().unwrap(), row["fleet_spent_tokens"].as_u64()))
+    }
+}
+
+#[test]
+fn agents_that_only_together_cross_a_budget_both_tell_and_stale_totals_stop_counting() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(broker) = broker(&folder) else { return };
+    let budget = "[[budget]]\nname = \"together\"\nservice = \"shop\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
+    let config = fleet(&broker, "4s", budget);
+    let (mut one, mut other) = (Host::new(&config), Host::new(&config));
+    let member = Agent::command("fleet", &one.place.config());
+    let (mut first, mut second) = (one.place.start(), other.place.start());
+    one.calls(1, 600);
+    other.calls(2, 500);
+    first.until("the fleet's total at one host", |_| one.spend() == (600, Some(1100)));
+    second.until("the fleet's total at the other", |_| other.spend() == (500, Some(1100)));
+    assert!(one.findings("cost.budget").is_empty() && other.findings("cost.budget").is_empty(), "neither alone");
+    one.calls(1, 1);
+    other.calls(2, 1);
+    first.until("a finding at one", |_| one.findings("cost.budget").len() == 1);
+    second.until("a finding at the other", |_| other.findings("cost.budget").len() == 1);
+    let found = one.findings("cost.budget").remove(0);
+    assert!(found.title.contains("fleet budget"), "{}", found.title);
+    assert_eq!(found.attributes["budget.spent_here_tokens"], 601);
+    assert!(found.attributes["budget.spent_tokens"].as_u64().unwrap() >= 1100, "{:?}", found.attributes);
+
+    // Nobody adds up any more: what was known grows old.
+    member.kill();
+    first.until("the finding of stale totals", |_| !one.findings(outflow::findings::FLEET_STALE).is_empty());
+    let stale = one.findings(outflow::findings::FLEET_STALE).remove(0);
+    assert_eq!(stale.activity, Activity::Create);
+    assert!(stale.attributes.contains_key("fleet.as_of"), "{stale:?}");
+    assert_eq!(one.spend(), (601, None), "a stale total is not judged by");
+    // And again: the finding is closed.
+    let member = Agent::command("fleet", &one.place.config());
+    first.until("the end of the finding", |_| {
+        one.findings(outflow::findings::FLEET_STALE).iter().any(|finding| finding.activity == Activity::Close)
+    });
+    first.until("the totals again", |_| one.spend() == (601, Some(1102)));
+    // What is no record is counted, and changes nothing.
+    let state = broker.topic("fleet-state");
+    for (key, value) in [("x", "\u{0}garbage"), ("{\"progress\":0}", "{\"schema_version\":9,\"event_name\":\"x\"}")] {
+        produce(&broker, &state, vec![(Some(key.to_owned()), value.to_owned())]);
+    }
+    first.until("both counted", |agent| {
+        let page = agent.get("/metrics").body;
+        let has = |outcome: &str| page.contains(&format!("outflow_fleet_records_total{{outcome=\"{outcome}\"}} 1"));
+        has("invalid") && has("unknown_version")
+    });
+    assert_eq!(one.spend(), (601, Some(1102)));
+    first.terminate();
+    second.terminate();
+    let said = member.terminate();
+    assert!(said.iter().any(|line| line.contains("calls counted")), "{said:?}");
+}
+
+#[test]
+fn an_agent_that_never_hears_of_totals_says_so_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(broker) = broker(&folder) else { return };
+    let budget = "[[budget]]\nname = \"together\"\nservice = \"shop\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
+    let mut host = Host::new(&fleet(&broker, "2s", budget));
+    let mut agent = host.place.start();
+    host.calls(1, 1000);
+    agent.until("its own budget", |_| host.findings("cost.budget").len() == 1);
+    agent.until("the finding", |_| !host.findings(outflow::findings::FLEET_STALE).is_empty());
+    let finding = host.findings(outflow::findings::FLEET_STALE).remove(0);
+    let topic = broker.topic("fleet-state");
+    assert_eq!(finding.finding_id, fleet_stale_id(&topic));
+    assert!(finding.title.contains("nobody has told"), "{}", finding.title);
+    assert!(finding.attributes["fleet.reason"].as_str().unwrap().contains("no such topic"), "{finding:?}");
+    agent.terminate();
+}
+
+/// A call of one of several hosts.
+fn usage(id: u64, now: Timestamp) -> UsageRecord {
+    let stale = |text: &str| text.to_owned();
+    let model = ["gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5"][(id % 3) as usize];
+    UsageRecord {
+        schema_version: 1,
+        event_name: stale("outflow.usage"),
+        usage_id: format!("{:016x}-{}", id % 7, id),
+        at: now.rfc3339(),
+        at_ms: now.0 / 1_000_000 - id % 1000,
+        duration_ms: 1,
+        host: format!("node-{}", id % 7),
+        host_id: None,
+        service: stale("shop"),
+        feature: Some(format!("feature-{}", id % 5)),
+        vendor: None,
+        server: stale("api.example.com"),
+        api: stale("chat_completions"),
+        operation: None,
+        model: Some(stale(model)),
+        requested_model: Some(stale(model)),
+        status: Some(200),
+        is_error: false,
+        caller: None,
+        cost_nano_usd: Some(NanoUsd(id * 7 + 1)),
+        cost_source: None,
+        is_unpriced: false,
+        input_tokens: Some(id % 11),
+        output_tokens: Some(1),
+        cache_read_tokens: None,
+        cache_write_tokens: None,
+        reasoning_tokens: None,
+        input_audio_tokens: None,
+        output_audio_tokens: None,
+    }
+}
+
+fn client(broker: &Broker) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.address()).set("partitioner", "murmur2_random").set("acks", "all");
+    config
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn produce(broker: &Broker, topic: &str, messages: Vec<(Option<String>, String)>) {
+    let producer: FutureProducer = client(broker).create().unwrap();
+    wait(async {
+        let mut under_way = Vec::new();
+        for (key, value) in &messages {
+            let mut record = FutureRecord::to(topic).payload(value);
+            record.key = key.as_ref();
+            under_way.push(producer.send_result(record).map_err(|(error, _)| error).unwrap());
+        }
+        for delivery in under_way {
+            delivery.await.unwrap().map_err(|(error, _)| error).unwrap();
+        }
+    });
+}
+
+/// Budget, unit, feature: spent and calls.
+type Sums = BTreeMap<(String, Unit, String), (u64, u64)>;
+
+/// What the state topic says, partitions added up.
+fn told(broker: &Broker) -> Sums {
+    let mut newest = BTreeMap::new();
+    for message in broker.consume(&broker.topic("fleet-state")).unwrap() {
+        match StateRecord::read(message.key.as_deref(), message.payload.as_deref()).unwrap() {
+            StateRecord::Total(total) => drop(newest.insert(total.identity.clone(), total)),
+            StateRecord::Tombstone(StateKey::Total(identity)) => drop(newest.remove(&identity)),
+            _ => {}
+        }
+    }
+    let mut sums = Sums::new();
+    for (identity, total) in newest {
+        let (spent, calls) = sums.entry((identity.budget, identity.unit, identity.feature)).or_default();
+        *spent += total.spent;
+        *calls += total.calls;
+    }
+    sums
+}
+
+/// The same, by adding up.
+fn oracle(records: &[UsageRecord]) -> Sums {
+    let mut sums = Sums::new();
+    let mut known = BTreeSet::new();
+    for record in records.iter().filter(|record| known.insert(&record.usage_id)) {
+        let (cost, feature) = (record.cost_nano_usd.unwrap().0, record.feature.clone().unwrap());
+        let tokens = record.input_tokens.unwrap() + record.output_tokens.unwrap();
+        let mut add = |budget: &str, unit, feature: &str, amount| {
+            let (spent, calls) = sums.entry((budget.to_owned(), unit, feature.to_owned())).or_default();
+            *spent += amount;
+            *calls += 1;
+        };
+        add("features", Unit::Usd, &feature, cost);
+        add("features", Unit::Tokens, &feature, tokens);
+        if record.requested_model.as_deref().unwrap().starts_with("gpt-") {
+            add("gpt", Unit::Usd, "", cost);
+        }
+    }
+    sums
+}
+
+#[test]
+fn who_adds_up_is_killed_and_joined_and_the_totals_are_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(broker) = broker(&folder) else { return };
+    let admin: AdminClient<DefaultClientContext> = client(&broker).create().unwrap();
+    let topic = broker.topic("fleet-usage");
+    let wanted = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
+    wait(admin.create_topics([&wanted], &AdminOptions::new())).unwrap().remove(0).unwrap();
+    let budgets = "[[budget]]\nname = \"features\"\nfeature = \"*\"\nlimit_usd = 1\nlimit_tokens = 1\n\
+                   [[budget]]\nname = \"gpt\"\nmodel = \"gpt-*\"\nshared = true\nlimit_usd = 1\n";
+    let place = Place::new();
+    fs::write(place.config(), fleet(&broker, "10s", budgets)).unwrap();
+    let now = clock::now();
+    let records: Vec<UsageRecord> = (0..30_000).map(|id| usage(id, now)).collect();
+    let send = |from: usize, to: usize| {
+        // Some are sent a second time, as an agent does that was killed.
+        let repeats = (from.saturating_sub(500)..from).filter(|id| id % 2 == 0);
+        let messages = repeats.chain(from..to).map(|id| {
+            let record = &records[id];
+            (record.feature.clone(), serde_json::to_string(record).unwrap())
+        });
+        produce(&broker, &topic, messages.collect());
+    };
+    let counted = |calls: u64| {
+        let sums = told(&broker);
+        sums.iter().filter(|((budget, ..), _)| budget == "features").map(|(_, (_, calls))| calls).sum::<u64>()
+            >= 2 * calls
+    };
+    send(0, 8_000);
+    let mut member = Agent::command("fleet", &place.config());
+    member.until("the first totals", |_| counted(1));
+    member.kill();
+    send(8_000, 16_000);
+    // Two of them, of which one is killed while it counts.
+    let first = Agent::command("fleet", &place.config());
+    let mut second = Agent::command("fleet", &place.config());
+    second.until("a share", |agent| agent.heard().iter().any(|line| line.contains("counts partition")));
+    send(16_000, 24_000);
+    first.kill();
+    send(24_000, 30_000);
+    second.until("all counted by the other", |_| counted(30_000));
+    assert_eq!(told(&broker), oracle(&records));
+    let said = second.terminate();
+    // One that comes later changes nothing.
+    let mut third = Agent::command("fleet", &place.config());
+    third.until("its partitions", |agent| agent.heard().iter().any(|line| line.contains("counts partitions 0, 1, 2")));
+    let said_last = third.terminate();
+    assert!(said_last.iter().any(|line| line.contains("outflow: 0 calls counted")), "{said_last:?} after {said:?}");
+    assert_eq!(told(&broker), oracle(&records));
+}
