@@ -79,10 +79,9 @@ fn count(config: &Config, budgets: Vec<Budget>) -> anyhow::Result<ExitCode> {
     )?;
     anstream::eprintln!("outflow: adds up topic {from} into topic {to}");
     let ended = group.run(&ending);
-    let stats = group.stats();
+    let counts = group.stats().counts;
     drop(group);
     runtime.shutdown_background();
-    let counts = stats.counts;
     anstream::eprintln!(
         "outflow: {} calls counted, {} repeats of calls passed over, {} of windows that are over for long, {} records of an unknown \
          version, {} that are none, {} additions refused",

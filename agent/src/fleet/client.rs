@@ -90,7 +90,9 @@ pub(super) fn partitions<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: 
     let ask = failed(format!("cannot ask for the partitions of topic {topic}"));
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(ask)?;
     let known = metadata.topics().iter().find(|known| known.name() == topic);
-    Ok(known.map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect()).unwrap_or_default())
+    Ok(known
+        .map(|topic| topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+        .unwrap_or_default())
 }
 
 /// Has a consumer read these partitions from their beginning.

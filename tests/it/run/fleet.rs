@@ -37,13 +37,16 @@ fn broker(folder: &tempfile::TempDir) -> Option<Broker> {
     Some(Broker::start(folder.path()).unwrap())
 }
 
+/// A member that is killed is the same member when it comes again: it has its partitions at once. noida-db 0.2.3 waits for others for ever.
+const SAME_MEMBER: &str = "settings = { \"group.instance.id\" = \"one\" }\n";
+
 /// `[fleet]` and its budgets, for agents and for who adds up. A window of a month: no test sees two of them.
-fn fleet(broker: &Broker, stale_after: &str, budgets: &str) -> String {
+fn fleet(broker: &Broker, stale_after: &str, more: &str, budgets: &str) -> String {
     let brokers: Vec<_> = broker.address().split(',').collect();
     let (usage, state, found) = (broker.topic("fleet-usage"), broker.topic("fleet-state"), broker.topic("fleet-found"));
     let budgets = budgets.replace("[[budget]]", "[[budget]]\nfleet = true\nwindow = \"31d\"");
     format!(
-        "[fleet]\nbrokers = {brokers:?}\nusage_topic = {usage:?}\nstate_topic = {state:?}\nstale_after = \"{stale_after}\"\n\
+        "[fleet]\nbrokers = {brokers:?}\nusage_topic = {usage:?}\nstate_topic = {state:?}\nstale_after = \"{stale_after}\"\n{more}\
          [[sinks.kafka]]\nbrokers = {brokers:?}\ntopic = {found:?}\nusage_topic = {usage:?}\n{budgets}"
     )
 }
@@ -97,7 +100,7 @@ fn agents_that_only_together_cross_a_budget_both_tell_and_stale_totals_stop_coun
     let folder = tempfile::tempdir().unwrap();
     let Some(broker) = broker(&folder) else { return };
     let budget = "[[budget]]\nname = \"together\"\nservice = \"shop\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
-    let config = fleet(&broker, "4s", budget);
+    let config = fleet(&broker, "4s", SAME_MEMBER, budget);
     let (mut one, mut other) = (Host::new(&config), Host::new(&config));
     let member = Agent::command("fleet", &one.place.config());
     let (mut first, mut second) = (one.place.start(), other.place.start());
@@ -117,21 +120,23 @@ fn agents_that_only_together_cross_a_budget_both_tell_and_stale_totals_stop_coun
 
     // Nobody adds up any more: what was known grows old.
     member.kill();
-    first.until("the finding of stale totals", |_| !one.findings(outflow::findings::FLEET_STALE).is_empty());
-    let stale = one.findings(outflow::findings::FLEET_STALE).remove(0);
-    assert_eq!(stale.activity, Activity::Create);
+    let is_open = |host: &Host| {
+        let found = host.findings(outflow::findings::FLEET_STALE);
+        found.into_iter().find(|finding| finding.activity != Activity::Close)
+    };
+    // On a busy machine they may have been late at first, too.
+    first.until("the finding of stale totals", |_| is_open(&one).is_some());
+    let stale = is_open(&one).unwrap();
     assert!(stale.attributes.contains_key("fleet.as_of"), "{stale:?}");
     assert_eq!(one.spend(), (601, None), "a stale total is not judged by");
     // And again: the finding is closed.
     let member = Agent::command("fleet", &one.place.config());
-    first.until("the end of the finding", |_| {
-        one.findings(outflow::findings::FLEET_STALE).iter().any(|finding| finding.activity == Activity::Close)
-    });
+    first.until("the end of the finding", |_| is_open(&one).is_none());
     first.until("the totals again", |_| one.spend() == (601, Some(1102)));
     // What is no record is counted, and changes nothing.
-    let state = broker.topic("fleet-state");
+    let topic = broker.topic("fleet-state");
     for (key, value) in [("x", "\u{0}garbage"), ("{\"progress\":0}", "{\"schema_version\":9,\"event_name\":\"x\"}")] {
-        produce(&broker, &state, vec![(Some(key.to_owned()), value.to_owned())]);
+        produce(&broker, &topic, &[(Some(key.to_owned()), value.to_owned())]);
     }
     first.until("both counted", |agent| {
         let page = agent.get("/metrics").body;
@@ -150,7 +155,7 @@ fn an_agent_that_never_hears_of_totals_says_so_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some(broker) = broker(&folder) else { return };
     let budget = "[[budget]]\nname = \"together\"\nservice = \"shop\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
-    let mut host = Host::new(&fleet(&broker, "2s", budget));
+    let mut host = Host::new(&fleet(&broker, "2s", "", budget));
     let mut agent = host.place.start();
     host.calls(1, 1000);
     agent.until("its own budget", |_| host.findings("cost.budget").len() == 1);
@@ -210,11 +215,11 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-fn produce(broker: &Broker, topic: &str, messages: Vec<(Option<String>, String)>) {
+fn produce(broker: &Broker, topic: &str, messages: &[(Option<String>, String)]) {
     let producer: FutureProducer = client(broker).create().unwrap();
     wait(async {
         let mut under_way = Vec::new();
-        for (key, value) in &messages {
+        for (key, value) in messages {
             let mut record = FutureRecord::to(topic).payload(value);
             record.key = key.as_ref();
             under_way.push(producer.send_result(record).map_err(|(error, _)| error).unwrap());
@@ -268,53 +273,111 @@ fn oracle(records: &[UsageRecord]) -> Sums {
     sums
 }
 
-#[test]
-fn who_adds_up_is_killed_and_joined_and_the_totals_are_exact() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(broker) = broker(&folder) else { return };
-    let admin: AdminClient<DefaultClientContext> = client(&broker).create().unwrap();
-    let topic = broker.topic("fleet-usage");
-    let wanted = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
-    wait(admin.create_topics([&wanted], &AdminOptions::new())).unwrap().remove(0).unwrap();
-    let budgets = "[[budget]]\nname = \"features\"\nfeature = \"*\"\nlimit_usd = 1\nlimit_tokens = 1\n\
-                   [[budget]]\nname = \"gpt\"\nmodel = \"gpt-*\"\nshared = true\nlimit_usd = 1\n";
-    let place = Place::new();
-    fs::write(place.config(), fleet(&broker, "10s", budgets)).unwrap();
-    let now = clock::now();
-    let records: Vec<UsageRecord> = (0..30_000).map(|id| usage(id, now)).collect();
-    let send = |from: usize, to: usize| {
-        // Some are sent a second time, as an agent does that was killed.
+/// Records of several hosts in a topic with three partitions, and who adds them up.
+struct Stage {
+    broker: Broker,
+    topic: String,
+    place: Place,
+    records: Vec<UsageRecord>,
+    sent: usize,
+    _folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn set(more: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = broker(&folder)?;
+        let admin: AdminClient<DefaultClientContext> = client(&broker).create().unwrap();
+        let topic = broker.topic("fleet-usage");
+        let wanted = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
+        wait(admin.create_topics([&wanted], &AdminOptions::new())).unwrap().remove(0).unwrap();
+        let budgets = "[[budget]]\nname = \"features\"\nfeature = \"*\"\nlimit_usd = 1\nlimit_tokens = 1\n\
+                       [[budget]]\nname = \"gpt\"\nmodel = \"gpt-*\"\nshared = true\nlimit_usd = 1\n";
+        let place = Place::new();
+        fs::write(place.config(), fleet(&broker, "10s", more, budgets)).unwrap();
+        let now = clock::now();
+        let records = (0..30_000).map(|id| usage(id, now)).collect();
+        Some(Self { broker, topic, place, records, sent: 0, _folder: folder })
+    }
+
+    fn member(&self) -> Agent {
+        Agent::command("fleet", &self.place.config())
+    }
+
+    /// Sends so many; some of those before a second time, as an agent does that was killed.
+    fn send(&mut self, count: usize) {
+        let (from, to) = (self.sent, self.sent + count);
         let repeats = (from.saturating_sub(500)..from).filter(|id| id % 2 == 0);
         let messages = repeats.chain(from..to).map(|id| {
-            let record = &records[id];
+            let record = &self.records[id];
             (record.feature.clone(), serde_json::to_string(record).unwrap())
         });
-        produce(&broker, &topic, messages.collect());
-    };
-    let counted = |calls: u64| {
-        let sums = told(&broker);
-        sums.iter().filter(|((budget, ..), _)| budget == "features").map(|(_, (_, calls))| calls).sum::<u64>()
-            >= 2 * calls
-    };
-    send(0, 8_000);
-    let mut member = Agent::command("fleet", &place.config());
-    member.until("the first totals", |_| counted(1));
-    member.kill();
-    send(8_000, 16_000);
-    // Two of them, of which one is killed while it counts.
-    let first = Agent::command("fleet", &place.config());
-    let mut second = Agent::command("fleet", &place.config());
-    second.until("a share", |agent| agent.heard().iter().any(|line| line.contains("counts partition")));
-    send(16_000, 24_000);
-    first.kill();
-    send(24_000, 30_000);
-    second.until("all counted by the other", |_| counted(30_000));
-    assert_eq!(told(&broker), oracle(&records));
-    let said = second.terminate();
+        let messages: Vec<_> = messages.collect();
+        produce(&self.broker, &self.topic, &messages);
+        self.sent = to;
+    }
+
+    /// How many calls are in totals.
+    fn counted(&self) -> u64 {
+        let sums = told(&self.broker);
+        let of_features = sums.iter().filter(|((budget, unit, _), _)| budget == "features" && *unit == Unit::Usd);
+        of_features.map(|(_, (_, calls))| calls).sum()
+    }
+
+    fn are_exact(&self) {
+        assert_eq!(told(&self.broker), oracle(&self.records[..self.sent]));
+    }
+}
+
+fn says(member: &mut Agent, what: &str) -> bool {
+    member.heard().iter().any(|line| line.contains(what))
+}
+
+#[test]
+fn who_adds_up_is_killed_again_and_again_and_the_totals_are_exact() {
+    let Some(mut stage) = Stage::set(SAME_MEMBER) else { return };
+    stage.send(3_000);
+    for round in 1..=3 {
+        let mut member = stage.member();
+        let before = stage.sent as u64;
+        member.until("its partitions", |member| says(member, "counts partitions 0, 1, 2"));
+        // In the middle of what comes meanwhile; in one round before anything of it is written, in another after some.
+        stage.send(6_000);
+        if round > 1 {
+            member.until("some totals", |_| stage.counted() >= before);
+        }
+        member.kill();
+    }
+    let mut member = stage.member();
+    member.until("all counted", |_| stage.counted() >= stage.sent as u64);
+    stage.are_exact();
+    member.terminate();
     // One that comes later changes nothing.
-    let mut third = Agent::command("fleet", &place.config());
-    third.until("its partitions", |agent| agent.heard().iter().any(|line| line.contains("counts partitions 0, 1, 2")));
-    let said_last = third.terminate();
-    assert!(said_last.iter().any(|line| line.contains("outflow: 0 calls counted")), "{said_last:?} after {said:?}");
-    assert_eq!(told(&broker), oracle(&records));
+    let mut last = stage.member();
+    last.until("its partitions", |member| says(member, "counts partitions 0, 1, 2"));
+    let said = last.terminate();
+    assert!(said.iter().any(|line| line.contains("outflow: 0 calls counted")), "{said:?}");
+    stage.are_exact();
+}
+
+#[test]
+fn members_share_the_work_hand_it_over_and_the_totals_are_exact() {
+    let Some(mut stage) = Stage::set("") else { return };
+    stage.send(5_000);
+    let mut first = stage.member();
+    first.until("its partitions", |member| says(member, "counts partitions 0, 1, 2"));
+    stage.send(5_000);
+    let mut second = stage.member();
+    second.until("a share", |member| says(member, "counts partition"));
+    stage.send(5_000);
+    second.until("both count", |_| stage.counted() >= stage.sent as u64);
+    stage.are_exact();
+    stage.send(5_000);
+    let said = first.terminate();
+    assert!(said.iter().any(|line| line.contains("calls counted")), "{said:?}");
+    stage.send(5_000);
+    second.until("all partitions", |member| says(member, "counts partitions 0, 1, 2"));
+    second.until("all counted", |_| stage.counted() >= stage.sent as u64);
+    stage.are_exact();
+    second.terminate();
 }
