@@ -1,34 +1,25 @@
 //! Budgets that hosts have together, with a real broker: agents that only together cross one, totals that grow stale and fresh again, and who adds
 //! them up killed while it does.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    io::Write as _,
-    process::Command,
-};
+use std::{fs, io::Write as _, process::Command};
 
 use outflow::{
     clock,
     detectors::budget::Unit,
     findings::{Activity, Finding, fleet_stale_id},
-    fleet::{StateKey, StateRecord},
     sinks::usage::UsageRecord,
     store::{Filter, StoreReader},
-    units::{NanoUsd, Timestamp},
-};
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    producer::{FutureProducer, FutureRecord},
 };
 use serde_json::Value;
 use testbed::Broker;
 
-use super::{agent::Agent, place::Place};
+use super::{
+    agent::Agent,
+    place::Place,
+    used::{make_topic, oracle, produce, told, usage},
+};
 
-fn broker(folder: &tempfile::TempDir) -> Option<Broker> {
+pub(super) fn broker(folder: &tempfile::TempDir) -> Option<Broker> {
     if let Some(missing) = testbed::missing_for_broker() {
         assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "{missing}");
         println!("skipped: {missing}");
@@ -52,14 +43,14 @@ fn fleet(broker: &Broker, stale_after: &str, more: &str, budgets: &str) -> Strin
 }
 
 /// A host: its agent, its log, and what its store holds.
-struct Host {
-    place: Place,
+pub(super) struct Host {
+    pub(super) place: Place,
     log: fs::File,
     calls: u64,
 }
 
 impl Host {
-    fn new(config: &str) -> Self {
+    pub(super) fn new(config: &str) -> Self {
         let place = Place::new();
         let own = fs::read_to_string(place.config()).unwrap();
         fs::write(place.config(), own + config).unwrap();
@@ -68,7 +59,7 @@ impl Host {
     }
 
     /// A line of the log that tells of a call.
-    fn calls(&mut self, host: u64, tokens: u64) {
+    pub(super) fn calls(&mut self, host: u64, tokens: u64) {
         self.calls += 1;
         let line = format!(
             "{{\"gen_ai.provider.name\":\"openai\",\"gen_ai.request.model\":\"gpt-4o\",\"gen_ai.response.model\":\"gpt-4o\",\
@@ -78,7 +69,7 @@ impl Host {
         self.log.write_all(line.as_bytes()).unwrap();
     }
 
-    fn findings(&self, rule: &str) -> Vec<Finding> {
+    pub(super) fn findings(&self, rule: &str) -> Vec<Finding> {
         let Ok(reader) = StoreReader::open(&self.place.store()) else { return Vec::new() };
         reader.findings(&Filter { rule: Some(rule.to_owned()), ..Filter::default() }).unwrap()
     }
@@ -168,111 +159,6 @@ fn an_agent_that_never_hears_of_totals_says_so_and_goes_on() {
     agent.terminate();
 }
 
-/// A call of one of several hosts.
-fn usage(id: u64, now: Timestamp) -> UsageRecord {
-    let stale = |text: &str| text.to_owned();
-    let model = ["gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5"][(id % 3) as usize];
-    UsageRecord {
-        schema_version: 1,
-        event_name: stale("outflow.usage"),
-        usage_id: format!("{:016x}-{}", id % 7, id),
-        at: now.rfc3339(),
-        at_ms: now.0 / 1_000_000 - id % 1000,
-        duration_ms: 1,
-        host: format!("node-{}", id % 7),
-        host_id: None,
-        service: stale("shop"),
-        feature: Some(format!("feature-{}", id % 5)),
-        vendor: None,
-        server: stale("api.example.com"),
-        api: stale("chat_completions"),
-        operation: None,
-        model: Some(stale(model)),
-        requested_model: Some(stale(model)),
-        status: Some(200),
-        is_error: false,
-        caller: None,
-        cost_nano_usd: Some(NanoUsd(id * 7 + 1)),
-        cost_source: None,
-        is_unpriced: false,
-        input_tokens: Some(id % 11),
-        output_tokens: Some(1),
-        cache_read_tokens: None,
-        cache_write_tokens: None,
-        reasoning_tokens: None,
-        input_audio_tokens: None,
-        output_audio_tokens: None,
-    }
-}
-
-fn client(broker: &Broker) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", broker.address()).set("partitioner", "murmur2_random").set("acks", "all");
-    config
-}
-
-fn wait<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
-}
-
-fn produce(broker: &Broker, topic: &str, messages: &[(Option<String>, String)]) {
-    let producer: FutureProducer = client(broker).create().unwrap();
-    wait(async {
-        let mut under_way = Vec::new();
-        for (key, value) in messages {
-            let mut record = FutureRecord::to(topic).payload(value);
-            record.key = key.as_ref();
-            under_way.push(producer.send_result(record).map_err(|(error, _)| error).unwrap());
-        }
-        for delivery in under_way {
-            delivery.await.unwrap().map_err(|(error, _)| error).unwrap();
-        }
-    });
-}
-
-/// Budget, unit, feature: spent and calls.
-type Sums = BTreeMap<(String, Unit, String), (u64, u64)>;
-
-/// What the state topic says, partitions added up.
-fn told(broker: &Broker) -> Sums {
-    let mut newest = BTreeMap::new();
-    for message in broker.consume(&broker.topic("fleet-state")).unwrap() {
-        match StateRecord::read(message.key.as_deref(), message.payload.as_deref()).unwrap() {
-            StateRecord::Total(total) => drop(newest.insert(total.identity.clone(), total)),
-            StateRecord::Tombstone(StateKey::Total(identity)) => drop(newest.remove(&identity)),
-            _ => {}
-        }
-    }
-    let mut sums = Sums::new();
-    for (identity, total) in newest {
-        let (spent, calls) = sums.entry((identity.budget, identity.unit, identity.feature)).or_default();
-        *spent += total.spent;
-        *calls += total.calls;
-    }
-    sums
-}
-
-/// The same, by adding up.
-fn oracle(records: &[UsageRecord]) -> Sums {
-    let mut sums = Sums::new();
-    let mut known = BTreeSet::new();
-    for record in records.iter().filter(|record| known.insert(&record.usage_id)) {
-        let (cost, feature) = (record.cost_nano_usd.unwrap().0, record.feature.clone().unwrap());
-        let tokens = record.input_tokens.unwrap() + record.output_tokens.unwrap();
-        let mut add = |budget: &str, unit, feature: &str, amount| {
-            let (spent, calls) = sums.entry((budget.to_owned(), unit, feature.to_owned())).or_default();
-            *spent += amount;
-            *calls += 1;
-        };
-        add("features", Unit::Usd, &feature, cost);
-        add("features", Unit::Tokens, &feature, tokens);
-        if record.requested_model.as_deref().unwrap().starts_with("gpt-") {
-            add("gpt", Unit::Usd, "", cost);
-        }
-    }
-    sums
-}
-
 /// Records of several hosts in a topic with three partitions, and who adds them up.
 struct Stage {
     broker: Broker,
@@ -287,10 +173,8 @@ impl Stage {
     fn set(more: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let broker = broker(&folder)?;
-        let admin: AdminClient<DefaultClientContext> = client(&broker).create().unwrap();
         let topic = broker.topic("fleet-usage");
-        let wanted = NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
-        wait(admin.create_topics([&wanted], &AdminOptions::new())).unwrap().remove(0).unwrap();
+        make_topic(&broker, &topic, 3);
         let budgets = "[[budget]]\nname = \"features\"\nfeature = \"*\"\nlimit_usd = 1\nlimit_tokens = 1\n\
                        [[budget]]\nname = \"gpt\"\nmodel = \"gpt-*\"\nshared = true\nlimit_usd = 1\n";
         let place = Place::new();
@@ -319,13 +203,13 @@ impl Stage {
 
     /// How many calls are in totals.
     fn counted(&self) -> u64 {
-        let sums = told(&self.broker);
+        let sums = told(&self.broker, &self.broker.topic("fleet-state"));
         let of_features = sums.iter().filter(|((budget, unit, _), _)| budget == "features" && *unit == Unit::Usd);
         of_features.map(|(_, (_, calls))| calls).sum()
     }
 
     fn are_exact(&self) {
-        assert_eq!(told(&self.broker), oracle(&self.records[..self.sent]));
+        assert_eq!(told(&self.broker, &self.broker.topic("fleet-state")), oracle(&self.records[..self.sent]));
     }
 }
 
