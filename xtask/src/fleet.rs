@@ -80,7 +80,7 @@ fn fetch(package: &Package, folder: &Path) -> Result<()> {
 
 fn unpack(package: &Package, folder: &Path, lib: &Path) -> Result<()> {
     let archive = folder.join(package.archive);
-    if package.archive.ends_with(".whl") {
+    if archive.extension().is_some_and(|kind| kind == "whl") {
         let of = |jar: &&str| format!("{}{jar}", package.jars);
         let jars: Vec<String> = CONNECTOR.iter().map(of).collect();
         return sh::run(sh::command("unzip").args(["-o", "-q", "-j"]).arg(archive).args(jars).arg("-d").arg(lib));

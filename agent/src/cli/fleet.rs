@@ -79,7 +79,7 @@ fn count(config: &Config, budgets: Vec<Budget>) -> anyhow::Result<ExitCode> {
     )?;
     anstream::eprintln!("outflow: adds up topic {from} into topic {to}");
     let ended = group.run(&ending);
-    let counts = group.stats().counts;
+    let counts = group.counts();
     drop(group);
     runtime.shutdown_background();
     anstream::eprintln!(

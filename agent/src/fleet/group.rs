@@ -55,15 +55,6 @@ pub enum GroupNotice {
     GoesOn,
 }
 
-/// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GroupStats {
-    /// What became of records.
-    pub counts: Counts,
-    /// Partitions that are counted here.
-    pub partitions: usize,
-}
-
 type Tell = Arc<dyn Fn(GroupNotice) + Send + Sync>;
 
 /// A member of the group.
@@ -174,6 +165,10 @@ impl Group {
                     let (part, offset) = (message.partition(), u64::try_from(message.offset()).unwrap_or(0));
                     lock(&self.counting).take(part, offset, message.payload());
                 }
+                // Another member has our `group.instance.id`.
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    return Err(failed(format!("cannot stay in group {}", self.fleet.group))(error));
+                }
                 Some(Err(error)) => {
                     let why = self.consumer.context().listener.complaint().unwrap_or_else(|| error.to_string());
                     let topic = &self.fleet.usage_topic;
@@ -193,11 +188,10 @@ impl Group {
         Ok(())
     }
 
-    /// What was counted so far.
-    pub fn stats(&self) -> GroupStats {
+    /// What became of records so far.
+    pub fn counts(&self) -> Counts {
         let counting = lock(&self.counting);
-        let counts = counting.parts.values().map(|part| part.tally.counts()).fold(counting.before, Counts::and);
-        GroupStats { counts, partitions: counting.parts.len() }
+        counting.parts.values().map(|part| part.tally.counts()).fold(counting.before, Counts::and)
     }
 
     fn beat(&self) {

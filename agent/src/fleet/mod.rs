@@ -27,7 +27,7 @@ mod group;
 mod writer;
 
 #[cfg(feature = "kafka")]
-pub use self::group::{Group, GroupNotice, GroupStats};
+pub use self::group::{Group, GroupNotice};
 pub use self::{
     follow::Follower,
     record::{

@@ -124,7 +124,6 @@ impl Agent {
         let request_limits = RequestLimits::new(config.request_limits());
         session.watch(Box::new(request_limits.clone()));
         session.restore(|detector| store.states(detector))?;
-        let fleet = FleetWatch::start(&config, clock::now())?;
         // Before anything is tapped: what was exhausted before a restart is so at once.
         enforcement.start(&config, folder, &now.vendors)?;
         enforcement.follow(&config.budget, &budgets, clock::now())?;
@@ -162,6 +161,7 @@ impl Agent {
             None
         };
         Ok(Self {
+            fleet: FleetWatch::start(&config, clock::now())?,
             config,
             rules,
             budgets,
@@ -175,7 +175,6 @@ impl Agent {
             logs,
             taps,
             enforcement,
-            fleet,
             figures,
             kept_all: false,
             damages,
