@@ -11,7 +11,7 @@ use crate::{config::Config, detectors::budget::Budget};
 /// Adds up what a fleet spends of the budgets that its hosts have together
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Several of them share the work: they are one consumer group. Killed and started again, each counts on where it was, and no\ncall is lost or counted twice. Budgets are taken up at the start.\n\nExamples:\n  outflow fleet --config outflow.toml"
+    after_help = "Several of them share the work: they are one consumer group.\nKilled and started again, each counts on where it was: no call is lost or counted twice. Budgets are taken up at the start.\n\nExamples:\n  outflow fleet --config outflow.toml"
 )]
 pub struct Args {
     /// The config file: [fleet] and each [[budget]] with `fleet = true`, the same as the agents have
@@ -72,11 +72,14 @@ fn count(config: &Config, budgets: Vec<Budget>) -> anyhow::Result<ExitCode> {
     let fleet = config.fleet.clone();
     let (from, to) = (fleet.usage_topic.clone(), fleet.state_topic.clone());
     let (usage, state) = (from.clone(), to.clone());
-    let group = Group::join(
-        fleet,
-        budgets,
-        Arc::new(move |notice| anstream::eprintln!("outflow: {}", said(&notice, &usage, &state))),
-    )?;
+    let tell = Arc::new(move |notice| anstream::eprintln!("outflow: {}", said(&notice, &usage, &state)));
+    let group = match Group::join(fleet, budgets, tell) {
+        Ok(group) => group,
+        Err(error) => {
+            anstream::eprintln!("outflow: {error}");
+            return Ok(ExitCode::from(exit::INCOMPLETE));
+        }
+    };
     anstream::eprintln!("outflow: adds up topic {from} into topic {to}");
     let ended = group.run(&ending);
     let counts = group.counts();

@@ -87,12 +87,22 @@ pub(super) fn reader(fleet: &Fleet) -> Result<(BaseConsumer<Listener>, Listener)
 
 /// The partitions of a topic; none when it is not there.
 pub(super) fn partitions<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<Vec<i32>, FleetError> {
-    let ask = failed(format!("cannot ask for the partitions of topic {topic}"));
+    let ask = failed(format!("cannot ask the brokers of [fleet] for topic {topic}, do they run?"));
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).map_err(ask)?;
     let known = metadata.topics().iter().find(|known| known.name() == topic);
     Ok(known
         .map(|topic| topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
         .unwrap_or_default())
+}
+
+/// What librdkafka complained of says more than that somebody did not answer in time.
+pub(super) fn better(error: FleetError, consumer: &BaseConsumer<Listener>, listener: &Listener) -> FleetError {
+    // Complaints wait for somebody who polls.
+    let _ = consumer.poll(Duration::ZERO);
+    match (error, listener.complaint()) {
+        (FleetError::Kafka { what, .. }, Some(why)) => FleetError::Kafka { what, why },
+        (error, _) => error,
+    }
 }
 
 /// Has a consumer read these partitions from their beginning.
@@ -141,8 +151,8 @@ pub(super) fn read_all(fleet: &Fleet, mut each: impl FnMut(Option<&[u8]>, Option
 /// Makes the state topic when it is missing: compacted, with one partition.
 pub(super) fn make_state_topic(fleet: &Fleet) -> Result<bool, FleetError> {
     let topic = fleet.state_topic.as_str();
-    let (consumer, _) = reader(fleet)?;
-    if !partitions(&consumer, topic)?.is_empty() {
+    let (consumer, listener) = reader(fleet)?;
+    if !partitions(&consumer, topic).map_err(|error| better(error, &consumer, &listener))?.is_empty() {
         return Ok(false);
     }
     let config = producer_config(fleet)?;

@@ -14,7 +14,7 @@ use rdkafka::{Message as _, consumer::BaseConsumer, error::KafkaError};
 
 use super::{
     FleetError,
-    client::{Listener, assign_all, partitions, reader},
+    client::{Listener, assign_all, better, partitions, reader},
     view::View,
 };
 use crate::{clock, config::Fleet};
@@ -90,7 +90,7 @@ impl Shared {
     fn follow(&self, fleet: &Fleet) -> Result<(), FleetError> {
         let topic = fleet.state_topic.as_str();
         let (consumer, listener) = reader(fleet)?;
-        let all = partitions(&consumer, topic).map_err(|error| better(error, &listener))?;
+        let all = partitions(&consumer, topic).map_err(|error| better(error, &consumer, &listener))?;
         if all.is_empty() {
             let what = format!("cannot read topic {topic}");
             return Err(FleetError::Kafka { what, why: "there is no such topic".to_owned() });
@@ -121,13 +121,5 @@ impl Shared {
             }
         }
         Ok(())
-    }
-}
-
-/// What librdkafka complained of says more than that somebody did not answer in time.
-fn better(error: FleetError, listener: &Listener) -> FleetError {
-    match (error, listener.complaint()) {
-        (FleetError::Kafka { what, .. }, Some(why)) => FleetError::Kafka { what, why },
-        (error, _) => error,
     }
 }
