@@ -9,7 +9,7 @@ use crate::{bench, sh};
 pub(crate) fn run(long: bool) -> Result<()> {
     println!("{}", bench::machine());
     let mut command = sh::cargo("test");
-    command.args(["--package", "outflow", "--test", "it", "--", "kill", "--nocapture", "--test-threads=1"]);
+    command.args(["--workspace", "--test", "it", "--", "kill", "--nocapture", "--test-threads=1"]);
     if long {
         command.env("OUTFLOW_LONG", "1");
     }
