@@ -25,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod enforce;
 pub mod engine;
+pub mod fleet;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;

@@ -115,7 +115,7 @@ fn only_rules_and_budgets_are_taken_up_while_it_runs() {
 }
 
 /// Every kind of mistake, each with the file that makes it.
-const MISTAKES: [(&str, &str); 44] = [
+const MISTAKES: [(&str, &str); 45] = [
     ("no TOML", "[logs\nscan_interval = \"1s\"\n"),
     ("two syntax errors", "[logs]\nscan_interval = 1s\nline_bytes = = 4\n"),
     ("a key twice", "[store]\nmax_bytes = \"1 GiB\"\nmax_bytes = \"2 GiB\"\n"),
@@ -126,6 +126,10 @@ const MISTAKES: [(&str, &str); 44] = [
     ("a section that is no table", "logs = 5\n"),
     ("a table where a list belongs", "[budget]\nservice = \"*\"\nlimit_usd = 1\n"),
     ("a truth value as text", "[tap]\nenabled = \"yes\"\n"),
+    (
+        "a budget of a fleet that nobody can know",
+        "[[budget]]\nservice = \"*\"\nrequest_usd = 1\nfleet = true\n[fleet]\nstate_topic = \"a\"\nusage_topic = \"a\"\nsettings = { \"sasl.password\" = \"x\", acks = 1 }\n",
+    ),
     ("a duration without a unit", "[logs]\nscan_interval = 5\n"),
     ("a duration that is none", "[logs]\nscan_interval = \"soon\"\n"),
     ("a duration out of its bounds", "[logs]\nscan_interval = \"10ms\"\n"),

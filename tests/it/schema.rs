@@ -25,6 +25,20 @@ fn committed() -> PathBuf {
 }
 
 #[test]
+fn the_committed_schema_of_the_fleet_s_state_is_the_generated_one() {
+    let file = committed().with_file_name("fleet-state-v1.json");
+    let generated = serde_json::to_string_pretty(&outflow::fleet::state_schema()).unwrap() + "\n";
+    if std::env::var_os("OUTFLOW_BLESS").is_some() {
+        fs::write(&file, &generated).unwrap();
+    }
+    let committed = fs::read_to_string(file).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "docs/schema/fleet-state-v1.json is out of date: run this test with OUTFLOW_BLESS=1"
+    );
+}
+
+#[test]
 fn the_committed_schema_is_the_generated_one() {
     let generated = serde_json::to_string_pretty(&finding_schema()).unwrap() + "\n";
     if std::env::var_os("OUTFLOW_BLESS").is_some() {

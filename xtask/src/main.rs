@@ -13,6 +13,7 @@ mod ci;
 mod demo;
 #[expect(dead_code, reason = "agent/build.rs uses the rest")]
 mod ebpf;
+mod fleet;
 mod fuzz;
 mod image;
 mod kernels;
@@ -56,6 +57,12 @@ enum Chore {
     /// Kills the agent again and again while logs are written and rotated: each line must be stored once
     Chaos {
         /// Two hundred times, with all cores busy, not as often as CI does
+        #[arg(long)]
+        long: bool,
+    },
+    /// Tests budgets that hosts have together, with a real broker
+    Fleet {
+        /// Also the jobs of deploy/flink, on a real Flink; needs Java 17, pip and unzip, and fetches 400 MB once
         #[arg(long)]
         long: bool,
     },
@@ -127,6 +134,10 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Test { suite, filter } => return Ok(close(&suite::run(suite, &filter)?)),
         Chore::Bench { name, arguments } => bench::run(name.as_deref(), &arguments)?,
         Chore::Chaos { long } => chaos::run(long)?,
+        Chore::Fleet { long } => {
+            let succeeded = fleet::run(long)?.success();
+            return Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Chore::Image { dev, save } => image::run(dev, save.as_deref())?,
         Chore::Chart { write } => chart::run(write)?,
         Chore::Models { write } => models::run(write)?,

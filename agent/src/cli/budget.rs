@@ -135,12 +135,15 @@ fn lines(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> serd
     for GroupRow { cgroup, budgets, stops, counts } in groups {
         add(json!({"kind": "cgroup", "cgroup": cgroup, "budgets": budgets, "stops": stops, "counts": counts}))?;
     }
-    for SpendRow { budget, owner, unit, spent, limit } in spend {
+    for SpendRow { budget, owner, unit, spent, fleet_spent, limit } in spend {
         let mut line = json!({"kind": "spend", "budget": budget, "owner": owner});
-        let (of_spent, of_limit) = match unit {
-            Unit::Usd => ("spent_nano_usd", "limit_nano_usd"),
-            Unit::Tokens => ("spent_tokens", "limit_tokens"),
+        let (of_spent, of_fleet, of_limit) = match unit {
+            Unit::Usd => ("spent_nano_usd", "fleet_spent_nano_usd", "limit_nano_usd"),
+            Unit::Tokens => ("spent_tokens", "fleet_spent_tokens", "limit_tokens"),
         };
+        if let Some(fleet) = fleet_spent {
+            line[of_fleet] = json!(fleet);
+        }
         line[of_spent] = json!(spent);
         line[of_limit] = json!(limit);
         add(line)?;
@@ -151,9 +154,10 @@ fn lines(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> serd
 fn text(budgets: &[BudgetRow], groups: &[GroupRow], spend: &[SpendRow]) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    for SpendRow { budget, owner, unit, spent, limit } in spend {
+    for SpendRow { budget, owner, unit, spent, fleet_spent, limit } in spend {
         let whose = if owner.is_empty() || owner == budget { budget.clone() } else { format!("{budget}: {owner}") };
-        let _ = writeln!(out, "{whose:<24} spent {} of {}", unit.shown(*spent), unit.shown(*limit));
+        let fleet = fleet_spent.map(|fleet| format!(", the whole fleet {}", unit.shown(fleet))).unwrap_or_default();
+        let _ = writeln!(out, "{whose:<24} spent {} of {}{fleet}", unit.shown(*spent), unit.shown(*limit));
     }
     if spend.is_empty() {
         out += "nothing was spent of any budget in its window\n";
@@ -214,10 +218,13 @@ mod tests {
             owner: owner.to_owned(),
             unit,
             spent,
+            fleet_spent: None,
             limit,
         };
-        let spend =
-            vec![spend("batch", Unit::Usd, 10_020_000_000, 10_000_000_000), spend("nightly", Unit::Tokens, 40, 1000)];
+        let spend = vec![
+            spend("batch", Unit::Usd, 10_020_000_000, 10_000_000_000),
+            SpendRow { fleet_spent: Some(900), ..spend("nightly", Unit::Tokens, 40, 1000) },
+        ];
         (budgets, groups, spend)
     }
 
@@ -225,7 +232,7 @@ mod tests {
     fn people_read_what_stops_and_until_when() {
         let (budgets, groups, spend) = rows();
         let expected = "batch                    spent $10.02 of $10.00\n\
-             batch: nightly           spent 40 tokens of 1000 tokens\n\n\
+             batch: nightly           spent 40 tokens of 1000 tokens, the whole fleet 900 tokens\n\n\
              budget batch: EXHAUSTED since 2026-11-26T12:09:41.107Z, until 2026-11-26T13:00:00.000Z\n\
              budget search: reset, stops nothing until 2026-11-27T00:00:00.000Z\n\
              budget shop: good\n\n\

@@ -22,6 +22,7 @@ pub mod config;
 mod container;
 pub mod doctor;
 pub mod findings;
+pub mod fleet;
 pub mod health;
 pub mod models;
 pub mod output;
@@ -54,6 +55,7 @@ enum Command {
     Replay(replay::Args),
     Findings(findings::Args),
     Budget(budget::Args),
+    Fleet(fleet::Args),
     Rules(rules::Args),
     Models(models::Args),
     Config(config::Args),
@@ -141,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),
         Command::Budget(args) => budget::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Config(args) => config::run(&args),

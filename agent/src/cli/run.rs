@@ -31,6 +31,7 @@ mod attach;
 mod breaker;
 pub(super) mod control;
 mod figures;
+mod fleet;
 #[cfg(feature = "otlp")]
 mod meters;
 #[cfg(not(feature = "otlp"))]

@@ -44,6 +44,11 @@ pub struct Budget {
     /// All that the patterns fit have the budget together: `service = "*"` is then the budget of the whole machine.
     #[serde(default)]
     pub shared: bool,
+    /// All hosts have the budget together: `limit_usd` and `limit_tokens` are what the fleet may spend. It is judged by the totals of
+    /// [fleet]; while these are not known or stale, by what this host spent alone. Needs a `name`, the same on all hosts.
+    /// [FLEET.md](FLEET.md) says what is needed besides.
+    #[serde(default)]
+    pub fleet: bool,
     /// What may be spent in a window. Integers of a thousand-millionth dollar inside, so nothing is rounded. A budget needs at
     /// least one of `limit_usd`, `limit_tokens`, `request_usd` and `request_tokens`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +116,7 @@ impl Budget {
             name: self.name(),
             scope: self.scope(),
             shared: self.shared,
+            fleet: self.fleet,
             limit,
             window_ns: self.window.nanos(),
             warn_at_percent: self.warn_at_percent.percents().to_vec(),

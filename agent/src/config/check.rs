@@ -26,6 +26,7 @@ pub(super) fn check(config: &Config) -> Vec<Wrong> {
     logs(config, &mut wrong);
     rules(config, &mut wrong);
     budgets(config, &mut wrong);
+    fleet(config, &mut wrong);
     prices(config, &mut wrong);
     sinks(config, &mut wrong);
     silences(config, &mut wrong);
@@ -364,6 +365,34 @@ fn budgets(config: &Config, wrong: &mut Vec<Wrong>) {
                 "\"{text}\" has a budget already, budget[{earlier}]; give one of them a `name`, and both count"
             );
             add(first.as_str(), message);
+        }
+    }
+}
+
+/// Budgets that hosts have together, and how they hear of each other.
+fn fleet(config: &Config, wrong: &mut Vec<Wrong>) {
+    let fleet = &config.fleet;
+    for (index, budget) in config.budget.iter().enumerate().filter(|(_, budget)| budget.fleet) {
+        let mut add = |name: &str, message: &str| wrong.push((item(&["budget"], index, &[name]), message.to_owned()));
+        if budget.name.is_none() {
+            add("fleet", "needs a `name` beside it: by that hosts know that it is the same budget");
+        }
+        if budget.limit_usd.is_none() && budget.limit_tokens.is_none() {
+            add("fleet", "needs `limit_usd` or `limit_tokens`: a limit of one call is no matter of other hosts");
+        }
+        if fleet.brokers.is_empty() {
+            add("fleet", "needs `brokers` in [fleet]: from there the other hosts' spend is heard");
+        }
+        if config.sinks.kafka.iter().all(|sink| sink.usage_topic.is_none()) {
+            add("fleet", "needs a [[sinks.kafka]] with `usage_topic`: else nobody hears what this host spends");
+        }
+    }
+    if fleet.state_topic == fleet.usage_topic {
+        wrong.push((key(&["fleet", "state_topic"]), "is `usage_topic` already: each needs its own".to_owned()));
+    }
+    for (name, setting) in &fleet.settings {
+        if let Some(why) = secret(is_secret(name), setting).or_else(|| refusal(name, setting)) {
+            wrong.push((key(&["fleet", "settings", name]), why));
         }
     }
 }

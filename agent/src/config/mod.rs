@@ -19,6 +19,7 @@ mod attribution;
 mod budget;
 mod check;
 mod enforce;
+mod fleet;
 mod leaf;
 mod logs;
 mod names;
@@ -40,6 +41,7 @@ pub use self::{
     attribution::{Attribution, FeatureSource},
     budget::{Budget, WarnAt},
     enforce::Breaker,
+    fleet::Fleet,
     logs::{JournalSince, Journald, LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
     places::{Broker, Endpoint, HostName, SinkName, SyslogAddress, Topic},
@@ -99,6 +101,9 @@ pub struct Config {
     /// The circuit breaker: what happens when a budget with `enforce = true` is exhausted. See [BREAKER.md](BREAKER.md) for what it
     /// can do and what it cannot. Taken up at start.
     pub breaker: Breaker,
+    /// Where the totals of budgets with `fleet = true` are, which all hosts have together. [FLEET.md](FLEET.md) says how they get there. Taken
+    /// up at start.
+    pub fleet: Fleet,
     /// Where prices come from. What the vendor itself reports comes first, then `[[price]]`, then the catalogue. SIGHUP takes up a
     /// change of these.
     pub prices: Prices,
@@ -283,6 +288,11 @@ impl Config {
         Budgets::new(self.budget.iter().flat_map(Budget::watched).collect())
     }
 
+    /// Some budget is the fleet's.
+    pub fn has_fleet(&self) -> bool {
+        self.budget.iter().any(|budget| budget.fleet)
+    }
+
     /// What single calls may cost, as the detector takes it.
     pub fn request_limits(&self) -> Vec<RequestLimit> {
         self.budget.iter().flat_map(Budget::request_limits).collect()
@@ -327,6 +337,7 @@ impl Config {
             ("sinks", self.sinks != other.sinks),
             ("admin", self.admin != other.admin),
             ("breaker", self.breaker != other.breaker),
+            ("fleet", self.fleet != other.fleet),
         ]
         .into_iter()
         .filter_map(|(section, differs)| differs.then_some(section))

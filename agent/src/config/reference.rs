@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Admin, Attribution, Breaker, Budget, Config, FileSink, FindingMatch, Journald, KafkaSink, LogFiles, Logs, OtlpSink,
-    Price, Prices, Process, RetrievalAge, RuleAllow, RuleOverride, Rules, Silence, Sinks, State, Store, SyslogSink,
-    Tap, WebhookSink,
+    Admin, Attribution, Breaker, Budget, Config, FileSink, FindingMatch, Fleet, Journald, KafkaSink, LogFiles, Logs,
+    OtlpSink, Price, Prices, Process, RetrievalAge, RuleAllow, RuleOverride, Rules, Silence, Sinks, State, Store,
+    SyslogSink, Tap, WebhookSink,
 };
 
 /// What stands above the keys.
@@ -42,6 +42,7 @@ pub fn reference() -> String {
         ("[attribution]", keys::<Attribution>()),
         ("[[budget]]", keys::<Budget>()),
         ("[breaker]", keys::<Breaker>()),
+        ("[fleet]", keys::<Fleet>()),
         ("[prices]", keys::<Prices>()),
         ("[[price]]", keys::<Price>()),
         ("[[retrieval]]", keys::<RetrievalAge>()),

@@ -15,9 +15,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::account::{Account, Crossed};
+use self::{
+    account::{Account, Crossed},
+    fleet::{Fleet, FleetSpend},
+};
 use super::{
     Detector, Hit, StateChange,
     call_scope::{CallScope, Owner},
@@ -29,9 +33,12 @@ use crate::{
 };
 
 mod account;
+mod fleet;
 mod tell;
 #[cfg(test)]
 mod tests;
+
+pub use self::fleet::{FLEET_TOTALS_MAX, FleetTotal};
 
 /// Bound of the table.
 pub const ACCOUNTS_MAX: usize = 1024;
@@ -66,7 +73,7 @@ impl Limit {
 }
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// Nano-USD.
@@ -107,6 +114,8 @@ pub struct Budget {
     pub scope: CallScope,
     /// All owners have it together.
     pub shared: bool,
+    /// All hosts have it together: it is judged by what the fleet spent, where that is known.
+    pub fleet: bool,
     /// What may be spent in a window.
     pub limit: Limit,
     /// Length of a window, nanoseconds.
@@ -164,6 +173,11 @@ impl Budgets {
         Self { budgets, groups }
     }
 
+    /// Those that all hosts have together.
+    pub fn of_fleet(&self) -> impl Iterator<Item = &Budget> {
+        self.budgets.iter().filter(|budget| budget.fleet)
+    }
+
     /// The budgets of a call.
     pub fn of<'a>(&'a self, exchange: &'a Exchange) -> impl Iterator<Item = &'a Budget> {
         self.groups.iter().filter_map(|group| {
@@ -196,8 +210,10 @@ pub struct Spend {
     pub owner: Owner,
     /// What is counted.
     pub unit: Unit,
-    /// So far, in `unit`.
+    /// So far, in `unit`, on this host.
     pub spent: u64,
+    /// The same of the whole fleet, when the budget is the fleet's and its total is known.
+    pub fleet_spent: Option<u64>,
     /// What may be spent.
     pub limit: u64,
     /// When the window ends.
@@ -223,6 +239,7 @@ pub struct BudgetWatch {
 
 struct Shared {
     budgets: Arc<Budgets>,
+    fleet: Fleet,
     accounts: Lru<Key, Account>,
     /// Accounts that changed since [`Detector::changes`], and whether they are gone.
     changed: Lru<Key, bool>,
@@ -233,6 +250,7 @@ impl BudgetWatch {
     pub fn new(budgets: Budgets) -> Self {
         let shared = Shared {
             budgets: Arc::new(budgets),
+            fleet: Fleet::default(),
             accounts: Lru::new(ACCOUNTS_MAX),
             changed: Lru::new(2 * ACCOUNTS_MAX),
         };
@@ -242,6 +260,12 @@ impl BudgetWatch {
     /// These budgets count from the next call on. Spend is kept where the length of the window stays.
     pub fn set_budgets(&self, budgets: Budgets) {
         self.lock().budgets = Arc::new(budgets);
+    }
+
+    /// What the fleet spent, all that is known of it now. Nothing: budgets are judged by what this host spent alone.
+    pub fn set_fleet(&self, totals: Vec<FleetTotal>) {
+        let mut shared = self.lock();
+        shared.fleet = Fleet::new(totals, &shared.budgets);
     }
 
     /// What was spent of each budget in the window that holds `at`, by budget and owner.
@@ -254,6 +278,7 @@ impl BudgetWatch {
                 owner: key.2.clone(),
                 unit: key.1,
                 spent: account.spent_at(at),
+                fleet_spent: shared.fleet.spend(key, at).map(|fleet| fleet.spent),
                 limit: account.limit,
                 until: Timestamp(account.window_end()),
             }
@@ -274,7 +299,9 @@ impl BudgetWatch {
             is_gone.then(|| Exhausted { budget: budget.label(), owner: key.2.clone(), until })
         };
         let mut all: Vec<Exhausted> = shared.accounts.iter().filter_map(of).collect();
+        all.extend(shared.fleet.exhausted(&shared.budgets, at));
         all.sort_unstable_by(|a, b| (&a.budget, &a.owner).cmp(&(&b.budget, &b.owner)));
+        all.dedup_by(|a, b| (&a.budget, &a.owner) == (&b.budget, &b.owner));
         all
     }
 
@@ -303,8 +330,8 @@ impl Detector for BudgetWatch {
                 continue;
             }
             let told = self.lock().spend(&key, exchange, amount, budget);
-            if let Some((account, crossed)) = told {
-                emit(Hit::Behaviour(tell::tell(exchange, budget, &key.2, &account, &crossed)));
+            if let Some(told) = told {
+                emit(Hit::Behaviour(tell::tell(exchange, budget, &key.2, &told)));
             }
         }
     }
@@ -328,9 +355,16 @@ impl Detector for BudgetWatch {
     }
 }
 
+/// What is to be told, and the account as it is then.
+struct Told {
+    account: Account,
+    crossed: Crossed,
+    fleet: Option<FleetSpend>,
+}
+
 impl Shared {
     /// Books a call; gives the account as it is then, when something is to be told.
-    fn spend(&mut self, key: &Key, exchange: &Exchange, amount: u64, budget: &Budget) -> Option<(Account, Crossed)> {
+    fn spend(&mut self, key: &Key, exchange: &Exchange, amount: u64, budget: &Budget) -> Option<Told> {
         let (at, limit) = (exchange.ended_at, budget.limit.amount());
         if self.accounts.touch(key).is_none() {
             let account = Account::new(limit, budget.window_ns, at);
@@ -338,9 +372,10 @@ impl Shared {
                 self.changed.insert(evicted, true);
             }
         }
+        let fleet = if budget.fleet { self.fleet.spend(key, at) } else { None };
         let account = self.accounts.touch(key)?;
-        let crossed = account.spend(at, amount, limit, budget.window_ns, &budget.warn_at_percent);
-        let told = crossed.map(|crossed| (account.clone(), crossed));
+        let crossed = account.spend(at, amount, limit, budget.window_ns, &budget.warn_at_percent, fleet);
+        let told = crossed.map(|crossed| Told { account: account.clone(), crossed, fleet });
         self.changed.insert(key.clone(), false);
         told
     }

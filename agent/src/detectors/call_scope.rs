@@ -52,6 +52,12 @@ impl By {
 pub struct Owner(Vec<(By, String)>);
 
 impl Owner {
+    /// These traits, in the order of [`By`].
+    pub fn new(mut parts: Vec<(By, String)>) -> Self {
+        parts.sort_by_key(|(by, _)| *by);
+        Self(parts)
+    }
+
     /// The traits.
     pub fn parts(&self) -> &[(By, String)] {
         &self.0
@@ -91,8 +97,13 @@ impl CallScope {
 
     /// Whose the call is; `None` when it is not meant. A call that does not say its feature fits no pattern for features.
     pub fn owner(&self, exchange: &Exchange) -> Option<Owner> {
+        self.owner_by(|by| by.of(exchange))
+    }
+
+    /// The same of a call of which these traits are known.
+    pub fn owner_by<'a>(&self, of: impl Fn(By) -> Option<&'a str>) -> Option<Owner> {
         let fits = |(by, pattern): &(By, GlobMatcher)| {
-            let name = by.of(exchange).filter(|name| pattern.is_match(name))?;
+            let name = of(*by).filter(|name| pattern.is_match(name))?;
             Some((*by, name.to_owned()))
         };
         self.0.iter().map(fits).collect::<Option<Vec<_>>>().map(Owner)

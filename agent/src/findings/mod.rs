@@ -11,6 +11,7 @@ mod call;
 mod counted;
 mod finding;
 mod fingerprint;
+mod fleet_stale;
 mod gap;
 mod json_place;
 mod lines;
@@ -36,6 +37,7 @@ pub use self::{
         Process, Rule, SCHEMA_VERSION, finding_schema,
     },
     fingerprint::{BadKey, Fingerprint, FingerprintKey},
+    fleet_stale::{FLEET_STALE, FleetStale, fleet_stale_id},
     gap::LOG_GAP,
     lines::{MaskedLine, Surroundings},
     maker::{JOURNAL_CURSOR, Maker},

@@ -200,6 +200,9 @@ impl Ledger {
             let same_call = !counted.insert(seen.finding_id.as_str());
             self.count(db, seen, same_call)?;
         }
+        for (id, at) in &batch.closed {
+            self.close(db, id, *at)?;
+        }
         for row in &batch.usage {
             add_usage(db, row)?;
         }
@@ -236,10 +239,7 @@ impl Ledger {
             .collect::<Result<_, _>>()?;
         for id in &due {
             let Some(mut known) = self.know(db, id)? else { continue };
-            known.finding.revise(known.finding.revision.saturating_add(1), Activity::Update);
-            known.told_count = known.finding.count;
-            known.told_at = now;
-            known.payload = Some(self.append(db, &known.finding)?);
+            self.tell(db, &mut known, Activity::Update, now)?;
             self.put(known);
         }
         Ok(due.len())
@@ -291,6 +291,11 @@ impl Ledger {
         if let Some(mut known) = self.know(db, &seen.finding_id)? {
             known.finding.absorb(seen.clone(), same_call);
             known.payload = None;
+            if known.finding.activity == Activity::Close {
+                // It was over, and is not: that does not wait for the interval.
+                let at = Timestamp::parse(&seen.last_seen).unwrap_or_default();
+                self.tell(db, &mut known, Activity::Update, at)?;
+            }
             self.put(known);
             return Ok(());
         }
@@ -307,6 +312,27 @@ impl Ledger {
         let payload = Some(self.append(db, &finding)?);
         let told_at = Timestamp::parse(&finding.last_seen).unwrap_or_default();
         self.put(Known { told_count: finding.count, told_at, row: Row::Missing, payload, finding });
+        Ok(())
+    }
+
+    /// The trouble of a finding is over: its next revision says so.
+    fn close(&mut self, db: &Connection, id: &str, at: Timestamp) -> Result<(), Failure> {
+        let Some(mut known) = self.know(db, id)? else { return Ok(()) };
+        if known.finding.activity == Activity::Close {
+            self.known.insert(id.to_owned(), known);
+        } else {
+            self.tell(db, &mut known, Activity::Close, at)?;
+            self.put(known);
+        }
+        Ok(())
+    }
+
+    /// Cuts a revision of a finding.
+    fn tell(&mut self, db: &Connection, known: &mut Known, activity: Activity, at: Timestamp) -> Result<(), Failure> {
+        known.finding.revise(known.finding.revision.saturating_add(1), activity);
+        known.told_count = known.finding.count;
+        known.told_at = at;
+        known.payload = Some(self.append(db, &known.finding)?);
         Ok(())
     }
 

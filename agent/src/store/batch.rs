@@ -9,7 +9,7 @@ use crate::{
     exchange::{Cost, CostSource, Exchange, is_unpriced},
     findings::{Call, Finding, UsageNames},
     sources::Checkpoint,
-    units::NanoUsd,
+    units::{NanoUsd, Timestamp},
 };
 
 /// Everything that one subject (a call, a block of a log) leaves in the store. It commits in one transaction.
@@ -17,6 +17,9 @@ use crate::{
 pub struct Batch {
     /// Occurrences, as [`Maker`](crate::findings::Maker) makes them. Those of one finding in one batch are one call, paid for once.
     pub findings: Vec<Finding>,
+    /// Ids of findings whose trouble is over, and since when; applied after [`findings`](Self::findings). One that is not there, or was closed
+    /// already, stays as it is; one that is seen again is told again.
+    pub closed: Vec<(String, Timestamp)>,
     /// Calls and what they used.
     pub usage: Vec<UsageRow>,
     /// The calls themselves, for sinks that stream them; kept only while the store keeps calls ([`Limits::max_call_bytes`](super::Limits)).
@@ -33,7 +36,7 @@ impl Batch {
     /// Rows that it changes at most.
     pub fn rows(&self) -> usize {
         let others = self.checkpoints.len() + self.forgotten.len() + self.states.len();
-        self.findings.len() + self.usage.len() + self.calls.len() + others
+        self.findings.len() + self.closed.len() + self.usage.len() + self.calls.len() + others
     }
 }
 

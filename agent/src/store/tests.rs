@@ -86,6 +86,32 @@ fn whole(reader: &StoreReader) -> Whole {
 }
 
 #[test]
+fn what_is_over_is_told_once_and_what_comes_again_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let id = finding("a", 0).finding_id;
+    let close =
+        |second| Batch { closed: vec![(id.clone(), at(second)), ("nobody".into(), at(second))], ..Batch::default() };
+    keep(&store, close(1));
+    keep(&store, found(vec![finding("a", 1)]));
+    keep(&store, found(vec![finding("a", 2)]));
+    keep(&store, close(3));
+    drop(store);
+    let store = open(&folder);
+    keep(&store, close(4));
+    keep(&store, found(vec![finding("a", 5)]));
+    keep(&store, Batch { findings: vec![finding("a", 6)], ..close(7) });
+    let reader = store.reader().unwrap();
+    let told = outbox(&reader).into_iter().map(|(_, revision, activity, count)| (revision, activity, count.unwrap()));
+    let expected = [(1, "create", 1), (2, "close", 2), (3, "update", 3), (4, "close", 4)];
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        expected.map(|(revision, activity, count)| (revision, activity.to_owned(), count))
+    );
+    whole(&reader);
+}
+
+#[test]
 fn what_a_receipt_acknowledged_is_there_after_it_was_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);

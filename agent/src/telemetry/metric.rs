@@ -105,6 +105,10 @@ pub enum Metric {
     BreakerOpen,
     /// What circuit breakers stopped.
     BreakerStopped,
+    /// Records of what the fleet spent.
+    FleetRecords,
+    /// How old the fleet's totals are.
+    FleetAge,
 }
 
 /// How a value moves.
@@ -180,7 +184,7 @@ const LOGGED_CALLS: &str =
 
 impl Metric {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 52] = [
         Self::BuildInfo,
         Self::StartTime,
         Self::Ready,
@@ -231,11 +235,13 @@ impl Metric {
         Self::BudgetLimit,
         Self::BreakerOpen,
         Self::BreakerStopped,
+        Self::FleetRecords,
+        Self::FleetAge,
     ];
 
     /// What there is to say about it.
     pub const fn about(self) -> About {
-        use Unit::{Bytes, None, Seconds};
+        use Unit::{Bytes, None, Seconds, Span};
         match self {
             Self::BuildInfo => gauge("outflow_build_info", None, &["version"], "Always 1; the version is the label"),
             Self::StartTime => {
@@ -317,6 +323,19 @@ impl Metric {
                 "Reloads of the config; result is `ok` or `failed`",
             ),
             Self::BudgetSpend | Self::BudgetLimit | Self::BreakerOpen | Self::BreakerStopped => self.about_budget(),
+            Self::FleetRecords => counter(
+                "outflow_fleet_records",
+                None,
+                &["outcome"],
+                "Records of the topic of budget state: `taken`, `tombstone`, `overtaken` by a newer one, of an `unknown_version`, \
+                 `invalid`, or `evicted` because there were too many",
+            ),
+            Self::FleetAge => gauge(
+                "outflow_fleet_state_age",
+                Span,
+                &[],
+                "How long ago the totals of the fleet held everything; absent while nobody has told of any",
+            ),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use outflow::{
-    findings::{Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
+    findings::{FLEET_STALE, Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
     sinks::{Host, ocsf::encode},
 };
 use serde_json::Value;
@@ -67,6 +67,7 @@ fn findings_of_every_kind_are_valid_events() {
         "cost.budget",
         "cost.burn_rate",
         "cost.untracked",
+        FLEET_STALE,
         LOG_GAP,
         STORE_DAMAGED,
         STORE_FULL,

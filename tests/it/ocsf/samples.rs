@@ -15,7 +15,7 @@ use outflow::{
         untracked_spend::UntrackedSpend,
     },
     exchange::{Api, Catalogue, Exchange, Prices, Usage},
-    findings::{Activity, Category, Finding, FingerprintKey, Maker, Policy, store_damaged, store_full},
+    findings::{Activity, Category, Finding, FingerprintKey, FleetStale, Maker, Policy, store_damaged, store_full},
     rules::{ModelRules, RuleSource, scan},
     sources::{
         Origin,
@@ -45,6 +45,7 @@ pub(crate) fn kinds() -> Vec<Sample> {
     samples.extend(gaps());
     samples.extend(unseen());
     samples.extend(store_losses());
+    samples.push(stale_fleet());
     samples
 }
 
@@ -146,6 +147,19 @@ fn store_losses() -> Vec<Sample> {
         store_damaged(store, aside, "database disk image is malformed", at, &policy),
     ];
     losses.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
+}
+
+fn stale_fleet() -> Sample {
+    let stale = FleetStale {
+        topic: "outflow.budgets".to_owned(),
+        as_of: Some(Timestamp(1_799_999_000_000_000_000)),
+        stale_after_seconds: 120,
+        reason: Some("no broker can be reached".to_owned()),
+        budgets: vec!["chat, whole fleet".to_owned()],
+        enforces: true,
+    };
+    let finding = stale.finding(Timestamp(1_800_000_000_000_000_000), &Policy::default());
+    (finding.rule.id.clone(), finding)
 }
 
 fn gaps() -> Vec<Sample> {

@@ -33,8 +33,13 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn start(config: &Path) -> Self {
+        Self::command("run", config)
+    }
+
+    /// Another command that goes on until it is told to end.
+    pub(super) fn command(name: &str, config: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
-        command.args(["run", "--config"]).arg(config).current_dir("/");
+        command.args([name, "--config"]).arg(config).current_dir("/");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());

@@ -10,6 +10,10 @@ mod context;
 mod damage;
 mod dice;
 mod drain;
+#[cfg(feature = "kafka")]
+mod fleet;
+#[cfg(feature = "kafka")]
+mod flink;
 mod full;
 mod gap;
 mod journal;
@@ -30,6 +34,8 @@ mod sink_silence;
 mod sink_syslog;
 #[cfg(feature = "kafka")]
 mod streams;
+#[cfg(feature = "kafka")]
+mod used;
 
 use std::time::Duration;
 

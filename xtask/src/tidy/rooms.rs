@@ -98,6 +98,7 @@ fn may_use(own: &str, other: &str) -> bool {
         "units" | "lru" | "spare" => false,
         "rules" | "clock" => other == "units",
         "enforce" => COMMON.contains(&other) || matches!(other, "sources" | "sinks" | "config"),
+        "fleet" => COMMON.contains(&other) || matches!(other, "clock" | "config" | "detectors" | "sinks"),
         "telemetry" => matches!(other, "units" | "clock" | "config"),
         _ if DRY.contains(&own) => earlier || COMMON.contains(&other),
         _ if position(own).is_some() => {

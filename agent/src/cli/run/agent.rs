@@ -15,6 +15,7 @@ use super::{
     breaker::Enforcement,
     control::{Ask, Say},
     figures::{Counted, Figures},
+    fleet::FleetWatch,
     meters::Meters,
     prices::PriceSource,
     silences::KeptSilences,
@@ -59,6 +60,8 @@ pub(super) struct Agent {
     logs: Option<Logs>,
     taps: Option<(Taps, Workers)>,
     enforcement: Enforcement,
+    /// What other hosts spent, where hosts have budgets together.
+    fleet: Option<FleetWatch>,
     figures: Figures,
     /// Nothing could be pruned from the store, and that was said.
     kept_all: bool,
@@ -158,6 +161,7 @@ impl Agent {
             None
         };
         Ok(Self {
+            fleet: FleetWatch::start(&config, clock::now())?,
             config,
             rules,
             budgets,
@@ -206,6 +210,11 @@ impl Agent {
                     anstream::eprintln!("outflow: nothing is pruned from the store: {error}");
                 }
             }
+        }
+        if let Some(fleet) = &mut self.fleet {
+            let policy = Arc::clone(&self.rules.now().policy);
+            let into = (self.store.as_ref(), policy.as_ref());
+            fleet.tick(clock::now(), &self.config, &self.budgets, into, &self.figures.metrics());
         }
         let in_logs = self.logs.as_ref().map(|logs| logs.workers.unseen().silenced()).unwrap_or_default();
         self.figures.session(&self.session, &in_logs, &self.budgets, clock::now());

@@ -143,6 +143,7 @@ fn spend(watch: &BudgetWatch, now: Timestamp) -> Vec<SpendRow> {
         owner: spend.owner.label(),
         unit: spend.unit,
         spent: spend.spent,
+        fleet_spent: spend.fleet_spent,
         limit: spend.limit,
     };
     watch.spend(now).into_iter().map(row).collect()

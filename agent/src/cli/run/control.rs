@@ -100,6 +100,9 @@ pub(in crate::cli) struct SpendRow {
     pub(in crate::cli) unit: Unit,
     /// Nano-USD or tokens.
     pub(in crate::cli) spent: u64,
+    /// The same of the whole fleet, when the budget is the fleet's and that is known.
+    #[serde(default)]
+    pub(in crate::cli) fleet_spent: Option<u64>,
     pub(in crate::cli) limit: u64,
 }
 

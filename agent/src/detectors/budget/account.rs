@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::fleet::FleetSpend;
 use crate::units::{Severity, Timestamp};
 
 const HOUR_NS: u64 = 3600 * 1_000_000_000;
@@ -168,7 +169,7 @@ impl Account {
     }
 
     /// Takes in what a call cost. A budget that was changed meanwhile counts from here on: another window length begins a new
-    /// account, another limit is told anew.
+    /// account, another limit is told anew. Thresholds are judged by what the fleet spent, where that is more.
     pub(super) fn spend(
         &mut self,
         at: Timestamp,
@@ -176,6 +177,7 @@ impl Account {
         limit: u64,
         window_ns: u64,
         percents: &[u16],
+        fleet: Option<FleetSpend>,
     ) -> Option<Crossed> {
         let window_ns = window_ns.max(WINDOW_MIN_NS);
         let start = at.0 - at.0 % window_ns;
@@ -204,7 +206,8 @@ impl Account {
         }
         self.spent = self.spent.saturating_add(amount);
         let rate = self.rate(at, amount);
-        self.threshold(percents).or_else(|| self.tell_rate(at, rate?))
+        let spent = self.spent_with(fleet);
+        self.threshold(percents, spent).or_else(|| self.tell_rate(at, rate?))
     }
 
     /// A long window has proof before it ends: a day after which no more is spent than its part of the window allows.
@@ -221,8 +224,15 @@ impl Account {
         }
     }
 
-    fn threshold(&mut self, percents: &[u16]) -> Option<Crossed> {
-        let is_reached = |percent: u16| product(self.spent, 100) >= product(self.limit, u64::from(percent));
+    /// What was spent in this window, here or by the whole fleet: of both the larger, for what is spent here is part of what the fleet
+    /// spends as soon as it is known there, and a sum would count it twice.
+    pub(super) fn spent_with(&self, fleet: Option<FleetSpend>) -> u64 {
+        let of_window = fleet.filter(|fleet| fleet.holds(self.window_start, self.window_ns));
+        of_window.map_or(self.spent, |fleet| fleet.spent.max(self.spent))
+    }
+
+    fn threshold(&mut self, percents: &[u16], spent: u64) -> Option<Crossed> {
+        let is_reached = |percent: u16| product(spent, 100) >= product(self.limit, u64::from(percent));
         let highest = percents.iter().copied().filter(|percent| is_reached(*percent)).max()?;
         if highest <= self.told_percent {
             return None;

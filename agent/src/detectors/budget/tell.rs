@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Budget, Unit,
+    Budget, Told, Unit,
     account::{Account, Crossed, Rate},
 };
 use crate::{
@@ -17,14 +17,10 @@ use crate::{
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-pub(super) fn tell<'a>(
-    exchange: &'a Exchange,
-    budget: &Budget,
-    owner: &Owner,
-    account: &Account,
-    crossed: &Crossed,
-) -> Behaviour<'a> {
-    let Account { limit, window_ns, window_start, spent, .. } = *account;
+pub(super) fn tell<'a>(exchange: &'a Exchange, budget: &Budget, owner: &Owner, told: &Told) -> Behaviour<'a> {
+    let Told { account, crossed, fleet } = told;
+    let Account { limit, window_ns, window_start, spent: spent_here, .. } = *account;
+    let spent = account.spent_with(*fleet);
     let unit = budget.limit.unit();
     let label = if owner.parts().is_empty() { format!("budget `{}`", budget.label()) } else { owner.label() };
     let window = window_name(window_ns);
@@ -41,8 +37,13 @@ pub(super) fn tell<'a>(
     if let Some(name) = &budget.name {
         facts.push(("budget.name", json!(name)));
     }
+    if budget.fleet {
+        let here = if unit == Unit::Usd { "budget.spent_here_nano_usd" } else { "budget.spent_here_tokens" };
+        facts.extend([("budget.is_fleet", json!(true)), (here, json!(spent_here))]);
+    }
     facts.extend(owner.parts().iter().map(|(by, name)| (owner_name(*by), json!(name))));
     let (spent, limit) = (unit.shown(spent), unit.shown(limit));
+    let kind = if budget.fleet { "fleet budget" } else { "budget" };
     // A budget of a service alone has no further name: its service is in the finding's id.
     let is_plain = budget.name.is_none() && unit == Unit::Usd && owner.parts().len() == 1 && owner.service().is_some();
     let which = if is_plain { String::new() } else { format!(" of {} {label} {}", budget.label(), unit_word(unit)) };
@@ -58,7 +59,7 @@ pub(super) fn tell<'a>(
                     200.. => Severity::Critical,
                 },
                 95,
-                format!("{label} spent {spent} of its {limit} budget for the {window}"),
+                format!("{label} spent {spent} of its {limit} {kind} for the {window}"),
             )
         }
         Crossed::Rate(rate) => {
@@ -71,7 +72,7 @@ pub(super) fn tell<'a>(
                 rate.severity,
                 75,
                 format!(
-                    "{label} is on its way to {projected} of its {limit} budget for the {window}, which is gone in {left}"
+                    "{label} is on its way to {projected} of its {limit} {kind} for the {window}, which is gone in {left}"
                 ),
             )
         }

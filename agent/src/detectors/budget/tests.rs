@@ -15,6 +15,8 @@ use crate::{
     units::{Severity, Timestamp},
 };
 
+mod fleet;
+
 const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
@@ -29,6 +31,7 @@ fn budget(service: &str, dollars: u64, window_ns: u64) -> Budget {
         name: None,
         scope: scope(&[(By::Service, service)]),
         shared: false,
+        fleet: false,
         limit: Limit::Usd(NanoUsd(dollars * 100 * CENT)),
         window_ns,
         warn_at_percent: vec![50, 80, 100, 200],
@@ -449,7 +452,7 @@ proptest! {
     fn nothing_overflows(calls in prop::collection::vec((0..u64::MAX / 4, 0..u64::MAX), 1..20), limit in 1..u64::MAX, window in 0..u64::MAX / 4) {
         let mut account = Account::new(limit, window, Timestamp(0));
         for (at, nano) in calls {
-            account.spend(Timestamp(at), nano, limit, window, &[1, 1000]);
+            account.spend(Timestamp(at), nano, limit, window, &[1, 1000], None);
             prop_assert!(account.is_sound());
         }
     }

@@ -17,7 +17,7 @@ use crate::{config::KafkaSink, sinks::Host};
 mod letter;
 mod link;
 mod message;
-mod settings;
+pub(crate) mod settings;
 mod statistics;
 #[cfg(test)]
 mod tests;

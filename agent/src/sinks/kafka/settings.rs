@@ -1,9 +1,14 @@
 //! Settings of the client. Enters: what the config says. Leaves: a configuration of librdkafka that keeps the sink's promise, or a sentence. It
 //! never puts the value of a setting into a message: it may be a secret.
 
+use std::collections::BTreeMap;
+
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError};
 
-use crate::{config::KafkaSink, sinks::ConnectError};
+use crate::{
+    config::{Broker, KafkaSink, Setting},
+    sinks::ConnectError,
+};
 
 /// How long librdkafka itself tries; after that the records wait in the store. Milliseconds.
 const MESSAGE_TIMEOUT_MS: &str = "60000";
@@ -69,15 +74,50 @@ pub fn refusal(name: &str, value: Option<&str>) -> Option<String> {
     }
 }
 
-/// The configuration with which a producer is made. Files and variables are read here.
+/// The configuration with which a sink's producer is made. Files and variables are read here.
 pub(super) fn client(sink: &KafkaSink) -> Result<ClientConfig, ConnectError> {
+    let largest = (sink.max_record_bytes.bytes() + BESIDE_BYTES).max(LEAST_MESSAGE_BYTES);
+    producer(&sink.brokers, &sink.settings, &[("message.max.bytes", &largest.to_string())])
+}
+
+/// The configuration of a producer that waits for all replicas. Of `more` a setting of the config wins.
+pub(crate) fn producer(
+    brokers: &[Broker],
+    settings: &BTreeMap<String, Setting>,
+    more: &[(&str, &str)],
+) -> Result<ClientConfig, ConnectError> {
     let mut config = ClientConfig::new();
-    for (name, value) in DEFAULTS {
-        config.set(name, value);
+    for (name, value) in DEFAULTS.iter().chain(more) {
+        config.set(*name, *value);
     }
-    config
-        .set("message.max.bytes", (sink.max_record_bytes.bytes() + BESIDE_BYTES).max(LEAST_MESSAGE_BYTES).to_string());
-    for (name, setting) in &sink.settings {
+    configure(&mut config, brokers, settings)?;
+    config.set("acks", "all").set("enable.idempotence", "true");
+    Ok(config)
+}
+
+/// The configuration of a consumer that commits nothing by itself; what `more` says is not the config's to change.
+pub(crate) fn consumer(
+    brokers: &[Broker],
+    settings: &BTreeMap<String, Setting>,
+    more: &[(&str, &str)],
+) -> Result<ClientConfig, ConnectError> {
+    let mut config = ClientConfig::new();
+    // A member of a group that is gone without a word is missed soon.
+    config.set("client.id", "outflow").set("socket.keepalive.enable", "true").set("session.timeout.ms", "10000");
+    configure(&mut config, brokers, settings)?;
+    for (name, value) in more {
+        config.set(*name, *value);
+    }
+    config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    Ok(config)
+}
+
+fn configure(
+    config: &mut ClientConfig,
+    brokers: &[Broker],
+    settings: &BTreeMap<String, Setting>,
+) -> Result<(), ConnectError> {
+    for (name, setting) in settings {
         let value = setting.value().map_err(|error| ConnectError(format!("setting {name}: {error}")))?;
         // Two names of one thing: the later one would win in librdkafka, and ours must not.
         if TIMEOUTS.contains(&name.as_str()) {
@@ -85,21 +125,21 @@ pub(super) fn client(sink: &KafkaSink) -> Result<ClientConfig, ConnectError> {
         }
         config.set(name, value);
     }
-    let brokers: Vec<&str> = sink.brokers.iter().map(crate::config::Broker::as_str).collect();
-    config.set("bootstrap.servers", brokers.join(",")).set("acks", "all").set("enable.idempotence", "true");
+    let brokers: Vec<&str> = brokers.iter().map(Broker::as_str).collect();
+    config.set("bootstrap.servers", brokers.join(","));
     // Errors arrive as errors; the rest is for those who look for a fault in librdkafka.
     config.set_log_level(RDKafkaLogLevel::Emerg);
-    Ok(config)
+    Ok(())
 }
 
 /// What librdkafka says of a configuration, without the value that it may repeat.
-pub(super) fn refused(error: &KafkaError) -> ConnectError {
+pub(crate) fn refused(error: &KafkaError) -> ConnectError {
     match error {
         KafkaError::ClientConfig(_, why, name, value) if !value.is_empty() => {
             ConnectError(format!("setting {name}: {}", why.replace(value.as_str(), "…")))
         }
         KafkaError::ClientConfig(_, why, name, _) if !name.is_empty() => ConnectError(format!("setting {name}: {why}")),
-        KafkaError::ClientCreation(why) => ConnectError(format!("librdkafka makes no producer: {why}")),
+        KafkaError::ClientCreation(why) => ConnectError(format!("librdkafka makes no client: {why}")),
         error => ConnectError(error.to_string()),
     }
 }

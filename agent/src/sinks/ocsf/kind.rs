@@ -2,7 +2,7 @@
 //! check, and the numbers with the captions that the schema gives them. Ids and captions: schema.ocsf.io/1.8.0.
 
 use crate::{
-    findings::{Activity, Category, Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
+    findings::{Activity, Category, FLEET_STALE, Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
     units::Severity,
 };
 
@@ -32,6 +32,8 @@ pub(super) enum Kind {
     LogGap,
     /// The agent's own store lost something.
     StoreLoss,
+    /// What the fleet spent is not known.
+    FleetStale,
     UnknownTls,
     /// What agents, tools, stores of vectors, vendors and answers do, compared with what they did before.
     Behaviour,
@@ -78,6 +80,7 @@ impl Kind {
             Category::Coverage => match rule {
                 LOG_GAP => Self::LogGap,
                 STORE_FULL | STORE_DAMAGED => Self::StoreLoss,
+                FLEET_STALE => Self::FleetStale,
                 UNKNOWN_TLS_STACK => Self::UnknownTls,
                 _ => Self::Other,
             },
@@ -99,6 +102,7 @@ impl Kind {
             | Self::SpendShift
             | Self::LogGap
             | Self::StoreLoss
+            | Self::FleetStale
             | Self::UnknownTls
             | Self::Behaviour
             | Self::Other => Class::Detection,
@@ -122,6 +126,7 @@ impl Kind {
             | Self::CallLimit
             | Self::LogGap
             | Self::StoreLoss
+            | Self::FleetStale
             | Self::UnknownTls
             | Self::Other => Caption(1, "Rule"),
         }
@@ -131,6 +136,7 @@ impl Kind {
     pub(super) fn data_source(self, finding: &Finding) -> &'static str {
         match self {
             Self::UnknownTls => "TCP connection",
+            Self::FleetStale => "topic of the fleet",
             Self::StoreLoss => "store of outflow",
             _ if finding.destination.is_some() => "LLM call",
             _ => "log file",

@@ -11,7 +11,8 @@ use crate::{
     detectors::{Behaviour, Hit, Leak, Place, Side},
     exchange::{Cost, CostSource, sample},
     findings::{
-        Activity, Category, Destination, FingerprintKey, LOG_GAP, Maker, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK,
+        Activity, Category, Destination, FLEET_STALE, FingerprintKey, LOG_GAP, Maker, STORE_DAMAGED, STORE_FULL,
+        UNKNOWN_TLS_STACK,
     },
     rules::{BehaviourRules, ScanRule},
     units::{NanoUsd, Severity},
@@ -113,6 +114,8 @@ fn each_kind_has_its_class() {
         gap.rule.id = rule.into();
         check(&gap, Kind::StoreLoss, Class::Detection, "Rule");
     }
+    gap.rule.id = FLEET_STALE.into();
+    check(&gap, Kind::FleetStale, Class::Detection, "Rule");
 }
 
 /// A rule that is new must be given its kind.

@@ -1,0 +1,67 @@
+-- Budgets of the whole fleet, per feature and per model: what `outflow fleet` does, on Flink. Writes the same records to the same kind of topic,
+-- so agents with `[[budget]] fleet = true` and the names below need nothing else.
+--
+-- Names, windows and owners stand here a second time: `budget` is the `name` in outflow.toml, 86400000 is `window = "1d"` in milliseconds, and the
+-- column that is not '' is what the budget tells owners apart by.
+--
+-- No watermarks and no windows of Flink: a call is added to the period of its event time however late it comes, and no partition that is idle for
+-- a while has its calls dropped. Money is BIGINT, billionths of a dollar: sums of DOUBLE drift.
+
+SET 'table.exec.state.ttl' = '3 d';
+SET 'table.exec.mini-batch.enabled' = 'true';
+SET 'table.exec.mini-batch.allow-latency' = '1 s';
+SET 'table.exec.mini-batch.size' = '5000';
+SET 'execution.checkpointing.interval' = '10 s';
+
+CREATE TABLE calls_used (
+  schema_version INT, event_name STRING, usage_id STRING, service STRING, feature STRING, requested_model STRING, `model` STRING,
+  cost_nano_usd BIGINT, input_tokens BIGINT, output_tokens BIGINT, at_ms BIGINT, seen_at AS PROCTIME()
+) WITH (
+  'connector' = 'kafka', 'topic' = '${USAGE_TOPIC}', 'properties.bootstrap.servers' = '${BROKERS}', 'properties.group.id' = 'outflow-flink-budgets',
+  'scan.startup.mode' = 'earliest-offset', 'format' = 'json', 'json.ignore-parse-errors' = 'true'
+);
+
+-- A call that was sent twice counts once, for as long as the state is kept.
+CREATE TEMPORARY VIEW calls_once AS
+SELECT feature, COALESCE(requested_model, `model`) AS `model`, cost_nano_usd, at_ms, at_ms - MOD(at_ms, 86400000) AS period_start_ms
+FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY usage_id ORDER BY seen_at ASC) AS sighting FROM calls_used
+      WHERE schema_version = 1 AND event_name = 'outflow.usage' AND usage_id IS NOT NULL AND at_ms >= 0)
+WHERE sighting = 1 AND cost_nano_usd > 0;
+
+-- The columns of the key in this order: compaction and agents compare its bytes.
+CREATE TABLE budget_totals (
+  budget STRING, unit STRING, service STRING, feature STRING, `model` STRING, caller STRING, server STRING, part INT, period_start_ms BIGINT,
+  schema_version INT, event_name STRING, period_ms BIGINT, spent BIGINT, calls BIGINT, watermark_ms BIGINT,
+  PRIMARY KEY (budget, unit, service, feature, `model`, caller, server, part, period_start_ms) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '${STATE_TOPIC}', 'properties.bootstrap.servers' = '${BROKERS}', 'key.format' = 'json', 'value.format' = 'json'
+);
+
+-- A budget is a SELECT here: its name, its unit, and its owner in the column that tells owners apart.
+CREATE TEMPORARY VIEW spent AS
+SELECT 'features, whole fleet' AS budget, 'usd' AS unit, '' AS service, feature, '' AS `model`, '' AS caller, '' AS server, -1 AS part,
+       period_start_ms, cost_nano_usd, at_ms
+FROM calls_once WHERE feature IS NOT NULL AND CHAR_LENGTH(feature) <= 64
+UNION ALL
+SELECT 'models, whole fleet', 'usd', '', '', `model`, '', '', -1, period_start_ms, cost_nano_usd, at_ms
+FROM calls_once WHERE `model` IS NOT NULL AND CHAR_LENGTH(`model`) <= 64;
+
+-- Grouped by exactly the columns of the key: then an update is one record. Otherwise Flink writes a tombstone before each.
+INSERT INTO budget_totals
+SELECT budget, unit, service, feature, `model`, caller, server, part, period_start_ms, 1, 'outflow.fleet.total', 86400000,
+       SUM(cost_nano_usd), COUNT(*), MAX(at_ms)
+FROM spent GROUP BY budget, unit, service, feature, `model`, caller, server, part, period_start_ms;
+
+-- A sign of life each second, in the same job: a job that fails or is stopped leaves totals that grow old, and agents see it. It does not say
+-- whether the job keeps up with the topic: watch the lag of its group.
+CREATE TABLE beats (beat BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1', 'fields.beat.kind' = 'random');
+
+CREATE TABLE budget_progress (
+  progress INT, schema_version INT, event_name STRING, part INT, as_of_ms BIGINT, PRIMARY KEY (progress) NOT ENFORCED
+) WITH (
+  'connector' = 'upsert-kafka', 'topic' = '${STATE_TOPIC}', 'properties.bootstrap.servers' = '${BROKERS}', 'key.format' = 'json', 'value.format' = 'json',
+  'value.fields-include' = 'EXCEPT_KEY'
+);
+
+INSERT INTO budget_progress
+SELECT -1, 1, 'outflow.fleet.progress', -1, UNIX_TIMESTAMP() * 1000 FROM beats;

@@ -1,0 +1,237 @@
+//! The jobs of `deploy/flink` on a real Flink: what they make of the records of several hosts is compared with a sum, while a TaskManager is killed. Opt-in:
+//! `cargo xtask fleet --long` fetches Flink and names its jars in OUTFLOW_FLINK.
+
+mod cluster;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use outflow::{
+    clock,
+    findings::Finding,
+    sinks::{Host as Node, ocsf},
+    units::Timestamp,
+};
+use serde_json::Value;
+use testbed::Broker;
+
+use self::cluster::Cluster;
+use super::{
+    fleet::{Host, broker},
+    used::{make_topic, oracle, produce, usage},
+};
+use crate::ocsf::samples;
+
+/// Seconds until a job must have written what it was sent; it starts a JVM for each and is one of many.
+const LIMIT_S: u64 = 240;
+
+const DAY_MS: u64 = 86_400_000;
+
+/// The newest value of each key.
+fn newest(broker: &Broker, topic: &str) -> BTreeMap<String, Value> {
+    let mut newest = BTreeMap::new();
+    for message in broker.consume(topic).unwrap() {
+        match &message.payload {
+            Some(value) => drop(newest.insert(message.key_text(), serde_json::from_slice(value).unwrap())),
+            None => drop(newest.remove(&message.key_text())),
+        }
+    }
+    newest
+}
+
+/// Budget, owner, start of the day: spent and calls.
+type Days = BTreeMap<(String, String, u64), (u64, u64)>;
+
+fn days(broker: &Broker, topic: &str) -> Days {
+    let totals = newest(broker, topic).into_values().filter(|value| value["event_name"] == "outflow.fleet.total");
+    let text = |value: &Value, field: &str| value[field].as_str().unwrap().to_owned();
+    let number = |value: &Value, field: &str| value[field].as_u64().unwrap();
+    totals
+        .map(|value| {
+            let owner = text(&value, "feature") + &text(&value, "model");
+            let key = (text(&value, "budget"), owner, number(&value, "period_start_ms"));
+            (key, (number(&value, "spent"), number(&value, "calls")))
+        })
+        .collect()
+}
+
+/// Seen by hosts in turn, with a second revision on every third of them.
+fn leaks(broker: &Broker, topic: &str) -> BTreeMap<(String, String), [u64; 3]> {
+    let kinds: Vec<Finding> = samples::kinds().into_iter().map(|(_, finding)| finding).collect();
+    let (mut messages, mut expected) = (Vec::new(), BTreeMap::<(String, String), [u64; 3]>::new());
+    let mut known = BTreeSet::new();
+    for (number, finding) in kinds.iter().enumerate() {
+        for host in 0..=number % 3 {
+            let node = Node { name: format!("node-{host}"), id: Some(format!("{host:032x}")) };
+            let mut finding = finding.clone();
+            for count in 1..=1 + host as u64 {
+                finding.count = count;
+                messages.push((Some(finding.finding_id.clone()), ocsf::encode(&finding, &node).unwrap()));
+            }
+            let event: Value = serde_json::from_str(&messages.last().unwrap().1).unwrap();
+            if event["class_uid"] == 2006 && known.insert((finding.finding_id.clone(), host)) {
+                let service = event["actor"]["app_name"].as_str().unwrap_or_default().to_owned();
+                let [findings, occurrences, hosts] = expected.entry((finding.rule.id.clone(), service)).or_default();
+                (*findings, *occurrences) = (*findings + 1, *occurrences + finding.count);
+                *hosts = (*hosts).max(host as u64 + 1);
+            }
+        }
+    }
+    messages.push((None, "no JSON".to_owned()));
+    produce(broker, topic, &messages);
+    expected
+}
+
+#[test]
+fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
+    let Some(jars) = std::env::var_os("OUTFLOW_FLINK") else {
+        println!("skipped: OUTFLOW_FLINK names no jars of Flink; cargo xtask fleet --long fetches them");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(broker) = broker(&folder) else { return };
+    let topic = |name: &str| broker.topic(name);
+    make_topic(&broker, &topic("fleet-usage"), 3);
+    for name in ["fleet-state", "fleet-leaks", "fleet-rollouts", "fleet-found"] {
+        make_topic(&broker, &topic(name), 1);
+    }
+    let mut cluster = Cluster::start(folder.path(), std::path::Path::new(&jars));
+    let variables = [
+        ("BROKERS", broker.address().to_owned()),
+        ("USAGE_TOPIC", topic("fleet-usage")),
+        ("STATE_TOPIC", topic("fleet-state")),
+        ("FINDINGS_TOPIC", topic("fleet-found")),
+        ("LEAKS_TOPIC", topic("fleet-leaks")),
+        ("ROLLOUTS_TOPIC", topic("fleet-rollouts")),
+    ];
+
+    // Seven hosts; the last third of the calls is answered by another model under the same name, and every tenth call is of the day before.
+    let now = clock::now();
+    let records: Vec<_> = (0..60_000)
+        .map(|id| {
+            let mut record = usage(id, now);
+            if id % 10 == 0 {
+                record.at_ms -= DAY_MS;
+                record.at = Timestamp(record.at_ms * 1_000_000).rfc3339();
+            }
+            if id >= 40_000 {
+                record.model = record.model.map(|model| model + "-2026-11-20");
+            }
+            record
+        })
+        .collect();
+    let send = |from: usize, to: usize| {
+        // Some a second time, as an agent does that was killed.
+        let messages = (from.saturating_sub(500)..to).filter(|id| *id >= from || id % 2 == 0);
+        let messages: Vec<_> =
+            messages.map(|id| (records[id].feature.clone(), serde_json::to_string(&records[id]).unwrap())).collect();
+        produce(&broker, &topic("fleet-usage"), &messages);
+    };
+    for job in ["budgets.sql", "rollouts.sql", "leaks.sql"] {
+        println!("{job}: {}", cluster.submit(job, &variables));
+    }
+    let expected_leaks = leaks(&broker, &topic("fleet-found"));
+    send(0, 30_000);
+    let calls = |days: &Days| {
+        days.iter().filter(|((budget, ..), _)| budget.starts_with("features")).map(|(_, (_, calls))| calls).sum::<u64>()
+    };
+    cluster.until("the first totals", LIMIT_S, || calls(&days(&broker, &topic("fleet-state"))) > 0);
+    cluster.kill_task_manager();
+    send(30_000, 60_000);
+    cluster.start_task_manager();
+    cluster.until("all totals", LIMIT_S, || calls(&days(&broker, &topic("fleet-state"))) >= 60_000);
+    cluster.until("all totals of models", LIMIT_S, || days(&broker, &topic("fleet-state")) == expected_days(&records));
+    let found = days(&broker, &topic("fleet-state"));
+    assert_eq!(found, expected_days(&records));
+    let by_feature: u64 =
+        found.iter().filter(|((budget, ..), _)| budget.starts_with("features")).map(|(_, (spent, _))| spent).sum();
+    let plain: u64 = oracle(&records)
+        .iter()
+        .filter(|((budget, unit, _), _)| budget == "features" && *unit == outflow::detectors::budget::Unit::Usd)
+        .map(|(_, (spent, _))| spent)
+        .sum();
+    assert_eq!(by_feature, plain, "two ways to add up");
+    println!("budgets: {} totals of {} calls of 7 hosts, each exact; {plain} nano-USD", found.len(), records.len());
+
+    let expected = expected_rollouts(&records);
+    let read = || rollouts(&broker, &topic("fleet-rollouts"));
+    cluster.until("all roll-outs", LIMIT_S, || read() == expected);
+    for ((asked, answered), [hosts, calls]) in &expected {
+        println!("roll-out: {asked} answered by {answered}: {hosts} hosts, {calls} calls");
+    }
+    let read = || top_leaks(&broker, &topic("fleet-leaks"));
+    cluster.until("all leaks", LIMIT_S, || read() == expected_leaks);
+    for ((rule, service), [findings, occurrences, hosts]) in &expected_leaks {
+        println!("leak: {rule} in {service:?}: {findings} findings, {occurrences} occurrences, {hosts} hosts");
+    }
+    judged(&broker);
+}
+
+/// An agent judges by what Flink wrote, and hears when Flink ends.
+fn judged(broker: &Broker) {
+    let brokers: Vec<_> = broker.address().split(',').collect();
+    let (usage, state) = (broker.topic("other-usage"), broker.topic("fleet-state"));
+    let mut host = Host::new(&format!(
+        "[fleet]\nbrokers = {brokers:?}\nstate_topic = {state:?}\nusage_topic = {usage:?}\nstale_after = \"10s\"\n\
+         [[sinks.kafka]]\nbrokers = {brokers:?}\nusage_topic = {usage:?}\n\
+         [[budget]]\nname = \"models, whole fleet\"\nmodel = \"*\"\nfleet = true\nlimit_usd = 1\nwarn_at_percent = [100]\n"
+    ));
+    let mut agent = host.place.start().ready();
+    agent.until("the totals", |agent| agent.get("/metrics").body.contains("outflow_fleet_state_age_seconds"));
+    host.calls(1, 1);
+    agent.until("a finding", |_| {
+        // A call is judged by what is known then.
+        host.calls(1, 1);
+        std::thread::yield_now();
+        !host.findings("cost.budget").is_empty()
+    });
+    let finding = host.findings("cost.budget").remove(0);
+    println!("agent: {}", finding.title);
+    assert!(finding.title.contains("fleet budget"), "{}", finding.title);
+    agent.terminate();
+}
+
+fn expected_days(records: &[outflow::sinks::usage::UsageRecord]) -> Days {
+    let mut days = Days::new();
+    for record in records {
+        let (cost, start) = (record.cost_nano_usd.unwrap().0, record.at_ms - record.at_ms % DAY_MS);
+        let mut add = |budget: &str, owner: &Option<String>| {
+            let key = (budget.to_owned(), owner.clone().unwrap(), start);
+            let (spent, calls) = days.entry(key).or_default();
+            (*spent, *calls) = (*spent + cost, *calls + 1);
+        };
+        add("features, whole fleet", &record.feature);
+        add("models, whole fleet", &record.requested_model);
+    }
+    days
+}
+
+type Rollouts = BTreeMap<(String, String), [u64; 2]>;
+
+fn expected_rollouts(records: &[outflow::sinks::usage::UsageRecord]) -> Rollouts {
+    let mut hosts = BTreeMap::<(String, String), (BTreeSet<&str>, u64)>::new();
+    for record in records {
+        let key = (record.requested_model.clone().unwrap(), record.model.clone().unwrap());
+        let (names, calls) = hosts.entry(key).or_default();
+        names.insert(&record.host);
+        *calls += 1;
+    }
+    hosts.into_iter().map(|(key, (names, calls))| (key, [names.len() as u64, calls])).collect()
+}
+
+fn rollouts(broker: &Broker, topic: &str) -> Rollouts {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let of = |value: Value| {
+        let key = (text(&value["requested_model"]), text(&value["answered_model"]));
+        (key, [value["hosts"].as_u64().unwrap(), value["calls"].as_u64().unwrap()])
+    };
+    newest(broker, topic).into_values().map(of).collect()
+}
+
+fn top_leaks(broker: &Broker, topic: &str) -> BTreeMap<(String, String), [u64; 3]> {
+    let of = |value: Value| {
+        let text = |field: &str| value[field].as_str().unwrap().to_owned();
+        let figures = ["findings", "occurrences", "hosts"].map(|field| value[field].as_u64().unwrap());
+        ((text("rule"), text("service")), figures)
+    };
+    newest(broker, topic).into_values().map(of).collect()
+}
