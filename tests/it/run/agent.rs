@@ -33,7 +33,13 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn start(config: &Path) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// With these variables besides.
+    pub(super) fn start_with(config: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
+        command.envs(variables.iter().copied());
         command.args(["run", "--config"]).arg(config).current_dir("/");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();

@@ -1,4 +1,4 @@
-//! The one who is talked to, over either transport. Enters: records. Leaves: an [`Outcome`] within the time that one request may take. It
+//! The one who is talked to, over either transport. Enters: requests. Leaves: an [`Outcome`] within the time that one request may take. It
 //! remembers what the collector has shown of itself: whether it takes what is compressed, and whether it ever took anything.
 
 use std::{
@@ -9,21 +9,20 @@ use std::{
     time::Duration,
 };
 
-use prost::Message as _;
 use reqwest::{
     Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
 use super::{
-    OtlpSettings, Protocol,
-    encode::request,
+    OtlpSettings, Protocol, Signal,
     grpc::Grpc,
     http::Http,
+    load::Load,
     outcome::{Outcome, Packing},
     words::Words,
 };
-use crate::sinks::{ConnectError, Host, Record};
+use crate::sinks::ConnectError;
 
 /// How we call ourselves.
 pub(super) const AGENT: &str = concat!("outflow/", env!("CARGO_PKG_VERSION"));
@@ -55,7 +54,6 @@ pub(super) struct Collector {
     understood: AtomicBool,
     /// It took something.
     proven: Arc<AtomicBool>,
-    host: Host,
     timeout: Duration,
     words: Words,
 }
@@ -68,34 +66,33 @@ enum Transport {
 
 impl Collector {
     /// Reads certificates and makes a client; nobody is asked yet. Needs a tokio runtime around it.
-    pub(super) fn new(settings: &OtlpSettings, host: Host, proven: Arc<AtomicBool>) -> Result<Self, ConnectError> {
+    pub(super) fn new(settings: &OtlpSettings, signal: Signal, proven: Arc<AtomicBool>) -> Result<Self, ConnectError> {
         let headers = checked(settings)?;
         let transport = match settings.protocol {
             Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(settings, headers)?)),
-            Protocol::Http => Transport::Http(Http::new(settings, headers)?),
+            Protocol::Http => Transport::Http(Http::new(settings, headers, signal)?),
         };
         Ok(Self {
             transport,
             compress: AtomicBool::new(settings.compression.encoding().is_some()),
             understood: AtomicBool::new(false),
             proven,
-            host,
             timeout: settings.timeout,
             words: settings.words(),
         })
     }
 
-    /// Sends these records in one request; uncompressed and at once again when the collector takes nothing that is compressed, or when that
-    /// may be what is wrong.
-    pub(super) async fn export(&self, records: &[Record]) -> Outcome {
+    /// Sends one request; uncompressed and at once again when the collector takes nothing that is compressed, or when that may be what is
+    /// wrong. `load` makes it, a second time for the second.
+    pub(super) async fn export(&self, load: impl Fn() -> Load) -> Outcome {
         let packing = match (self.compress.load(Relaxed), self.understood.load(Relaxed)) {
             (false, _) => Packing::Plain,
             (true, false) => Packing::Untried,
             (true, true) => Packing::Understood,
         };
-        let outcome = match self.ask(records, packing).await {
+        let outcome = match self.ask(load(), packing).await {
             told @ (Outcome::Compressed | Outcome::Suspect) => {
-                let plain = self.ask(records, Packing::Plain).await;
+                let plain = self.ask(load(), Packing::Plain).await;
                 if told == Outcome::Compressed || plain.is_read() {
                     self.compress.store(false, Relaxed);
                 }
@@ -124,16 +121,14 @@ impl Collector {
         self.words.endpoint()
     }
 
-    async fn ask(&self, records: &[Record], packing: Packing) -> Outcome {
-        let request = request(records, &self.host);
-        let bytes = request.encoded_len();
-        if bytes > REQUEST_BYTES_MAX {
+    async fn ask(&self, load: Load, packing: Packing) -> Outcome {
+        if let Some(bytes) = load.excess_bytes() {
             return Outcome::TooLarge(format!("{bytes} bytes, and a request holds {REQUEST_BYTES_MAX} at most"));
         }
         let asking = async {
             match &self.transport {
-                Transport::Grpc(grpc) => grpc.export(request, packing, &self.words).await,
-                Transport::Http(http) => http.export(&request, packing, &self.words).await,
+                Transport::Grpc(grpc) => grpc.export(load, packing, &self.words).await,
+                Transport::Http(http) => http.export(&load, packing, &self.words).await,
             }
         };
         // The connection may be dead without anybody having said so; another one is made.
@@ -144,23 +139,7 @@ impl Collector {
 
 /// The header fields, when they and the endpoint can be used as they are.
 pub(super) fn checked(settings: &OtlpSettings) -> Result<HeaderMap, ConnectError> {
-    // What cannot be parsed may have a password in it, so it is not quoted.
-    let url: Url = settings
-        .endpoint
-        .parse()
-        .map_err(|error| ConnectError(format!("`endpoint` is no address such as http://localhost:4317: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(ConnectError("`endpoint` begins with http:// or https://, then a host".to_owned()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(ConnectError("`endpoint` is shown in logs: put the password into `headers`".to_owned()));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(ConnectError("`endpoint` ends with its path: nothing behind `?` or `#`".to_owned()));
-    }
-    if settings.protocol == Protocol::Grpc && url.path() != "/" {
-        return Err(ConnectError(format!("{} has a path, and gRPC has none: leave it out", settings.endpoint)));
-    }
+    address(&settings.endpoint, settings.protocol).map_err(|why| ConnectError(format!("`endpoint` {why}")))?;
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
         let field = HeaderName::from_bytes(name.as_bytes())
@@ -174,4 +153,23 @@ pub(super) fn checked(settings: &OtlpSettings) -> Result<HeaderMap, ConnectError
         headers.append(field, value);
     }
     Ok(headers)
+}
+
+/// What is wrong with an address, as a sentence goes on behind the name of the key or variable that it stands in. What cannot be parsed may
+/// have a password in it, so it is not quoted.
+pub(super) fn address(text: &str, protocol: Protocol) -> Result<(), String> {
+    let url: Url = text.parse().map_err(|error| format!("is no address such as http://localhost:4317: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("begins with http:// or https://, then a host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("is shown in logs: put the password into `headers`".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("ends with its path: nothing behind `?` or `#`".to_owned());
+    }
+    if protocol == Protocol::Grpc && url.path() != "/" {
+        return Err(format!("is {text}, which has a path, and gRPC has none: leave it out"));
+    }
+    Ok(())
 }

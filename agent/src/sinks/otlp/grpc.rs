@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, logs_service_client::LogsServiceClient,
-};
 use reqwest::header::HeaderMap;
 use tonic::{
-    Request,
     codec::CompressionEncoding,
     metadata::MetadataMap,
     transport::{Channel, Endpoint},
@@ -16,7 +12,8 @@ use tonic::{
 use super::{
     Compression, OtlpSettings,
     collector::{AGENT, CONNECT_TIME},
-    outcome::{ANSWER_BYTES_MAX, Outcome, Packing, of_answer, of_status},
+    load::Load,
+    outcome::{Outcome, Packing, of_answer, of_status},
     tls::Tls,
     words::{Words, chain},
 };
@@ -28,18 +25,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A connection to be.
 #[derive(Debug)]
 pub(super) struct Grpc {
-    plain: LogsServiceClient<Channel>,
-    packed: Option<LogsServiceClient<Channel>>,
+    channel: Channel,
+    packing: Option<CompressionEncoding>,
     headers: MetadataMap,
 }
 
-/// What moves the bytes of the SDK's exporters, whose own threads only wait.
+/// What moves the bytes of metrics and spans, whose own threads only wait.
 pub(super) fn runtime(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
 }
 
 /// A channel to the endpoint. Needs a tokio runtime around it.
-pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> {
+fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> {
     let bad = |error: &tonic::transport::Error| {
         let why = chain(error).last().map(ToString::to_string).unwrap_or_default();
         ConnectError(format!("cannot talk to {}: {why}", settings.endpoint))
@@ -58,22 +55,18 @@ pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> 
 
 impl Grpc {
     pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
-        let plain = LogsServiceClient::new(channel(settings)?).max_decoding_message_size(ANSWER_BYTES_MAX);
-        let packed = match settings.compression {
+        let packing = match settings.compression {
             Compression::None => None,
-            Compression::Gzip => Some(plain.clone().send_compressed(CompressionEncoding::Gzip)),
-            Compression::Zstd => Some(plain.clone().send_compressed(CompressionEncoding::Zstd)),
+            Compression::Gzip => Some(CompressionEncoding::Gzip),
+            Compression::Zstd => Some(CompressionEncoding::Zstd),
         };
-        Ok(Self { plain, packed, headers: MetadataMap::from_headers(headers) })
+        Ok(Self { channel: channel(settings)?, packing, headers: MetadataMap::from_headers(headers) })
     }
 
-    pub(super) async fn export(&self, request: ExportLogsServiceRequest, packing: Packing, words: &Words) -> Outcome {
-        let packed = self.packed.as_ref().filter(|_| packing != Packing::Plain);
-        let mut client = packed.unwrap_or(&self.plain).clone();
-        let mut request = Request::new(request);
-        *request.metadata_mut() = self.headers.clone();
-        match client.export(request).await {
-            Ok(answer) => of_answer(answer.into_inner(), words),
+    pub(super) async fn export(&self, load: Load, packing: Packing, words: &Words) -> Outcome {
+        let encoding = self.packing.filter(|_| packing != Packing::Plain);
+        match load.call(self.channel.clone(), encoding, self.headers.clone()).await {
+            Ok(answer) => of_answer(answer, words),
             Err(status) => of_status(&status, packing, words),
         }
     }

@@ -4,8 +4,6 @@
 use std::io::{self, Write as _};
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use prost::Message as _;
 use reqwest::{
     Client, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER},
@@ -13,8 +11,9 @@ use reqwest::{
 };
 
 use super::{
-    Compression, OtlpSettings,
+    Compression, OtlpSettings, Signal,
     collector::{AGENT, CONNECT_TIME},
+    load::Load,
     outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_failure, of_http},
     tls::{self, Tls},
     words::Words,
@@ -32,13 +31,17 @@ pub(super) struct Http {
     compression: Compression,
 }
 
-/// The address of one kind of data, below the endpoint.
-pub(super) fn url(settings: &OtlpSettings, path: &str) -> String {
-    format!("{}{path}", settings.endpoint.trim_end_matches('/'))
+/// The address of one signal: below the endpoint, unless that is the whole of it.
+fn url(settings: &OtlpSettings, signal: Signal) -> String {
+    if settings.adds_path {
+        format!("{}{}", settings.endpoint.trim_end_matches('/'), signal.path())
+    } else {
+        settings.endpoint.clone()
+    }
 }
 
 impl Http {
-    pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
+    pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap, signal: Signal) -> Result<Self, ConnectError> {
         let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
         let client = Client::builder()
             .user_agent(AGENT)
@@ -49,17 +52,17 @@ impl Http {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| ConnectError(format!("cannot talk to {}: {}", settings.endpoint, error.without_url())))?;
-        Ok(Self { client, url: url(settings, "/v1/logs"), compression: settings.compression })
+        Ok(Self { client, url: url(settings, signal), compression: settings.compression })
     }
 
-    pub(super) async fn export(&self, request: &ExportLogsServiceRequest, packing: Packing, words: &Words) -> Outcome {
+    pub(super) async fn export(&self, load: &Load, packing: Packing, words: &Words) -> Outcome {
         let encoding = self.compression.encoding().filter(|_| packing != Packing::Plain);
-        let body = request.encode_to_vec();
+        let body = load.body();
         let body = match encoding {
             None => body,
             Some(_) => match packed(&body, self.compression) {
                 Ok(body) => body,
-                Err(error) => return Outcome::not_now(format!("cannot compress findings: {error}")),
+                Err(error) => return Outcome::not_now(format!("cannot compress a request: {error}")),
             },
         };
         let mut sending = self.client.post(&self.url).header(CONTENT_TYPE, PROTOBUF).body(body);

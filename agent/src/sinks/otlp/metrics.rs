@@ -1,27 +1,29 @@
-//! The agent's own metrics to a collector, by way of the SDK. Enters: the registry that the page shows too, and each call that was seen. Leaves:
-//! one export an interval. For metrics the SDK will do: a point that is lost is made good by the next, for all totals count from the start. No
+//! The agent's own metrics to a collector, counted by the SDK. Enters: the registry that the page shows too, and each call that was seen. Leaves:
+//! one export an interval. For metrics one try will do: a point that is lost is made good by the next, for all totals count from the start. No
 //! prices, texts or names go out that the page or a finding does not show, and a collector that is down holds nobody up.
 
-use std::{collections::HashMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{InstrumentationScope, KeyValue, metrics::Meter, metrics::MeterProvider as _};
-use opentelemetry_otlp::{
-    MetricExporter, RetryPolicy, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
-};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_sdk::{
     Resource,
-    metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality},
+    error::{OTelSdkError, OTelSdkResult},
+    metrics::{
+        Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality, data::ResourceMetrics,
+        exporter::PushMetricExporter,
+    },
 };
-use reqwest::{header::HeaderMap, redirect::Policy};
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::{
-    OtlpSettings, Protocol, SCOPE,
-    collector::{AGENT, CONNECT_TIME, checked},
+    OtlpSettings, SCOPE, Signal,
+    collector::Collector,
     genai::{GenAi, SERIES_MAX},
-    grpc, http, names,
-    tls::{self, Tls},
+    grpc,
+    load::Load,
+    names,
 };
 use crate::{
     clock,
@@ -36,26 +38,24 @@ use crate::{
 pub struct OtlpMetrics {
     genai: GenAi,
     provider: SdkMeterProvider,
-    /// gRPC's connection lives here; HTTP's client has a thread of its own.
-    runtime: Option<Runtime>,
+    /// The connection lives here; the SDK's thread only waits.
+    runtime: Runtime,
 }
 
 impl OtlpMetrics {
-    /// Starts the thread that sends. Must not be called inside a tokio runtime, and neither must the drop: HTTP's client waits.
+    /// Starts the threads that collect and send. Must not be dropped inside a tokio runtime.
     pub fn start(
         settings: &OtlpSettings,
         interval: Duration,
         metrics: &Metrics,
         host: &Host,
     ) -> Result<Self, ConnectError> {
-        let headers = checked(settings)?;
-        let (exporter, runtime) = match settings.protocol {
-            Protocol::Grpc => {
-                let (exporter, runtime) = over_grpc(settings, headers)?;
-                (exporter, Some(runtime))
-            }
-            Protocol::Http => (over_http(settings, headers)?, None),
+        let runtime = grpc::runtime("outflow-metrics").map_err(|error| failed("metrics", settings, &error))?;
+        let collector = {
+            let _inside = runtime.enter();
+            Arc::new(Collector::new(settings, Signal::Metrics, Arc::default())?)
         };
+        let exporter = Exporter { collector, runtime: runtime.handle().clone() };
         let provider = SdkMeterProvider::builder()
             .with_resource(resource(host))
             .with_reader(PeriodicReader::builder(exporter).with_interval(interval).build())
@@ -81,67 +81,45 @@ impl OtlpMetrics {
     pub fn shutdown(self) {
         // That the collector did not take the last points is told by nobody else, and is of no use to know by then.
         let _ = self.provider.shutdown();
-        drop(self.provider);
-        if let Some(runtime) = self.runtime {
-            runtime.shutdown_background();
+        // With it goes a request that is not answered, and the SDK's thread that waits for it.
+        self.runtime.shutdown_background();
+    }
+}
+
+/// Sends what the SDK collected, once.
+struct Exporter {
+    collector: Arc<Collector>,
+    runtime: Handle,
+}
+
+impl PushMetricExporter for Exporter {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let request = ExportMetricsServiceRequest::from(metrics);
+        let collector = Arc::clone(&self.collector);
+        // The SDK's thread knows no timers and no sockets.
+        let sending = self.runtime.spawn(async move { collector.export(|| Load::Metrics(request.clone())).await });
+        match sending.await {
+            Ok(outcome) if outcome.is_read() => Ok(()),
+            Ok(outcome) => Err(OTelSdkError::InternalFailure(format!("{outcome:?}"))),
+            Err(_) => Err(OTelSdkError::AlreadyShutdown),
         }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
     }
 }
 
 pub(super) fn failed(what: &str, settings: &OtlpSettings, error: &dyn std::fmt::Display) -> ConnectError {
     ConnectError(format!("cannot send {what} to {}: {error}", settings.endpoint))
-}
-
-fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExporter, Runtime), ConnectError> {
-    // The SDK's thread only waits; whoever moves the bytes must run meanwhile.
-    let runtime = grpc::runtime("outflow-metrics").map_err(|error| failed("metrics", settings, &error))?;
-    let channel = {
-        let _inside = runtime.enter();
-        grpc::channel(settings)?
-    };
-    let exporter = MetricExporter::builder()
-        .with_tonic()
-        .with_channel(channel)
-        .with_metadata(tonic::metadata::MetadataMap::from_headers(headers))
-        .with_timeout(settings.timeout)
-        .with_retry_policy(RetryPolicy::disabled())
-        .with_temporality(Temporality::Cumulative)
-        .build()
-        .map_err(|error| failed("metrics", settings, &error))?;
-    Ok((exporter, runtime))
-}
-
-fn over_http(settings: &OtlpSettings, headers: HeaderMap) -> Result<MetricExporter, ConnectError> {
-    let client = blocking_client("metrics", settings, headers)?;
-    MetricExporter::builder()
-        .with_http()
-        .with_http_client(client)
-        .with_headers(HashMap::new())
-        .with_endpoint(http::url(settings, "/v1/metrics"))
-        .with_timeout(settings.timeout)
-        .with_retry_policy(RetryPolicy::disabled())
-        .with_temporality(Temporality::Cumulative)
-        .build()
-        .map_err(|error| failed("metrics", settings, &error))
-}
-
-/// The client that the SDK's exporters send by. It waits, so it must not be made inside a tokio runtime.
-pub(super) fn blocking_client(
-    what: &str,
-    settings: &OtlpSettings,
-    headers: HeaderMap,
-) -> Result<reqwest::blocking::Client, ConnectError> {
-    let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
-    reqwest::blocking::Client::builder()
-        .user_agent(AGENT)
-        .default_headers(headers)
-        .redirect(Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIME.min(settings.timeout))
-        .timeout(settings.timeout)
-        .tls_backend_preconfigured(tls)
-        .build()
-        .map_err(|error| failed(what, settings, &error.without_url()))
 }
 
 /// The agent itself.

@@ -6,8 +6,10 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
-    OtlpSettings,
+    OtlpSettings, Signal,
     collector::{Collector, REQUEST_BYTES_MAX},
+    encode::request,
+    load::Load,
     outcome::Outcome,
 };
 use crate::sinks::{Answer, Answering, Appetite, ConnectError, Host, Receiver, Record, Refused};
@@ -45,16 +47,16 @@ impl Receiver for OtlpReceiver {
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         self.collector = None;
-        let (settings, host) = ((self.settings)()?, self.host.clone());
-        self.collector = Some(Arc::new(Collector::new(&settings, host, Arc::clone(&self.proven))?));
+        let settings = (self.settings)()?;
+        self.collector = Some(Arc::new(Collector::new(&settings, Signal::Logs, Arc::clone(&self.proven))?));
         Ok(())
     }
 
     fn send(&mut self, batch: &Arc<[Record]>) -> Answering {
-        let (collector, batch) = (self.collector.clone(), Arc::clone(batch));
+        let (collector, host, batch) = (self.collector.clone(), self.host.clone(), Arc::clone(batch));
         Box::pin(async move {
             match collector {
-                Some(collector) => deliver(&collector, &batch).await,
+                Some(collector) => deliver(&collector, &host, &batch).await,
                 None => Answer::Broken { reason: "there is no connection yet".to_owned() },
             }
         })
@@ -62,11 +64,11 @@ impl Receiver for OtlpReceiver {
 }
 
 /// Sends a batch, and what is left of it in halves, until it is known of each record whether the collector has it.
-async fn deliver(collector: &Collector, batch: &[Record]) -> Answer {
+async fn deliver(collector: &Collector, host: &Host, batch: &[Record]) -> Answer {
     let mut refused = Vec::new();
     let mut left = vec![batch];
     while let Some(records) = left.pop() {
-        let (reason, detail) = match collector.export(records).await {
+        let (reason, detail) = match collector.export(|| Load::Logs(request(records, host))).await {
             Outcome::Taken => continue,
             Outcome::Rejected { count, detail } => {
                 if count >= records.len() as u64 {

@@ -22,11 +22,35 @@ This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write i
 - **Nothing is dropped silently.** What the collector will never take becomes a dead letter with its reason; everything else waits.
 - **No matched text.** The body is the finding's title: words of the rule, and names that may be shown. The masked excerpt is an
   attribute. Values of `headers` stand in no message of the agent, also when the collector quotes them.
-- **Metrics are best effort.** They go through the SDK. A point that is lost is made good by the next one: all totals count from the start
+- **Metrics are best effort.** Each export is tried once. A point that is lost is made good by the next one: all totals count from the start
   of the agent.
 
 A collector has queues too, which it loses when it ends, unless it is told to keep them: give its exporters a `sending_queue` with
 `file_storage`.
+
+## The environment
+
+Where a key of `[[sinks.otlp]]` is missing, the agent's environment is asked, as the
+[OpenTelemetry specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/) has it. A variable of one signal
+(`OTEL_EXPORTER_OTLP_LOGS_…` for findings, `…_METRICS_…`, `…_TRACES_…` for spans) comes before the one for all.
+
+| variable | key | its value |
+| --- | --- | --- |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | `endpoint` | an address. Over HTTP, `/v1/logs` and so on are added; not to that of one signal, which is used as it is |
+| `OTEL_EXPORTER_OTLP_INSECURE` | | `true`: an address without a scheme (gRPC only) is not encrypted; else it is |
+| `OTEL_EXPORTER_OTLP_PROTOCOL` | `protocol` | `grpc` or `http/protobuf` |
+| `OTEL_EXPORTER_OTLP_COMPRESSION` | `compression` | `gzip`, `zstd` or `none` |
+| `OTEL_EXPORTER_OTLP_HEADERS` | `headers` | `name=value,name=value`, percent-encoded |
+| `OTEL_EXPORTER_OTLP_TIMEOUT` | `timeout` | milliseconds, 100 to 300,000 |
+| `OTEL_EXPORTER_OTLP_CERTIFICATE` | `ca_file` | an absolute path. The three are passed over where the address is not encrypted |
+| `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` | `cert_file` | an absolute path |
+| `OTEL_EXPORTER_OTLP_CLIENT_KEY` | `key_file` | an absolute path |
+
+- The config wins, key by key: with a `headers` of its own, also an empty one, a sink sends none of the environment's. Give each sink its
+  own when they go to different receivers, for the variables are for all of them.
+- Nothing is sent because of a variable alone: without `[[sinks.otlp]]` they are not read.
+- A variable that is empty is not set. A wrong one is an error that names it, and the agent does not start; SDKs warn and take a default.
+- Where nobody says: `grpc`, `gzip`, ten seconds, the system's certificates. There is no default endpoint.
 
 ## What an answer leads to
 
@@ -95,7 +119,7 @@ combinations of them; what goes beyond is counted together under `otel.metric.ov
 With `traces = true` each call to a model, and each of MCP, that the tap sees is a client span. It hangs below the span whose `traceparent` the
 request carries, and has none when that one's trace is not recorded (flag 0); without one it is the root of a trace of its own. Its name is
 the operation and the model, or MCP's method and the tool. The resource is that of findings: the service that called. No prompt, answer or
-argument is in it. Spans go over the exporter of `opentelemetry-otlp`, once: what a collector does not take, or finds no room among 8,192 that
+argument is in it. Spans are sent once: what a collector does not take, or finds no room among 8,192 that
 wait, is dropped and counted in `outflow_sink_spans_total`. Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
 `gen_ai.provider.name`, `gen_ai.request.model`, `gen_ai.response.model`, `server.address`, `server.port`, `process.pid`,
 `process.executable.name`, `outflow.feature`, `outflow.cost.nano_usd` and `outflow.cost.source`:

@@ -1,12 +1,14 @@
-//! A client span for each call, to a collector, by the exporter of `opentelemetry-otlp`. Enters: exchanges with their cost. Leaves: spans that hang
+//! A client span for each call, to a collector, sent once. Enters: exchanges with their cost. Leaves: spans that hang
 //! below the span whose `traceparent` the request carried, each with the service that called as its resource. No prompt, answer or argument
 //! goes out, and nobody waits: what finds no room in the queue, or no collector, is dropped and counted. Findings do not depend on it.
 //!
 //! Bounds: [`QUEUE`] spans wait, [`BATCH`] go in one request.
 
 use std::{
-    collections::HashMap,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -15,22 +17,27 @@ use opentelemetry::{
     Array, InstrumentationScope, KeyValue, SpanId, StringValue, TraceFlags, TraceId, Value,
     trace::{SpanContext, SpanKind, Status, TraceState},
 };
-use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
+use opentelemetry_proto::{
+    tonic::collector::trace::v1::ExportTraceServiceRequest,
+    transform::{common::tonic::ResourceAttributesWithSchema, trace::tonic::group_spans_by_resource_and_scope},
+};
 use opentelemetry_sdk::{
     Resource,
-    trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks},
+    trace::{SpanData, SpanEvents, SpanLinks},
 };
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
 use super::{
-    OtlpSettings, Protocol, SCOPE,
-    collector::checked,
+    OtlpSettings, SCOPE, Signal,
+    collector::Collector,
     encode::{UNKNOWN_SERVICE, split_port},
     genai::failure,
-    grpc, http,
-    metrics::{blocking_client, failed},
+    grpc,
+    load::Load,
+    metrics::failed,
     names,
+    outcome::Outcome,
 };
 use crate::{
     exchange::{Cost, Exchange, McpCall},
@@ -89,10 +96,14 @@ impl Counts {
 impl OtlpTraces {
     /// Starts the thread that sends. Must not be called inside a tokio runtime.
     pub fn start(settings: &OtlpSettings, sink: &str, metrics: &Metrics, host: &Host) -> Result<Self, ConnectError> {
-        let (exporter, runtime) = exporter(settings)?;
+        let runtime = grpc::runtime("outflow-spans-io").map_err(|error| failed("spans", settings, &error))?;
+        let collector = {
+            let _inside = runtime.enter();
+            Collector::new(settings, Signal::Traces, Arc::default())?
+        };
         let (queue, waiting) = sync_channel(QUEUE);
         let counts = Counts { metrics: metrics.clone(), sink: sink.to_owned() };
-        let sender = Sender { exporter, runtime, host: host.clone(), counts: counts.clone() };
+        let sender = Sender { collector, runtime, host: host.clone(), counts: counts.clone() };
         let thread = std::thread::Builder::new()
             .name("outflow-spans".to_owned())
             .spawn(move || sender.run(&waiting))
@@ -117,47 +128,16 @@ impl OtlpTraces {
     }
 }
 
-fn exporter(settings: &OtlpSettings) -> Result<(SpanExporter, Option<Runtime>), ConnectError> {
-    let headers = checked(settings)?;
-    let built = match settings.protocol {
-        Protocol::Grpc => {
-            let runtime = grpc::runtime("outflow-spans-io").map_err(|error| failed("spans", settings, &error))?;
-            let channel = {
-                let _inside = runtime.enter();
-                grpc::channel(settings)?
-            };
-            let exporter = SpanExporter::builder()
-                .with_tonic()
-                .with_channel(channel)
-                .with_metadata(tonic::metadata::MetadataMap::from_headers(headers))
-                .with_timeout(settings.timeout)
-                .with_retry_policy(RetryPolicy::disabled())
-                .build();
-            exporter.map(|exporter| (exporter, Some(runtime)))
-        }
-        Protocol::Http => SpanExporter::builder()
-            .with_http()
-            .with_http_client(blocking_client("spans", settings, headers)?)
-            .with_headers(HashMap::new())
-            .with_endpoint(http::url(settings, "/v1/traces"))
-            .with_timeout(settings.timeout)
-            .with_retry_policy(RetryPolicy::disabled())
-            .build()
-            .map(|exporter| (exporter, None)),
-    };
-    built.map_err(|error| failed("spans", settings, &error))
-}
-
 struct Sender {
-    exporter: SpanExporter,
-    /// gRPC's connection lives here; HTTP's client has a thread of its own.
-    runtime: Option<Runtime>,
+    collector: Collector,
+    /// The connection lives here.
+    runtime: Runtime,
     host: Host,
     counts: Counts,
 }
 
 impl Sender {
-    fn run(mut self, waiting: &Receiver<Call>) {
+    fn run(self, waiting: &Receiver<Call>) {
         while let Ok(first) = waiting.recv() {
             let until = crate::clock::instant() + LINGER;
             let mut batch = vec![first];
@@ -179,14 +159,11 @@ impl Sender {
         }
         // Each of the rest would wait for a collector that does not answer.
         self.counts.add("dropped", waiting.try_iter().count());
-        let _ = self.exporter.shutdown();
-        if let Some(runtime) = self.runtime {
-            runtime.shutdown_background();
-        }
+        self.runtime.shutdown_background();
     }
 
-    /// One request for each owner, for the exporter knows one resource at a time. False when the collector did not take one.
-    fn send(&mut self, batch: Vec<Call>) -> bool {
+    /// One request for each owner. False when the collector did not take one.
+    fn send(&self, batch: Vec<Call>) -> bool {
         let mut groups: Vec<(Owner, Vec<SpanData>)> = Vec::new();
         for Call { owner, span } in batch {
             match groups.iter_mut().find(|(other, _)| *other == owner) {
@@ -196,16 +173,24 @@ impl Sender {
         }
         let mut all = true;
         for (owner, spans) in groups {
-            let count = spans.len();
-            self.exporter.set_resource(&owner.resource(&self.host));
-            let exported = self.exporter.export(spans);
-            let result = match &self.runtime {
-                Some(runtime) => runtime.block_on(exported),
-                // The client of HTTP waits by itself, and must not do so inside a runtime.
-                None => futures_executor::block_on(exported),
+            let sent = spans.len();
+            let resource = ResourceAttributesWithSchema::from(&owner.resource(&self.host));
+            let resource_spans = group_spans_by_resource_and_scope(spans, &resource);
+            let request = ExportTraceServiceRequest { resource_spans };
+            let outcome = self.runtime.block_on(self.collector.export(|| Load::Spans(request.clone())));
+            let dropped = match outcome {
+                Outcome::Taken => 0,
+                Outcome::Rejected { count, .. } => usize::try_from(count).unwrap_or(usize::MAX).min(sent),
+                _ => {
+                    all = false;
+                    sent
+                }
             };
-            self.counts.add(if result.is_ok() { "sent" } else { "dropped" }, count);
-            all &= result.is_ok();
+            for (outcome, spans) in [("sent", sent - dropped), ("dropped", dropped)] {
+                if spans > 0 {
+                    self.counts.add(outcome, spans);
+                }
+            }
         }
         all
     }
