@@ -89,6 +89,21 @@ impl Broker {
         self.end(Signal::KILL)
     }
 
+    /// It stands still: its connections stay, its system takes what comes, and nobody answers.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let server = self.server.as_ref().context("the broker is not ours to stop")?;
+        server.job.as_ref().context("the broker does not run")?.signal(signal)
+    }
+
     fn end(&mut self, signal: Signal) -> Result<()> {
         let server = self.server.as_mut().context("the broker is not ours to stop")?;
         let job = server.job.take().context("the broker does not run")?;
