@@ -23,8 +23,8 @@ use super::{
 };
 use crate::disk::Disk;
 
-/// Faults of the short form, two of each kind, and of the long one.
-const FAULTS: [u64; 2] = [2 * Fault::ALL.len() as u64, 120];
+/// Faults of the short form, one of each kind, and of the long one.
+const FAULTS: [u64; 2] = [Fault::ALL.len() as u64, 120];
 
 /// Seconds that something stands still in the long form, besides what is waited for: longer than the sink's time-outs.
 const STILL_S: [u64; 2] = [0, 4];

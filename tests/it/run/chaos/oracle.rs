@@ -17,6 +17,9 @@ use super::{
 };
 use crate::run::{collector::dead_letters, place::Place};
 
+/// Seconds until what a broker confirmed can be read from it.
+const READABLE_S: u64 = 30;
+
 /// One record as it was received, as often as it was.
 struct Received {
     id: String,
@@ -32,7 +35,11 @@ pub(super) fn check(mut world: World) {
     let verdict = world.place.reader().verify().unwrap();
     assert!(matches!(verdict, Verdict::Whole(_)), "{verdict:?}");
 
-    let messages = world.broker.consume(&world.topic).unwrap();
+    let has_all = |messages: &[testbed::Message]| {
+        let ids: BTreeSet<_> = messages.iter().filter_map(|message| message.header("ce_id")).collect();
+        ids.len() >= expected.len()
+    };
+    let messages = world.broker.consume_until(&world.topic, READABLE_S, has_all).unwrap();
     let kafka = messages.iter().map(|message| {
         let bytes = format!("{:?}", (&message.key, &message.headers, &message.payload, message.timestamp_ms));
         Received { id: message.header("ce_id").unwrap(), bytes: bytes.into_bytes() }

@@ -15,7 +15,7 @@ use crate::run::place::Place;
 pub(super) const SINKS: [&str; 4] = ["kafka", "grpc", "http", "file"];
 
 /// The collector over HTTP never takes findings whose id begins so; it says so in a partial success.
-pub(super) const REJECTED: char = '3';
+pub(super) const REJECTED: &str = "33";
 
 /// A collector that goes and comes back, at the same address.
 pub(super) struct Otlp {
