@@ -2,8 +2,8 @@
 //! throttle, talk nonsense, say nothing and go, the disk is full, the agent is killed. One agent sends to a broker, to collectors over both
 //! transports and to a file. In the end an oracle says what each of them must have, from the lines and from the store: [`oracle`].
 //!
-//! OUTFLOW_LONG=1 (`cargo xtask chaos --long`) breaks 120 things, each for longer. What is not here: kill -9 of the broker, because this one forgets
-//! what it confirmed (`tests/e2e/sinks/kills.rs` says what holds then), and steps of the clock, which the store's model test plays
+//! OUTFLOW_LONG=1 (`cargo xtask chaos --long`) breaks 60 things, each for longer; OUTFLOW_TEST_FAULTS names those that are to happen alone. What is not here: an end of the broker in the middle of a burst,
+//! by kill -9 or SIGTERM, because this one forgets what it confirmed (`tests/e2e/sinks/kills.rs` says what holds then), and steps of the clock, which the store's model test plays
 //! (`store/tests/model.rs`): pauses and time-outs of sinks run by the monotonic clock, which nobody sets.
 
 mod oracle;
@@ -24,7 +24,7 @@ use super::{
 use crate::disk::Disk;
 
 /// Faults of the short form, one of each kind, and of the long one.
-const FAULTS: [u64; 2] = [Fault::ALL.len() as u64, 120];
+const FAULTS: [u64; 2] = [Fault::ALL.len() as u64, 60];
 
 /// Seconds that something stands still in the long form, besides what is waited for: longer than the sink's time-outs.
 const STILL_S: [u64; 2] = [0, 4];
@@ -157,6 +157,8 @@ impl World {
                 self.restart(|agent| drop(agent.terminate()));
             }
             Fault::StopBroker => {
+                // This one confirms what comes while it ends, and forgets it: seen as 44 records that the cursor had passed with the broker gone.
+                self.until_delivered(&["kafka"]);
                 self.broker.terminate().unwrap();
                 self.write();
                 self.until_stored();
@@ -248,7 +250,10 @@ fn chaos_around_delivery_loses_nothing_and_changes_nothing() {
     let mut order = Vec::new();
     for _ in 0..FAULTS[usize::from(is_long)] {
         if order.is_empty() {
-            order = Fault::ALL.to_vec();
+            let named = std::env::var("OUTFLOW_TEST_FAULTS").unwrap_or_default();
+            let is_named =
+                |fault: &Fault| named.is_empty() || named.split(',').any(|name| name == format!("{fault:?}"));
+            order = Fault::ALL.into_iter().filter(is_named).collect();
         }
         let next = usize::try_from(world.dice.throw(0..order.len() as u64)).unwrap();
         let fault = order.swap_remove(next);
