@@ -83,7 +83,7 @@ impl Place {
         StoreReader::open(&self.path()).unwrap()
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("s.db")
     }
 }

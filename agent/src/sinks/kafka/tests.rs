@@ -25,7 +25,7 @@ use crate::{
         tests::{Place, drained},
         usage::UsageRecord,
     },
-    store::Limits,
+    store::{Limits, StoreError},
     units::NanoUsd,
 };
 
@@ -385,6 +385,40 @@ fn a_stream_that_is_held_up_holds_up_no_other_and_loses_nothing() {
     assert_eq!(cluster.consume_of(CALLS, 12).len(), 12);
     let usage: BTreeSet<String> = cluster.consume_of(USAGE, 12).into_iter().map(|got| got.id).collect();
     assert_eq!(usage.len(), 12);
+}
+
+#[test]
+fn a_store_that_is_damaged_while_calls_wait_holds_no_stream_up() {
+    let (cluster, place) = (Cluster::new(), Place::with(Limits { max_call_bytes: 1 << 20, ..Limits::default() }));
+    let (refused, fine) =
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+    let topics = [(CALLS, "siem/calls"), (USAGE, "siem/usage")];
+    topics.iter().for_each(|(topic, _)| cluster.mock.topic_error(topic, refused).unwrap());
+    place.call((0..5).map(|number| call(number, "chat")));
+    let sinks = cluster.start(&place, &streams());
+    for (_, stream) in topics {
+        let (_, stats) = sinks.stats().find(|(name, _)| *name == stream).unwrap();
+        assert!(stats.until(LIMIT, |stats| stats.waits_because().is_some()), "{stats:?}");
+    }
+    let before = place.reader().store_id().unwrap();
+    let damage = StoreError::Corrupt { path: place.path(), reason: "a page is torn".to_owned() };
+    place.store.report_damage(place.store.generation(), &damage).unwrap();
+    place.call((5..8).map(|number| call(number, "chat")));
+    topics.iter().for_each(|(topic, _)| cluster.mock.topic_error(topic, fine).unwrap());
+    // What waited went with the file, and was told of. What came behind it has numbers that were never used, in a store of another name.
+    let after = place.reader().store_id().unwrap();
+    assert_ne!(before, after);
+    for (topic, stream) in topics {
+        streamed(&place, &sinks, stream);
+        let ids: Vec<String> = cluster.consume_of(topic, 3).into_iter().map(|got| got.id).collect();
+        assert_eq!(ids, (6..=8).map(|seq| format!("{after}-{seq}")).collect::<Vec<_>>(), "{topic}");
+    }
+    sinks.finish(LIMIT).unwrap();
+    let reader = place.reader();
+    assert_eq!(reader.calls_after(0, 10).unwrap(), [], "what both have is forgotten");
+    let damaged =
+        crate::store::Filter { rule: Some("coverage.store-damaged".into()), ..crate::store::Filter::default() };
+    assert_eq!(reader.count(&damaged).unwrap(), 1);
 }
 
 #[test]
