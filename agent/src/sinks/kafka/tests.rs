@@ -393,7 +393,9 @@ fn a_store_that_is_damaged_while_calls_wait_holds_no_stream_up() {
     let (refused, fine) =
         (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
     let topics = [(CALLS, "siem/calls"), (USAGE, "siem/usage")];
-    topics.iter().for_each(|(topic, _)| cluster.mock.topic_error(topic, refused).unwrap());
+    for (topic, _) in topics {
+        cluster.mock.topic_error(topic, refused).unwrap();
+    }
     place.call((0..5).map(|number| call(number, "chat")));
     let sinks = cluster.start(&place, &streams());
     for (_, stream) in topics {
@@ -404,7 +406,9 @@ fn a_store_that_is_damaged_while_calls_wait_holds_no_stream_up() {
     let damage = StoreError::Corrupt { path: place.path(), reason: "a page is torn".to_owned() };
     place.store.report_damage(place.store.generation(), &damage).unwrap();
     place.call((5..8).map(|number| call(number, "chat")));
-    topics.iter().for_each(|(topic, _)| cluster.mock.topic_error(topic, fine).unwrap());
+    for (topic, _) in topics {
+        cluster.mock.topic_error(topic, fine).unwrap();
+    }
     // What waited went with the file, and was told of. What came behind it has numbers that were never used, in a store of another name.
     let after = place.reader().store_id().unwrap();
     assert_ne!(before, after);

@@ -91,16 +91,16 @@ impl Server {
         listener.set_nonblocking(true).unwrap();
         let (address, (end, ended)) = (listener.local_addr().unwrap(), oneshot::channel());
         let (hears, changed) = (Arc::clone(&told), Arc::new(Condvar::new()));
-        let changes = Arc::clone(&changed);
+        let bell = Arc::clone(&changed);
         let serve = async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let mut connections = JoinSet::new();
             let accepting = async {
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
-                    let (hears, changes, tls) = (Arc::clone(&hears), Arc::clone(&changes), tls.clone());
+                    let (hears, bell, tls) = (Arc::clone(&hears), Arc::clone(&bell), tls.clone());
                     let service =
-                        service_fn(move |request| answer(Arc::clone(&hears), Arc::clone(&changes), rule, request));
+                        service_fn(move |request| answer(Arc::clone(&hears), Arc::clone(&bell), rule, request));
                     connections.spawn(async move {
                         let http = hyper::server::conn::http1::Builder::new();
                         match tls {

@@ -79,8 +79,8 @@ pub(super) fn config(broker: &Broker, topic: &str, otlp: &[Otlp; 2], place: &Pla
         "[store]\nupdate_interval = \"1s\"\nwal_bytes = \"1 MiB\"\n\
          [[sinks.kafka]]\nname = \"kafka\"\nbrokers = {brokers:?}\ntopic = {topic:?}\n\
          settings = {{ \"socket.timeout.ms\" = 2000, \"request.timeout.ms\" = 1500 }}\n\
-         [[sinks.file]]\nname = \"file\"\npath = {:?}\n",
-        file(place)
+         [[sinks.file]]\nname = \"file\"\npath = \"{}\"\n",
+        file(place).display()
     );
     for Otlp { name, address, .. } in otlp {
         write!(
