@@ -5,7 +5,7 @@
 //! Bound: [`MAX_KNOWN`] findings stay in memory between transactions, so that a finding that repeats is not read each time.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::Path,
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Ledger {
     /// No revision of a finding of which nothing is kept has a higher number.
     revision_floor: u32,
     known: HashMap<String, Known>,
+    /// Those that this transaction changed. In order of the id: pages of the index are visited once, and the file is the same in every run.
+    changed: BTreeSet<String>,
     states: States,
     calls: Calls,
 }
@@ -79,7 +81,6 @@ struct Known {
     told_at: Timestamp,
     /// What its row says.
     row: Row,
-    changed: bool,
     /// The finding as JSON, when the outbox has just got the same.
     payload: Option<String>,
 }
@@ -138,6 +139,7 @@ impl Ledger {
             anchor,
             revision_floor,
             known: HashMap::new(),
+            changed: BTreeSet::new(),
             states: States::default(),
             calls: Calls::open(db, max_call_bytes)?,
         })
@@ -234,19 +236,18 @@ impl Ledger {
             known.finding.revise(known.finding.revision.saturating_add(1), Activity::Update);
             known.told_count = known.finding.count;
             known.told_at = now;
-            known.changed = true;
             known.payload = Some(self.append(db, &known.finding)?);
-            self.known.insert(id.clone(), known);
+            self.put(known);
         }
         Ok(due.len())
     }
 
     /// Writes what was counted. Nothing may be applied between this and the commit.
     pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Failure> {
-        // In order of the id: pages of the index are visited once, and the file is the same in every run.
-        let changed: BTreeMap<_, _> = self.known.iter_mut().filter(|(_, known)| known.changed).collect();
-        for (id, known) in changed {
-            known.write(db, id)?;
+        for id in std::mem::take(&mut self.changed) {
+            if let Some(known) = self.known.get_mut(&id) {
+                known.write(db, &id)?;
+            }
         }
         self.states.write(db)?;
         self.calls.bound(db)?;
@@ -286,23 +287,31 @@ impl Ledger {
     pub(super) fn count(&mut self, db: &Connection, seen: &Finding, same_call: bool) -> Result<(), Failure> {
         if let Some(mut known) = self.know(db, &seen.finding_id)? {
             known.finding.absorb(seen.clone(), same_call);
-            known.changed = true;
             known.payload = None;
-            self.known.insert(seen.finding_id.clone(), known);
+            self.put(known);
             return Ok(());
         }
         // One that was erased goes on behind its tombstones: the id of a record is never used twice.
-        let before: u32 = db
-            .prepare_cached("SELECT coalesce(max(revision), 0) FROM outbox WHERE finding_id = ?1")?
-            .query_row([&seen.finding_id], |row| row.get(0))?;
-        let before = before.max(self.revision_floor);
+        let before: Option<u32> = db
+            .prepare_cached(
+                "SELECT revision FROM outbox WHERE finding_id = ?1 AND payload IS NULL ORDER BY revision DESC LIMIT 1",
+            )?
+            .query_row([&seen.finding_id], |row| row.get(0))
+            .optional()?;
+        let before = before.unwrap_or(0).max(self.revision_floor);
         let mut finding = seen.clone();
         finding.revise(before.saturating_add(1), Activity::Create);
         let payload = Some(self.append(db, &finding)?);
         let told_at = Timestamp::parse(&finding.last_seen).unwrap_or_default();
-        let known = Known { told_count: finding.count, told_at, row: Row::Missing, changed: true, payload, finding };
-        self.known.insert(seen.finding_id.clone(), known);
+        self.put(Known { told_count: finding.count, told_at, row: Row::Missing, payload, finding });
         Ok(())
+    }
+
+    /// Keeps a finding that changed.
+    fn put(&mut self, known: Known) {
+        let id = known.finding.finding_id.clone();
+        self.changed.insert(id.clone());
+        self.known.insert(id, known);
     }
 
     /// Takes a finding out of memory, or reads it. The caller puts it back.
@@ -319,7 +328,7 @@ impl Ledger {
             .optional()?;
         let Some((payload, told_count, told_at_ns, row)) = row else { return Ok(None) };
         let finding = serde_json::from_str(&payload)?;
-        Ok(Some(Known { finding, told_count, told_at: Timestamp(told_at_ns), row, changed: false, payload: None }))
+        Ok(Some(Known { finding, told_count, told_at: Timestamp(told_at_ns), row, payload: None }))
     }
 
     /// Appends a revision. Returns its payload.
@@ -362,14 +371,17 @@ impl Known {
             )?
             .execute(params![id, severity, finding.first_seen, finding.last_seen, count, payload])?;
         } else {
-            db.prepare_cached(
+            // No upsert: SQLite copies every page that it touches, to take one half of it back.
+            let sql = if self.row == Row::Missing {
                 "INSERT INTO finding (id, rule, category, severity, service, first_seen, last_seen, count, revision,
                      told_count, told_at_ns, news, payload)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-                 ON CONFLICT (id) DO UPDATE SET severity = ?4, first_seen = ?6, last_seen = ?7, count = ?8,
-                     revision = ?9, told_count = ?10, told_at_ns = ?11, news = ?12, payload = ?13",
-            )?
-            .execute(params![
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+            } else {
+                "UPDATE finding SET severity = ?4, first_seen = ?6, last_seen = ?7, count = ?8, revision = ?9,
+                     told_count = ?10, told_at_ns = ?11, news = ?12, payload = ?13
+                 WHERE id = ?1"
+            };
+            db.prepare_cached(sql)?.execute(params![
                 id,
                 finding.rule.id,
                 finding.category.as_str(),
@@ -386,7 +398,6 @@ impl Known {
             ])?;
         }
         self.row = row;
-        self.changed = false;
         Ok(())
     }
 }
