@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -29,9 +30,8 @@ pub struct SinkStats {
     dead: Mutex<BTreeMap<&'static str, u64>>,
     waits: Mutex<Option<String>>,
     client: Mutex<Option<ClientFigures>>,
-    /// For tests, which wait for what is to become of it.
-    #[cfg(test)]
-    changed: (Mutex<()>, std::sync::Condvar),
+    /// For whoever waits for what is to become of it.
+    changed: (Mutex<()>, Condvar),
 }
 
 /// What the library behind a sink counts of itself; only Kafka's does.
@@ -67,24 +67,19 @@ impl SinkStats {
             dead: Mutex::default(),
             waits: Mutex::default(),
             client: Mutex::default(),
-            #[cfg(test)]
             changed: Default::default(),
         }
     }
 
     /// Something is another: called behind each change, with nothing locked.
-    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "only tests wait for it"))]
     fn told(&self) {
-        #[cfg(test)]
-        {
-            let _waiting = self.changed.0.lock().unwrap_or_else(PoisonError::into_inner);
-            self.changed.1.notify_all();
-        }
+        let _waiting = self.changed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed.1.notify_all();
     }
 
     /// Waits until something is true that comes with a change; false when it does not within `limit`.
-    #[cfg(test)]
-    pub(super) fn until(&self, limit: std::time::Duration, mut is_so: impl FnMut(&Self) -> bool) -> bool {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the agent never waits for it, tests do"))]
+    pub(super) fn until(&self, limit: Duration, mut is_so: impl FnMut(&Self) -> bool) -> bool {
         let (lock, changed) = &self.changed;
         let waiting = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = changed.wait_timeout_while(waiting, limit, |()| !is_so(self));
