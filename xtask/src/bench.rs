@@ -28,7 +28,7 @@ fn accuracy(arguments: &[String]) -> Result<()> {
     let mut command = sh::command("python3");
     command.arg("tests/accuracy/measure.py").args(arguments);
     if !arguments.iter().any(|argument| argument.starts_with("--binary")) {
-        sh::run(sh::cargo("build").args(["--workspace", "--bins"]))?;
+        sh::build_programs()?;
         command.arg("--binary").arg(sh::target_dir().join("debug/outflow"));
     }
     sh::run(&mut command)

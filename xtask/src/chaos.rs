@@ -14,7 +14,7 @@ pub(crate) fn run(long: bool) -> Result<()> {
     println!("{}", bench::machine());
     for (binary, names) in TESTS {
         let mut command = sh::cargo("test");
-        command.args(["--package", "outflow", "--test", binary, "--"]).args(names);
+        command.args(["--workspace", "--test", binary, "--"]).args(names);
         command.args(["--nocapture", "--test-threads=1"]);
         if long {
             command.env("OUTFLOW_LONG", "1");

@@ -27,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     if let Some(missing) = testbed::missing_for_peers() {
         bail!("the demo sends to a broker and a collector of its own, and here {missing}; `cargo xtask setup` helps");
     }
-    sh::run(sh::cargo("build").args(["--workspace", "--bins"]))?;
+    sh::build_programs()?;
     let programs = sh::target_dir().join("debug");
     let agent = programs.join("outflow");
     let tools = Tools::find(&programs, &sh::target_dir())?;

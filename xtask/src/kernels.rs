@@ -58,7 +58,7 @@ pub(crate) fn run(long: bool, write: bool) -> Result<Tally> {
         tally.skip(&missing);
         return Ok(tally);
     }
-    sh::run(sh::cargo("build").args(["--workspace", "--bins"]))?;
+    sh::build_programs()?;
     let place = sh::target_dir().join("kernels");
     fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
     let initramfs = pack::pack(&sh::target_dir().join("debug"), &place)?;

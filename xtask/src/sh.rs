@@ -36,6 +36,12 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     command
 }
 
+/// Builds every program of the workspace. Always all of them, as tests do: for one alone cargo chooses other features of what it depends on, and
+/// then everything is built twice.
+pub(crate) fn build_programs() -> Result<()> {
+    run(cargo("build").args(["--workspace", "--bins"]))
+}
+
 /// A command in the workspace.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);

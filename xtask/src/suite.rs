@@ -58,7 +58,7 @@ pub(crate) fn run(suite: Option<Suite>, filter: &[String]) -> Result<Tally> {
 fn prepare(suites: &[Suite]) -> Result<()> {
     ebpf::build(sh::workspace(), &sh::target_dir().join("bpf"), std::env::consts::ARCH, ebpf::Talk::Shown)?;
     // The programs that tests start: the agent, and the TLS server that answers as the vendors do.
-    sh::run(sh::cargo("build").args(["--workspace", "--bins"]))?;
+    sh::build_programs()?;
     for suite in suites {
         sh::run(sh::cargo("test").args(["--workspace", "--no-run"]).args(suite.targets()))?;
     }

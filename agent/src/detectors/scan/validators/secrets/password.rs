@@ -58,13 +58,15 @@ pub(super) fn spoken(text: &Text<'_>) -> Verdict {
 
 /// In a connection string or a URI in front of a host. Everything is a password there but a stand-in: also a plain word.
 pub(super) fn of_connection(text: &Text<'_>) -> Verdict {
-    let secret = text.secret();
+    connects(text.secret(), text.before())
+}
+
+fn connects(secret: &[u8], before: &[u8]) -> Verdict {
     let lower = secret.to_ascii_lowercase();
     let names_itself = [b"pass".as_slice(), b"secret", b"user", b"pwd"]
         .iter()
         .any(|word| memchr::memmem::find(&lower, word).is_some() && kinds(secret) < 3);
     // `guest:guest@`
-    let before = text.before();
     let same_as_user = before
         .strip_suffix(b":")
         .is_some_and(|user| user.to_ascii_lowercase().ends_with(&lower) && user.len() >= lower.len());
@@ -106,7 +108,15 @@ pub(super) fn of_database(text: &Text<'_>) -> Verdict {
             !matches!(behind, b';' | b' ' | b'&' | b'\'' | b'"')
         })
     });
-    if known { of_connection(text) } else { Verdict::Refused }
+    if !known {
+        return Verdict::Refused;
+    }
+    // ODBC's braces around a value; one that ends inside is written twice.
+    if text.before().ends_with(b"{") && !text.secret().contains(&b'{') {
+        let unbraced: Vec<u8> = text.secret().iter().copied().filter(|byte| *byte != b'}').collect();
+        return connects(&unbraced, text.before());
+    }
+    of_connection(text)
 }
 
 /// Without the marks that end a sentence.
