@@ -44,29 +44,34 @@ impl Way {
     }
 }
 
+/// What the sink is to have of the bare loop's speed at least.
+const GATE: f64 = 0.8;
+
 /// A line for each way; the first one is what the others are compared to.
 pub(crate) fn compare(findings: usize, ways: &[Way]) {
     let Some(bare) = ways.first().map(Way::wall_s) else { return };
     for way in ways {
+        let share = bare / way.wall_s();
+        let below = if share < GATE { format!(", BELOW the gate of {GATE}") } else { String::new() };
         let cpu_s = way.median(|run| run.cpu_s);
         println!(
-            "{:8.0} findings/s  {:.2}  {cpu_s:.2} s of CPU, {:5.1} µs a finding  {}",
+            "{:8.0} findings/s  {share:.2}  {cpu_s:.2} s of CPU, {:5.1} µs a finding  {}{below}",
             findings as f64 / way.wall_s(),
-            bare / way.wall_s(),
             cpu_s * 1e6 / findings as f64,
             way.name,
         );
     }
 }
 
-/// p50, p90 and p99 of delays.
-pub(crate) fn delays(name: &str, mut delays_ns: Vec<u64>) {
+/// p50, p90 and p99 of delays. Gives the last, in milliseconds.
+pub(crate) fn delays(name: &str, mut delays_ns: Vec<u64>) -> f64 {
     delays_ns.sort_unstable();
     let at = |share: usize| {
         let place = (delays_ns.len() * share / 100).min(delays_ns.len().saturating_sub(1));
         delays_ns.get(place).copied().unwrap_or_default() as f64 / 1e6
     };
     println!("p50 {:6.1} ms, p90 {:6.1}, p99 {:6.1}  {name}, {}", at(50), at(90), at(99), delays_ns.len());
+    at(99)
 }
 
 /// The clock by which two processes of this host can be compared.

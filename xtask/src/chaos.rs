@@ -1,17 +1,25 @@
-//! `cargo xtask chaos`: the agent under kill -9. Enters: how long. Leaves: what machine and commit it was, and the figures of the tests in which it
-//! is killed (`tests/it/run`), or their failure. CI runs the same tests in their short form with all others.
+//! `cargo xtask chaos`: the agent under kill -9, and everything around delivery broken. Enters: how long. Leaves: what machine and commit it was, and
+//! the figures of the tests in which the agent is killed, its disk is full, and brokers and collectors misbehave (`tests/it/run`,
+//! `tests/e2e/sinks`), or their failure. CI runs the same tests in their short form with all others.
 
 use anyhow::Result;
 
 use crate::{bench, sh};
 
-/// Runs every test in which an agent is killed, one after the other; with `long` in their long form.
+/// Test binaries, and words in the names of the tests that break something.
+const TESTS: [(&str, &[&str]); 2] = [("it", &["kill", "chaos", "full_disk"]), ("e2e", &["sinks::"])];
+
+/// Runs every one of them, one after the other; with `long` in their long form.
 pub(crate) fn run(long: bool) -> Result<()> {
     println!("{}", bench::machine());
-    let mut command = sh::cargo("test");
-    command.args(["--workspace", "--test", "it", "--", "kill", "--nocapture", "--test-threads=1"]);
-    if long {
-        command.env("OUTFLOW_LONG", "1");
+    for (binary, names) in TESTS {
+        let mut command = sh::cargo("test");
+        command.args(["--workspace", "--test", binary, "--"]).args(names);
+        command.args(["--nocapture", "--test-threads=1"]);
+        if long {
+            command.env("OUTFLOW_LONG", "1");
+        }
+        sh::run(&mut command)?;
     }
-    sh::run(&mut command)
+    Ok(())
 }

@@ -210,14 +210,14 @@ fn sinks(config: &Config, wrong: &mut Vec<Wrong>) {
         }
     }
     for (index, sink) in config.sinks.otlp.iter().enumerate() {
-        for (name, setting) in &sink.headers {
+        for (name, setting) in sink.headers.iter().flatten() {
             let is_header = hyper::header::HeaderName::from_lowercase(name.as_bytes()).is_ok();
             let no_header = || (!is_header).then(|| "is no name of a header in lower case".to_owned());
             if let Some(why) = secret(is_secret_header(name), setting).or_else(no_header) {
                 wrong.push((item(&["sinks", "otlp"], index, &["headers", name]), why));
             }
         }
-        let is_open = sink.endpoint.as_str().starts_with("http://");
+        let is_open = sink.endpoint.as_ref().is_some_and(|endpoint| endpoint.as_str().starts_with("http://"));
         let files = [&sink.ca_file, &sink.cert_file, &sink.key_file];
         certificates(files, is_open, &item(&["sinks", "otlp"], index, &[]), "endpoint", wrong);
     }

@@ -165,22 +165,25 @@ pub struct OtlpSink {
     /// finding of the store.
     #[serde(default = "otlp_name")]
     pub name: SinkName,
-    /// Where the collector is. `https` encrypts. With protocol `http`, `/v1/logs` and `/v1/metrics` are added to its path.
-    pub endpoint: Endpoint,
-    /// How the collector is spoken to; each way has a port of its own.
-    #[serde(default)]
-    pub protocol: OtlpProtocol,
-    /// How requests are compressed. A collector that does not know it is sent plain ones from then on.
-    #[serde(default)]
-    pub compression: OtlpCompression,
+    /// Where the collector is. `https` encrypts. With protocol `http`, `/v1/logs`, `/v1/metrics` and `/v1/traces` are added to its path.
+    /// Where this key or one of `protocol`, `compression`, `headers`, `timeout` and the certificates is missing, what
+    /// `OTEL_EXPORTER_OTLP_…` says in the agent's environment counts ([OTLP.md](OTLP.md#the-environment)); one of the two must name an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+    /// How the collector is spoken to; each way has a port of its own. Without it and its variable, `grpc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<OtlpProtocol>,
+    /// How requests are compressed. A collector that does not know it is sent plain ones from then on. Metrics and spans are not compressed. Without it and its variable, `gzip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<OtlpCompression>,
     /// Headers of each request, by their names in lower case. `authorization`, keys, tokens and cookies must be read from a file or a
-    /// variable; for findings they are read whenever a connection is made, also after the collector refused them, for metrics when the
-    /// agent starts.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Setting>,
-    /// How long one request may take; what is not answered then is sent again.
-    #[serde(default = "timeout")]
-    pub timeout: Period<100, { 5 * MINUTE }>,
+    /// variable; for findings they are read whenever a connection is made, also after the collector refused them, for metrics and spans when
+    /// the agent starts. `{}` sends none, whatever the environment says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<BTreeMap<String, Setting>>,
+    /// How long one request may take; what is not answered then is sent again. Without it and its variable, `10s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Period<100, { 5 * MINUTE }>>,
     /// Certificates (PEM) that are trusted instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<AbsolutePath>,
@@ -274,10 +277,6 @@ fn max_record_bytes() -> Size<{ 64 * KIB }, { 64 * MIB }> {
 
 fn yes() -> bool {
     true
-}
-
-fn timeout() -> Period<100, { 5 * MINUTE }> {
-    Period::from_millis(10 * SECOND)
 }
 
 fn metrics_interval() -> Period<SECOND, HOUR> {

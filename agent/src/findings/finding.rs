@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{fingerprint::Fingerprint, mask::Excerpt};
+use super::{absorb::record_id, fingerprint::Fingerprint, mask::Excerpt};
 use crate::{
     exchange::CostSource,
     units::{NanoUsd, Severity},
@@ -97,6 +97,59 @@ pub struct Finding {
     /// Facts of behaviour, by name: `model.pin_class`, `cost.reason`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub attributes: BTreeMap<String, serde_json::Value>,
+}
+
+impl Finding {
+    /// The first record of a finding that the agent makes of its own accord, not of a hit: about itself, or about what it could not see. All else is
+    /// empty; the rule's words come from [`Policy::describe`](super::Policy::describe).
+    pub(crate) fn of_agent(id: String, category: Category, process: Process, at: (String, String)) -> Self {
+        let (first_seen, last_seen) = at;
+        Self {
+            schema_version: SCHEMA_VERSION,
+            event_name: FINDING_EVENT.to_owned(),
+            record_id: record_id(&id, 1),
+            finding_id: id,
+            revision: 1,
+            activity: Activity::Create,
+            rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
+            entity: None,
+            group: None,
+            category,
+            severity: Severity::Info,
+            confidence: 100,
+            title: String::new(),
+            remedy: String::new(),
+            fingerprint: None,
+            excerpt: None,
+            location: None,
+            process,
+            destination: None,
+            model: None,
+            cost_nano_usd: None,
+            cost_source: None,
+            coverage: None,
+            count: 1,
+            first_seen,
+            last_seen,
+            attributes: BTreeMap::new(),
+        }
+    }
+}
+
+impl Process {
+    /// The agent itself. No process id, as of a log: what counts is the host.
+    pub(crate) fn of_agent() -> Self {
+        Self {
+            pid: 0,
+            name: "outflow".to_owned(),
+            service: "outflow".to_owned(),
+            container: None,
+            pod: None,
+            unit: None,
+            kubernetes: None,
+            feature: None,
+        }
+    }
 }
 
 /// What a record of a finding does.

@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Activity, Category, FINDING_EVENT, Finding, Location, Maker, Policy, Rule, SCHEMA_VERSION, absorb::record_id,
-    fingerprint::stable_id, mask, parties::process,
-};
+use super::{Category, Finding, Location, Maker, Policy, fingerprint::stable_id, mask, parties::process};
 use crate::{
     sources::{
         log::LogFile,
@@ -47,23 +44,11 @@ impl Maker {
             || matches!(gap.reason, GapReason::Damaged | GapReason::Unreadable | GapReason::TooMany);
         let id = stable_id(&[LOG_GAP, &file.origin.service, "log", &file.path, reason]);
         let time = |at: Timestamp| serde_json::Value::from(at.rfc3339());
+        let seen = (at.rfc3339(), at.rfc3339());
         let mut finding = Finding {
-            schema_version: SCHEMA_VERSION,
-            event_name: FINDING_EVENT.to_owned(),
-            record_id: record_id(&id, 1),
-            finding_id: id,
-            revision: 1,
-            activity: Activity::Create,
-            rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
-            entity: None,
-            group: None,
-            category: Category::Coverage,
             severity: if is_sure { Severity::Medium } else { Severity::Low },
             confidence: if is_sure { 100 } else { 50 },
             title: format!("{name} {how}: {at_least}"),
-            remedy: String::new(),
-            fingerprint: None,
-            excerpt: None,
             location: Some(Location {
                 side: None,
                 path: None,
@@ -73,21 +58,13 @@ impl Maker {
                 start: gap.offset,
                 end: gap.offset.saturating_add(gap.known_bytes),
             }),
-            process: process(&file.origin),
-            destination: None,
-            model: None,
-            cost_nano_usd: None,
-            cost_source: None,
-            coverage: None,
-            count: 1,
-            first_seen: at.rfc3339(),
-            last_seen: at.rfc3339(),
             attributes: BTreeMap::from([
                 ("gap.reason".to_owned(), reason.into()),
                 ("gap.known_bytes".to_owned(), gap.known_bytes.into()),
                 ("gap.from".to_owned(), time(gap.from)),
                 ("gap.until".to_owned(), time(gap.until)),
             ]),
+            ..Finding::of_agent(id, Category::Coverage, process(&file.origin), seen)
         };
         policy.describe(&mut finding, LOG_GAP, Some(case), &[]);
         finding

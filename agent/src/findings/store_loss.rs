@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use super::{
-    Activity, Category, FINDING_EVENT, Finding, Location, Policy, Process, Rule, SCHEMA_VERSION, absorb::record_id,
-    fingerprint::stable_id, mask,
-};
+use super::{Category, Finding, Location, Policy, Process, fingerprint::stable_id, mask};
 use crate::units::{Severity, Timestamp};
 
 /// Id of the rule about what went to make room.
@@ -63,23 +60,10 @@ fn about(
 ) -> Finding {
     let path = mask::bounded(&store.display().to_string(), MAX_PATH_CHARS);
     let id = stable_id(&[rule, "outflow", "store", &path]);
+    let seen = (at.rfc3339(), at.rfc3339());
     let mut finding = Finding {
-        schema_version: SCHEMA_VERSION,
-        event_name: FINDING_EVENT.to_owned(),
-        record_id: record_id(&id, 1),
-        finding_id: id,
-        revision: 1,
-        activity: Activity::Create,
-        rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
-        entity: None,
-        group: None,
-        category: Category::Coverage,
         severity,
-        confidence: 100,
         title,
-        remedy: String::new(),
-        fingerprint: None,
-        excerpt: None,
         location: Some(Location {
             side: None,
             path: None,
@@ -89,26 +73,8 @@ fn about(
             start: 0,
             end: 0,
         }),
-        process: Process {
-            // As of a log: what counts is the host.
-            pid: 0,
-            name: "outflow".to_owned(),
-            service: "outflow".to_owned(),
-            container: None,
-            pod: None,
-            unit: None,
-            kubernetes: None,
-            feature: None,
-        },
-        destination: None,
-        model: None,
-        cost_nano_usd: None,
-        cost_source: None,
-        coverage: None,
-        count: 1,
-        first_seen: at.rfc3339(),
-        last_seen: at.rfc3339(),
         attributes,
+        ..Finding::of_agent(id, Category::Coverage, Process::of_agent(), seen)
     };
     policy.describe(&mut finding, rule, None, &[]);
     finding

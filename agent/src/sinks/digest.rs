@@ -12,7 +12,7 @@ use super::{
     receiver::{Record, Refused},
 };
 use crate::{
-    findings::{Activity, Category, FINDING_EVENT, Finding, Process, Rule, SCHEMA_VERSION, record_id},
+    findings::{Category, Finding, Process, Rule},
     units::{Severity, hex},
 };
 
@@ -131,47 +131,17 @@ impl Digest {
             .collect();
         let (most, s) = (self.most, if records == 1 { "" } else { "s" });
         let finding = Finding {
-            schema_version: SCHEMA_VERSION,
-            event_name: FINDING_EVENT.to_owned(),
-            record_id: record_id(&id, 1),
-            finding_id: id,
-            revision: 1,
-            activity: Activity::Create,
             rule: Rule {
                 id: DIGEST.to_owned(),
                 title: "More than a sink is told one by one".to_owned(),
                 references: Vec::new(),
             },
-            entity: None,
-            group: None,
-            category: Category::Coverage,
             severity: self.severity,
-            confidence: 100,
             title: format!("{records} record{s} more than {most} a minute, not sent one by one"),
             remedy: "Read them with `outflow findings list`. If this comes often, send this sink less with `only` and `except`, or \
                      raise `max_per_minute`."
                 .to_owned(),
-            fingerprint: None,
-            excerpt: None,
-            location: None,
-            process: Process {
-                pid: 0,
-                name: "outflow".to_owned(),
-                service: "outflow".to_owned(),
-                container: None,
-                pod: None,
-                unit: None,
-                kubernetes: None,
-                feature: None,
-            },
-            destination: None,
-            model: None,
-            cost_nano_usd: None,
-            cost_source: None,
-            coverage: None,
             count: records.max(1),
-            first_seen: oldest,
-            last_seen: self.newest,
             attributes: BTreeMap::from([
                 ("digest.sink".to_owned(), json!(sink)),
                 ("digest.max_per_minute".to_owned(), json!(most)),
@@ -181,6 +151,7 @@ impl Digest {
                 ("digest.by_rule_and_service".to_owned(), json!(lines)),
                 ("digest.other_records".to_owned(), json!(self.others)),
             ]),
+            ..Finding::of_agent(id, Category::Coverage, Process::of_agent(), (oldest, self.newest))
         };
         let payload = serde_json::to_string(&finding).unwrap_or_default();
         let (record_id, activity) = (finding.record_id.clone(), finding.activity);

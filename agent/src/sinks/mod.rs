@@ -89,6 +89,15 @@ pub enum SinkError {
         /// Why.
         why: std::io::Error,
     },
+    /// Config and environment together do not say where the collector is, or how to talk to it.
+    #[cfg(feature = "otlp")]
+    #[error("sink {sink}: {why}")]
+    Otlp {
+        /// Its name.
+        sink: String,
+        /// Why.
+        why: otlp::EnvironmentError,
+    },
     /// This program cannot.
     #[error("sink {sink}: this outflow was built without {feature} (cargo feature `{feature}`)")]
     NotBuilt {
@@ -182,9 +191,16 @@ impl Sinks {
 
     #[cfg(feature = "otlp")]
     fn with_otlp(mut self, sink: &config::OtlpSink) -> Result<Self, SinkError> {
+        use otlp::{OtlpSettings, Signal, variable};
+        // The environment does not change any more, so neither will what is wrong with it.
+        let signals = [(Signal::Logs, true), (Signal::Metrics, sink.metrics), (Signal::Traces, sink.traces)];
+        for (signal, _) in signals.into_iter().filter(|(_, is_sent)| *is_sent) {
+            OtlpSettings::without_headers_of(sink, signal, &variable)
+                .map_err(|why| SinkError::Otlp { sink: sink.name.to_string(), why })?;
+        }
         let (sink, host) = (sink.clone(), self.host.clone());
         self.spawn(sink.name.clone().as_str(), sink.flow(), move |_| {
-            otlp::OtlpReceiver::new(move || otlp::OtlpSettings::read(&sink), host)
+            otlp::OtlpReceiver::new(move || OtlpSettings::read(&sink, Signal::Logs, &variable), host)
         })?;
         Ok(self)
     }

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ pub struct SinkStats {
     dead: Mutex<BTreeMap<&'static str, u64>>,
     waits: Mutex<Option<String>>,
     client: Mutex<Option<ClientFigures>>,
+    /// For whoever waits for what is to become of it.
+    changed: (Mutex<()>, Condvar),
 }
 
 /// What the library behind a sink counts of itself; only Kafka's does.
@@ -64,7 +67,23 @@ impl SinkStats {
             dead: Mutex::default(),
             waits: Mutex::default(),
             client: Mutex::default(),
+            changed: Default::default(),
         }
+    }
+
+    /// Something is another: called behind each change, with nothing locked.
+    fn told(&self) {
+        let _waiting = self.changed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed.1.notify_all();
+    }
+
+    /// Waits until something is true that comes with a change; false when it does not within `limit`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the agent never waits for it, tests do"))]
+    pub(super) fn until(&self, limit: Duration, mut is_so: impl FnMut(&Self) -> bool) -> bool {
+        let (lock, changed) = &self.changed;
+        let waiting = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(waiting, limit, |()| !is_so(self));
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Records that the receiver confirmed; a record that was sent twice counts twice.
@@ -131,11 +150,14 @@ impl SinkStats {
                 known.round_trip_ns = more.round_trip_ns;
             }
         }
+        drop(client);
+        self.told();
     }
 
     pub(super) fn delivered(&self, records: usize, at: Timestamp) {
         self.sent.fetch_add(records as u64, Relaxed);
         self.delivered_at_ns.store(at.0, Relaxed);
+        self.told();
     }
 
     pub(super) fn withheld(&self, withheld: Withheld) {
@@ -146,6 +168,7 @@ impl SinkStats {
 
     pub(super) fn cursor(&self, seq: u64) {
         self.cursor.store(seq, Relaxed);
+        self.told();
     }
 
     pub(super) fn connected(&self) {
@@ -158,15 +181,20 @@ impl SinkStats {
 
     pub(super) fn failed(&self) {
         self.failures.fetch_add(1, Relaxed);
+        self.told();
     }
 
     /// Notes why it waits. True when it did not wait before.
     pub(super) fn waits(&self, reason: &str) -> bool {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).replace(reason.to_owned()).is_none()
+        let before = self.waits.lock().unwrap_or_else(PoisonError::into_inner).replace(reason.to_owned());
+        self.told();
+        before.is_none()
     }
 
     /// Notes that it goes on. True when it waited before.
     pub(super) fn goes_on(&self) -> bool {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+        let before = self.waits.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.told();
+        before.is_some()
     }
 }

@@ -83,7 +83,7 @@ impl Place {
         StoreReader::open(&self.path()).unwrap()
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("s.db")
     }
 }
@@ -184,14 +184,9 @@ fn silent() -> Tell {
 
 /// Waits until the sink has everything that the outbox has.
 pub(super) fn drained(place: &Place, sinks: &Sinks) {
-    let until = clock::instant() + LIMIT;
     let head = place.reader().head().unwrap();
-    let name = sinks.stats().next().unwrap().0.to_owned();
-    while place.reader().cursor(&name).unwrap() < head {
-        assert!(clock::instant() < until && !sinks.has_ended(), "{:?}", sinks.stats().collect::<Vec<_>>());
-        // A cursor has no event for other readers.
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let (name, stats) = sinks.stats().next().unwrap();
+    assert!(stats.until(LIMIT, |_| place.reader().cursor(name).unwrap() >= head), "{stats:?}");
 }
 
 fn keys(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
@@ -449,11 +444,8 @@ fn what_is_too_much_for_a_minute_is_told_in_one() {
     let sinks = start_with(&place, &fake, flow("max_per_minute = 4\n"), silent());
     let stats = Arc::clone(&sinks.threads[0].stats);
     // The end of the agent is the end of the minute.
-    let until = clock::instant() + LIMIT;
-    while place.reader().cursor("fake").unwrap() != 4 {
-        assert!(clock::instant() < until, "it passed what waits for the digest, or never came to it");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let is_there = stats.until(LIMIT, |_| place.reader().cursor("fake").unwrap() == 4);
+    assert!(is_there, "it passed what waits for the digest, or never came to it");
     sinks.finish(LIMIT).unwrap();
     assert_eq!(place.reader().cursor("fake").unwrap(), 11);
     assert_eq!(stats.withheld_records(), [("routed", 0), ("silenced", 0), ("digested", 7)]);

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use outflow::sinks::{
-    Answer, Record,
-    otlp::{Compression, OtlpSettings, Protocol, log_record},
+use outflow::{
+    findings::Activity,
+    sinks::{
+        Answer, Record,
+        otlp::{Compression, OtlpSettings, Protocol, log_record},
+    },
 };
 use prost::Message as _;
 use testbed::fake_collector::{Behaviour, FakeCollector, Wire};
@@ -61,6 +64,41 @@ fn two_batches_are_under_way_at_once() {
         let answers = client.send_both([&batch(1..=50), &batch(51..=100)]);
         assert_eq!(answers, [Answer::Taken(Vec::new()), Answer::Taken(Vec::new())]);
         assert_eq!(taken_ids(&collector).len(), 100);
+    }
+}
+
+/// The revision after `record`.
+fn next(record: &Record) -> Record {
+    let mut next = record.clone();
+    next.finding.revise(2, Activity::Update);
+    (next.seq, next.record_id, next.activity) = (record.seq + 1000, next.finding.record_id.clone(), Activity::Update);
+    next
+}
+
+#[test]
+fn a_later_record_of_a_finding_never_comes_before_an_earlier_one() {
+    for (protocol, wire) in BOTH {
+        // The first batch is sent again in halves, which takes its time; the second one would be there before.
+        let collector = FakeCollector::start(wire).unwrap();
+        collector.rules(|rules| rules.reject = Box::new(|id| id.ends_with("3-1")));
+        let mut client = Client::to(&collector, protocol);
+        let first = batch(1..=50);
+        let others: Arc<[Record]> = batch(101..=102).iter().cloned().chain([next(&first[40])]).collect();
+        let [one, two] = client.send_both([&first, &others]);
+        assert!(matches!(one, Answer::Taken(refused) if refused.len() == 3), "{protocol:?}");
+        assert_eq!(two, Answer::Taken(Vec::new()));
+        let last = collector.taken().iter().rposition(|taken| taken.record_id == first[40].record_id).unwrap();
+        let later = collector.taken().iter().position(|taken| taken.record_id == others[2].record_id).unwrap();
+        assert!(last < later, "{protocol:?}");
+
+        // And not at all when the earlier one was not taken.
+        let collector = FakeCollector::start(wire).unwrap();
+        collector.then(http(503, &[], b""));
+        let mut client = Client::to(&collector, protocol);
+        let [one, two] = client.send_both([&first, &others]);
+        assert!(matches!((&one, &two), (Answer::NotNow { .. }, Answer::NotNow { .. })), "{one:?} {two:?}");
+        assert!(collector.taken().is_empty());
+        assert_eq!(client.send(&others), Answer::Taken(Vec::new()), "what is over holds nobody up");
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) const LIMIT: Duration = Duration::from_mins(1);
 pub(super) fn settings(endpoint: String, protocol: Protocol) -> OtlpSettings {
     OtlpSettings {
         endpoint,
+        adds_path: true,
         protocol,
         compression: Compression::None,
         headers: Vec::new(),

@@ -1,7 +1,5 @@
 //! Spans as a collector gets them: a real one, over both transports, and none at all.
 
-use std::net::TcpListener;
-
 use outflow::{
     exchange::{Cost, CostSource, Exchange, Usage},
     sinks::otlp::{OtlpTraces, Protocol},
@@ -62,8 +60,10 @@ fn a_real_collector_has_the_span_of_each_call() {
 
 #[test]
 fn without_a_collector_spans_are_dropped_and_counted() {
-    // Nobody listens any more.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Ours, and nobody listens.
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = reserved.local_addr().unwrap();
     for protocol in [Protocol::Grpc, Protocol::Http] {
         let metrics = Metrics::new();
         let traces =

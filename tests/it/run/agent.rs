@@ -33,12 +33,18 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn start(config: &Path) -> Self {
-        Self::command("run", config)
+        Self::command("run", config, &[])
+    }
+
+    /// With these variables besides.
+    pub(super) fn start_with(config: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::command("run", config, variables)
     }
 
     /// Another command that goes on until it is told to end.
-    pub(super) fn command(name: &str, config: &Path) -> Self {
+    pub(super) fn command(name: &str, config: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
+        command.envs(variables.iter().copied());
         command.args([name, "--config"]).arg(config).current_dir("/");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();

@@ -98,6 +98,54 @@ fn what_a_collector_refuses_becomes_a_dead_letter_and_the_rest_arrives() {
 }
 
 #[test]
+fn the_environment_names_the_collector_and_the_config_wins() {
+    let collector = FakeCollector::start(Wire::Http).unwrap();
+    let endpoint = collector.endpoint();
+    let own = format!("{endpoint}/in/metrics");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", own.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-scope-orgid=t%202"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+    ];
+    let place = Place::new();
+    place.configure("[[sinks.otlp]]\nname = \"fleet\"\ncompression = \"none\"\nmetrics_interval = \"1s\"\n");
+    let mut log = Log::new(&place.logs());
+    let mut agent = Agent::start_with(&place.config(), &variables).ready();
+    log.lines(20);
+    until_stored(&mut agent, &place, &log, "all delivered", || ids(&collector.taken()).len() >= 20);
+    agent.terminate();
+    let asked = collector.asked();
+    assert!(asked.iter().all(|asked| asked.header("x-scope-orgid") == Some("t 2") && asked.encoding.is_none()));
+    assert!(!collector.metrics().is_empty(), "metrics have an address of their own");
+
+    // What is wrong in it will not mend itself: the agent does not start, and says which variable.
+    let wrong = [variables[0], ("OTEL_EXPORTER_OTLP_HEADERS", "FAKEfakeFAKEtoken")];
+    let mut agent = Agent::start_with(&place.config(), &wrong);
+    let said = agent.says("outflow: sink fleet: ");
+    assert!(said.starts_with("the environment's OTEL_EXPORTER_OTLP_HEADERS is wrong in entry 1"), "{said}");
+    assert!(!agent.heard().iter().any(|line| line.contains("FAKE")));
+}
+
+#[test]
+fn headers_of_the_environment_do_not_go_past_the_config() {
+    for (protocol, wire) in BOTH {
+        let collector = FakeCollector::start(wire).unwrap();
+        let place = Place::new();
+        let endpoint = collector.endpoint();
+        place.configure(&format!(
+            "[[sinks.otlp]]\nendpoint = \"{endpoint}\"\nprotocol = \"{protocol}\"\nheaders = {{ x-own = \"1\" }}\nmetrics_interval = \"1s\"\n"
+        ));
+        let mut agent = Agent::start_with(&place.config(), &[("OTEL_EXPORTER_OTLP_HEADERS", "x-theirs=2")]).ready();
+        assert!(collector.wait(0, 2, super::LIMIT), "{protocol}: no metrics");
+        agent.terminate();
+        let headers = collector.metric_headers();
+        assert!(headers.contains("x-own") && !headers.contains("x-theirs"), "{protocol}: {headers:?}");
+    }
+}
+
+#[test]
 fn a_collector_that_comes_late_and_stumbles_gets_everything() {
     for (protocol, wire) in BOTH {
         // Bound and let go: nobody listens there until later.

@@ -93,7 +93,7 @@ fn agents_that_only_together_cross_a_budget_both_tell_and_stale_totals_stop_coun
     let budget = "[[budget]]\nname = \"together\"\nservice = \"shop\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
     let config = fleet(&broker, "4s", SAME_MEMBER, budget);
     let (mut one, mut other) = (Host::new(&config), Host::new(&config));
-    let member = Agent::command("fleet", &one.place.config());
+    let member = Agent::command("fleet", &one.place.config(), &[]);
     let (mut first, mut second) = (one.place.start(), other.place.start());
     one.calls(1, 600);
     other.calls(2, 500);
@@ -121,7 +121,7 @@ fn agents_that_only_together_cross_a_budget_both_tell_and_stale_totals_stop_coun
     assert!(stale.attributes.contains_key("fleet.as_of"), "{stale:?}");
     assert_eq!(one.spend(), (601, None), "a stale total is not judged by");
     // And again: the finding is closed.
-    let member = Agent::command("fleet", &one.place.config());
+    let member = Agent::command("fleet", &one.place.config(), &[]);
     first.until("the end of the finding", |_| is_open(&one).is_none());
     first.until("the totals again", |_| one.spend() == (601, Some(1102)));
     // What is no record is counted, and changes nothing.
@@ -185,7 +185,7 @@ impl Stage {
     }
 
     fn member(&self) -> Agent {
-        Agent::command("fleet", &self.place.config())
+        Agent::command("fleet", &self.place.config(), &[])
     }
 
     /// Sends so many; some of those before a second time, as an agent does that was killed.

@@ -4,6 +4,8 @@
 //! line has, so what must be in the store at the end is known to the line: [`oracle`].
 
 mod agent;
+#[cfg(all(feature = "kafka", feature = "otlp"))]
+mod chaos;
 #[cfg(feature = "otlp")]
 mod collector;
 mod context;

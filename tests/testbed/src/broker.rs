@@ -1,7 +1,7 @@
 //! A real broker that speaks Kafka's protocol (noida-db), on a port of 127.0.0.1 and with its data in a folder. Enters: a folder, and which
 //! way it is to end. Leaves: its address, and what is in its topics. On drop it is ended.
 //!
-//! It makes topics on first use, with one partition. Under SIGTERM it loses nothing; under kill -9 it loses what it acknowledged in about the
+//! It makes topics on first use, with one partition. Under SIGTERM it loses nothing when it is at rest, and what it acknowledges while it ends; under kill -9 it loses what it acknowledged in about the
 //! last second, which is what some tests want of it. With OUTFLOW_TEST_KAFKA it is a cluster of somebody else: then it is never stopped.
 
 use std::{
@@ -89,6 +89,21 @@ impl Broker {
         self.end(Signal::KILL)
     }
 
+    /// It stands still: its connections stay, its system takes what comes, and nobody answers.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let server = self.server.as_ref().context("the broker is not ours to stop")?;
+        server.job.as_ref().context("the broker does not run")?.signal(signal)
+    }
+
     fn end(&mut self, signal: Signal) -> Result<()> {
         let server = self.server.as_mut().context("the broker is not ours to stop")?;
         let job = server.job.take().context("the broker does not run")?;
@@ -133,9 +148,9 @@ impl Broker {
     ) -> Result<Vec<Message>> {
         let deadline = Deadline::after(seconds);
         deadline.until("never", || {
-            let over = deadline.passed();
             let messages = self.consume(topic)?;
-            Ok((enough(&messages) || over).then_some(messages))
+            // Asked behind it: reading takes its time, and the last answer is what there is.
+            Ok((enough(&messages) || deadline.passed()).then_some(messages))
         })
     }
 }

@@ -9,7 +9,7 @@ mod spoken;
 mod wire;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -154,6 +154,8 @@ struct State {
     asked: Vec<Asked>,
     taken: Vec<Taken>,
     metrics: Vec<ExportMetricsServiceRequest>,
+    /// Names of header fields that came with metrics.
+    metric_headers: BTreeSet<String>,
     spoken: Vec<Words>,
 }
 
@@ -247,6 +249,11 @@ impl FakeCollector {
     /// All metrics that it took.
     pub fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
         self.shared.lock().metrics.clone()
+    }
+
+    /// Names of all header fields that came with metrics, in lower case.
+    pub fn metric_headers(&self) -> BTreeSet<String> {
+        self.shared.lock().metric_headers.clone()
     }
 
     /// What was said on each encrypted connection, without the encryption, in the order of the handshakes.
@@ -347,6 +354,7 @@ impl Server {
             return Ok(wire::refused(self.wire, 3, 400, "cannot be read"));
         };
         if head.uri.path().to_ascii_lowercase().contains("metrics") {
+            self.shared.lock().metric_headers.extend(head.headers.keys().map(|name| name.as_str().to_owned()));
             return Ok(self.take_metrics(&message.bytes));
         }
         let Ok(request) = ExportLogsServiceRequest::decode(message.bytes.clone()) else {

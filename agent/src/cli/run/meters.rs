@@ -1,4 +1,4 @@
-//! Metrics and spans on their way to collectors. Enters: the sinks of the config, each call with its cost. Leaves: exports by the SDK. It holds
+//! Metrics and spans on their way to collectors. Enters: the sinks of the config, each call with its cost. Leaves: exports. It holds
 //! nobody up: an export of metrics that fails is made good by the next, spans are dropped and counted.
 
 use std::{
@@ -11,7 +11,7 @@ use crate::{
     exchange::{Cost, Exchange},
     sinks::{
         Host,
-        otlp::{OtlpMetrics, OtlpSettings, OtlpTraces},
+        otlp::{OtlpMetrics, OtlpSettings, OtlpTraces, Signal, variable},
     },
     telemetry::Metrics,
 };
@@ -31,15 +31,16 @@ impl Meters {
         let start = || {
             let mut started = Vec::new();
             for sink in &sinks.otlp {
-                let settings = || OtlpSettings::read(sink);
+                let settings = |signal| OtlpSettings::read(sink, signal, &variable);
                 let meter = sink.metrics.then(|| {
                     let interval = sink.metrics_interval.get();
-                    let meter = settings().and_then(|settings| OtlpMetrics::start(&settings, interval, metrics, host));
+                    let meter = settings(Signal::Metrics)
+                        .and_then(|settings| OtlpMetrics::start(&settings, interval, metrics, host));
                     ("metrics", meter.map(Meter::Metrics))
                 });
                 let traces = sink.traces.then(|| {
-                    let traces =
-                        settings().and_then(|settings| OtlpTraces::start(&settings, sink.name.as_str(), metrics, host));
+                    let traces = settings(Signal::Traces)
+                        .and_then(|settings| OtlpTraces::start(&settings, sink.name.as_str(), metrics, host));
                     ("spans", traces.map(Meter::Traces))
                 });
                 for (what, meter) in meter.into_iter().chain(traces) {

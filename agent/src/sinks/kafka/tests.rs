@@ -25,7 +25,7 @@ use crate::{
         tests::{Place, drained},
         usage::UsageRecord,
     },
-    store::Limits,
+    store::{Limits, StoreError},
     units::NanoUsd,
 };
 
@@ -174,6 +174,13 @@ fn ocsf_is_the_format_unless_another_is_asked_for() {
     assert_eq!(event["finding_info"]["uid"].as_str(), Some(got[0].key.as_str()));
 }
 
+/// Waits until the sink says why it waits.
+fn waits(sinks: &Sinks) -> String {
+    let (_, stats) = sinks.stats().next().unwrap();
+    assert!(stats.until(LIMIT, |stats| stats.waits_because().is_some()), "nobody noticed: {stats:?}");
+    stats.waits_because().unwrap_or_default()
+}
+
 #[test]
 fn errors_of_a_broker_are_tried_again() {
     let (cluster, place) = (Cluster::new(), Place::new());
@@ -185,11 +192,7 @@ fn errors_of_a_broker_are_tried_again() {
     cluster.mock.broker_down(1).unwrap();
     place.find((20..40).map(|number| format!("model-{number}")));
     // The broker comes back after librdkafka noticed that it is gone.
-    let until = clock::instant() + LIMIT;
-    while sinks.stats().next().unwrap().1.waits_because().is_none() {
-        assert!(clock::instant() < until, "nobody noticed");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    waits(&sinks);
     cluster.mock.broker_up(1).unwrap();
     drained(&place, &sinks);
     assert_eq!(sinks.stats().next().unwrap().1.waits_because(), None);
@@ -204,11 +207,7 @@ fn a_message_that_librdkafka_gives_up_is_sent_again_from_the_store() {
     place.find(keys(5));
     let sinks = cluster.start(&place, "settings = { \"message.timeout.ms\" = 300, \"linger.ms\" = 0 }\n");
     let stats = || sinks.stats().next().unwrap().1;
-    let until = clock::instant() + LIMIT;
-    while stats().failures() < 3 {
-        assert!(clock::instant() < until, "{:?}", stats());
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    assert!(stats().until(LIMIT, |stats| stats.failures() >= 3), "{:?}", stats());
     assert_eq!(place.reader().cursor("kafka").unwrap(), 0);
     cluster.mock.broker_up(1).unwrap();
     drained(&place, &sinks);
@@ -245,14 +244,7 @@ fn a_topic_that_may_not_be_written_holds_everything_until_it_may() {
     cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
     place.find(keys(3));
     let sinks = cluster.start(&place, "");
-    let until = clock::instant() + LIMIT;
-    let reason = loop {
-        if let Some(reason) = sinks.stats().next().unwrap().1.waits_because() {
-            break reason;
-        }
-        assert!(clock::instant() < until);
-        std::thread::sleep(Duration::from_millis(1));
-    };
+    let reason = waits(&sinks);
     assert!(reason.contains("may not write to topic found"), "{reason}");
     cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     drained(&place, &sinks);
@@ -320,13 +312,10 @@ fn streams() -> String {
 }
 
 /// Waits until a stream has every call that the store has kept.
-fn streamed(place: &Place, stream: &str) {
-    let until = clock::instant() + LIMIT;
+fn streamed(place: &Place, sinks: &Sinks, stream: &str) {
     let newest = place.reader().newest_call().unwrap();
-    while place.reader().call_cursor(stream).unwrap() < newest {
-        assert!(clock::instant() < until);
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let (_, stats) = sinks.stats().find(|(name, _)| *name == stream).unwrap();
+    assert!(stats.until(LIMIT, |_| place.reader().call_cursor(stream).unwrap() >= newest), "{stats:?}");
 }
 
 #[test]
@@ -335,8 +324,8 @@ fn calls_and_what_they_used_go_to_topics_of_their_own() {
     place.find(keys(2));
     place.call((0..40).map(|number| call(number, if number % 2 == 0 { "chat" } else { "search" })));
     let sinks = cluster.start(&place, &streams());
-    streamed(&place, "siem/calls");
-    streamed(&place, "siem/usage");
+    streamed(&place, &sinks, "siem/calls");
+    streamed(&place, &sinks, "siem/usage");
     drained(&place, &sinks);
     let names: Vec<&str> = sinks.stats().map(|(name, _)| name).collect();
     assert_eq!(names, ["siem", "siem/calls", "siem/usage"]);
@@ -382,7 +371,7 @@ fn a_stream_that_is_held_up_holds_up_no_other_and_loses_nothing() {
     cluster.mock.topic_error(USAGE, refused).unwrap();
     place.call((0..10).map(|number| call(number, "chat")));
     let sinks = cluster.start(&place, &streams());
-    streamed(&place, "siem/calls");
+    streamed(&place, &sinks, "siem/calls");
     sinks.finish(Duration::ZERO).unwrap();
     assert_eq!(place.reader().call_cursors().unwrap(), [("siem/calls".into(), 10), ("siem/usage".into(), 0)]);
 
@@ -390,12 +379,50 @@ fn a_stream_that_is_held_up_holds_up_no_other_and_loses_nothing() {
     cluster.mock.topic_error(USAGE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     place.call((10..12).map(|number| call(number, "chat")));
     let sinks = cluster.start(&place, &streams());
-    streamed(&place, "siem/usage");
-    streamed(&place, "siem/calls");
+    streamed(&place, &sinks, "siem/usage");
+    streamed(&place, &sinks, "siem/calls");
     sinks.finish(LIMIT).unwrap();
     assert_eq!(cluster.consume_of(CALLS, 12).len(), 12);
     let usage: BTreeSet<String> = cluster.consume_of(USAGE, 12).into_iter().map(|got| got.id).collect();
     assert_eq!(usage.len(), 12);
+}
+
+#[test]
+fn a_store_that_is_damaged_while_calls_wait_holds_no_stream_up() {
+    let (cluster, place) = (Cluster::new(), Place::with(Limits { max_call_bytes: 1 << 20, ..Limits::default() }));
+    let (refused, fine) =
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+    let topics = [(CALLS, "siem/calls"), (USAGE, "siem/usage")];
+    for (topic, _) in topics {
+        cluster.mock.topic_error(topic, refused).unwrap();
+    }
+    place.call((0..5).map(|number| call(number, "chat")));
+    let sinks = cluster.start(&place, &streams());
+    for (_, stream) in topics {
+        let (_, stats) = sinks.stats().find(|(name, _)| *name == stream).unwrap();
+        assert!(stats.until(LIMIT, |stats| stats.waits_because().is_some()), "{stats:?}");
+    }
+    let before = place.reader().store_id().unwrap();
+    let damage = StoreError::Corrupt { path: place.path(), reason: "a page is torn".to_owned() };
+    place.store.report_damage(place.store.generation(), &damage).unwrap();
+    place.call((5..8).map(|number| call(number, "chat")));
+    for (topic, _) in topics {
+        cluster.mock.topic_error(topic, fine).unwrap();
+    }
+    // What waited went with the file, and was told of. What came behind it has numbers that were never used, in a store of another name.
+    let after = place.reader().store_id().unwrap();
+    assert_ne!(before, after);
+    for (topic, stream) in topics {
+        streamed(&place, &sinks, stream);
+        let ids: Vec<String> = cluster.consume_of(topic, 3).into_iter().map(|got| got.id).collect();
+        assert_eq!(ids, (6..=8).map(|seq| format!("{after}-{seq}")).collect::<Vec<_>>(), "{topic}");
+    }
+    sinks.finish(LIMIT).unwrap();
+    let reader = place.reader();
+    assert_eq!(reader.calls_after(0, 10).unwrap(), [], "what both have is forgotten");
+    let damaged =
+        crate::store::Filter { rule: Some("coverage.store-damaged".into()), ..crate::store::Filter::default() };
+    assert_eq!(reader.count(&damaged).unwrap(), 1);
 }
 
 #[test]
@@ -404,12 +431,12 @@ fn a_stream_that_comes_later_begins_with_what_is_kept() {
     place.call((0..3).map(|number| call(number, "chat")));
     let only_calls = format!("name = \"siem\"\ncalls_topic = \"{CALLS}\"\n");
     let sinks = cluster.start(&place, &only_calls);
-    streamed(&place, "siem/calls");
+    streamed(&place, &sinks, "siem/calls");
     sinks.finish(LIMIT).unwrap();
     // Nothing is kept any more, and there is nothing to wait for.
     let sinks = cluster.start(&place, &streams());
     place.call([call(3, "chat")]);
-    streamed(&place, "siem/usage");
+    streamed(&place, &sinks, "siem/usage");
     sinks.finish(LIMIT).unwrap();
     assert_eq!(cluster.consume_of(USAGE, 1).len(), 1);
     assert_eq!(cluster.consume_of(CALLS, 4).len(), 4);
@@ -507,14 +534,7 @@ fn a_record_is_given_up_only_when_the_dead_letters_have_it() {
     place.find(["small".to_owned()]);
     let more = format!("max_record_bytes = \"64 KiB\"\ndead_letter_topic = \"{USAGE}\"\n");
     let sinks = cluster.start(&place, &more);
-    let until = clock::instant() + LIMIT;
-    let reason = loop {
-        if let Some(reason) = sinks.stats().next().unwrap().1.waits_because() {
-            break reason;
-        }
-        assert!(clock::instant() < until);
-        std::thread::sleep(Duration::from_millis(1));
-    };
+    let reason = waits(&sinks);
     assert!(reason.contains(&format!("may not write to topic {USAGE}")), "{reason}");
     assert_eq!((place.reader().dead_letters(10).unwrap().len(), place.reader().cursor("kafka").unwrap()), (0, 0));
     cluster.mock.topic_error(USAGE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
@@ -533,11 +553,9 @@ fn librdkafka_tells_how_it_is() {
     let sinks = cluster.start(&place, "settings = { \"statistics.interval.ms\" = 20 }\n");
     drained(&place, &sinks);
     let figures = || sinks.stats().next().unwrap().1.client_figures();
-    let until = clock::instant() + LIMIT;
-    while !figures().is_some_and(|figures| figures.round_trip_ns > 0 && figures.queued_records == 0) {
-        assert!(clock::instant() < until, "{:?}", figures());
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let is_calm = |figures: crate::sinks::ClientFigures| figures.round_trip_ns > 0 && figures.queued_records == 0;
+    let is_so = sinks.stats().next().unwrap().1.until(LIMIT, |stats| stats.client_figures().is_some_and(is_calm));
+    assert!(is_so, "{:?}", figures());
     drained(&place, &sinks);
     sinks.finish(LIMIT).unwrap();
 }

@@ -144,23 +144,7 @@ impl Collector {
 
 /// The header fields, when they and the endpoint can be used as they are.
 pub(super) fn checked(settings: &OtlpSettings) -> Result<HeaderMap, ConnectError> {
-    // What cannot be parsed may have a password in it, so it is not quoted.
-    let url: Url = settings
-        .endpoint
-        .parse()
-        .map_err(|error| ConnectError(format!("`endpoint` is no address such as http://localhost:4317: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(ConnectError("`endpoint` begins with http:// or https://, then a host".to_owned()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(ConnectError("`endpoint` is shown in logs: put the password into `headers`".to_owned()));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(ConnectError("`endpoint` ends with its path: nothing behind `?` or `#`".to_owned()));
-    }
-    if settings.protocol == Protocol::Grpc && url.path() != "/" {
-        return Err(ConnectError(format!("{} has a path, and gRPC has none: leave it out", settings.endpoint)));
-    }
+    address(&settings.endpoint, settings.protocol).map_err(|why| ConnectError(format!("`endpoint` {why}")))?;
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
         let field = HeaderName::from_bytes(name.as_bytes())
@@ -174,4 +158,23 @@ pub(super) fn checked(settings: &OtlpSettings) -> Result<HeaderMap, ConnectError
         headers.append(field, value);
     }
     Ok(headers)
+}
+
+/// What is wrong with an address, as a sentence goes on behind the name of the key or variable that it stands in. What cannot be parsed may
+/// have a password in it, so it is not quoted.
+pub(super) fn address(text: &str, protocol: Protocol) -> Result<(), String> {
+    let url: Url = text.parse().map_err(|error| format!("is no address such as http://localhost:4317: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("begins with http:// or https://, then a host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("is shown in logs: put the password into `headers`".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("ends with its path: nothing behind `?` or `#`".to_owned());
+    }
+    if protocol == Protocol::Grpc && url.path() != "/" {
+        return Err(format!("is {text}, which has a path, and gRPC has none: leave it out"));
+    }
+    Ok(())
 }

@@ -13,7 +13,7 @@ use reqwest::{
 };
 
 use super::{
-    Compression, OtlpSettings,
+    Compression, OtlpSettings, Signal,
     collector::{AGENT, CONNECT_TIME},
     outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_failure, of_http},
     tls::{self, Tls},
@@ -32,9 +32,13 @@ pub(super) struct Http {
     compression: Compression,
 }
 
-/// The address of one kind of data, below the endpoint.
-pub(super) fn url(settings: &OtlpSettings, path: &str) -> String {
-    format!("{}{path}", settings.endpoint.trim_end_matches('/'))
+/// The address of one signal: below the endpoint, unless that is the whole of it.
+pub(super) fn url(settings: &OtlpSettings, signal: Signal) -> String {
+    if settings.adds_path {
+        format!("{}{}", settings.endpoint.trim_end_matches('/'), signal.path())
+    } else {
+        settings.endpoint.clone()
+    }
 }
 
 impl Http {
@@ -49,7 +53,7 @@ impl Http {
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| ConnectError(format!("cannot talk to {}: {}", settings.endpoint, error.without_url())))?;
-        Ok(Self { client, url: url(settings, "/v1/logs"), compression: settings.compression })
+        Ok(Self { client, url: url(settings, Signal::Logs), compression: settings.compression })
     }
 
     pub(super) async fn export(&self, request: &ExportLogsServiceRequest, packing: Packing, words: &Words) -> Outcome {

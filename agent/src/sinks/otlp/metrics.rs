@@ -12,16 +12,16 @@ use opentelemetry_sdk::{
     Resource,
     metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality},
 };
-use reqwest::{header::HeaderMap, redirect::Policy};
+use reqwest::header::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
 use super::{
-    OtlpSettings, Protocol, SCOPE,
-    collector::{AGENT, CONNECT_TIME, checked},
+    OtlpSettings, Protocol, SCOPE, Signal,
+    collector::checked,
     genai::{GenAi, SERIES_MAX},
     grpc, http, names,
-    tls::{self, Tls},
+    sdk::{OwnClient, failed, only},
 };
 use crate::{
     clock,
@@ -88,10 +88,6 @@ impl OtlpMetrics {
     }
 }
 
-pub(super) fn failed(what: &str, settings: &OtlpSettings, error: &dyn std::fmt::Display) -> ConnectError {
-    ConnectError(format!("cannot send {what} to {}: {error}", settings.endpoint))
-}
-
 fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExporter, Runtime), ConnectError> {
     // The SDK's thread only waits; whoever moves the bytes must run meanwhile.
     let runtime = grpc::runtime("outflow-metrics").map_err(|error| failed("metrics", settings, &error))?;
@@ -102,7 +98,7 @@ fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExpor
     let exporter = MetricExporter::builder()
         .with_tonic()
         .with_channel(channel)
-        .with_metadata(tonic::metadata::MetadataMap::from_headers(headers))
+        .with_interceptor(only(headers))
         .with_timeout(settings.timeout)
         .with_retry_policy(RetryPolicy::disabled())
         .with_temporality(Temporality::Cumulative)
@@ -112,36 +108,17 @@ fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExpor
 }
 
 fn over_http(settings: &OtlpSettings, headers: HeaderMap) -> Result<MetricExporter, ConnectError> {
-    let client = blocking_client("metrics", settings, headers)?;
+    let client = OwnClient::new("metrics", settings, headers)?;
     MetricExporter::builder()
         .with_http()
         .with_http_client(client)
         .with_headers(HashMap::new())
-        .with_endpoint(http::url(settings, "/v1/metrics"))
+        .with_endpoint(http::url(settings, Signal::Metrics))
         .with_timeout(settings.timeout)
         .with_retry_policy(RetryPolicy::disabled())
         .with_temporality(Temporality::Cumulative)
         .build()
         .map_err(|error| failed("metrics", settings, &error))
-}
-
-/// The client that the SDK's exporters send by. It waits, so it must not be made inside a tokio runtime.
-pub(super) fn blocking_client(
-    what: &str,
-    settings: &OtlpSettings,
-    headers: HeaderMap,
-) -> Result<reqwest::blocking::Client, ConnectError> {
-    let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
-    reqwest::blocking::Client::builder()
-        .user_agent(AGENT)
-        .default_headers(headers)
-        .redirect(Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIME.min(settings.timeout))
-        .timeout(settings.timeout)
-        .tls_backend_preconfigured(tls)
-        .build()
-        .map_err(|error| failed(what, settings, &error.without_url()))
 }
 
 /// The agent itself.

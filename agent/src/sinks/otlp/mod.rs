@@ -9,6 +9,7 @@
 
 mod collector;
 mod encode;
+mod environment;
 mod genai;
 mod grpc;
 mod http;
@@ -17,6 +18,7 @@ mod names;
 mod outcome;
 mod receiver;
 mod reference;
+mod sdk;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -27,9 +29,11 @@ pub(crate) use super::tls;
 use super::{ConnectError, tls::Trust, words, words::Words};
 use crate::config::{AbsolutePath, OtlpSink};
 pub use crate::config::{OtlpCompression as Compression, OtlpProtocol as Protocol};
+use environment::Environment;
 
 pub use self::{
     encode::{SCOPE, log_record, request},
+    environment::{EnvironmentError, Signal, Variables, variable},
     metrics::OtlpMetrics,
     receiver::OtlpReceiver,
     reference::reference,
@@ -50,11 +54,13 @@ impl Compression {
 /// Where a collector is and how to talk to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OtlpSettings {
-    /// `http://host:port` or `https://…`; HTTP adds `/v1/logs` and `/v1/metrics` to it.
+    /// `http://host:port` or `https://…`.
     pub endpoint: String,
+    /// Over HTTP, `/v1/logs`, `/v1/metrics` or `/v1/traces` is added to it. False when a variable of one signal names the whole address.
+    pub adds_path: bool,
     /// Over what.
     pub protocol: Protocol,
-    /// Of findings; metrics are small and go as they are.
+    /// Until the collector shows that it takes nothing compressed.
     pub compression: Compression,
     /// Sent with every request; the values are secrets.
     pub headers: Vec<(String, String)>,
@@ -68,24 +74,58 @@ pub struct OtlpSettings {
     pub key_file: Option<PathBuf>,
 }
 
+/// How long a request may take when nobody says.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 impl OtlpSettings {
-    /// What the config says; headers that stand in files and variables are read here.
-    pub fn read(sink: &OtlpSink) -> Result<Self, ConnectError> {
-        let mut headers = Vec::new();
-        for (name, setting) in &sink.headers {
+    /// What the config says, else the environment; headers that stand in files and variables are read here.
+    pub fn read(sink: &OtlpSink, signal: Signal, variables: Variables<'_>) -> Result<Self, ConnectError> {
+        let mut settings =
+            Self::without_headers_of(sink, signal, variables).map_err(|error| ConnectError(error.to_string()))?;
+        for (name, setting) in sink.headers.iter().flatten() {
             let value = setting.value().map_err(|error| ConnectError(format!("header {name}: {error}")))?;
-            headers.push((name.clone(), value));
+            settings.headers.push((name.clone(), value));
         }
+        Ok(settings)
+    }
+
+    /// The same but for the headers of the config: what is wrong here stays wrong until the agent is started again.
+    pub fn without_headers_of(
+        sink: &OtlpSink,
+        signal: Signal,
+        variables: Variables<'_>,
+    ) -> Result<Self, EnvironmentError> {
+        let environment = Environment::new(signal, variables);
+        let protocol = sink.protocol.map_or_else(|| environment.protocol(), |protocol| Ok(Some(protocol)))?;
+        let protocol = protocol.unwrap_or_default();
+        let (endpoint, adds_path) = match &sink.endpoint {
+            Some(endpoint) => (endpoint.as_str().to_owned(), true),
+            None => environment.endpoint(protocol)?.ok_or(EnvironmentError::NoEndpoint)?,
+        };
+        let compression = sink.compression.map_or_else(|| environment.compression(), |known| Ok(Some(known)))?;
+        let headers = if sink.headers.is_some() { Vec::new() } else { environment.headers()? };
+        let timeout = sink.timeout.map_or_else(|| environment.timeout(), |timeout| Ok(Some(timeout.get())))?;
         let path = |path: &Option<AbsolutePath>| path.as_ref().map(|path| path.get().to_owned());
+        let (mut ca_file, mut cert_file, mut key_file) =
+            (path(&sink.ca_file), path(&sink.cert_file), path(&sink.key_file));
+        // Set for all programs of a host, they are of no use for one that is not encrypted, and no mistake.
+        if endpoint.starts_with("https://") {
+            ca_file = ca_file.map_or_else(|| environment.ca_file(), |path| Ok(Some(path)))?;
+            // A certificate and another one's key are of no use.
+            if cert_file.is_none() && key_file.is_none() {
+                (cert_file, key_file) = environment.identity()?;
+            }
+        }
         Ok(Self {
-            endpoint: sink.endpoint.as_str().to_owned(),
-            protocol: sink.protocol,
-            compression: sink.compression,
+            endpoint,
+            adds_path,
+            protocol,
+            compression: compression.unwrap_or_default(),
             headers,
-            timeout: sink.timeout.get(),
-            ca_file: path(&sink.ca_file),
-            cert_file: path(&sink.cert_file),
-            key_file: path(&sink.key_file),
+            timeout: timeout.unwrap_or(TIMEOUT),
+            ca_file,
+            cert_file,
+            key_file,
         })
     }
 }
@@ -113,6 +153,7 @@ impl fmt::Debug for OtlpSettings {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("OtlpSettings")
             .field("endpoint", &self.endpoint)
+            .field("adds_path", &self.adds_path)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)
             .field("headers", &headers)

@@ -1,9 +1,17 @@
 //! A collector as a receiver of findings. Enters: batches. Leaves: an answer for each. A collector counts what it rejects and does not say which,
 //! so a batch that it did not take whole is sent again in halves, down to the single record that is at fault: what was taken is taken twice then,
 //! byte for byte the same. A batch of n records makes 2n - 1 requests at most,
-//! twice that when it is not known yet whether the collector reads what is compressed. Nothing is kept between two batches.
+//! twice that when it is not known yet whether the collector reads what is compressed.
+//!
+//! Two requests that are under way at once arrive in any order, and one that is sent again in halves arrives late. So a batch with a later record of
+//! a finding waits for the one with the earlier record.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use tokio::sync::watch;
 
 use super::{
     OtlpSettings,
@@ -29,12 +37,38 @@ pub struct OtlpReceiver {
     collector: Option<Arc<Collector>>,
     /// The collector took something once.
     proven: Arc<AtomicBool>,
+    /// Batches that are not answered yet, as far as is known: [`BATCHES`] at most.
+    under_way: Vec<UnderWay>,
+}
+
+/// A batch whose answer is still to come.
+struct UnderWay {
+    batch: Arc<[Record]>,
+    /// Whether it was taken; nothing before it is known, and gone when nobody waits for it any more.
+    taken: watch::Receiver<Option<bool>>,
+}
+
+impl UnderWay {
+    /// It may still arrive.
+    fn is_open(&self) -> bool {
+        self.taken.borrow().is_none() && self.taken.has_changed().is_ok()
+    }
+
+    /// Some finding is in both.
+    fn shares_with(&self, findings: &HashSet<&str>) -> bool {
+        self.batch.iter().any(|record| findings.contains(record.finding.finding_id.as_str()))
+    }
+}
+
+/// Comes back when it is answered: true when it was taken.
+async fn is_taken(mut earlier: watch::Receiver<Option<bool>>) -> bool {
+    earlier.wait_for(Option::is_some).await.is_ok_and(|taken| *taken == Some(true))
 }
 
 impl OtlpReceiver {
     /// Nothing is read or asked before [`connect`](Receiver::connect).
     pub fn new(settings: impl Fn() -> Result<OtlpSettings, ConnectError> + Send + 'static, host: Host) -> Self {
-        Self { settings: Box::new(settings), host, collector: None, proven: Arc::default() }
+        Self { settings: Box::new(settings), host, collector: None, proven: Arc::default(), under_way: Vec::new() }
     }
 }
 
@@ -45,18 +79,33 @@ impl Receiver for OtlpReceiver {
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         self.collector = None;
+        self.under_way.clear();
         let (settings, host) = ((self.settings)()?, self.host.clone());
         self.collector = Some(Arc::new(Collector::new(&settings, host, Arc::clone(&self.proven))?));
         Ok(())
     }
 
     fn send(&mut self, batch: &Arc<[Record]>) -> Answering {
+        self.under_way.retain(UnderWay::is_open);
+        let findings: HashSet<&str> = batch.iter().map(|record| record.finding.finding_id.as_str()).collect();
+        let earlier = self.under_way.iter().filter(|earlier| earlier.shares_with(&findings));
+        let earlier: Vec<_> = earlier.map(|earlier| earlier.taken.clone()).collect();
+        let (told, taken) = watch::channel(None);
+        self.under_way.push(UnderWay { batch: Arc::clone(batch), taken });
         let (collector, batch) = (self.collector.clone(), Arc::clone(batch));
         Box::pin(async move {
-            match collector {
+            for earlier in earlier {
+                if !is_taken(earlier).await {
+                    let reason = "the records before these were not taken".to_owned();
+                    return Answer::NotNow { reason, after: None };
+                }
+            }
+            let answer = match collector {
                 Some(collector) => deliver(&collector, &batch).await,
                 None => Answer::Broken { reason: "there is no connection yet".to_owned() },
-            }
+            };
+            told.send_replace(Some(matches!(answer, Answer::Taken(_))));
+            answer
         })
     }
 }

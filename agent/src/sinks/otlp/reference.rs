@@ -28,6 +28,30 @@ This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write i
 A collector has queues too, which it loses when it ends, unless it is told to keep them: give its exporters a `sending_queue` with
 `file_storage`.
 
+## The environment
+
+Where a key of `[[sinks.otlp]]` is missing, the agent's environment is asked, as the
+[OpenTelemetry specification](https://opentelemetry.io/docs/specs/otel/protocol/exporter/) has it. A variable of one signal
+(`OTEL_EXPORTER_OTLP_LOGS_…` for findings, `…_METRICS_…`, `…_TRACES_…` for spans) comes before the one for all.
+
+| variable | key | its value |
+| --- | --- | --- |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | `endpoint` | an address. Over HTTP, `/v1/logs` and so on are added; not to that of one signal, which is used as it is |
+| `OTEL_EXPORTER_OTLP_INSECURE` | | `true`: an address without a scheme (gRPC only) is not encrypted; else it is |
+| `OTEL_EXPORTER_OTLP_PROTOCOL` | `protocol` | `grpc` or `http/protobuf` |
+| `OTEL_EXPORTER_OTLP_COMPRESSION` | `compression` | `gzip`, `zstd` or `none` |
+| `OTEL_EXPORTER_OTLP_HEADERS` | `headers` | `name=value,name=value`, percent-encoded |
+| `OTEL_EXPORTER_OTLP_TIMEOUT` | `timeout` | milliseconds, 100 to 300,000 |
+| `OTEL_EXPORTER_OTLP_CERTIFICATE` | `ca_file` | an absolute path. The three are passed over where the address is not encrypted |
+| `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` | `cert_file` | an absolute path |
+| `OTEL_EXPORTER_OTLP_CLIENT_KEY` | `key_file` | an absolute path |
+
+- The config wins, key by key: with a `headers` of its own, also an empty one, a sink sends none of the environment's. Give each sink its
+  own when they go to different receivers, for the variables are for all of them.
+- Nothing is sent because of a variable alone: without `[[sinks.otlp]]` they are not read.
+- A variable that is empty is not set. A wrong one is an error that names it, and the agent does not start; SDKs warn and take a default.
+- Where nobody says: `grpc`, `gzip`, ten seconds, the system's certificates. There is no default endpoint.
+
 ## What an answer leads to
 
 A request holds at most 500 records and 3.5 MB before compression, and two are under way at a time. *Halves*: the batch is sent again in

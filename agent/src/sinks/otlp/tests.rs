@@ -34,6 +34,7 @@ const SECRET: &str = "Bearer FAKEfakeTOKEN1234";
 fn settings() -> OtlpSettings {
     OtlpSettings {
         endpoint: "http://127.0.0.1:4317".into(),
+        adds_path: true,
         protocol: Protocol::Grpc,
         compression: Compression::Gzip,
         headers: vec![("authorization".into(), SECRET.into())],

@@ -24,13 +24,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
 use super::{
-    OtlpSettings, Protocol, SCOPE,
+    OtlpSettings, Protocol, SCOPE, Signal,
     collector::checked,
     encode::{UNKNOWN_SERVICE, split_port},
     genai::failure,
-    grpc, http,
-    metrics::{blocking_client, failed},
-    names,
+    grpc, http, names,
+    sdk::{OwnClient, failed, only},
 };
 use crate::{
     exchange::{Cost, Exchange, McpCall},
@@ -129,7 +128,7 @@ fn exporter(settings: &OtlpSettings) -> Result<(SpanExporter, Option<Runtime>), 
             let exporter = SpanExporter::builder()
                 .with_tonic()
                 .with_channel(channel)
-                .with_metadata(tonic::metadata::MetadataMap::from_headers(headers))
+                .with_interceptor(only(headers))
                 .with_timeout(settings.timeout)
                 .with_retry_policy(RetryPolicy::disabled())
                 .build();
@@ -137,9 +136,9 @@ fn exporter(settings: &OtlpSettings) -> Result<(SpanExporter, Option<Runtime>), 
         }
         Protocol::Http => SpanExporter::builder()
             .with_http()
-            .with_http_client(blocking_client("spans", settings, headers)?)
+            .with_http_client(OwnClient::new("spans", settings, headers)?)
             .with_headers(HashMap::new())
-            .with_endpoint(http::url(settings, "/v1/traces"))
+            .with_endpoint(http::url(settings, Signal::Traces))
             .with_timeout(settings.timeout)
             .with_retry_policy(RetryPolicy::disabled())
             .build()

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    sync::Mutex,
+    sync::{Condvar, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
@@ -27,7 +27,6 @@ use super::{
     *,
 };
 use crate::{
-    clock,
     config::Config,
     sinks::{
         SinkNotice, Sinks,
@@ -75,6 +74,8 @@ struct Told {
 struct Server {
     address: SocketAddr,
     told: Arc<Mutex<Told>>,
+    /// Somebody asked.
+    changed: Arc<Condvar>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -89,15 +90,17 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (address, (end, ended)) = (listener.local_addr().unwrap(), oneshot::channel());
-        let hears = Arc::clone(&told);
+        let (hears, changed) = (Arc::clone(&told), Arc::new(Condvar::new()));
+        let bell = Arc::clone(&changed);
         let serve = async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let mut connections = JoinSet::new();
             let accepting = async {
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
-                    let (hears, tls) = (Arc::clone(&hears), tls.clone());
-                    let service = service_fn(move |request| answer(Arc::clone(&hears), rule, request));
+                    let (hears, bell, tls) = (Arc::clone(&hears), Arc::clone(&bell), tls.clone());
+                    let service =
+                        service_fn(move |request| answer(Arc::clone(&hears), Arc::clone(&bell), rule, request));
                     connections.spawn(async move {
                         let http = hyper::server::conn::http1::Builder::new();
                         match tls {
@@ -117,11 +120,18 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(serve);
         };
-        Self { address, told, end: Some(end), thread: Some(std::thread::spawn(run)) }
+        Self { address, told, changed, end: Some(end), thread: Some(std::thread::spawn(run)) }
     }
 
     fn asked(&self) -> Vec<Asked> {
         self.told.lock().unwrap().asked.clone()
+    }
+
+    /// Waits until it was asked so often.
+    fn until_asked(&self, times: usize) {
+        let lacks = |told: &mut Told| told.asked.len() < times;
+        let (_told, waited) = self.changed.wait_timeout_while(self.told.lock().unwrap(), LIMIT, lacks).unwrap();
+        assert!(!waited.timed_out(), "it asks no more");
     }
 
     fn sink(&self, more: &str) -> String {
@@ -140,6 +150,7 @@ impl Drop for Server {
 
 async fn answer(
     told: Arc<Mutex<Told>>,
+    changed: Arc<Condvar>,
     rule: Rule,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -149,18 +160,29 @@ async fn answer(
     let mut told = told.lock().unwrap();
     let (status, fields, text) = told.says.pop_front().unwrap_or_else(|| rule(&body));
     told.asked.push(Asked { headers, body });
+    changed.notify_all();
     let response =
         fields.iter().fold(Response::builder().status(status), |all, (name, value)| all.header(*name, *value));
     Ok(response.body(Full::from(text)).unwrap())
 }
 
-type Notices = Arc<Mutex<Vec<SinkNotice>>>;
+/// What the sink said, and that it said something.
+#[derive(Default)]
+struct Heard {
+    notices: Mutex<Vec<SinkNotice>>,
+    changed: Condvar,
+}
+
+type Notices = Arc<Heard>;
 
 fn start(place: &Place, config: &str) -> (Sinks, Notices) {
     let config = Config::parse("outflow.toml", config).unwrap_or_else(|error| panic!("{error}"));
     let notices = Notices::default();
     let heard = Arc::clone(&notices);
-    let tell = Arc::new(move |notice| heard.lock().unwrap().push(notice));
+    let tell = Arc::new(move |notice| {
+        heard.notices.lock().unwrap().push(notice);
+        heard.changed.notify_all();
+    });
     (Sinks::start(&config.sinks, &place.store, &Host::default(), tell).unwrap(), notices)
 }
 
@@ -168,24 +190,23 @@ fn find(place: &Place, count: usize) {
     place.find((0..count).map(|number| format!("model-{number}")));
 }
 
-fn reasons(notices: &Notices) -> Vec<String> {
-    let reason = |notice: &SinkNotice| match notice {
+fn reason(notice: &SinkNotice) -> Option<String> {
+    match notice {
         SinkNotice::Waits { reason, .. } => Some(reason.clone()),
         _ => None,
-    };
-    notices.lock().unwrap().iter().filter_map(reason).collect()
+    }
+}
+
+fn reasons(notices: &Notices) -> Vec<String> {
+    notices.notices.lock().unwrap().iter().filter_map(reason).collect()
 }
 
 /// Waits until it said why it waits.
 fn waits(notices: &Notices) -> String {
-    let until = clock::instant() + LIMIT;
-    loop {
-        if let Some(reason) = reasons(notices).pop() {
-            return reason;
-        }
-        assert!(clock::instant() < until, "it says nothing");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let lacks = |said: &mut Vec<SinkNotice>| !said.iter().any(|notice| reason(notice).is_some());
+    let waited = notices.changed.wait_timeout_while(notices.notices.lock().unwrap(), LIMIT, lacks).unwrap();
+    let said = waited.0.iter().filter_map(reason).next_back();
+    said.expect("it says nothing")
 }
 
 fn secret_file(folder: &Path, text: &str) -> String {
@@ -286,11 +307,7 @@ fn a_secret_can_be_changed_while_it_runs_and_is_never_told() {
     assert!(reason.contains("does not know us (401): check `secret`"), "{reason}");
     secret_file(folder.path(), &format!("{OTHER_SECRET} {SECRET}\n"));
     // Whoever asks now for the second time has read the new one.
-    let (until, before) = (clock::instant() + LIMIT, server.asked().len());
-    while server.asked().len() < before + 2 {
-        assert!(clock::instant() < until, "it asks no more");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    server.until_asked(server.asked().len() + 2);
     server.told.lock().unwrap().says.clear();
     drained(&place, &sinks);
     // While one is replaced by another, both sign.

@@ -1,4 +1,4 @@
-//! Random batches, cuts, erasures and restarts against a model that has no database, no group commit and no JSON.
+//! Random batches, cuts, erasures, restarts and steps of the clock against a model that has no database, no group commit and no JSON.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ enum Step {
     /// All is old enough.
     Prune,
     Reopen,
+    /// Somebody sets the clock, by so many seconds.
+    Clock(i64),
 }
 
 /// A batch in few numbers.
@@ -54,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..4_u8).prop_map(Step::Erase),
         1 => Just(Step::Prune),
         1 => Just(Step::Reopen),
+        1 => (-5_000..5_000_i64).prop_map(Step::Clock),
     ];
     vec(step, 1..25)
 }
@@ -94,7 +97,8 @@ impl Model {
                 row.count += 1;
                 row.severity = row.severity.max(*severity);
                 row.cost += if same_call { 0 } else { *cost };
-                row.last = now;
+                row.first = row.first.min(now);
+                row.last = row.last.max(now);
                 continue;
             }
             let before = self.outbox.iter().filter(|(id, ..)| id == key).map(|(_, revision, ..)| *revision).max();
@@ -253,8 +257,13 @@ fn play(steps: &[Step]) {
     let retention = Retention { keep_ns: 0, sinks: Vec::new(), drop_oldest: false };
     store.keep(retention.clone()).unwrap();
     let (mut model, mut hours) = (Model::default(), 0);
-    for (now, step) in (0..).step_by(25).zip(steps) {
+    // Each step takes 25 seconds. The clock is never set back further than it has come here.
+    let mut clock = 200_000_i64;
+    for step in steps {
+        clock += 25;
+        let now = u64::try_from(clock).unwrap();
         match step {
+            Step::Clock(by) => clock += by,
             Step::Batches(batches) => {
                 let receipts: Vec<_> = batches.iter().map(|small| store.submit(make(small, now)).unwrap()).collect();
                 for receipt in receipts {
@@ -265,7 +274,8 @@ fn play(steps: &[Step]) {
                 }
             }
             Step::CutDue => {
-                let due = |row: &Row| row.told_at.is_none_or(|told| told + INTERVAL <= now);
+                // What was told in the future is told again: nobody waits until the clock has come there once more.
+                let due = |row: &Row| row.told_at.is_none_or(|told| told + INTERVAL <= now || told > now);
                 let cut = model.cut(Some(now), due);
                 assert_eq!(store.cut_due(at(now)).unwrap(), cut.len());
                 let cut = in_order_of(&store.reader().unwrap(), model.head(), cut);

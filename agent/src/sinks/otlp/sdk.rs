@@ -1,0 +1,78 @@
+//! What the exporters of `opentelemetry-otlp` send by. Enters: settings, and requests as the exporters make them. Leaves: the same requests
+//! with the header fields of the settings and no others: the exporters add those of `OTEL_EXPORTER_OTLP_HEADERS` whatever the config says, and a
+//! token meant for others must not go along.
+
+use std::pin::Pin;
+
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use reqwest::{
+    blocking::Client,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
+    redirect::Policy,
+};
+use tonic::{Status, metadata::MetadataMap};
+
+use super::{
+    OtlpSettings,
+    collector::{AGENT, CONNECT_TIME},
+    tls::{self, Tls},
+};
+use crate::sinks::ConnectError;
+
+/// These header fields, for gRPC.
+pub(super) fn only(
+    headers: HeaderMap,
+) -> impl FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, Status> + Clone + Send + Sync + 'static {
+    let headers = MetadataMap::from_headers(headers);
+    move |mut request| {
+        *request.metadata_mut() = headers.clone();
+        Ok(request)
+    }
+}
+
+/// A client for HTTP. It waits, so it must not be made or dropped inside a tokio runtime.
+#[derive(Debug)]
+pub(super) struct OwnClient(Client);
+
+impl OwnClient {
+    /// `what` is sent, for the error.
+    pub(super) fn new(what: &str, settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
+        let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
+        let client = Client::builder()
+            .user_agent(AGENT)
+            .default_headers(headers)
+            .redirect(Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIME.min(settings.timeout))
+            .timeout(settings.timeout)
+            .tls_backend_preconfigured(tls)
+            .build()
+            .map_err(|error| failed(what, settings, &error.without_url()))?;
+        Ok(Self(client))
+    }
+}
+
+impl HttpClient for OwnClient {
+    // As `async_trait` writes it.
+    fn send_bytes<'own, 'sending>(
+        &'own self,
+        mut request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'sending>>
+    where
+        'own: 'sending,
+        Self: 'sending,
+    {
+        let mut theirs = HeaderMap::new();
+        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+            if let Some(value) = request.headers_mut().remove(&name) {
+                theirs.insert(name, value);
+            }
+        }
+        *request.headers_mut() = theirs;
+        self.0.send_bytes(request)
+    }
+}
+
+pub(super) fn failed(what: &str, settings: &OtlpSettings, error: &dyn std::fmt::Display) -> ConnectError {
+    ConnectError(format!("cannot send {what} to {}: {error}", settings.endpoint))
+}

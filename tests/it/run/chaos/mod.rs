@@ -1,0 +1,269 @@
+//! Everything around delivery breaks, one thing after another, while lines are written: the broker goes, stands still and crawls, collectors
+//! throttle, talk nonsense, say nothing and go, the disk is full, the agent is killed. One agent sends to a broker, to collectors over both
+//! transports and to a file. In the end an oracle says what each of them must have, from the lines and from the store: [`oracle`].
+//!
+//! OUTFLOW_LONG=1 (`cargo xtask chaos --long`) breaks 60 things, each for longer; OUTFLOW_TEST_FAULTS names those that are to happen alone. What is not here: an end of the broker in the middle of a burst,
+//! by kill -9 or SIGTERM, because this one forgets what it confirmed (`tests/e2e/sinks/kills.rs` says what holds then), and steps of the clock, which the store's model test plays
+//! (`store/tests/model.rs`): pauses and time-outs of sinks run by the monotonic clock, which nobody sets.
+
+mod oracle;
+mod receivers;
+
+use std::fs;
+
+use testbed::{Broker, Deadline, fake_collector::Behaviour};
+
+use self::receivers::{Otlp, SINKS};
+use super::{
+    agent::Agent,
+    dice::Dice,
+    full,
+    log::{Line, Log},
+    place::Place,
+};
+use crate::disk::Disk;
+
+/// Faults of the short form, one of each kind, and of the long one.
+const FAULTS: [u64; 2] = [Fault::ALL.len() as u64, 60];
+
+/// Seconds that something stands still in the long form, besides what is waited for: longer than the sink's time-outs.
+const STILL_S: [u64; 2] = [0, 4];
+
+/// Most memory that an agent may have taken, KiB. The bounds of queues and tables that the config names add up to less.
+const PEAK_KIB: u64 = 512 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    KillAgent,
+    EndAgent,
+    StopBroker,
+    FreezeBroker,
+    SlowBroker,
+    CollectorsAway,
+    CollectorsThrottle,
+    CollectorsBabble,
+    CollectorsSilent,
+    FullDisk,
+}
+
+impl Fault {
+    const ALL: [Self; 10] = [
+        Self::KillAgent,
+        Self::EndAgent,
+        Self::StopBroker,
+        Self::FreezeBroker,
+        Self::SlowBroker,
+        Self::CollectorsAway,
+        Self::CollectorsThrottle,
+        Self::CollectorsBabble,
+        Self::CollectorsSilent,
+        Self::FullDisk,
+    ];
+}
+
+/// All that there is. Dropped in this order.
+struct World {
+    /// None between two lives.
+    life: Option<Agent>,
+    place: Place,
+    broker: Broker,
+    topic: String,
+    otlp: [Otlp; 2],
+    log: Log,
+    /// Lines that were written again.
+    repeated: u64,
+    dice: Dice,
+    peak_kib: u64,
+    is_long: bool,
+    disk: Option<Disk>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// None when there can be no broker.
+    fn new(is_long: bool) -> Option<Self> {
+        if let Some(missing) = testbed::missing_for_broker() {
+            assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "{missing}");
+            println!("skipped: {missing}");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::start(folder.path()).unwrap();
+        if !broker.skip_unless_ours() {
+            return None;
+        }
+        let disk = testbed::missing_for_sandbox().is_none().then(|| Disk::new(96));
+        let place = disk.as_ref().map_or_else(Place::new, |disk| Place::on(disk.path()));
+        let otlp = Otlp::both();
+        let topic = broker.topic("chaos");
+        place.configure(&receivers::config(&broker, &topic, &otlp, &place));
+        let life = Some(place.start().ready());
+        let (log, dice) = (Log::new(&place.logs()), Dice::new());
+        let (repeated, peak_kib) = (0, 0);
+        let world =
+            Self { life, place, broker, topic, otlp, log, repeated, dice, peak_kib, is_long, disk, _folder: folder };
+        Some(world)
+    }
+
+    /// Some lines with addresses of their own, and some of those that were there before.
+    fn write(&mut self) {
+        let new = self.dice.throw(10..120);
+        self.log.lines(new);
+        let known = self.log.written.len() as u64;
+        for _ in 0..self.dice.throw(0..30) {
+            let Line { secret, .. } = self.log.written[usize::try_from(self.dice.throw(0..known)).unwrap()].clone();
+            self.log.text(&format!("2026-11-24T10:00:00Z INFO order shipped, receipt to {secret}\n"));
+            self.repeated += 1;
+        }
+    }
+
+    fn until_stored(&mut self) {
+        let all = self.log.written.len() as u64;
+        let (agent, place) = self.living();
+        agent.until("all lines stored", |_| place.stored() >= all);
+    }
+
+    /// Until these sinks have all that the store has, or had when it was asked.
+    fn until_delivered(&mut self, sinks: &[&str]) {
+        let (agent, place) = self.living();
+        agent.until("everything delivered", |_| receivers::delivered(place, sinks));
+    }
+
+    /// What stands still does so a little longer in the long form.
+    fn hold(&mut self) {
+        let limit = Deadline::after(STILL_S[usize::from(self.is_long)]);
+        self.living().0.until("a while", |_| limit.passed());
+    }
+
+    fn note_peak(&mut self) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.living().0.pid().as_raw_nonzero())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        self.peak_kib = self.peak_kib.max(kib);
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::KillAgent => {
+                let from = self.place.stored();
+                self.write();
+                let more = self.dice.throw(0..10);
+                let (agent, place) = self.living();
+                agent.until("some stored", |_| place.stored() >= from + more);
+                self.restart(Agent::kill);
+            }
+            Fault::EndAgent => {
+                self.write();
+                self.restart(|agent| drop(agent.terminate()));
+            }
+            Fault::StopBroker => {
+                // This one confirms what comes while it ends, and forgets it: seen as 44 records that the cursor had passed with the broker gone.
+                self.until_delivered(&["kafka"]);
+                self.broker.terminate().unwrap();
+                self.write();
+                self.until_stored();
+                self.hold();
+                self.broker.start_again().unwrap();
+            }
+            Fault::FreezeBroker => {
+                self.broker.freeze().unwrap();
+                self.write();
+                self.until_stored();
+                // Nobody else waits for it.
+                self.until_delivered(&SINKS[1..]);
+                self.hold();
+                self.broker.thaw().unwrap();
+            }
+            Fault::SlowBroker => {
+                self.write();
+                self.until_stored();
+                let Self { life, place, broker, .. } = self;
+                // It moves only while it is asked for.
+                life.as_mut().unwrap().until("a slow broker to take everything", |_| {
+                    broker.thaw().unwrap();
+                    let is_done = receivers::delivered(place, &["kafka"]);
+                    broker.freeze().unwrap();
+                    is_done
+                });
+                self.broker.thaw().unwrap();
+            }
+            Fault::CollectorsAway => {
+                self.otlp.iter_mut().for_each(Otlp::leave);
+                self.write();
+                self.until_stored();
+                self.until_delivered(&["kafka", "file"]);
+                self.hold();
+                self.otlp.iter_mut().for_each(Otlp::come_back);
+            }
+            Fault::CollectorsThrottle => self.collectors(&receivers::throttling()),
+            Fault::CollectorsBabble => self.collectors(&receivers::babble()),
+            Fault::CollectorsSilent => self.collectors(&[Behaviour::Silent]),
+            Fault::FullDisk => {
+                let Some(disk) = &self.disk else { return };
+                disk.fill(512 << 10);
+                full::fill(&self.place, self.life.as_mut().unwrap(), &mut self.log);
+                self.write();
+                self.hold();
+                self.disk.as_ref().unwrap().free();
+                self.until_stored();
+            }
+        }
+    }
+
+    /// Ends the agent in one way or another, and starts the next.
+    fn restart(&mut self, end: impl FnOnce(Agent)) {
+        self.note_peak();
+        // The lock of the store lets no second one in: the first must be gone.
+        end(self.life.take().unwrap());
+        self.life = Some(self.place.start().ready());
+    }
+
+    /// Ends the last one. Gives all that it said.
+    fn end(&mut self) -> Vec<String> {
+        self.note_peak();
+        self.life.take().unwrap().terminate()
+    }
+
+    /// The agent of these days, and where it lives.
+    fn living(&mut self) -> (&mut Agent, &Place) {
+        (self.life.as_mut().unwrap(), &self.place)
+    }
+
+    /// Collectors answer so to what comes next: a few of these, for pauses get longer with each.
+    fn collectors(&mut self, behaviours: &[Behaviour]) {
+        for otlp in &self.otlp {
+            for _ in 0..3 {
+                let which = self.dice.throw(0..behaviours.len() as u64);
+                otlp.live().then(behaviours[usize::try_from(which).unwrap()].clone());
+            }
+        }
+        self.write();
+        self.until_stored();
+        self.until_delivered(&["grpc", "http"]);
+    }
+}
+
+#[test]
+fn chaos_around_delivery_loses_nothing_and_changes_nothing() {
+    let is_long = std::env::var("OUTFLOW_LONG").is_ok_and(|long| long == "1");
+    let Some(mut world) = World::new(is_long) else { return };
+    let mut order = Vec::new();
+    for _ in 0..FAULTS[usize::from(is_long)] {
+        if order.is_empty() {
+            let named = std::env::var("OUTFLOW_TEST_FAULTS").unwrap_or_default();
+            let is_named =
+                |fault: &Fault| named.is_empty() || named.split(',').any(|name| name == format!("{fault:?}"));
+            order = Fault::ALL.into_iter().filter(is_named).collect();
+        }
+        let next = usize::try_from(world.dice.throw(0..order.len() as u64)).unwrap();
+        let fault = order.swap_remove(next);
+        println!("{fault:?}, {} lines", world.log.written.len());
+        world.fault(fault);
+    }
+    world.until_stored();
+    world.until_delivered(&SINKS);
+    // The end tells what was only counted so far, and waits for those who take it.
+    world.restart(|agent| drop(agent.terminate()));
+    world.until_delivered(&SINKS);
+    oracle::check(world);
+}
