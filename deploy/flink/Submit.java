@@ -1,5 +1,5 @@
 // Submits one of the jobs beside it to a Flink cluster. Enters: a file of SQL, FLINK_CONF_DIR, and a variable of the environment for each ${NAME} in the
-// SQL. Leaves: one job for all INSERTs of the file. It waits for nothing: the cluster runs the job.
+// SQL. Leaves: one job for every INSERT of the file. It waits for nothing: the cluster runs the job.
 //
 //   java -cp "$FLINK_HOME/lib/*" Submit.java budgets.sql
 import java.nio.file.Files;

@@ -36,12 +36,7 @@ impl Agent {
         Self::command("run", config, &[])
     }
 
-    /// With these variables besides.
-    pub(super) fn start_with(config: &Path, variables: &[(&str, &str)]) -> Self {
-        Self::command("run", config, variables)
-    }
-
-    /// Another command that goes on until it is told to end.
+    /// A command that goes on until it is told to end, with these variables besides.
     pub(super) fn command(name: &str, config: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
         command.envs(variables.iter().copied());

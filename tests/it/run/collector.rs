@@ -112,7 +112,7 @@ fn the_environment_names_the_collector_and_the_config_wins() {
     let place = Place::new();
     place.configure("[[sinks.otlp]]\nname = \"fleet\"\ncompression = \"none\"\nmetrics_interval = \"1s\"\n");
     let mut log = Log::new(&place.logs());
-    let mut agent = Agent::start_with(&place.config(), &variables).ready();
+    let mut agent = Agent::command("run", &place.config(), &variables).ready();
     log.lines(20);
     until_stored(&mut agent, &place, &log, "all delivered", || ids(&collector.taken()).len() >= 20);
     agent.terminate();
@@ -122,7 +122,7 @@ fn the_environment_names_the_collector_and_the_config_wins() {
 
     // What is wrong in it will not mend itself: the agent does not start, and says which variable.
     let wrong = [variables[0], ("OTEL_EXPORTER_OTLP_HEADERS", "FAKEfakeFAKEtoken")];
-    let mut agent = Agent::start_with(&place.config(), &wrong);
+    let mut agent = Agent::command("run", &place.config(), &wrong);
     let said = agent.says("outflow: sink fleet: ");
     assert!(said.starts_with("the environment's OTEL_EXPORTER_OTLP_HEADERS is wrong in entry 1"), "{said}");
     assert!(!agent.heard().iter().any(|line| line.contains("FAKE")));
@@ -137,7 +137,7 @@ fn headers_of_the_environment_do_not_go_past_the_config() {
         place.configure(&format!(
             "[[sinks.otlp]]\nendpoint = \"{endpoint}\"\nprotocol = \"{protocol}\"\nheaders = {{ x-own = \"1\" }}\nmetrics_interval = \"1s\"\n"
         ));
-        let mut agent = Agent::start_with(&place.config(), &[("OTEL_EXPORTER_OTLP_HEADERS", "x-theirs=2")]).ready();
+        let agent = Agent::command("run", &place.config(), &[("OTEL_EXPORTER_OTLP_HEADERS", "x-theirs=2")]).ready();
         assert!(collector.wait(0, 2, super::LIMIT), "{protocol}: no metrics");
         agent.terminate();
         let headers = collector.metric_headers();
