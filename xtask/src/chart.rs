@@ -34,6 +34,11 @@ pub(crate) fn run(write: bool) -> Result<()> {
         !rendered.contains("\"SYS_ADMIN\"") && older_nodes.contains("\"SYS_ADMIN\""),
         "SYS_ADMIN is for perfEventProbes, and for nothing else"
     );
+    let breaker = render(&["--set", "breaker=true"])?;
+    ensure!(
+        !rendered.contains("\"NET_ADMIN\"") && breaker.contains("\"NET_ADMIN\""),
+        "NET_ADMIN is for the breaker, and for nothing else"
+    );
     let wanted = format!("{HEAD}{}\n{rendered}", digest()?);
     let file = sh::workspace().join(PLAIN);
     if write {
