@@ -84,6 +84,8 @@ struct Known {
     told_at: Timestamp,
     /// What its row says.
     row: Row,
+    /// It is among those that this transaction changed.
+    is_changed: bool,
     /// The finding as JSON, when the outbox has just got the same.
     payload: Option<String>,
 }
@@ -311,7 +313,7 @@ impl Ledger {
         finding.revise(before.saturating_add(1), Activity::Create);
         let payload = Some(self.append(db, &finding)?);
         let told_at = Timestamp::parse(&finding.last_seen).unwrap_or_default();
-        self.put(Known { told_count: finding.count, told_at, row: Row::Missing, payload, finding });
+        self.put(Known { told_count: finding.count, told_at, row: Row::Missing, is_changed: false, payload, finding });
         Ok(())
     }
 
@@ -337,9 +339,11 @@ impl Ledger {
     }
 
     /// Keeps a finding that changed.
-    fn put(&mut self, known: Known) {
+    fn put(&mut self, mut known: Known) {
         let id = known.finding.finding_id.clone();
-        self.changed.insert(id.clone());
+        if !std::mem::replace(&mut known.is_changed, true) {
+            self.changed.insert(id.clone());
+        }
         self.known.insert(id, known);
     }
 
@@ -357,7 +361,7 @@ impl Ledger {
             .optional()?;
         let Some((payload, told_count, told_at_ns, row)) = row else { return Ok(None) };
         let finding = serde_json::from_str(&payload)?;
-        Ok(Some(Known { finding, told_count, told_at: Timestamp(told_at_ns), row, payload: None }))
+        Ok(Some(Known { finding, told_count, told_at: Timestamp(told_at_ns), row, is_changed: false, payload: None }))
     }
 
     /// Appends a revision. Returns its payload.
@@ -433,6 +437,7 @@ impl Known {
             ])?;
         }
         self.row = row;
+        self.is_changed = false;
         Ok(())
     }
 }
