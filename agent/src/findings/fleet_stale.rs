@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Activity, Category, FINDING_EVENT, Finding, Policy, Process, Rule, SCHEMA_VERSION, absorb::record_id,
-    fingerprint::stable_id, mask,
-};
+use super::{Category, Finding, Policy, Process, fingerprint::stable_id, mask};
 use crate::units::{Severity, Timestamp};
 
 /// Id of the rule.
@@ -58,45 +55,12 @@ impl FleetStale {
             Some(as_of) => format!("its totals end at {}", as_of.rfc3339()),
             None => "nobody has told of any totals".to_owned(),
         };
-        let id = fleet_stale_id(&self.topic);
+        let at = (at.rfc3339(), at.rfc3339());
         let mut finding = Finding {
-            schema_version: SCHEMA_VERSION,
-            event_name: FINDING_EVENT.to_owned(),
-            record_id: record_id(&id, 1),
-            finding_id: id,
-            revision: 1,
-            activity: Activity::Create,
-            rule: Rule { id: String::new(), title: String::new(), references: Vec::new() },
-            entity: None,
-            group: None,
-            category: Category::Coverage,
             severity: if self.enforces { Severity::High } else { Severity::Medium },
-            confidence: 100,
             title: format!("What the fleet spends is not known, {since}: its budgets count this host alone"),
-            remedy: String::new(),
-            fingerprint: None,
-            excerpt: None,
-            location: None,
-            process: Process {
-                // What counts is the host.
-                pid: 0,
-                name: "outflow".to_owned(),
-                service: "outflow".to_owned(),
-                container: None,
-                pod: None,
-                unit: None,
-                kubernetes: None,
-                feature: None,
-            },
-            destination: None,
-            model: None,
-            cost_nano_usd: None,
-            cost_source: None,
-            coverage: None,
-            count: 1,
-            first_seen: at.rfc3339(),
-            last_seen: at.rfc3339(),
             attributes,
+            ..Finding::of_agent(fleet_stale_id(&self.topic), Category::Coverage, Process::of_agent(), at)
         };
         policy.describe(&mut finding, FLEET_STALE, None, &[]);
         finding
