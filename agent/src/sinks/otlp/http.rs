@@ -7,7 +7,7 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use prost::Message as _;
 use reqwest::{
-    Client, Response,
+    Client, ClientBuilder, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER},
     redirect::Policy,
 };
@@ -41,16 +41,21 @@ pub(super) fn url(settings: &OtlpSettings, signal: Signal) -> String {
     }
 }
 
+/// How every client of a collector is made: it follows no redirect and asks no proxy.
+pub(super) fn client(settings: &OtlpSettings, headers: HeaderMap) -> Result<ClientBuilder, ConnectError> {
+    let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
+    Ok(Client::builder()
+        .user_agent(AGENT)
+        .default_headers(headers)
+        .redirect(Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIME.min(settings.timeout))
+        .tls_backend_preconfigured(tls))
+}
+
 impl Http {
     pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
-        let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
-        let client = Client::builder()
-            .user_agent(AGENT)
-            .default_headers(headers)
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIME.min(settings.timeout))
-            .tls_backend_preconfigured(tls)
+        let client = client(settings, headers)?
             .build()
             .map_err(|error| ConnectError(format!("cannot talk to {}: {}", settings.endpoint, error.without_url())))?;
         Ok(Self { client, url: url(settings, Signal::Logs), compression: settings.compression })

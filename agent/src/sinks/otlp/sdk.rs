@@ -6,17 +6,12 @@ use std::pin::Pin;
 
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use reqwest::{
-    blocking::Client,
+    blocking::{Client, ClientBuilder},
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap},
-    redirect::Policy,
 };
 use tonic::{Status, metadata::MetadataMap};
 
-use super::{
-    OtlpSettings,
-    collector::{AGENT, CONNECT_TIME},
-    tls::{self, Tls},
-};
+use super::{OtlpSettings, http};
 use crate::sinks::ConnectError;
 
 /// These header fields, for gRPC.
@@ -37,15 +32,8 @@ pub(super) struct OwnClient(Client);
 impl OwnClient {
     /// `what` is sent, for the error.
     pub(super) fn new(what: &str, settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
-        let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
-        let client = Client::builder()
-            .user_agent(AGENT)
-            .default_headers(headers)
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIME.min(settings.timeout))
+        let client = ClientBuilder::from(http::client(settings, headers)?)
             .timeout(settings.timeout)
-            .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| failed(what, settings, &error.without_url()))?;
         Ok(Self(client))
