@@ -20,6 +20,7 @@ pub mod store; // 6  what was found becomes durable: rows, and an outbox for the
 pub mod sinks; // 7  findings leave the host
 
 // Beside the river.
+mod child;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -38,13 +38,13 @@ pub(crate) fn links_of(pid: u32) -> BTreeSet<u32> {
 }
 
 /// Those of `links` that the kernel still knows.
-fn alive(links: &BTreeSet<u32>) -> BTreeSet<u32> {
+pub(crate) fn alive(links: &BTreeSet<u32>) -> BTreeSet<u32> {
     // One that ends while it is looked at is an error, and is gone.
     aya::programs::loaded_links().flatten().map(|link| link.id()).filter(|id| links.contains(id)).collect()
 }
 
 /// Until neither link nor breakpoint is left. The kernel lets go of both a moment after their owner: no event tells of it.
-pub(crate) fn wait_until_free(links: &BTreeSet<u32>, client: u32, library: &Path) {
+fn wait_until_free(links: &BTreeSet<u32>, client: u32, library: &Path) {
     let until = clock::instant() + Duration::from_secs(CLIENT_TIMEOUT_S.unsigned_abs());
     while !alive(links).is_empty() || probed(client, library) {
         assert!(clock::instant() < until, "left: links {:?}, or a breakpoint", alive(links));

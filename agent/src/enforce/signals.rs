@@ -8,7 +8,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,19 +17,15 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, pidfd_open},
-};
 use serde::Serialize;
 
 use super::{Change, EnforceError, Moved, webhook::Webhook};
-use crate::config::Setting;
+use crate::{child, config::Setting};
 
 /// Signals that may wait.
 const QUEUE: usize = 64;
 /// How long a command may take.
-const COMMAND_TIME: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+const COMMAND_TIME: Duration = Duration::from_secs(30);
 /// How long what waits may take when the agent ends.
 const END_TIME: Duration = Duration::from_secs(5);
 
@@ -165,25 +161,11 @@ fn exec(command: &[String], signal: &Signal, text: &str) -> Result<(), String> {
         // A pipe takes this much at once; a command that does not want it closes it.
         let _ = input.write_all(text.as_bytes());
     }
-    if !ends(&child) {
-        // Both fail only for one that has ended.
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(format!("{program} was ended after {} s", COMMAND_TIME.tv_sec));
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    if status.success() { Ok(()) } else { Err(format!("{program}: {status}")) }
-}
-
-/// It ends in time. A descriptor of a process becomes readable when it ends (pidfd_open(2)).
-fn ends(child: &Child) -> bool {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else { return true };
-    loop {
-        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&COMMAND_TIME)) {
-            Err(rustix::io::Errno::INTR) => {}
-            ended => return ended.is_ok_and(|count| count > 0),
-        }
+    match child::end(&mut child, COMMAND_TIME) {
+        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) => Err(format!("{program}: {status}")),
+        Ok(None) => Err(format!("{program} was ended after {} s", COMMAND_TIME.as_secs())),
+        Err(error) => Err(error.to_string()),
     }
 }
 

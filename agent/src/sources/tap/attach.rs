@@ -55,9 +55,14 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Probes in place, and the thread that places more. They go when this process ends, however it ends.
+///
+/// Dropped, it takes all probes off; when the drop returns they are. To wait is not politeness: the kernel leaves the breakpoints of a
+/// probe in the processes when it is told to remove it by a thread that a fatal signal waits for ("failed to unregister, leaking
+/// uprobe": kernel/events/uprobes.c, get_user_pages answers `EINTR`), and the end of a process sends that to all of its threads.
 pub(super) struct Attached {
-    stop: OwnedFd,
-    watch: JoinHandle<Kernel>,
+    /// Both are there until the drop.
+    stop: Option<OwnedFd>,
+    watch: Option<JoinHandle<Kernel>>,
     fates: Fates,
 }
 
@@ -103,24 +108,26 @@ pub(super) fn attach<'a>(
         probes::take_off(probed.into_values().map(|(_, links)| links));
         kernel
     })?;
-    Ok((maps, Attached { stop, watch, fates }))
+    Ok((maps, Attached { stop: Some(stop), watch: Some(watch), fates }))
 }
 
 impl Attached {
     /// Whether new libraries are still watched for.
     pub(super) fn is_running(&self) -> bool {
-        !self.watch.is_finished()
+        self.watch.as_ref().is_some_and(|watch| !watch.is_finished())
     }
 
     /// What became of the files that were looked at.
     pub(super) fn fates(&self) -> Fates {
         self.fates.clone()
     }
+}
 
-    /// Takes all probes off; on return they are.
-    pub(super) fn detach(self) {
-        drop(self.stop);
-        drop(self.watch.join());
+impl Drop for Attached {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // A panic of that thread has dropped the probes on its way.
+        drop(self.watch.take().map(JoinHandle::join));
     }
 }
 

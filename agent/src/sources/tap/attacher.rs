@@ -6,6 +6,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
+    thread::{self, Builder},
 };
 
 use crossbeam_channel::{Sender, bounded};
@@ -17,7 +18,7 @@ use super::{
     coverage::world::{Facts as _, Fates, Here},
     link::{Ask, Link, Received, Say},
     maps::Maps,
-    multi, process, thread,
+    multi, process,
 };
 use crate::{
     rules::vendors::HostPattern,
@@ -120,23 +121,42 @@ fn serve(
     };
     drop(asked);
     let looks = attached.as_ref().map(|attached| look(link, reader, attached.fates())).transpose()?;
+    // The scope waits: the probes are off before this process may end.
+    let ended = thread::scope(|detaching| {
+        let ended = answer(link, reader, &mut attached, looks.as_ref(), detaching);
+        // Whoever still says something to nobody waits no longer; the probes' thread may be one of them.
+        link.hang_up();
+        ended
+    });
+    drop(attached);
+    ended
+}
+
+/// Answers until the other side hangs up.
+fn answer<'scope>(
+    link: &Arc<Link>,
+    reader: u32,
+    attached: &mut Option<Attached>,
+    looks: Option<&Sender<Ask>>,
+    detaching: &'scope thread::Scope<'scope, '_>,
+) -> Result<(), LinkError> {
     while let Some(Received { message, .. }) = link.receive()? {
         match message {
             Ask::Origin(pid) if pid != reader => link.send(&Say::Origin(process::origin(pid)), &[])?,
             Ask::Origin(pid) => link.send(&Say::Origin(process::gone(pid)), &[])?,
             // To look through files takes a while, and other questions wait for nobody. One that finds no room is not answered.
             question @ (Ask::Names { .. } | Ask::Look { .. }) => {
-                drop(looks.as_ref().map(|looks| looks.try_send(question)));
+                drop(looks.map(|looks| looks.try_send(question)));
             }
             // Taking them off takes time; questions about the last records go on meanwhile.
             Ask::Stop => {
                 let Some(attached) = attached.take() else { return Err(LinkError::OutOfTurn("Stop")) };
                 let link = Arc::clone(link);
                 let detach = move || {
-                    attached.detach();
+                    drop(attached);
                     drop(link.send(&Say::Detached, &[]));
                 };
-                thread("outflow-detach", detach).map_err(io::Error::other)?;
+                Builder::new().name("outflow-detach".to_owned()).spawn_scoped(detaching, detach)?;
             }
             Ask::Hosts(_) | Ask::Known(_) | Ask::Start { .. } => return Err(LinkError::OutOfTurn("a second request")),
         }
@@ -162,7 +182,7 @@ fn look(link: &Arc<Link>, reader: u32, fates: Fates) -> Result<Sender<Ask>, Link
             }
         }
     };
-    thread("outflow-look", answer).map_err(io::Error::other)?;
+    Builder::new().name("outflow-look".to_owned()).spawn(answer)?;
     Ok(ask)
 }
 
@@ -208,7 +228,7 @@ mod tests {
     fn served(talk: impl FnOnce(&Link)) -> (Result<(), LinkError>, Option<Say>) {
         let (here, there) = Link::pair().unwrap();
         let there = Arc::new(Link::inherited(there).unwrap());
-        let serving = std::thread::spawn(move || {
+        let serving = thread::spawn(move || {
             serve(&there, 1, |asked, mut tell| {
                 let (library, why) = (asked.known.concat(), "x".repeat(100_000));
                 tell(Notice::Refused { library, pid: None, stack: None, why });

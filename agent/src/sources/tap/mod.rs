@@ -254,7 +254,7 @@ impl Tap {
         // Dropping the programs takes the probes off; only then is the ring final.
         let connection = match self.attached {
             Attached::Here(attached) => {
-                attached.detach();
+                drop(attached);
                 None
             }
             Attached::Apart(connection) => {

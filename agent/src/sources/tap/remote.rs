@@ -26,6 +26,7 @@ use super::{
     thread,
 };
 use crate::{
+    child,
     rules::vendors::HostPattern,
     sources::{Origin, coverage::Look},
 };
@@ -143,7 +144,7 @@ impl Connection {
         !self.state.dead.load(Ordering::Acquire)
     }
 
-    /// Has the probes taken off. On return they are, or the attaching process is gone, which takes them off too.
+    /// Has the probes taken off. On return they are, or the attaching process is gone, which takes them off too, or both took too long.
     pub(super) fn detach(&self) {
         self.state.stopping.store(true, Ordering::Release);
         if self.link.send_now(&Ask::Stop).is_ok() && self.detached.recv_timeout(DETACH_TIMEOUT).is_ok() {
@@ -205,11 +206,11 @@ impl Listener {
     }
 }
 
-/// Its socket is closed, so it ends by itself; one that stands still does not.
+/// Its socket is closed, so it takes the probes off and ends by itself; one that stands still does not. To kill it at once would leave
+/// breakpoints behind: [`super::attach::Attached`].
 fn end(child: &mut Child) {
-    // Both fail only for a child that was waited for already.
-    let _ = child.kill();
-    let _ = child.wait();
+    // Fails only for a child that was waited for already.
+    let _ = child::end(child, DETACH_TIMEOUT);
 }
 
 /// Asks the attaching process about coverage; one question is under way at a time.
