@@ -236,6 +236,13 @@ unsafe fn returned(active: *mut Active, meaning: u64, result: i64) {
         if (*active).tls == 0 || (*active).meaning != meaning {
             return;
         }
+        if meaning & cookie::VERIFIED != 0 {
+            if result > 0 {
+                refused(active, result as u64);
+            }
+            end(active);
+            return;
+        }
         let total = if result <= 0 {
             0
         } else if meaning & (cookie::EX | cookie::EX2) != 0 {
@@ -252,6 +259,37 @@ unsafe fn returned(active: *mut Active, meaning: u64, result: i64) {
             }
         }
         end(active);
+    }
+}
+
+/// Tells that the certificate of a listed host did not pass. A function of its own in the object too.
+#[inline(never)]
+unsafe fn refused(active: *mut Active, why: u64) {
+    // SAFETY: `active` is this thread's own entry, `conn` a live map value, and the reservation is as large as a header, of which every
+    // field is written before it is submitted.
+    unsafe {
+        let key = ConnKey { tls: (*active).tls, tgid: u64::from((*active).tgid) };
+        let Some(conn) = CONNS.get_ptr(&key) else { return };
+        if (*conn).verdict != verdict::COPY {
+            return;
+        }
+        let Some(mut record) = RING.reserve::<Header>(0) else {
+            maps::add(wire::ENDS_LOST, 1);
+            return;
+        };
+        let header = record.as_mut_ptr();
+        (*header).kind = kind::REFUSED;
+        (*header).flags = 0;
+        (*header).conn = (*conn).id;
+        (*header).at_ns = bpf_ktime_get_ns();
+        (*header).tgid = (*active).tgid;
+        (*header).len = 0;
+        (*header).offset = why;
+        (*header).total = 0;
+        (*header).tls = key.tls;
+        (*header).direction = 0;
+        (*header).reserved = 0;
+        record.submit(maps::wake());
     }
 }
 

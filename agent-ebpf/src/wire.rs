@@ -18,7 +18,7 @@ pub struct Header {
     pub tgid: u32,
     /// Payload bytes that follow the header.
     pub len: u32,
-    /// `DATA`: absolute position of the payload in its direction. `CLOSE`: bytes sent in all.
+    /// `DATA`: absolute position of the payload in its direction. `CLOSE`: bytes sent in all. `REFUSED`: why, `X509_V_ERR_…`.
     pub offset: u64,
     /// `DATA`: length of the whole TLS call. `CLOSE`: bytes received in all.
     pub total: u64,
@@ -42,6 +42,8 @@ pub mod kind {
     pub const EXIT: u32 = 4;
     /// A process in scope connects to somebody; the payload is a [`Peer`](super::Peer).
     pub const CONNECT: u32 = 5;
+    /// The server's certificate did not pass, as the client was told when it asked. No payload.
+    pub const REFUSED: u32 = 6;
 }
 
 /// Address families, include/linux/socket.h.
@@ -109,6 +111,8 @@ pub mod cookie {
     pub const CHUNKS: u64 = 1 << 10;
     /// The key is that of a client whose server was named just before on the same thread: [`ahead`](super::ahead).
     pub const NAMED: u64 = 1 << 11;
+    /// The call moves nothing: it says whether the server's certificate passed (`SSL_get_verify_result`).
+    pub const VERIFIED: u64 = 1 << 12;
 
     /// Places the operands of a call: TLS object, buffer, and length where it is known at the entry.
     pub const fn operands(tls: Operand, buffer: Operand, length: Operand) -> u64 {
@@ -292,7 +296,7 @@ impl Outcome {
 
 /// Slot of server names that did not fit the ring: their connections are not copied.
 pub const OPENS_LOST: u32 = 20;
-/// Slot of CLOSE and EXIT records that did not fit the ring.
+/// Slot of CLOSE, REFUSED and EXIT records that did not fit the ring.
 pub const ENDS_LOST: u32 = 21;
 /// Slot of returns without a matching entry: calls in flight when the probe was attached, or no room to note the entry.
 pub const UNPAIRED: u32 = 22;

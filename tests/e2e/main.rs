@@ -10,6 +10,7 @@ mod container;
 mod coverage;
 mod discovery;
 mod go;
+mod handshakes;
 mod leaks;
 mod openssl;
 mod permission;

@@ -146,8 +146,10 @@ async fn tap(args: &Args, attacher: Option<Attacher>) -> anyhow::Result<ExitCode
     let (tells, vendors) = (Arc::clone(&session), Arc::clone(&rules.vendors));
     let notice = move |news: Notice| {
         counted.fetch_add(u64::from(is_incomplete(&news)), Ordering::Relaxed);
-        if let Notice::Unseen(unseen) = &news {
-            tells.unseen(unseen, &vendors);
+        match &news {
+            Notice::Unseen(unseen) => drop(tells.unseen(unseen, &vendors)),
+            Notice::Handshake(failed) => drop(tells.handshake(failed, &vendors)),
+            _ => {}
         }
         tell(&news);
     };
@@ -352,7 +354,7 @@ fn wait_for_all(processes: &[OwnedFd]) -> rustix::io::Result<()> {
 fn is_incomplete(news: &Notice) -> bool {
     match news {
         Notice::Unseen(unseen) => matches!(unseen.look.seen(), Seen::NotSeen | Seen::Refused),
-        Notice::Tapped { .. } | Notice::Coverage { .. } => false,
+        Notice::Tapped { .. } | Notice::Handshake(_) | Notice::Coverage { .. } => false,
         Notice::Refused { .. } | Notice::Ended { .. } => true,
     }
 }
@@ -372,7 +374,7 @@ pub(super) fn tell(notice: &Notice) {
             writeln!(talk, "outflow: NOT tapped: {stack}{}{}: {why}", library.display(), by(pid))
         }
         // The finding says it.
-        Notice::Unseen(_) => Ok(()),
+        Notice::Unseen(_) | Notice::Handshake(_) => Ok(()),
         Notice::Coverage { why } => writeln!(talk, "outflow: who is not tapped is not known in full: {why}"),
         Notice::Ended { why } => writeln!(talk, "outflow: NOTHING is tapped any more: {why}"),
     };

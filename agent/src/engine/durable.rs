@@ -83,7 +83,7 @@ impl Sink for Durable {
                 }
             }
             Subject::Log { block, .. } => batch.checkpoints.extend(block.checkpoint.clone()),
-            Subject::Exchange(_) | Subject::Unseen(_) => {}
+            Subject::Exchange(_) | Subject::Unseen(_) | Subject::Handshake(_) => {}
         }
         self.submit(batch).and_then(|()| self.cut(at)).map_err(io::Error::other)
     }

@@ -14,7 +14,7 @@ use crate::{
     exchange::{Attribution, Cost, Exchange, PriceBook, Subject},
     findings::{Finding, Fingerprint, FingerprintKey, Maker, Policy, Silence},
     rules::VendorTable,
-    sources::coverage::Unseen,
+    sources::{coverage::Unseen, handshake::FailedHandshake},
     units::Severity,
 };
 
@@ -209,14 +209,23 @@ impl Session {
     /// Takes in a process that talks to a vendor past the tap. False when the output cannot be written any more.
     pub fn unseen(&self, unseen: &Unseen, vendors: &VendorTable) -> bool {
         let vendor = unseen.hosts.first().and_then(|host| vendors.vendor_of(host)).map(|vendor| &*vendor.id);
-        let finding = self.maker.unseen(unseen, vendor, &self.known().policy);
+        self.observed(Subject::Unseen(unseen), self.maker.unseen(unseen, vendor, &self.known().policy))
+    }
+
+    /// Takes in that connections of a process to a vendor do not come about. False when the output cannot be written any more.
+    pub fn handshake(&self, failed: &FailedHandshake, vendors: &VendorTable) -> bool {
+        let vendor = vendors.vendor_of(&failed.host).map(|vendor| &*vendor.id);
+        self.observed(Subject::Handshake(failed), self.maker.handshake(failed, vendor, &self.known().policy))
+    }
+
+    /// Takes in a finding that no detector made.
+    fn observed(&self, subject: Subject<'_>, finding: Finding) -> bool {
         let mut inner = self.lock();
         let Inner { disabled, sink, outcome, failed, .. } = &mut *inner;
         if failed.is_some() || disabled.contains(&finding.rule.id) {
             return failed.is_none();
         }
         outcome.worst = outcome.worst.max(Some(finding.severity));
-        let subject = Subject::Unseen(unseen);
         let told =
             Told { subject, cost: None, is_new: true, caller: None, findings: vec![finding], states: Vec::new() };
         *failed = sink.told(told).err();

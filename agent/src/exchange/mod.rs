@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use self::correlate::{Correlator, Unpaired};
 pub use crate::rules::vendors::Api;
 use crate::{
-    sources::{Origin, StreamId, coverage::Unseen, log::LogBlock},
+    sources::{Origin, StreamId, coverage::Unseen, handshake::FailedHandshake, log::LogBlock},
     units::{NanoUsd, Timestamp},
 };
 
@@ -407,6 +407,8 @@ pub enum Subject<'a> {
     },
     /// A process that talks to a vendor past the tap.
     Unseen(&'a Unseen),
+    /// Connections of a process to a vendor that do not come about.
+    Handshake(&'a FailedHandshake),
 }
 
 impl<'a> Subject<'a> {
@@ -416,15 +418,17 @@ impl<'a> Subject<'a> {
             Self::Exchange(exchange) => &exchange.origin,
             Self::Log { origin, .. } => origin,
             Self::Unseen(unseen) => &unseen.look.origin,
+            Self::Handshake(failed) => &failed.origin,
         }
     }
 
-    /// When it was over: the end of the call, the read of the lines; when the process connected.
+    /// When it was over: the end of the call, the read of the lines; when the process connected, or its connection ended.
     pub fn at(self) -> Timestamp {
         match self {
             Self::Exchange(exchange) => exchange.ended_at,
             Self::Log { block, .. } => block.at,
             Self::Unseen(unseen) => unseen.at,
+            Self::Handshake(failed) => failed.at,
         }
     }
 }

@@ -154,6 +154,7 @@ pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerpri
         }
         Subject::Log { .. } => stable_id(&[rule, service, "log", call_site, fingerprint_value, key_id]),
         Subject::Unseen(unseen) => stable_id(&[rule, service, &unseen.hosts.join(" "), call_site]),
+        Subject::Handshake(failed) => stable_id(&[rule, service, &failed.host, call_site]),
     };
     let Parties { process, destination, model, coverage } = Parties::of(subject);
     Finding {

@@ -13,6 +13,7 @@ mod finding;
 mod fingerprint;
 mod fleet_stale;
 mod gap;
+mod handshake;
 mod json_place;
 mod lines;
 mod maker;
@@ -39,6 +40,7 @@ pub use self::{
     fingerprint::{BadKey, Fingerprint, FingerprintKey},
     fleet_stale::{FLEET_STALE, FleetStale, fleet_stale_id},
     gap::LOG_GAP,
+    handshake::HANDSHAKE_FAILED,
     lines::{MaskedLine, Surroundings},
     maker::{JOURNAL_CURSOR, Maker},
     mask::Excerpt,

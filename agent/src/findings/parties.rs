@@ -24,7 +24,7 @@ impl Parties {
     pub(super) fn of(subject: Subject<'_>) -> Self {
         let exchange = match subject {
             Subject::Exchange(exchange) => Some(exchange),
-            Subject::Log { .. } | Subject::Unseen(_) => None,
+            Subject::Log { .. } | Subject::Unseen(_) | Subject::Handshake(_) => None,
         };
         Self {
             process: Process { feature: exchange.and_then(feature), ..process(subject.origin()) },

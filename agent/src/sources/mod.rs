@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod files;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+pub mod handshake;
 pub(crate) mod http2;
 pub mod journal;
 pub mod log;

@@ -12,7 +12,7 @@ use crate::{
     engine::{Deliver, Session},
     rules::VendorTable,
     sources::{
-        Input, StreamId,
+        Input, Origin, StreamId,
         tap::{Attacher, Ledger, Notice, Outcome, Scope, Settings, Tap, TapError},
     },
 };
@@ -64,10 +64,15 @@ impl Attachers {
             };
             let (wanted, session, listed) = (config.clone(), Arc::clone(session), Arc::clone(vendors));
             let notice = move |news: Notice| {
-                if let Notice::Unseen(unseen) = &news
-                    && wanted.wants(&unseen.look.origin.service, &unseen.look.origin.process)
-                {
-                    session.unseen(unseen, &listed);
+                let is_wanted = |origin: &Origin| wanted.wants(&origin.service, &origin.process);
+                match &news {
+                    Notice::Unseen(unseen) if is_wanted(&unseen.look.origin) => {
+                        session.unseen(unseen, &listed);
+                    }
+                    Notice::Handshake(failed) if is_wanted(&failed.origin) => {
+                        session.handshake(failed, &listed);
+                    }
+                    _ => {}
                 }
                 tell(&news);
             };

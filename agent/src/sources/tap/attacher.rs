@@ -209,7 +209,7 @@ fn shortened(notice: Notice) -> Notice {
     match notice {
         Notice::Refused { why, library, pid, stack } => Notice::Refused { why: short(why), library, pid, stack },
         Notice::Coverage { why } => Notice::Coverage { why: short(why) },
-        Notice::Tapped { .. } | Notice::Unseen(_) | Notice::Ended { .. } => notice,
+        Notice::Tapped { .. } | Notice::Unseen(_) | Notice::Handshake(_) | Notice::Ended { .. } => notice,
     }
 }
 

@@ -14,6 +14,7 @@ mod attach;
 pub mod attacher;
 pub mod coverage;
 mod ffi;
+mod handshakes;
 pub(crate) mod kernel;
 mod ledger;
 mod link;
@@ -62,7 +63,7 @@ use self::{
 };
 use crate::{
     rules::VendorTable,
-    sources::{Input, coverage::Unseen, privileges, refusal::Barrier},
+    sources::{Input, coverage::Unseen, handshake::FailedHandshake, privileges, refusal::Barrier},
 };
 pub use outflow_ebpf::wire::Outcome;
 
@@ -148,6 +149,9 @@ pub enum Notice {
     /// A process talks to a vendor past the tap.
     #[serde(skip)]
     Unseen(Box<Unseen>),
+    /// Connections of a process to a vendor do not come about.
+    #[serde(skip)]
+    Handshake(Box<FailedHandshake>),
     /// Who goes past the tap is not known in full; what is tapped is tapped all the same.
     Coverage {
         /// Why, for people.
@@ -289,6 +293,7 @@ fn shared(
     let tell_too = tell.clone();
     let of_coverage = move |news| match news {
         cover::News::Unseen(unseen) => tell_too(Notice::Unseen(unseen)),
+        cover::News::Handshake(failed) => tell_too(Notice::Handshake(failed)),
         cover::News::Missed(count) => {
             let why = format!("{count} connections or processes came too fast, or were gone, before a look at them");
             tell_too(Notice::Coverage { why });

@@ -22,6 +22,7 @@ use zerocopy::FromBytes as _;
 use super::{
     coverage::{Event, watch::Events},
     ffi::{self, Key},
+    handshakes::Handshakes,
     kernel::Settings,
     maps::Channels,
     request::{HeadSays, Target, head_says},
@@ -54,6 +55,7 @@ pub(super) struct Reader {
     unnamed: HashMap<u64, Unnamed>,
     peek_bytes: usize,
     discover: bool,
+    handshakes: Handshakes,
     /// For coverage, which never holds the reader up.
     events: Events,
     stop: OwnedFd,
@@ -93,6 +95,7 @@ impl Reader {
             unnamed: HashMap::new(),
             peek_bytes: settings.peek_bytes as usize,
             discover: settings.discover,
+            handshakes: Handshakes::new(),
             events,
             stop,
         }
@@ -145,7 +148,11 @@ impl Reader {
             kind::DATA if header.flags & flag::PEEK != 0 => self.peeked(&header, payload).into_iter().collect(),
             kind::DATA if self.is_decided(header.conn, verdict::DROP) => Vec::new(),
             kind::DATA => vec![self.data(&header, header.offset, payload)],
-            kind::CLOSE => self.closed(&header, header.flags, header.offset, header.total).into_iter().collect(),
+            kind::CLOSE => self.closed(&header, header.flags, header.offset, header.total, true).into_iter().collect(),
+            kind::REFUSED => {
+                self.handshakes.refused(header.conn, header.offset as u32);
+                Vec::new()
+            }
             kind::EXIT => self.exited(&header),
             kind::CONNECT => {
                 self.connected(&header, &payload);
@@ -161,6 +168,7 @@ impl Reader {
     }
 
     fn data(&mut self, header: &Header, offset: u64, bytes: Bytes) -> Input {
+        self.handshakes.talked(header.conn, self.clock.wall(header.at_ns));
         let direction = match header.direction {
             direction::SENT => Direction::Sent,
             _ => Direction::Received,
@@ -173,8 +181,12 @@ impl Reader {
         unnamed.is_some_and(|unnamed| matches!(unnamed.says, Says::Decided(decided) if decided == verdict))
     }
 
-    /// The end of a connection, when anything of it was handed on.
-    fn closed(&mut self, header: &Header, verdict: u32, sent: u64, received: u64) -> Option<Input> {
+    /// The end of a connection, when anything of it was handed on. Its client ended it, or ended itself.
+    fn closed(&mut self, header: &Header, verdict: u32, sent: u64, received: u64, freed: bool) -> Option<Input> {
+        let at = self.clock.wall(header.at_ns);
+        if let Some(failed) = self.handshakes.closed(header.conn, sent + received, freed, at) {
+            self.events.failed(failed);
+        }
         let copied = verdict == verdict::COPY || self.is_decided(header.conn, verdict::COPY);
         self.forget(header.conn);
         let event = StreamEvent::Closed { sent_bytes: Some(sent), received_bytes: Some(received) };
@@ -197,6 +209,8 @@ impl Reader {
         }
         let server_name: Arc<str> = name.into();
         self.named(header, Some(Arc::clone(&server_name)));
+        let origin = self.origin(header.tgid);
+        self.handshakes.opened(header.conn, &server_name, &origin);
         Some(self.input(header, StreamEvent::Opened { server_name }))
     }
 
@@ -275,7 +289,7 @@ impl Reader {
         for (key, connection) in left {
             let _ = self.channels.connections.remove(&key);
             let Conn { id, sent, received, verdict, .. } = connection.0;
-            closed.extend(self.closed(&Header { conn: id, ..*header }, verdict, sent, received));
+            closed.extend(self.closed(&Header { conn: id, ..*header }, verdict, sent, received, false));
         }
         self.unnamed.retain(|_, unnamed| unnamed.tgid != tgid);
         self.origins.remove(&tgid);

@@ -1,5 +1,5 @@
 //! The thread that watches coverage. Enters: events, from the ring's reader, which never waits for it. Leaves: [`Unseen`], one call
-//! each. What finds no room is counted and told once.
+//! each; connections that failed are passed on as they are. What finds no room is counted and told once.
 
 use std::{
     sync::{
@@ -17,6 +17,7 @@ use crate::{
     clock,
     sources::{
         coverage::Unseen,
+        handshake::FailedHandshake,
         tap::{TapError, thread as start_thread},
     },
     units::Timestamp,
@@ -35,20 +36,38 @@ const TELL: Duration = Duration::from_mins(1);
 pub(in super::super) enum News {
     /// A process that is not seen.
     Unseen(Box<Unseen>),
+    /// Connections that do not come about.
+    Handshake(Box<FailedHandshake>),
     /// This many connections and processes were not looked at.
     Missed(u64),
 }
 
+/// What the ring's reader hands over.
+#[derive(Debug)]
+enum Heard {
+    Event(Event, Timestamp),
+    Failed(Box<FailedHandshake>),
+}
+
 /// Hands events to the thread.
 pub(in super::super) struct Events {
-    queue: Sender<(Event, Timestamp)>,
+    queue: Sender<Heard>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Events {
     /// Hands one over, or counts it.
     pub(in super::super) fn send(&self, event: Event, at: Timestamp) {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send((event, at)) {
+        self.hand(Heard::Event(event, at));
+    }
+
+    /// Passes on that connections do not come about, or counts it.
+    pub(in super::super) fn failed(&self, failed: FailedHandshake) {
+        self.hand(Heard::Failed(Box::new(failed)));
+    }
+
+    fn hand(&self, heard: Heard) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(heard) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -66,13 +85,17 @@ pub(in super::super) fn start(
     Ok((Events { queue, dropped }, thread))
 }
 
-fn run(events: &Receiver<(Event, Timestamp)>, dropped: &AtomicU64, world: &mut dyn World, mut news: impl FnMut(News)) {
+fn run(events: &Receiver<Heard>, dropped: &AtomicU64, world: &mut dyn World, mut news: impl FnMut(News)) {
     let (mut coverage, mut missed) = (Coverage::new(), 0);
     let (mut looked, mut told) = (Timestamp::default(), Timestamp::default());
     loop {
         let wait = if coverage.is_waiting() { TICK } else { Duration::MAX };
         let (mut unseen, ended) = match events.recv_timeout(wait) {
-            Ok((event, at)) => (coverage.take(event, at, world), false),
+            Ok(Heard::Event(event, at)) => (coverage.take(event, at, world), false),
+            Ok(Heard::Failed(failed)) => {
+                news(News::Handshake(failed));
+                (Vec::new(), false)
+            }
             Err(RecvTimeoutError::Timeout) => (Vec::new(), false),
             Err(RecvTimeoutError::Disconnected) => (coverage.settled(Timestamp(u64::MAX), world), true),
         };

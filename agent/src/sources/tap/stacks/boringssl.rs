@@ -16,7 +16,9 @@ use outflow_ebpf::wire::{cookie, end, name};
 
 use super::{
     super::placement::{self, Function},
-    Binary, Found, Plan, Program, Refusal, Site, Stack, signatures,
+    Binary, Found, Plan, Program, Refusal, Site, Stack,
+    openssl::VERIFIED,
+    signatures,
 };
 
 /// What names the server, the end of the object, and the calls that move plaintext.
@@ -87,6 +89,7 @@ fn sites(binary: &Binary<'_>, prefix: &str) -> Vec<Site> {
         ends.iter().filter_map(|(name, program, cookie)| binary.at_entry(&full(name), *program, *cookie)).collect();
     sites.extend(binary.call(&full(WRITE), 0));
     sites.extend(binary.call(&full(READ), cookie::READ));
+    sites.extend(binary.call(&full(VERIFIED.0), VERIFIED.1));
     for (name, cookie, plain) in DERIVED {
         let (name, plain) = (full(name), full(plain));
         let Some(function) = binary.function(&name) else { continue };

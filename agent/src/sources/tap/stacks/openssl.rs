@@ -21,6 +21,9 @@ const CALLS: [&[(&str, u64)]; 6] = [
     &[("SSL_sendfile", cookie::UNCOVERED | cookie::WIDE)],
 ];
 
+/// How a client learns why the server's certificate did not pass. Python, curl and Node ask when a handshake has failed.
+pub(super) const VERIFIED: (&str, u64) = ("SSL_get_verify_result", cookie::VERIFIED | cookie::WIDE | cookie::KNOWN);
+
 pub(super) fn find(binary: &Binary<'_>) -> Found {
     // Its relatives name servers by a function of their own, and have no `SSL_ctrl`.
     binary.function("SSL_write").and(binary.function("SSL_ctrl"))?;
@@ -41,6 +44,7 @@ fn plan(binary: &Binary<'_>) -> Plan {
             None => sites.extend(flavours.iter().flat_map(|(function, cookie)| binary.call(function, *cookie))),
         }
     }
+    sites.extend(binary.call(VERIFIED.0, VERIFIED.1));
     Plan { stack: Stack::OpenSsl, version: version(binary), sites }
 }
 
