@@ -36,11 +36,11 @@ mod tests;
 mod usual;
 
 /// Bound of the runs.
-pub const MAX_RUNS: usize = 4096;
+pub const MAX_RUNS: usize = 10_000;
 /// Bound of what leads to them.
-pub const MAX_ANCHORS: usize = 16_384;
+pub const MAX_ANCHORS: usize = 40_000;
 /// Bound of the services.
-pub const MAX_SERVICES: usize = 1024;
+pub const MAX_SERVICES: usize = 10_000;
 /// Services with longer names are not remembered.
 const NAME_BYTES_MAX: usize = 256;
 /// Newest turns, and newest results, that are looked at.

@@ -43,7 +43,7 @@ mod tests;
 mod track;
 
 /// Services, with their features, that are known.
-pub const TRACKS_MAX: usize = 4096;
+pub const TRACKS_MAX: usize = 10_000;
 /// Length of a bucket.
 const BUCKET_NS: u64 = 30 * 1_000_000_000;
 /// Buckets of an hour.

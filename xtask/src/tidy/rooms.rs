@@ -95,14 +95,14 @@ fn may_use(own: &str, other: &str) -> bool {
         "lib" | "main" | "cli" | "fuzz" => other != "*",
         "engine" => !matches!(other, "cli" | "*"),
         "config" => !matches!(other, "cli" | "engine" | "*"),
-        "units" | "lru" | "spare" => false,
+        "units" | "lru" | "spare" | "child" => false,
         "rules" | "clock" => other == "units",
-        "enforce" => COMMON.contains(&other) || matches!(other, "sources" | "sinks" | "config"),
+        "enforce" => COMMON.contains(&other) || matches!(other, "sources" | "sinks" | "config" | "child"),
         "fleet" => COMMON.contains(&other) || matches!(other, "clock" | "config" | "detectors" | "sinks"),
         "telemetry" => matches!(other, "units" | "clock" | "config"),
         _ if DRY.contains(&own) => earlier || COMMON.contains(&other),
         _ if position(own).is_some() => {
-            earlier || COMMON.contains(&other) || matches!(other, "clock" | "config" | "telemetry")
+            earlier || COMMON.contains(&other) || matches!(other, "clock" | "config" | "telemetry" | "child")
         }
         _ => COMMON.contains(&other),
     }
@@ -110,12 +110,12 @@ fn may_use(own: &str, other: &str) -> bool {
 
 fn law(own: &str) -> &'static str {
     match own {
-        "units" | "lru" | "spare" => "it may use nothing of the crate",
+        "units" | "lru" | "spare" | "child" => "it may use nothing of the crate",
         "rules" | "clock" => "it may use units alone",
         "telemetry" => "it may use units, clock and config",
         _ if DRY.contains(&own) => "a dry room may use earlier rooms, rules, units, lru and spare",
         _ if RIVER.contains(&own) => {
-            "a room may use earlier rooms, rules, units, lru, spare, clock, config and telemetry"
+            "a room may use earlier rooms, rules, units, lru, spare, child, clock, config and telemetry"
         }
         _ => "say in xtask/src/tidy/rooms.rs where it stands",
     }

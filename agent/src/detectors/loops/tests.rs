@@ -321,7 +321,7 @@ fn a_context_that_only_grows_is_told_by_its_cost() {
 #[test]
 fn state_is_bounded() {
     let mut detector = Loops::new();
-    for run in 0..20_000 {
+    for run in 0..50_000 {
         see(&mut detector, &call(run * 5, 1, &[result(1, "f", 1, 1, Said::Little)]));
     }
     assert_eq!((detector.runs.len(), detector.anchors.len()), (MAX_RUNS, MAX_ANCHORS));

@@ -1,12 +1,16 @@
 //! Which connections to vendors never come about. Enters: what the ring says about connections that named a listed host. Leaves:
 //! [`FailedHandshake`]. A handshake itself is not seen, so a connection has failed when it ends before a byte of either side went through
-//! it: for certain when the client was told that the certificate does not pass, else when it happens again and again and no other
+//! it, or when none did for a minute, for Go's HTTP client leaves the TLS of such a connection unended: for certain when the client was
+//! told that the certificate does not pass, else when it happens again and again and no other
 //! connection of the service to this host gets through meanwhile.
 //!
 //! State: at most [`CONNECTIONS_MAX`] connections and [`ROWS_MAX`] pairs of service and host; the one that failed least recently goes
 //! first. Nothing is kept over a restart.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     lru::Lru,
@@ -22,6 +26,8 @@ const ROWS_MAX: usize = 1_024;
 const FAILED_MIN: u64 = 5;
 /// Failures that lie further apart are not in a row.
 const APART_NS: u64 = 10 * 60 * 1_000_000_000;
+/// A client that opens a connection has something to say.
+const SILENT_NS: u64 = 60 * 1_000_000_000;
 /// So often what goes on is told anew.
 const TELL_EVERY_NS: u64 = 5 * 60 * 1_000_000_000;
 
@@ -29,6 +35,8 @@ const TELL_EVERY_NS: u64 = 5 * 60 * 1_000_000_000;
 #[derive(Debug)]
 pub(super) struct Handshakes {
     connections: HashMap<u64, Connection>,
+    /// In the order in which they were opened, those that may have been silent for long.
+    opened: VecDeque<(Timestamp, u64)>,
     rows: Lru<(String, Arc<str>), Row>,
 }
 
@@ -52,15 +60,33 @@ struct Row {
 
 impl Handshakes {
     pub(super) fn new() -> Self {
-        Self { connections: HashMap::new(), rows: Lru::new(ROWS_MAX) }
+        Self { connections: HashMap::new(), opened: VecDeque::new(), rows: Lru::new(ROWS_MAX) }
     }
 
-    /// A connection named a listed host.
-    pub(super) fn opened(&mut self, connection: u64, host: &Arc<str>, origin: &Arc<Origin>) {
+    /// A connection named a listed host. Gives what is due of those that were opened long before.
+    pub(super) fn opened(
+        &mut self,
+        connection: u64,
+        host: &Arc<str>,
+        origin: &Arc<Origin>,
+        at: Timestamp,
+    ) -> Vec<FailedHandshake> {
+        let mut due = Vec::new();
+        while let Some((since, old)) = self.opened.front().copied()
+            && (at.since_ns(since) >= SILENT_NS || self.opened.len() >= CONNECTIONS_MAX)
+        {
+            self.opened.pop_front();
+            let is_silent = self.connections.get(&old).is_some_and(|old| old.talked.is_none());
+            if is_silent && at.since_ns(since) >= SILENT_NS {
+                due.extend(self.closed(old, 0, true, at));
+            }
+        }
         if self.connections.len() < CONNECTIONS_MAX {
             let (host, service) = (Arc::clone(host), Arc::clone(origin));
             self.connections.insert(connection, Connection { host, service, refused: None, talked: None });
+            self.opened.push_back((at, connection));
         }
+        due
     }
 
     /// Its client was told that the certificate does not pass.
@@ -146,9 +172,13 @@ mod tests {
         }
 
         fn open(&mut self) -> u64 {
-            self.next += 1;
-            self.table.opened(self.next, &self.host, &self.origin);
+            self.open_at(0);
             self.next
+        }
+
+        fn open_at(&mut self, second: u64) -> Vec<FailedHandshake> {
+            self.next += 1;
+            self.table.opened(self.next, &self.host, &self.origin, Timestamp(second * SECOND_NS))
         }
 
         /// A connection that ends at once.
@@ -204,6 +234,19 @@ mod tests {
             service.table.talked(lasting, Timestamp(second * SECOND_NS));
             assert_eq!(service.ends(None, 0, second), None, "{second}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_says_nothing_for_a_minute_has_failed() {
+        let mut service = Service::new();
+        // Every ten seconds one; the first talks, the others never do and are never ended.
+        assert!(service.open_at(0).is_empty());
+        service.table.talked(service.next, Timestamp(SECOND_NS));
+        let told: Vec<(u64, u64)> = (1..30)
+            .flat_map(|tenth| service.open_at(tenth * 10).into_iter().map(move |told| (tenth * 10, told.failed)))
+            .collect();
+        assert_eq!(told, [(110, 5)], "those of 10 to 50 s, and none since the first has talked");
+        assert_eq!(service.table.connections.len(), 1 + 6);
     }
 
     #[test]

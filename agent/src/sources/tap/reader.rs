@@ -210,7 +210,10 @@ impl Reader {
         let server_name: Arc<str> = name.into();
         self.named(header, Some(Arc::clone(&server_name)));
         let origin = self.origin(header.tgid);
-        self.handshakes.opened(header.conn, &server_name, &origin);
+        let at = self.clock.wall(header.at_ns);
+        for failed in self.handshakes.opened(header.conn, &server_name, &origin, at) {
+            self.events.failed(failed);
+        }
         Some(self.input(header, StreamEvent::Opened { server_name }))
     }
 
