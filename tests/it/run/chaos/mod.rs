@@ -1,11 +1,12 @@
-//! Everything around delivery breaks, one thing after another, while lines are written: the broker goes, stands still and crawls, collectors
-//! throttle, talk nonsense, say nothing and go, the disk is full, the agent is killed. One agent sends to a broker, to collectors over both
+//! Everything around delivery breaks, one thing after another, while lines are written: the network is cut, the broker goes, stands still and
+//! crawls, collectors throttle, talk nonsense, say nothing and go, the disk is full, the agent is killed. One agent sends to a broker, to collectors over both
 //! transports and to a file. In the end an oracle says what each of them must have, from the lines and from the store: [`oracle`].
 //!
 //! OUTFLOW_LONG=1 (`cargo xtask chaos --long`) breaks 60 things, each for longer; OUTFLOW_TEST_FAULTS names those that are to happen alone. What is not here: an end of the broker in the middle of a burst,
 //! by kill -9 or SIGTERM, because this one forgets what it confirmed (`tests/e2e/sinks/kills.rs` says what holds then), and steps of the clock, which the store's model test plays
 //! (`store/tests/model.rs`): pauses and time-outs of sinks run by the monotonic clock, which nobody sets.
 
+mod network;
 mod oracle;
 mod receivers;
 
@@ -13,7 +14,10 @@ use std::fs;
 
 use testbed::{Broker, Deadline, fake_collector::Behaviour};
 
-use self::receivers::{Otlp, SINKS};
+use self::{
+    network::Network,
+    receivers::{Otlp, SINKS},
+};
 use super::{
     agent::Agent,
     dice::Dice,
@@ -36,6 +40,7 @@ const PEAK_KIB: u64 = 512 * 1024;
 enum Fault {
     KillAgent,
     EndAgent,
+    CutNetwork,
     StopBroker,
     FreezeBroker,
     SlowBroker,
@@ -47,9 +52,10 @@ enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::KillAgent,
         Self::EndAgent,
+        Self::CutNetwork,
         Self::StopBroker,
         Self::FreezeBroker,
         Self::SlowBroker,
@@ -76,12 +82,13 @@ struct World {
     peak_kib: u64,
     is_long: bool,
     disk: Option<Disk>,
+    network: Option<Network>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
     /// None when there can be no broker.
-    fn new(is_long: bool) -> Option<Self> {
+    fn new(is_long: bool, network: Option<Network>) -> Option<Self> {
         if let Some(missing) = testbed::missing_for_broker() {
             assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "{missing}");
             println!("skipped: {missing}");
@@ -100,9 +107,8 @@ impl World {
         let life = Some(place.start().ready());
         let (log, dice) = (Log::new(&place.logs()), Dice::new());
         let (repeated, peak_kib) = (0, 0);
-        let world =
-            Self { life, place, broker, topic, otlp, log, repeated, dice, peak_kib, is_long, disk, _folder: folder };
-        Some(world)
+        let _folder = folder;
+        Some(Self { life, place, broker, topic, otlp, log, repeated, dice, peak_kib, is_long, disk, network, _folder })
     }
 
     /// Some lines with addresses of their own, and some of those that were there before.
@@ -155,6 +161,18 @@ impl World {
             Fault::EndAgent => {
                 self.write();
                 self.restart(|agent| drop(agent.terminate()));
+            }
+            Fault::CutNetwork => {
+                let Some(network) = &self.network else { return };
+                network.cut();
+                self.write();
+                self.until_stored();
+                // Who needs no network is not held up.
+                self.until_delivered(&["file"]);
+                self.hold();
+                if let Some(network) = &self.network {
+                    network.mend();
+                }
             }
             Fault::StopBroker => {
                 // This one confirms what comes while it ends, and forgets it: seen as 44 records that the cursor had passed with the broker gone.
@@ -246,7 +264,13 @@ impl World {
 #[test]
 fn chaos_around_delivery_loses_nothing_and_changes_nothing() {
     let is_long = std::env::var("OUTFLOW_LONG").is_ok_and(|long| long == "1");
-    let Some(mut world) = World::new(is_long) else { return };
+    let network = match Network::of_this_process() {
+        None if network::can_be_had() => {
+            return network::run_in_one("run::chaos::chaos_around_delivery_loses_nothing_and_changes_nothing");
+        }
+        network => network,
+    };
+    let Some(mut world) = World::new(is_long, network) else { return };
     let mut order = Vec::new();
     for _ in 0..FAULTS[usize::from(is_long)] {
         if order.is_empty() {
