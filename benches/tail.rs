@@ -1,10 +1,10 @@
 //! Speed of following logs, of the real program: `outflow run` over a folder in memory. Enters: lines made here, one e-mail address in
 //! 16 KB. Leaves: time to ready, memory idle and loaded, the delay from a written line to its stored finding, and megabytes (10^6
-//! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, beside the bare
-//! scanner on the same blocks in the same run, and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
+//! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, in turns with the bare
+//! scanner on the same blocks, the median of the rounds' ratios; and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
 //!
 //! `cargo bench -p outflow --bench tail`. Environment: `OUTFLOW_BENCH_MB` sets the size of the file (default 128),
-//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500). Peers are left out where they are not installed
+//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500), `OUTFLOW_BENCH_ROUNDS` how many turns are taken (default 5). Peers are left out where they are not installed
 //! (`apt-get install ripgrep rsyslog`).
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -34,8 +34,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Pause between two looks into the store; what is measured is no finer.
+/// Pause between two looks into the store, for the delay of a line: what is measured is no finer.
 const LOOK: Duration = Duration::from_micros(500);
+/// And for speed: who looks all the time takes the processor's caches from whom it looks at.
+const GLANCE: Duration = Duration::from_millis(20);
+/// Least ratios to the bare scanner, for one file and for a thousand.
+const GATES: [f64; 2] = [0.7, 0.5];
 
 /// The program, ended with the benchmark.
 struct Agent(Child);
@@ -51,6 +55,7 @@ impl Drop for Agent {
 fn main() -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
     let (megabytes, lines) = (number("OUTFLOW_BENCH_MB").unwrap_or(128), number("OUTFLOW_BENCH_LINES").unwrap_or(500));
+    let rounds = number("OUTFLOW_BENCH_ROUNDS").unwrap_or(5).max(1);
     // Memory, so that no disk is measured but for the store's own fsync, which costs nothing here; benches/store.rs measures that.
     let logs = tempfile::Builder::new().prefix("outflow-bench").tempdir_in("/dev/shm")?;
     let state = tempfile::Builder::new().prefix("outflow-bench").tempdir()?;
@@ -88,30 +93,44 @@ fn main() -> Result<()> {
     for (name, every, people) in corpora {
         let text = corpus(megabytes * 1_000_000, every, people);
         println!("{name}:");
-        let speed = bare.scan(text.as_bytes())?;
-        println!("{speed:8.0} MB per CPU second  1.00  bare {} on the same blocks", Backend::best().name());
-        let files = [("large", 1, false), ("small", 1000, false), ("pod", 1, true)];
-        for (what, count, is_wrapped) in files {
-            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let mut bares = vec![bare.scan(text.as_bytes())?];
+        let files =
+            [("large", 1, false, Some(GATES[0])), ("small", 1000, false, Some(GATES[1])), ("pod", 1, true, None)];
+        for (what, count, is_wrapped, gate) in files {
             let share = lines.len().div_ceil(count);
-            // A file that begins as another one did would be taken for its copy.
-            let part = |(number, lines): (usize, &[&str])| {
-                let first = format!("{what} {people} {number} begins\n");
-                let lines = [&[first.as_str()], lines].concat();
-                if is_wrapped { wrapped(&lines) } else { lines.concat() }
-            };
-            let parts: Vec<String> = lines.chunks(share).enumerate().map(part).collect();
-            let stem = format!("{what}-{people}");
-            let (cpu, wall, size) = followed(&store, &agent, logs.path(), &stem, &parts)?;
+            let (mut ratios, mut speeds, mut walls) = (Vec::new(), Vec::new(), Vec::new());
+            for round in 0..rounds {
+                // A file that begins as another one did would be taken for its copy.
+                let part = |(number, lines): (usize, &[&str])| {
+                    let first = format!("{what} {people} {round} {number} begins\n");
+                    let lines = [&[first.as_str()], lines].concat();
+                    if is_wrapped { wrapped(&lines) } else { lines.concat() }
+                };
+                let parts: Vec<String> = lines.chunks(share).enumerate().map(part).collect();
+                let (cpu, wall, size) =
+                    followed(&store, &agent, logs.path(), &format!("{what}-{people}-{round}"), &parts)?;
+                let before = bares.last().copied().unwrap_or_default();
+                bares.push(bare.scan(text.as_bytes())?);
+                let beside = f64::midpoint(before, bares.last().copied().unwrap_or_default());
+                ratios.push(size / cpu / beside);
+                speeds.push(size / cpu);
+                walls.push(size / wall);
+            }
+            let ratio = median(ratios);
             let kind = if is_wrapped { ", wrapped by a container runtime" } else { "" };
+            let below = gate
+                .filter(|gate| ratio < *gate)
+                .map_or_else(String::new, |gate| format!(", BELOW the gate of {gate}"));
             println!(
-                "{:8.0} MB per CPU second  {:.2}  outflow run, {} files{kind}, to the stored end; {:.0} MB per second of wall time",
-                size / cpu,
-                size / cpu / speed,
-                parts.len(),
-                size / wall
+                "{:8.0} MB per CPU second  {ratio:.2}  outflow run, {} files{kind}, to the stored end; {:.0} MB per second of wall time{below}",
+                median(speeds),
+                lines.chunks(share).len(),
+                median(walls)
             );
         }
+        let speed = median(bares);
+        println!("{speed:8.0} MB per CPU second  1.00  bare {} on the same blocks", Backend::best().name());
         // rsyslog remembers in its folder what it has read.
         peers(&state.path().join(format!("peers-{every}-{people}")), &text, speed)?;
     }
@@ -241,7 +260,7 @@ fn peers(folder: &Path, text: &str, bare: f64) -> Result<()> {
         command.arg("-n").arg("-f").arg(&config).arg("-i").arg(&pid).stderr(Stdio::null());
         let rsyslog = Agent(command.spawn()?);
         let whole = text.len() as u64;
-        wait(start, || Ok(fs::metadata(&copy).is_ok_and(|copied| copied.len() >= whole)))?;
+        wait(start, GLANCE, || Ok(fs::metadata(&copy).is_ok_and(|copied| copied.len() >= whole)))?;
         show("rsyslog's imfile, copied without a look", cpu_seconds_of(rsyslog.0.id())?, start.elapsed().as_secs_f64());
     } else {
         println!("         rsyslog's imfile: rsyslog is not installed");
@@ -257,7 +276,7 @@ fn delays(store: &StoreReader, path: &Path, lines: usize) -> Result<()> {
     for number in 0..lines {
         let start = clock::instant();
         log.write_all(format!("INFO order {number} paid by person-{number}@outflow-bench-shop.com\n").as_bytes())?;
-        wait(start, || Ok(store.count(&Filter::default())? > before + number as u64))?;
+        wait(start, LOOK, || Ok(store.count(&Filter::default())? > before + number as u64))?;
         delays.push(start.elapsed());
     }
     delays.sort_unstable();
@@ -289,7 +308,7 @@ fn followed(
     for name in &names {
         fs::rename(beside.join(name), folder.join(name))?;
     }
-    wait(start, || {
+    wait(start, GLANCE, || {
         let stored: HashMap<String, u64> = store.checkpoints("tail/")?.iter().filter_map(place).collect();
         let is_there = |name: &String, length: usize| {
             stored.get(&folder.join(name).display().to_string()).is_some_and(|offset| *offset == length as u64)
@@ -310,12 +329,12 @@ fn place(checkpoint: &Checkpoint) -> Option<(String, u64)> {
     Some((record.get("path")?.as_str()?.to_owned(), record.get("position")?.get("offset")?.as_u64()?))
 }
 
-fn wait(start: Instant, done: impl Fn() -> Result<bool>) -> Result<()> {
+fn wait(start: Instant, pause: Duration, done: impl Fn() -> Result<bool>) -> Result<()> {
     while !done()? {
         if start.elapsed() > Duration::from_mins(5) {
             return Err("not stored after five minutes".into());
         }
-        sleep(LOOK);
+        sleep(pause);
     }
     Ok(())
 }
@@ -349,6 +368,11 @@ fn memory(pid: u32) -> Result<String> {
     };
     let (now, most) = (mib("VmRSS:").ok_or("no VmRSS")?, mib("VmHWM:").ok_or("no VmHWM")?);
     Ok(format!("resident {now:.0} MiB, at most {most:.0} MiB"))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn cpu_seconds() -> f64 {

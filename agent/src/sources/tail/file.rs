@@ -230,6 +230,9 @@ impl Followed {
     pub(super) fn read(&mut self, buffer: &mut [u8], now: Timestamp, blocks: &mut Vec<LogBlock>) -> io::Result<State> {
         let Some(file) = &self.file else { return Ok(State::AtEnd) };
         let there = self.size.saturating_sub(self.read_at);
+        if there == 0 {
+            return Ok(State::AtEnd);
+        }
         let length = usize::try_from(there).unwrap_or(usize::MAX).min(buffer.len());
         let Some(room) = buffer.get_mut(..length) else { return Ok(State::AtEnd) };
         let count = loop {

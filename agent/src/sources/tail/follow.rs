@@ -37,6 +37,9 @@ mod archives;
 
 /// How long a file stands still before complete lines are handed on that wait for the end of a secret of several lines.
 const HOLD_NS: u64 = 2_000_000_000;
+/// So many blocks are read, of all files together, until everything is looked at anew: a look at thousands of files takes longer than to
+/// read a block, and who has more is not to pay for it with each. Scanned in about a tenth of a second, for which other files wait at most.
+pub(super) const TURNS: usize = 8;
 /// Longest time until it is told that a file is skipped.
 const GAP_NS: u64 = 1_000_000_000;
 /// How long something cannot be read until that is a gap.
@@ -124,7 +127,8 @@ impl Follower {
         self.groups.iter().flat_map(Patterns::folders).chain(of_files).collect()
     }
 
-    /// Looks at everything once, and reads a turn of each file. True when there is more to read at once.
+    /// Looks at everything once, and reads a turn of each file, and further turns of those that have more, up to [`TURNS`] blocks. True
+    /// when there is more to read at once.
     pub(super) fn step(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
         self.looks += 1;
         let mut unreadable = Vec::new();
@@ -154,8 +158,16 @@ impl Follower {
         // What was truncated first: a copy of it that turns up in the same step is known then.
         self.look(now, out)?;
         self.take_in(found, now, out)?;
-        let more = self.read(now, out)?;
-        let more = self.unpack(now, out)? || more;
+        let before = self.stats.read_bytes.load(Relaxed);
+        let (mut unread, mut again) = (self.files.keys().copied().collect(), false);
+        loop {
+            unread = self.read(unread, now, &mut again, out)?;
+            let most = (TURNS * self.settings.cut.block_bytes) as u64;
+            if unread.is_empty() || self.stats.read_bytes.load(Relaxed) - before >= most {
+                break;
+            }
+        }
+        let more = self.unpack(now, out)? || again || !unread.is_empty();
         self.retire(now, out)?;
         for (key, departed) in self.departures.given_up(now, |record| self.archives.may_hold(record)) {
             self.give_up(key, departed, now, out)?;
@@ -356,9 +368,16 @@ impl Follower {
         Ok(Some(Recognised { resume, mark, taken: None, key }))
     }
 
-    fn read(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
-        let mut more = false;
-        let ids: Vec<FileId> = self.files.keys().copied().collect();
+    /// Reads a block of each of these files, no further than they were long at the last look. Gives those that have more; `again`:
+    /// one was cut, and is to be looked at first.
+    fn read(
+        &mut self,
+        ids: Vec<FileId>,
+        now: Timestamp,
+        again: &mut bool,
+        out: &mut Out<'_>,
+    ) -> Result<Vec<FileId>, Stopped> {
+        let mut more = Vec::new();
         for id in ids {
             let Some(file) = self.files.get_mut(&id) else { continue };
             let before = file.consumed.position.offset + file.held_bytes();
@@ -383,11 +402,11 @@ impl Follower {
             }
             send(blocks, out)?;
             match state {
-                Ok(State::More) => more = true,
+                Ok(State::More) => more.push(id),
                 Ok(State::AtEnd) => {}
                 Ok(State::Truncated) => {
                     self.truncated(id, now, out)?;
-                    more = true;
+                    *again = true;
                 }
                 Err(error) => self.unreadable(id, &error, now, out),
             }
