@@ -16,9 +16,10 @@ use outflow_ebpf::wire::{Outcome, ahead, chunks, cookie};
 
 use crate::{
     maps::{self, ACTIVE, Active},
+    name::open,
     registers::operand,
     scope,
-    tls::{call_of, forget, open},
+    tls::{call_of, forget},
 };
 
 /// How long a name waits for its key. The two are microseconds apart; a name that is left over, because the handshake failed between

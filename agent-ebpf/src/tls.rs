@@ -1,6 +1,6 @@
 //! The TLS probes. Enters: entry and return of the calls that send and receive, of any TLS library (`SSL_write`,
-//! `gnutls_record_send`, Go's `(*Conn).Write`), of those that name the server, and of those that end a connection. Leaves: OPEN,
-//! DATA and CLOSE records. Data is read at the return, with the length the library reports, so that retries are not taken twice
+//! `gnutls_record_send`, Go's `(*Conn).Write`), and of those that end a connection or say how its server was verified. Leaves: DATA, CLOSE
+//! and REFUSED records. Data is read at the return, with the length the library reports, so that retries are not taken twice
 //! and partial writes not too long.
 //!
 //! What differs between libraries is in the attach cookie of each site (`wire::cookie`), so that one program serves them all. The
@@ -13,41 +13,31 @@ use aya_ebpf::{
     cty::{c_long, c_void},
     helpers::{
         bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_user,
-        generated::{bpf_get_attach_cookie, bpf_loop, bpf_probe_read_user as read_user, bpf_probe_read_user_str},
+        generated::{bpf_get_attach_cookie, bpf_loop, bpf_probe_read_user as read_user},
     },
     macros::{uprobe, uretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use outflow_ebpf::{
-    hash,
-    wire::{self, Conn, ConnKey, Header, Outcome, cookie, direction, end as end_of, flag, host, kind, name, verdict},
-};
+use outflow_ebpf::wire::{self, Conn, ConnKey, Header, Outcome, cookie, direction, end as end_of, flag, kind, verdict};
 
 use crate::{
-    maps::{
-        self, ACTIVE, Active, CALL_CAP, CONNS, DISCOVER, HOSTS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES, RING, VERDICTS,
-        setting,
-    },
+    maps::{self, ACTIVE, Active, CALL_CAP, CONNS, NEW_ACTIVE, NEW_CONN, PEEK_BYTES, RING, VERDICTS, setting},
     registers::{operand, register},
     rustls, scope,
 };
 
 /// Sets the bit that tells reads from writes in a key of `ACTIVE`; thread group ids stay far below it.
 pub const READ_KEY: u64 = 1 << 63;
-/// `SSL_CTRL_SET_TLSEXT_HOSTNAME`, openssl/ssl.h: `SSL_set_tlsext_host_name` is a macro over `SSL_ctrl`.
-const SET_HOST_NAME: i32 = 55;
 /// Nothing is mapped below it.
 const LOWEST_ADDRESS: u64 = 4096;
-/// Length of a name that ends with a zero byte.
-const UNTIL_ZERO: u64 = u64::MAX;
 /// Copy loop steps: enough for the largest cap in pieces of [`wire::LARGE`].
 const STEPS: u32 = 1 << 20;
 
 /// A ring record with its payload.
 #[repr(C)]
-struct Record<const N: usize> {
-    header: Header,
-    payload: [u8; N],
+pub struct Record<const N: usize> {
+    pub header: Header,
+    pub payload: [u8; N],
 }
 
 /// Entry of a read or write of the C ABI: object, buffer, size. The cookie says which.
@@ -116,7 +106,7 @@ pub fn tls_enter_at(ctx: ProbeContext) -> u32 {
 /// An argument, read here and now: the verifier does not follow the compiler when it merges two reads of the context into one at
 /// a place that depends.
 #[inline(always)]
-fn pinned(argument: Option<u64>) -> u64 {
+pub fn pinned(argument: Option<u64>) -> u64 {
     let mut value = argument.unwrap_or(0);
     // SAFETY: moves a register to itself. Without an instruction the line table has two lines in one place, which the kernel refuses.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack)) };
@@ -403,7 +393,7 @@ unsafe fn starts_like_a_request(buffer: u64) -> bool {
 
 /// The connection of a TLS object, made on first sight; null when there is no room. A function of its own in the object too.
 #[inline(never)]
-fn connection(tls: u64, tgid: u32) -> *mut Conn {
+pub fn connection(tls: u64, tgid: u32) -> *mut Conn {
     let key = ConnKey { tls, tgid: u64::from(tgid) };
     if let Some(conn) = CONNS.get_ptr_mut(&key) {
         return conn;
@@ -499,138 +489,6 @@ unsafe fn emit<const N: usize>(active: *mut Active, left: u64) -> c_long {
     }
     record.submit(maps::wake());
     0
-}
-
-/// The client names its server, before the handshake. The verdict falls here, in the kernel, so that a listed host is copied
-/// from its first byte and any other host not at all. The cookie says how the name is handed over: [`name`].
-#[uprobe]
-pub fn tls_name(ctx: ProbeContext) -> u32 {
-    // SAFETY: a probe context is what the helper wants.
-    let meaning = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
-    let tls = pinned(ctx.arg(0));
-    let (second, third, fourth) = (pinned(ctx.arg(1)), pinned(ctx.arg(2)), pinned(ctx.arg(3)));
-    let (at, length) = match meaning & 0xff {
-        name::CTRL if second as i32 != SET_HOST_NAME => return 0,
-        name::CTRL => (fourth, UNTIL_ZERO),
-        name::SECOND => (second, UNTIL_ZERO),
-        _ => (third, fourth),
-    };
-    // SAFETY: the helpers check the addresses.
-    unsafe { open(tls, at, length) }
-}
-
-/// A Go program is about to shake hands on a `*tls.Conn`, whose configuration names the server. The cookie has the offsets.
-#[uprobe]
-pub fn tls_name_go(ctx: ProbeContext) -> u32 {
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !scope::contains(tgid) {
-        return 0;
-    }
-    // SAFETY: the helpers check the addresses.
-    unsafe {
-        let meaning = bpf_get_attach_cookie(ctx.as_ptr());
-        let tls = register(ctx.as_ptr(), u64::from(wire::register::RAX));
-        let word = |at: u64| bpf_probe_read_user(at as *const u64).unwrap_or(0);
-        let string = word(tls + (meaning >> 16 & 0xffff)) + (meaning >> 32 & 0xffff);
-        open(tls, word(string), word(string + 8))
-    }
-}
-
-/// Notes a new connection under its server's name, of `length` bytes or [`UNTIL_ZERO`].
-#[inline(always)]
-pub unsafe fn open(tls: u64, at: u64, length: u64) -> u32 {
-    if tls == 0 || at == 0 || length == 0 {
-        return 0;
-    }
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !scope::contains(tgid) {
-        return 0;
-    }
-    let conn = connection(tls, tgid);
-    if conn.is_null() {
-        maps::add(wire::OPENS_LOST, 1);
-        return 0;
-    }
-    let Some(mut record) = RING.reserve::<Record<{ wire::SMALL }>>(0) else {
-        // There is no memory to read the name into, so it may be any host: nothing is copied, and the loss is counted.
-        maps::add(wire::OPENS_LOST, 1);
-        // SAFETY: a live map value.
-        unsafe { (*conn).verdict = verdict::DROP };
-        return 0;
-    };
-    let slot = record.as_mut_ptr();
-    // SAFETY: as in `emit`. The object is new when it is given a name, whatever was known under its address.
-    unsafe {
-        let payload = (&raw mut (*slot).payload).cast::<u8>();
-        let read = if length == UNTIL_ZERO {
-            bpf_probe_read_user_str(payload.cast(), wire::NAME as u32 + 1, at as *const c_void) - 1
-        } else if length <= wire::NAME as u64
-            && read_user(payload.cast(), length as u32 & 0xff, at as *const c_void) == 0
-        {
-            length as i64
-        } else {
-            0
-        };
-        if read <= 0 || read > wire::NAME as i64 {
-            record.discard(0);
-            maps::add(wire::OPENS_LOST, 1);
-            return 0;
-        }
-        // Everything is stored before the loop over the name, which then has few values to keep: each one more is stack.
-        let header = &raw mut (*slot).header;
-        (*header).kind = kind::OPEN;
-        (*header).flags = 0;
-        (*header).conn = maps::next_conn();
-        (*header).at_ns = bpf_ktime_get_ns();
-        (*header).tgid = tgid;
-        (*header).len = read as u32;
-        (*header).offset = 0;
-        (*header).tls = tls;
-        (*header).direction = 0;
-        (*header).reserved = 0;
-        (*conn).id = (*header).conn;
-        (*conn).sent = 0;
-        (*conn).received = 0;
-        (*conn).peeked = 0;
-        let found = if listed(payload, read as u32) {
-            verdict::COPY
-        } else if setting(&DISCOVER) != 0 {
-            verdict::UNKNOWN
-        } else {
-            verdict::DROP
-        };
-        (*conn).verdict = found;
-        (*header).total = u64::from(found);
-    }
-    record.submit(maps::wake());
-    0
-}
-
-/// The name, or a suffix of it that starts after a dot, is in the table of hosts. Reads from last to first byte. A function
-/// of its own in the object too, so that its values are not on the caller's stack.
-#[inline(never)]
-unsafe fn listed(name: *const u8, len: u32) -> bool {
-    let mut hash = hash::START;
-    let mut at = len;
-    for _ in 0..wire::NAME {
-        if at == 0 {
-            break;
-        }
-        at -= 1;
-        // SAFETY: the mask keeps the read inside the record's payload, which is longer than any name.
-        let byte = unsafe { *name.add((at & 0xff) as usize) };
-        if byte == b'.' && entry(hash) & host::SUFFIX != 0 {
-            return true;
-        }
-        hash = hash::step(hash, byte);
-    }
-    entry(hash) & host::EXACT != 0
-}
-
-#[inline(always)]
-fn entry(hash: u64) -> u32 {
-    // SAFETY: a live map value that the programs only read.
-    HOSTS.get_ptr(hash).map_or(0, |bits| unsafe { *bits })
 }
 
 /// A TLS object ends. The cookie says where it is: [`end_of`].
