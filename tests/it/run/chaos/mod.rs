@@ -107,8 +107,21 @@ impl World {
         let life = Some(place.start().ready());
         let (log, dice) = (Log::new(&place.logs()), Dice::new());
         let (repeated, peak_kib) = (0, 0);
-        let _folder = folder;
-        Some(Self { life, place, broker, topic, otlp, log, repeated, dice, peak_kib, is_long, disk, network, _folder })
+        Some(Self {
+            life,
+            place,
+            broker,
+            topic,
+            otlp,
+            log,
+            repeated,
+            dice,
+            peak_kib,
+            is_long,
+            disk,
+            network,
+            _folder: folder,
+        })
     }
 
     /// Some lines with addresses of their own, and some of those that were there before.

@@ -10,9 +10,11 @@ const INSIDE: &str = "OUTFLOW_TEST_NETWORK";
 /// The long form takes some minutes.
 const LIMIT_S: i64 = 3600;
 
-/// The loopback of the namespace, over which all goes.
+/// A network with one interface, over which all goes.
 #[derive(Debug)]
-pub(super) struct Network(());
+pub(super) struct Network {
+    interface: &'static str,
+}
 
 impl Network {
     /// The one that this process has for itself, if it has one.
@@ -21,24 +23,24 @@ impl Network {
         let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
         // As it was outside: else the machine's own would be cut.
         assert_ne!(std::env::var_os(INSIDE), Some(ours.into_os_string()), "this is the network of the machine");
-        let network = Self(());
+        let network = Self { interface: "lo" };
         network.mend();
         Some(network)
     }
 
     /// No packet goes through any more, and nobody is told.
     pub(super) fn cut(&self) {
-        set("down");
+        self.set("down");
     }
 
     /// They go through again.
     pub(super) fn mend(&self) {
-        set("up");
+        self.set("up");
     }
-}
 
-fn set(state: &str) {
-    assert!(Command::new("ip").args(["link", "set", "lo", state]).status().unwrap().success());
+    fn set(&self, state: &str) {
+        assert!(Command::new("ip").args(["link", "set", self.interface, state]).status().unwrap().success());
+    }
 }
 
 /// Brokers of others are not in reach from inside.
