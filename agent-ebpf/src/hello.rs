@@ -10,12 +10,9 @@ use aya_ebpf::{
     cty::{c_long, c_void},
     helpers::generated::{bpf_loop, bpf_skb_load_bytes},
 };
-use outflow_ebpf::{
-    hash,
-    wire::{self, breaker, host},
-};
+use outflow_ebpf::wire::{self, breaker};
 
-use crate::maps::HOSTS;
+use crate::maps;
 
 /// Not a vendor's; the other answers are those of [`breaker`].
 pub const OTHER: u32 = 0;
@@ -128,27 +125,8 @@ pub fn judge(skb: *mut __sk_buff, record: u32, packet_end: u32) -> u32 {
     if walk.encrypted != 0 { breaker::UNREADABLE } else { OTHER }
 }
 
-/// The name, or a suffix of it that starts after a dot, is in the table of hosts. Reads from last to first byte.
+/// Whether the name of so many bytes at this place is listed.
 #[inline(never)]
 fn listed(skb: *mut __sk_buff, name: u32, bytes: u32) -> bool {
-    let mut hash = hash::START;
-    let mut left = bytes;
-    for _ in 0..wire::NAME {
-        if left == 0 {
-            break;
-        }
-        left -= 1;
-        let Some(byte) = load::<u8>(skb, name + left) else { return false };
-        if byte == b'.' && entry(hash) & host::SUFFIX != 0 {
-            return true;
-        }
-        hash = hash::step(hash, byte);
-    }
-    entry(hash) & host::EXACT != 0
-}
-
-#[inline(always)]
-fn entry(hash: u64) -> u32 {
-    // SAFETY: a live map value that the programs only read.
-    HOSTS.get_ptr(hash).map_or(0, |bits| unsafe { *bits })
+    maps::is_listed(bytes, |at| load::<u8>(skb, name + at))
 }

@@ -6,7 +6,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use core::arch::asm;
-use outflow_ebpf::wire::{self, Conn, ConnKey, Outcome};
+use outflow_ebpf::{
+    hash,
+    wire::{self, Conn, ConnKey, Outcome, host},
+};
 
 /// A thread's TLS call in one direction, between its entry and its return. Only that thread touches it.
 #[repr(C)]
@@ -141,6 +144,32 @@ pub static STATE: Array<u64> = Array::with_max_entries(2, 0);
 
 const NEXT_CONN: u32 = 0;
 const READER_ASLEEP: u32 = 1;
+
+/// A host's name of so many bytes, or a suffix of it that starts after a dot, is in the table of hosts. Reads from last to first byte;
+/// a name that has a byte which cannot be read is not listed.
+#[inline(always)]
+pub fn is_listed(bytes: u32, byte_at: impl Fn(u32) -> Option<u8>) -> bool {
+    let mut hash = hash::START;
+    let mut left = bytes;
+    for _ in 0..wire::NAME {
+        if left == 0 {
+            break;
+        }
+        left -= 1;
+        let Some(byte) = byte_at(left) else { return false };
+        if byte == b'.' && entry(hash) & host::SUFFIX != 0 {
+            return true;
+        }
+        hash = hash::step(hash, byte);
+    }
+    entry(hash) & host::EXACT != 0
+}
+
+#[inline(always)]
+fn entry(hash: u64) -> u32 {
+    // SAFETY: a live map value that the programs only read.
+    HOSTS.get_ptr(hash).map_or(0, |bits| unsafe { *bits })
+}
 
 /// Reads a setting; volatile, since the loader rewrites it after compilation.
 #[inline(always)]

@@ -11,13 +11,10 @@ use aya_ebpf::{
     macros::uprobe,
     programs::ProbeContext,
 };
-use outflow_ebpf::{
-    hash,
-    wire::{self, host, kind, name, verdict},
-};
+use outflow_ebpf::wire::{self, kind, name, verdict};
 
 use crate::{
-    maps::{self, DISCOVER, HOSTS, RING, setting},
+    maps::{self, DISCOVER, RING, setting},
     registers::register,
     scope,
     tls::{Record, connection, pinned},
@@ -133,29 +130,9 @@ pub unsafe fn open(tls: u64, at: u64, length: u64) -> u32 {
     0
 }
 
-/// The name, or a suffix of it that starts after a dot, is in the table of hosts. Reads from last to first byte. A function
-/// of its own in the object too, so that its values are not on the caller's stack.
+/// Whether a name in a record is listed. A function of its own in the object too, so that its values are not on the caller's stack.
 #[inline(never)]
 unsafe fn listed(name: *const u8, len: u32) -> bool {
-    let mut hash = hash::START;
-    let mut at = len;
-    for _ in 0..wire::NAME {
-        if at == 0 {
-            break;
-        }
-        at -= 1;
-        // SAFETY: the mask keeps the read inside the record's payload, which is longer than any name.
-        let byte = unsafe { *name.add((at & 0xff) as usize) };
-        if byte == b'.' && entry(hash) & host::SUFFIX != 0 {
-            return true;
-        }
-        hash = hash::step(hash, byte);
-    }
-    entry(hash) & host::EXACT != 0
-}
-
-#[inline(always)]
-fn entry(hash: u64) -> u32 {
-    // SAFETY: a live map value that the programs only read.
-    HOSTS.get_ptr(hash).map_or(0, |bits| unsafe { *bits })
+    // SAFETY: the mask keeps the read inside the record's payload, which is longer than any name.
+    maps::is_listed(len, |at| Some(unsafe { *name.add((at & 0xff) as usize) }))
 }

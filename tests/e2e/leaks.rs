@@ -20,7 +20,7 @@ pub(crate) fn tap(label: &str, options: &[&str], client: &str, arguments: &[&str
     command.extend(["--output".into(), data.clone().into_os_string(), "--".into()]);
     command.extend(bench.client(client, arguments));
     let mut sandbox = bench.sandboxed(&command);
-    sandbox.env("STATE_DIRECTORY", bench.dir().join("state"));
+    sandbox.env("STATE_DIRECTORY", bench.dir().join("state")).env("OUTFLOW_TEST_OUTPUT", &data);
     let ended = testbed::Job::start(sandbox, bench.dir(), "tap").unwrap().wait(CLIENT_TIMEOUT_S).unwrap();
     let text = std::fs::read_to_string(&data).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
     assert!(

@@ -1,19 +1,23 @@
 """Connections that do not come about, and one that does although it should not.
 
-Usage: handshake_client.py CASE [--times N]
+Usage: handshake_client.py CASE [--times N] [--told]
 
 CASE is one of
   untrusting    the client does not know the server's issuer
   other-name    the client reaches a host whose certificate is for other names
   old           the client speaks TLS 1.1 at most, which the server refuses
   unverified    the client does not look at the certificate, and asks its question
+With --told it lives on, as a service does, until the agent's output (OUTFLOW_TEST_OUTPUT) says that connections fail.
 Prints one JSON line with what its TLS library said.
 """
 
 import argparse
 import http.client
+import os
+import pathlib
 import socket
 import ssl
+import time
 
 import common
 
@@ -52,12 +56,24 @@ def attempt(case: str) -> str:
         plain.close()
 
 
+def wait_until_told() -> None:
+    output = pathlib.Path(os.environ["OUTFLOW_TEST_OUTPUT"])
+    end = time.monotonic() + 30
+    while "vendor.handshake_failed" not in (output.read_text() if output.exists() else ""):
+        common.check(time.monotonic() < end, f"{output} does not say it")
+        time.sleep(0.01)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=["untrusting", "other-name", "old", "unverified"])
     parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--told", action="store_true")
     args = parser.parse_args()
-    common.report("handshake_client", said=[attempt(args.case) for _ in range(args.times)])
+    said = [attempt(args.case) for _ in range(args.times)]
+    if args.told:
+        wait_until_told()
+    common.report("handshake_client", said=said)
 
 
 if __name__ == "__main__":

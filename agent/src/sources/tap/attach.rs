@@ -18,7 +18,7 @@ use super::{
     maps::Maps,
     pipe,
     probes::{self, Links},
-    process,
+    process::{self, Origins},
     stacks::{self, Plan, Refusal, Site, Stack},
     thread,
     watch::{self, Mapped, News, Watch, Watched},
@@ -64,6 +64,7 @@ pub(super) struct Attached {
     stop: Option<OwnedFd>,
     watch: Option<JoinHandle<Kernel>>,
     fates: Fates,
+    origins: Origins,
 }
 
 /// Loads the programs, probes what is known and what is mapped already, and goes on with what is mapped from now on.
@@ -88,7 +89,7 @@ pub(super) fn attach<'a>(
         let why = format!("nobody hears to whom processes connect: {why}");
         (files.notice)(Notice::Coverage { why });
     }
-    let fates = files.fates.clone();
+    let (fates, origins) = (files.fates.clone(), files.origins.clone());
     for path in known {
         files.known(path);
     }
@@ -108,7 +109,7 @@ pub(super) fn attach<'a>(
         probes::take_off(probed.into_values().map(|(_, links)| links));
         kernel
     })?;
-    Ok((maps, Attached { stop: Some(stop), watch: Some(watch), fates }))
+    Ok((maps, Attached { stop: Some(stop), watch: Some(watch), fates, origins }))
 }
 
 impl Attached {
@@ -120,6 +121,11 @@ impl Attached {
     /// What became of the files that were looked at.
     pub(super) fn fates(&self) -> Fates {
         self.fates.clone()
+    }
+
+    /// Who the processes are that map what is probed.
+    pub(super) fn origins(&self) -> Origins {
+        self.origins.clone()
     }
 }
 
@@ -146,6 +152,7 @@ struct Files<N> {
     hidden: Option<u32>,
     /// What became of those that have a TLS stack.
     fates: Fates,
+    origins: Origins,
     notice: N,
 }
 
@@ -158,6 +165,7 @@ impl<N: FnMut(Notice)> Files<N> {
             probed: HashMap::new(),
             hidden: None,
             fates: Fates::default(),
+            origins: Origins::new(),
             notice,
         };
         files.leave_ourselves_alone();
@@ -229,7 +237,7 @@ impl<N: FnMut(Notice)> Files<N> {
         };
         let inode = inode(&metadata);
         if self.seen.contains(&inode) {
-            return;
+            return self.is_known(pid, inode);
         }
         if self.seen.len() >= SEEN_MAX {
             self.seen = self.probed.keys().copied().collect();
@@ -266,10 +274,18 @@ impl<N: FnMut(Notice)> Files<N> {
                     Err(why) => How::Refused { stack, why: why.clone() },
                 },
             );
+            self.is_known(pid, inode);
             (self.notice)(match attached {
                 Ok(()) => Notice::Tapped { library, pid, stacks },
                 Err(why) => Notice::Refused { library, pid, stack: stacks.first().copied(), why },
             });
+        }
+    }
+
+    /// Who maps what is probed.
+    fn is_known(&self, pid: Option<u32>, inode: Inode) {
+        if let Some(pid) = pid.filter(|_| self.probed.contains_key(&inode)) {
+            self.origins.note(pid);
         }
     }
 

@@ -18,7 +18,8 @@ use super::{
     coverage::world::{Facts as _, Fates, Here},
     link::{Ask, Link, Received, Say},
     maps::Maps,
-    multi, process,
+    multi,
+    process::{self, Origins},
 };
 use crate::{
     rules::vendors::HostPattern,
@@ -109,10 +110,10 @@ fn serve(
     let teller = Arc::clone(link);
     // When nobody takes notices any more, nobody needs them; the main loop ends by itself then.
     let tell = Box::new(move |notice| drop(teller.send(&Say::Notice(shortened(notice)), &[])));
-    let mut attached = match attach(&asked, tell) {
+    let attached = match attach(&asked, tell) {
         Ok((maps, attached)) => {
             link.send(&Say::Ready, &maps.descriptors())?;
-            Some(attached)
+            attached
         }
         Err(error) => {
             let (why, permission) = (short(error.to_string()), error.is_permission());
@@ -120,10 +121,12 @@ fn serve(
         }
     };
     drop(asked);
-    let looks = attached.as_ref().map(|attached| look(link, reader, attached.fates())).transpose()?;
+    let looks = look(link, reader, attached.fates())?;
+    let origins = attached.origins();
+    let mut attached = Some(attached);
     // The scope waits: the probes are off before this process may end.
     let ended = thread::scope(|detaching| {
-        let ended = answer(link, reader, &mut attached, looks.as_ref(), detaching);
+        let ended = answer(link, reader, &mut attached, &origins, &looks, detaching);
         // Whoever still says something to nobody waits no longer; the probes' thread may be one of them.
         link.hang_up();
         ended
@@ -137,16 +140,17 @@ fn answer<'scope>(
     link: &Arc<Link>,
     reader: u32,
     attached: &mut Option<Attached>,
-    looks: Option<&Sender<Ask>>,
+    origins: &Origins,
+    looks: &Sender<Ask>,
     detaching: &'scope thread::Scope<'scope, '_>,
 ) -> Result<(), LinkError> {
     while let Some(Received { message, .. }) = link.receive()? {
         match message {
-            Ask::Origin(pid) if pid != reader => link.send(&Say::Origin(process::origin(pid)), &[])?,
+            Ask::Origin(pid) if pid != reader => link.send(&Say::Origin(origins.of(pid)), &[])?,
             Ask::Origin(pid) => link.send(&Say::Origin(process::gone(pid)), &[])?,
             // To look through files takes a while, and other questions wait for nobody. One that finds no room is not answered.
             question @ (Ask::Names { .. } | Ask::Look { .. }) => {
-                drop(looks.map(|looks| looks.try_send(question)));
+                drop(looks.try_send(question));
             }
             // Taking them off takes time; questions about the last records go on meanwhile.
             Ask::Stop => {

@@ -7,10 +7,9 @@
 //! State: at most [`CONNECTIONS_MAX`] connections and [`ROWS_MAX`] pairs of service and host; the one that failed least recently goes
 //! first. Nothing is kept over a restart.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use hashbrown::HashMap;
 
 use crate::{
     lru::Lru,

@@ -197,7 +197,8 @@ impl Tap {
         let (maps, attached) = attach::attach(&wanted, vendors.hosts(), notice)?;
         let facts = Here::new(attached.fates());
         let cover = cover::start(Listed { facts, vendors: Arc::clone(vendors) }, news)?;
-        let who_is = Box::new(process::origin);
+        let origins = attached.origins();
+        let who_is = Box::new(move |pid| origins.of(pid));
         Self::read(maps, Attached::Here(attached), who_is, cover, vendors, settings, deliver)
     }
 

@@ -1,31 +1,56 @@
 //! Who a process is. Enters: a process id. Leaves: [`Origin`]. Reads `/proc`; keeps neither arguments nor environment, both of
 //! which may hold secrets.
+//!
+//! State: [`Origins`] remembers at most [`ORIGINS_MAX`] processes; the one that mapped its library least recently goes first.
 
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use procfs::process::Process;
 
-use crate::sources::Origin;
+use crate::{lru::Lru, sources::Origin};
 
 /// Longest name of a service that is kept: a process may write 128 KiB into its environment.
 const SERVICE_MAX_BYTES: usize = 256;
+/// Processes that are remembered.
+const ORIGINS_MAX: usize = 4_096;
+
+/// Who the processes are that map what is probed. They are looked at when they map it: one that only fails to connect may be gone
+/// before its record is read.
+#[derive(Clone, Debug)]
+pub(super) struct Origins(Arc<Mutex<Lru<u32, Origin>>>);
+
+impl Origins {
+    /// Nobody looked at yet.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Lru::new(ORIGINS_MAX))))
+    }
+
+    /// The process maps a file with probes in it.
+    pub(super) fn note(&self, pid: u32) {
+        if let Some(origin) = look(pid) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(pid, origin);
+        }
+    }
+
+    /// Who it is now; of one that is gone, who it was.
+    pub(super) fn of(&self, pid: u32) -> Origin {
+        let was = || self.0.lock().unwrap_or_else(PoisonError::into_inner).peek(&pid).cloned();
+        look(pid).or_else(was).unwrap_or_else(|| gone(pid))
+    }
+}
 
 /// A process about which nothing can be known any more.
 pub(super) fn gone(pid: u32) -> Origin {
     Origin { pid, process: "(gone)".to_owned(), service: "(gone)".to_owned(), ..Origin::default() }
 }
 
-/// What `/proc` says about a process; a process that is gone has only its id.
-pub(super) fn origin(pid: u32) -> Origin {
-    let unknown = gone(pid);
-    let Ok(process) = i32::try_from(pid).map_err(drop).and_then(|pid| Process::new(pid).map_err(drop)) else {
-        return unknown;
-    };
-    let Ok(executable) = process.exe() else { return unknown };
-    let name = file_name(&executable.to_string_lossy());
+/// What `/proc` says about a process; `None` when it is gone.
+pub(super) fn look(pid: u32) -> Option<Origin> {
+    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let named = process.environ().ok().and_then(|environment| {
         environment.get(std::ffi::OsStr::new("OTEL_SERVICE_NAME")).map(|value| value.to_string_lossy().into_owned())
     });
@@ -33,13 +58,16 @@ pub(super) fn origin(pid: u32) -> Origin {
         process.cgroups().map(|groups| groups.0.into_iter().map(|group| group.pathname).collect()).unwrap_or_default();
     let of_groups = |named: fn(&str) -> Option<String>| groups.iter().find_map(|path| named(path));
     let (container, pod, unit) = (of_groups(container_of), of_groups(pod_of), of_groups(unit_of));
+    let arguments = process.cmdline().unwrap_or_default();
+    // Last: while it has a program, what was read before is whole.
+    let name = file_name(&process.exe().ok()?.to_string_lossy());
     let mut service = named
         .filter(|name| !name.is_empty())
-        .or_else(|| service_of(&name, &process.cmdline().unwrap_or_default()))
+        .or_else(|| service_of(&name, &arguments))
         .or_else(|| unit.as_deref().and_then(|unit| unit.strip_suffix(".service")).map(str::to_owned))
         .unwrap_or_else(|| name.clone());
     service.truncate(service.floor_char_boundary(SERVICE_MAX_BYTES));
-    Origin { pid, process: name, service, container, pod, unit, kubernetes: None, feature: None }
+    Some(Origin { pid, process: name, service, container, pod, unit, kubernetes: None, feature: None })
 }
 
 /// A process and everything below it in the process tree, as it is now.
@@ -206,8 +234,21 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_gone_has_only_its_id() {
-        assert_eq!(origin(u32::MAX).pid, u32::MAX);
-        assert_eq!(origin(std::process::id()).pid, std::process::id());
+    fn a_process_that_is_gone_is_who_it_was_when_it_mapped_what_is_probed() {
+        let origins = Origins::new();
+        assert_eq!(origins.of(u32::MAX), gone(u32::MAX));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id();
+        origins.note(pid);
+        let lives = origins.of(pid);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let was = origins.of(pid);
+        assert_eq!((was.pid, was.service.as_str()), (pid, lives.service.as_str()));
+        assert_ne!(was.service, "(gone)");
+        // Nothing is noted of one that is gone.
+        let other = Origins::new();
+        other.note(pid);
+        assert_eq!(other.of(pid), gone(pid));
     }
 }

@@ -12,9 +12,10 @@
 //! which would cost more than the record. After a look that found nothing it says so in the kernel's `STATE` and sleeps until
 //! the next record wakes it.
 
-use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use outflow_ebpf::wire::{self, Conn, ConnKey, Header, direction, flag, kind, verdict};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::FromBytes as _;
@@ -168,12 +169,13 @@ impl Reader {
     }
 
     fn data(&mut self, header: &Header, offset: u64, bytes: Bytes) -> Input {
-        self.handshakes.talked(header.conn, self.clock.wall(header.at_ns));
         let direction = match header.direction {
             direction::SENT => Direction::Sent,
             _ => Direction::Received,
         };
-        self.input(header, StreamEvent::Bytes { direction, offset, bytes })
+        let input = self.input(header, StreamEvent::Bytes { direction, offset, bytes });
+        self.handshakes.talked(header.conn, input.at);
+        input
     }
 
     fn is_decided(&self, connection: u64, verdict: u32) -> bool {

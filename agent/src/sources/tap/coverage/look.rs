@@ -48,7 +48,7 @@ impl Looker {
         let executable = fs::read_link(&link).ok()?;
         let facts = fs::metadata(&link).ok()?;
         let inode = (facts.dev(), facts.ino());
-        let origin = process::origin(pid);
+        let origin = process::look(pid)?;
         // It may be about to end, and to look through files takes longer than to open them.
         let mut files = Vec::new();
         for (path, inode, file) in mapped_files(pid)? {
