@@ -1,8 +1,9 @@
 //! What the behaviour detectors cost with ten thousand call sites in memory, and what they keep of a site. Enters: chat calls with a
 //! tool's result and a reply in JSON, as the exchange room reads them, made into the calls of many services, one round a minute. Leaves:
 //! processor time of the thread that records a call, quantiles over all calls of the last rounds, for calls in which nothing is found
-//! and for calls with two findings each; with nobody who keeps anything, and with a store that keeps everything as the agent does it,
-//! and then what the store's thread takes for a call; each detector alone; and the bytes of state that are stored.
+//! and for calls with two findings each: of all detectors, and of the session, which makes the findings too; with nobody who keeps
+//! anything, and with a store that keeps everything as the agent does it, and then what the store's thread takes for a call; each
+//! detector alone; and the bytes of state that are stored.
 //!
 //! `cargo bench -p outflow --bench detectors`. Environment: `OUTFLOW_BENCH_SITES` (default 10,000), `OUTFLOW_BENCH_ROUNDS` (default 14, the
 //! last three are measured).
@@ -98,6 +99,7 @@ fn main() {
         );
         for (asked, answered, what) in MODELS {
             let template = template(asked, answered);
+            detected(&rules, &template, (sites, rounds), what);
             together(&rules, &template, (sites, rounds), what);
             alone(&rules, &template, (sites, rounds), what);
         }
@@ -116,6 +118,52 @@ fn clock_us() -> f64 {
 /// Processor time of all threads but this one. The kernel keeps the two clocks apart, so the difference of a moment may be less than nothing.
 fn others_cpu_ns() -> u64 {
     process_cpu_ns().saturating_sub(clock::thread_cpu_ns())
+}
+
+/// Calls of each round, a few at a time, complete as a session makes them. `look` is told whether they are measured.
+fn each_few(
+    session: &Session,
+    template: &Exchange,
+    (sites, rounds): (Sites, u64),
+    mut look: impl FnMut(&[Exchange], bool),
+) {
+    for round in 0..rounds {
+        for site in (0..sites.all).step_by(AT_ONCE) {
+            let mut few: Vec<Exchange> = (site..sites.all.min(site + AT_ONCE as u64))
+                .map(|site| call_of(template, site, sites, round))
+                .collect();
+            for call in &mut few {
+                session.complete(call);
+            }
+            look(&few, round + MEASURED >= rounds);
+        }
+    }
+}
+
+/// All detectors on each call, as a session asks them. What they find is dropped: no finding is made of it.
+fn detected(rules: &Rules, template: &Exchange, traffic: (Sites, u64), what: &str) {
+    let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(Nobody));
+    let mut detectors = behaviour_detectors(rules);
+    let (mut times, mut hits) = (Times::default(), 0_u64);
+    each_few(&session, template, traffic, |few, is_measured| {
+        for call in few {
+            let begun = clock::thread_cpu_ns();
+            let mut states = Vec::new();
+            for detector in &mut detectors {
+                detector.inspect(call, &mut |hit: Hit<'_>| {
+                    hits += 1;
+                    drop(std::hint::black_box(hit));
+                });
+                detector.changes(&mut |change| states.push(change));
+            }
+            drop(std::hint::black_box(states));
+            if is_measured {
+                times.0.push(clock::thread_cpu_ns() - begun);
+            }
+        }
+    });
+    println!("\n{what}, the detectors of a call ({hits} hits in all)");
+    println!("  no finding made   {}", times.shown());
 }
 
 /// All detectors, through a session.
@@ -167,7 +215,7 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), w
 }
 
 /// Each detector by itself: what it takes to look, and to hand its state on.
-fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), what: &str) {
+fn alone(rules: &Rules, template: &Exchange, traffic: (Sites, u64), what: &str) {
     let mut unnamed = ["pinning", "untracked_spend", "no_limit", "retries"].into_iter();
     let mut all: Vec<Alone> = behaviour_detectors(rules)
         .into_iter()
@@ -177,19 +225,11 @@ fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), what
         })
         .collect();
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(Nobody));
-    for round in 0..rounds {
-        for site in (0..sites.all).step_by(AT_ONCE) {
-            let mut few: Vec<Exchange> = (site..sites.all.min(site + AT_ONCE as u64))
-                .map(|site| call_of(template, site, sites, round))
-                .collect();
-            for call in &mut few {
-                session.complete(call);
-            }
-            for alone in &mut all {
-                alone.look(&few, round + MEASURED >= rounds);
-            }
+    each_few(&session, template, traffic, |few, is_measured| {
+        for alone in &mut all {
+            alone.look(few, is_measured);
         }
-    }
+    });
     println!("{what}, each detector by itself");
     for Alone { name, mut times, findings, states, .. } in all {
         let bytes: usize = states.values().sum();
