@@ -222,8 +222,8 @@ fn reason(now: &Means, before: &Means, calls: Option<f64>) -> Reason {
         Factor::CacheLoss => {
             format!("{} of the prompt from the cache instead of {}", percent(now.hits), percent(before.hits))
         }
-        Factor::ModelSwitch => format!("`{}` instead of `{}`", is.0, was.0),
-        Factor::Tier => format!("service tier `{}` instead of `{}`", named(&is.1), named(&was.1)),
+        Factor::ModelSwitch => format!("{} instead of {}", quoted(&is.0), quoted(&was.0)),
+        Factor::Tier => format!("service tier {} instead of {}", quoted(named(&is.1)), quoted(named(&was.1))),
         Factor::Price => {
             format!("{} times the price of {}", times(log.exp()), if has_tokens { "a token" } else { "a call" })
         }
@@ -284,6 +284,11 @@ fn rounded(factor: f64) -> f64 {
 
 fn named(tier: &str) -> &str {
     if tier.is_empty() { "default" } else { tier }
+}
+
+/// A name from the wire, so that whoever shows the sentence sees where it ends.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "'"))
 }
 
 fn cut(name: &str) -> &str {

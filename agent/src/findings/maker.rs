@@ -14,8 +14,10 @@ use crate::{
     units::{Severity, Timestamp},
 };
 
-/// Facts that our rules write, in words.
-const PROSE_FACTS: [&str; 1] = ["model.note"];
+/// A fact that our rules write.
+const NOTE: &str = "model.note";
+/// Facts that our detectors write, in words, with names from the wire in backticks.
+const SENTENCES: [&str; 2] = ["cost.reason", "cost.learning"];
 
 /// Attribute of a leak in the journal: by this cursor `journalctl --cursor` finds the entry.
 pub const JOURNAL_CURSOR: &str = "journal.cursor";
@@ -191,19 +193,35 @@ pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerpri
 /// A fact; whatever the rules did not write is an identifier from the wire.
 fn shown_fact(name: &str, value: &serde_json::Value) -> serde_json::Value {
     match value {
-        serde_json::Value::String(text) if PROSE_FACTS.contains(&name) => field(text).into(),
-        serde_json::Value::String(text) => identifier(text).into(),
+        serde_json::Value::String(text) => shown_text(name, text).into(),
         other => other.clone(),
+    }
+}
+
+fn shown_text(name: &str, text: &str) -> String {
+    let is_time = || Timestamp::parse(text).is_some_and(|time| time.rfc3339() == text);
+    match name {
+        NOTE => field(text),
+        _ if SENTENCES.contains(&name) => {
+            let parts = text.split('`').enumerate();
+            // Every second one stands in backticks.
+            let shown = parts.map(|(at, part)| if at % 2 == 0 { part.to_owned() } else { identifier(part) });
+            field(&shown.collect::<Vec<_>>().join("`"))
+        }
+        // Its digits are too many for a name.
+        _ if is_time() => text.to_owned(),
+        _ => identifier(text),
     }
 }
 
 /// A title repeats facts. Those that are not shown as they are must not be read there either; the longest goes first, for it may
 /// hold a shorter one.
 fn shown_title(behaviour: &Behaviour<'_>) -> String {
-    let texts = behaviour.facts.iter().filter(|(name, _)| !PROSE_FACTS.contains(name));
-    let mut texts: Vec<&str> = texts.filter_map(|(_, value)| value.as_str()).filter(|text| !text.is_empty()).collect();
-    texts.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
-    let hide = |title: String, text: &str| match identifier(text) {
+    let texts = behaviour.facts.iter().filter(|(name, _)| *name != NOTE);
+    let texts = texts.filter_map(|(name, value)| Some((*name, value.as_str()?)));
+    let mut texts: Vec<(&str, &str)> = texts.filter(|(_, text)| !text.is_empty()).collect();
+    texts.sort_unstable_by_key(|(_, text)| std::cmp::Reverse(text.len()));
+    let hide = |title: String, (name, text): (&str, &str)| match shown_text(name, text) {
         shown if shown == text => title,
         shown => title.replace(text, &shown),
     };

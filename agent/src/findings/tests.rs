@@ -66,6 +66,28 @@ fn behaviour<'a>(exchange: &'a Exchange, key: &str) -> Hit<'a> {
 }
 
 #[test]
+fn what_our_detectors_write_is_told_and_names_in_it_are_looked_at() {
+    let exchange = sample::exchange("openai", "gpt-4o");
+    let key = "sk-proj-a8Zk3LmQ9xT2vB7nR4cW";
+    let reason = format!("`{key}` instead of `gpt-4o`, 12 times as many calls");
+    let Hit::Behaviour(mut hit) = behaviour(&exchange, "") else { unreachable!() };
+    hit.title = format!("shop spends $40.00 an hour: {reason}");
+    hit.facts = vec![
+        ("cost.reason", reason.as_str().into()),
+        ("cost.learning", "learning (10 h/24 h)".into()),
+        ("vendor.since", "2026-11-23T10:01:09.952Z".into()),
+        ("tool.name", "call 2026-11-23T10:01:09.952Z".into()),
+    ];
+    let finding = occurrence(&Hit::Behaviour(hit), at(0), None);
+    let fact = |name: &str| finding.attributes[name].as_str().unwrap().to_owned();
+    assert_eq!(finding.title, "shop spends $40.00 an hour: `sk-proj-•••` instead of `gpt-4o`, 12 times as many calls");
+    assert!(finding.title.ends_with(&fact("cost.reason")));
+    assert_eq!(fact("cost.learning"), "learning (10 h/24 h)");
+    assert_eq!(fact("vendor.since"), "2026-11-23T10:01:09.952Z");
+    assert_eq!(fact("tool.name"), "•••", "a name that is none");
+}
+
+#[test]
 fn a_leak_becomes_a_finding_without_its_text() {
     let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
     let text = "write to jane.doe@example.com today";
