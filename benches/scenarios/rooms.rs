@@ -7,14 +7,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use outflow::{
     assembly::{Assembled, Assembler, Limits},
     config::Config,
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{LiveRules, Rules, Session, Shard, Sink, Told},
     exchange::{Correlator, Exchange},
-    findings::{Category, FingerprintKey},
+    findings::{Category, Finding, FingerprintKey},
     sources::{
         Input,
         replay::{Options, Playing, Record},
@@ -34,6 +34,8 @@ pub(crate) struct Heard {
     at_ns: u64,
     cost_nano_usd: u64,
     pub(crate) findings: Vec<Fired>,
+    /// What a finding holds back of what it should tell: all names in simulated traffic are plain.
+    masked: Option<String>,
 }
 
 /// A sink that keeps what it is told until it is asked.
@@ -50,7 +52,9 @@ impl Sink for Ear {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
         let (service, at_ns) = (told.subject.origin().service.clone(), told.subject.at().0);
         let behaviours = told.findings.into_iter().filter(|finding| finding.category != Category::Leak);
-        let findings = behaviours.map(|finding| Fired {
+        let behaviours: Vec<Finding> = behaviours.collect();
+        let masked = behaviours.iter().find_map(masked);
+        let findings = behaviours.into_iter().map(|finding| Fired {
             rule: finding.rule.id,
             service: service.clone(),
             finding_id: finding.finding_id,
@@ -58,7 +62,7 @@ impl Sink for Ear {
             at_ns,
         });
         let cost_nano_usd = told.cost.map_or(0, |cost| cost.nano_usd.0);
-        let heard = Heard { cost_nano_usd, at_ns, findings: findings.collect(), service: service.clone() };
+        let heard = Heard { cost_nano_usd, at_ns, findings: findings.collect(), service: service.clone(), masked };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
         Ok(())
     }
@@ -66,6 +70,13 @@ impl Sink for Ear {
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A title or a fact that is masked.
+fn masked(finding: &Finding) -> Option<String> {
+    const MASK: &str = "•••";
+    let facts = serde_json::to_string(&finding.attributes).unwrap_or_default();
+    (finding.title.contains(MASK) || facts.contains(MASK)).then(|| format!("{}: {facts}", finding.title))
 }
 
 /// Which way calls take.
@@ -175,6 +186,9 @@ pub(crate) fn play(scenario: &Scenario, rules: &Rules, way: Way) -> Result<Score
                 rooms.finish(&session);
             }
             for heard in ear.take() {
+                if let Some(masked) = heard.masked {
+                    bail!("{}: a finding hides what it says: {masked}", scenario.name);
+                }
                 scorer.called(&heard.service, heard.at_ns, heard.cost_nano_usd);
                 heard.findings.iter().for_each(|fired| scorer.found(fired));
             }

@@ -274,7 +274,7 @@ fn last_failure(exchange: &Exchange) -> String {
     match (exchange.status, exchange.error.as_deref()) {
         (Some(200), Some(code)) => code.to_owned(),
         (Some(status), _) => status.to_string(),
-        (None, _) => "no reply".to_owned(),
+        (None, _) => "no_reply".to_owned(),
     }
 }
 

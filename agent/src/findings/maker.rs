@@ -14,8 +14,10 @@ use crate::{
     units::{Severity, Timestamp},
 };
 
-/// A fact that our rules write.
-const NOTE: &str = "model.note";
+/// Facts in words that our rules and the operator write.
+const OURS: [&str; 2] = ["model.note", "budget.name"];
+/// Facts that are hashes of ours; with bad luck one is made of digits.
+const DIGESTS: [&str; 4] = ["cost.call_site", "output.call_site", "structure.call_site", "schema.digest"];
 /// Facts that our detectors write, in words, with names from the wire in backticks.
 const SENTENCES: [&str; 2] = ["cost.reason", "cost.learning"];
 
@@ -201,7 +203,8 @@ fn shown_fact(name: &str, value: &serde_json::Value) -> serde_json::Value {
 fn shown_text(name: &str, text: &str) -> String {
     let is_time = || Timestamp::parse(text).is_some_and(|time| time.rfc3339() == text);
     match name {
-        NOTE => field(text),
+        _ if text.is_empty() => String::new(),
+        _ if OURS.contains(&name) || DIGESTS.contains(&name) => field(text),
         _ if SENTENCES.contains(&name) => {
             let parts = text.split('`').enumerate();
             // Every second one stands in backticks.
@@ -217,7 +220,7 @@ fn shown_text(name: &str, text: &str) -> String {
 /// A title repeats facts. Those that are not shown as they are must not be read there either; the longest goes first, for it may
 /// hold a shorter one.
 fn shown_title(behaviour: &Behaviour<'_>) -> String {
-    let texts = behaviour.facts.iter().filter(|(name, _)| *name != NOTE);
+    let texts = behaviour.facts.iter().filter(|(name, _)| !OURS.contains(name));
     let texts = texts.filter_map(|(name, value)| Some((*name, value.as_str()?)));
     let mut texts: Vec<(&str, &str)> = texts.filter(|(_, text)| !text.is_empty()).collect();
     texts.sort_unstable_by_key(|(_, text)| std::cmp::Reverse(text.len()));

@@ -77,6 +77,9 @@ fn what_our_detectors_write_is_told_and_names_in_it_are_looked_at() {
         ("cost.learning", "learning (10 h/24 h)".into()),
         ("vendor.since", "2026-11-23T10:01:09.952Z".into()),
         ("tool.name", "call 2026-11-23T10:01:09.952Z".into()),
+        ("budget.name", "all of the shop".into()),
+        ("output.call_site", "0123456789012345".into()),
+        ("schema.place", "".into()),
     ];
     let finding = occurrence(&Hit::Behaviour(hit), at(0), None);
     let fact = |name: &str| finding.attributes[name].as_str().unwrap().to_owned();
@@ -85,6 +88,10 @@ fn what_our_detectors_write_is_told_and_names_in_it_are_looked_at() {
     assert_eq!(fact("cost.learning"), "learning (10 h/24 h)");
     assert_eq!(fact("vendor.since"), "2026-11-23T10:01:09.952Z");
     assert_eq!(fact("tool.name"), "•••", "a name that is none");
+    assert_eq!(
+        [fact("budget.name"), fact("output.call_site"), fact("schema.place")],
+        ["all of the shop", "0123456789012345", ""]
+    );
 }
 
 #[test]

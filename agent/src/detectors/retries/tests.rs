@@ -51,7 +51,7 @@ fn a_request_that_fails_three_times_in_a_minute_is_a_storm() {
         ),
         (
             &[(0, 500), (1000, 503), (2000, 0)],
-            Some("failed 3 times at `api.openai.com` within 3 s, last with `no reply`"),
+            Some("failed 3 times at `api.openai.com` within 3 s, last with `no_reply`"),
         ),
         // Patient, but a fourth time.
         (
