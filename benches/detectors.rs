@@ -120,48 +120,42 @@ fn others_cpu_ns() -> u64 {
     process_cpu_ns().saturating_sub(clock::thread_cpu_ns())
 }
 
-/// Calls of each round, a few at a time, complete as a session makes them. `look` is told whether they are measured.
-fn each_few(
-    session: &Session,
-    template: &Exchange,
-    (sites, rounds): (Sites, u64),
-    mut look: impl FnMut(&[Exchange], bool),
-) {
-    for round in 0..rounds {
-        for site in (0..sites.all).step_by(AT_ONCE) {
-            let mut few: Vec<Exchange> = (site..sites.all.min(site + AT_ONCE as u64))
-                .map(|site| call_of(template, site, sites, round))
-                .collect();
-            for call in &mut few {
-                session.complete(call);
-            }
-            look(&few, round + MEASURED >= rounds);
+/// Calls of a round, a few at a time, complete as a session makes them.
+fn each_few(session: &Session, template: &Exchange, sites: Sites, round: u64, mut look: impl FnMut(&[Exchange])) {
+    for site in (0..sites.all).step_by(AT_ONCE) {
+        let some = site..sites.all.min(site + AT_ONCE as u64);
+        let mut few: Vec<Exchange> = some.map(|site| call_of(template, site, sites, round)).collect();
+        for call in &mut few {
+            session.complete(call);
         }
+        look(&few);
     }
 }
 
 /// All detectors on each call, as a session asks them. What they find is dropped: no finding is made of it.
-fn detected(rules: &Rules, template: &Exchange, traffic: (Sites, u64), what: &str) {
+fn detected(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), what: &str) {
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(Nobody));
     let mut detectors = behaviour_detectors(rules);
     let (mut times, mut hits) = (Times::default(), 0_u64);
-    each_few(&session, template, traffic, |few, is_measured| {
-        for call in few {
-            let begun = clock::thread_cpu_ns();
-            let mut states = Vec::new();
-            for detector in &mut detectors {
-                detector.inspect(call, &mut |hit: Hit<'_>| {
-                    hits += 1;
-                    drop(std::hint::black_box(hit));
-                });
-                detector.changes(&mut |change| states.push(change));
+    for round in 0..rounds {
+        each_few(&session, template, sites, round, |few| {
+            for call in few {
+                let begun = clock::thread_cpu_ns();
+                let mut states = Vec::new();
+                for detector in &mut detectors {
+                    detector.inspect(call, &mut |hit: Hit<'_>| {
+                        hits += 1;
+                        drop(std::hint::black_box(hit));
+                    });
+                    detector.changes(&mut |change| states.push(change));
+                }
+                drop(std::hint::black_box(states));
+                if round + MEASURED >= rounds {
+                    times.0.push(clock::thread_cpu_ns() - begun);
+                }
             }
-            drop(std::hint::black_box(states));
-            if is_measured {
-                times.0.push(clock::thread_cpu_ns() - begun);
-            }
-        }
-    });
+        });
+    }
     println!("\n{what}, the detectors of a call ({hits} hits in all)");
     println!("  no finding made   {}", times.shown());
 }
@@ -180,21 +174,15 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), w
         for round in 0..rounds {
             let is_measured = round + MEASURED >= rounds;
             let before = others_cpu_ns();
-            for site in (0..sites.all).step_by(AT_ONCE) {
-                let mut few: Vec<Exchange> = (site..sites.all.min(site + AT_ONCE as u64))
-                    .map(|site| call_of(template, site, sites, round))
-                    .collect();
-                for call in &mut few {
-                    session.complete(call);
-                }
-                for call in &few {
+            each_few(session, template, sites, round, |few| {
+                for call in few {
                     let begun = clock::thread_cpu_ns();
                     session.record(call, &[]);
                     if is_measured {
                         times.0.push(clock::thread_cpu_ns() - begun);
                     }
                 }
-            }
+            });
             store.submit(Batch::default()).and_then(Receipt::wait).expect("what is before it is kept as well");
             if is_measured {
                 behind_ns += others_cpu_ns().saturating_sub(before);
@@ -215,7 +203,7 @@ fn together(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), w
 }
 
 /// Each detector by itself: what it takes to look, and to hand its state on.
-fn alone(rules: &Rules, template: &Exchange, traffic: (Sites, u64), what: &str) {
+fn alone(rules: &Rules, template: &Exchange, (sites, rounds): (Sites, u64), what: &str) {
     let mut unnamed = ["pinning", "untracked_spend", "no_limit", "retries"].into_iter();
     let mut all: Vec<Alone> = behaviour_detectors(rules)
         .into_iter()
@@ -225,11 +213,13 @@ fn alone(rules: &Rules, template: &Exchange, traffic: (Sites, u64), what: &str) 
         })
         .collect();
     let session = Session::new(rules, FingerprintKey::new([7; 32]), Box::new(Nobody));
-    each_few(&session, template, traffic, |few, is_measured| {
-        for alone in &mut all {
-            alone.look(few, is_measured);
-        }
-    });
+    for round in 0..rounds {
+        each_few(&session, template, sites, round, |few| {
+            for alone in &mut all {
+                alone.look(few, round + MEASURED >= rounds);
+            }
+        });
+    }
     println!("{what}, each detector by itself");
     for Alone { name, mut times, findings, states, .. } in all {
         let bytes: usize = states.values().sum();
