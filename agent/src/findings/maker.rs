@@ -3,9 +3,17 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use serde_json::Value;
+
 use super::{
     Activity, Category, Excerpt, FINDING_EVENT, Finding, Fingerprint, FingerprintKey, Policy, Rule, SCHEMA_VERSION,
-    Silence, absorb::record_id, field, fingerprint::stable_id, parties::Parties, place::placed, shown::identifier,
+    Silence,
+    absorb::record_id,
+    field,
+    fingerprint::stable_id,
+    parties::Parties,
+    place::placed,
+    shown::{identifier, json_path},
 };
 use crate::{
     detectors::{Behaviour, Hit, Leak, Place},
@@ -18,6 +26,10 @@ use crate::{
 const OURS: [&str; 2] = ["model.note", "budget.name"];
 /// Facts that are hashes of ours; with bad luck one is made of digits.
 const DIGESTS: [&str; 4] = ["cost.call_site", "output.call_site", "structure.call_site", "schema.digest"];
+/// Fields in a list of facts that hold a path of JSON, or words of ours in its place.
+const PATHS: [&str; 2] = ["path", "new_paths"];
+/// Fields in a list of facts that hold words of ours.
+const WORDS: [&str; 3] = ["kind", "from", "to"];
 /// Facts that our detectors write, in words, with names from the wire in backticks.
 const SENTENCES: [&str; 2] = ["cost.reason", "cost.learning"];
 
@@ -193,10 +205,13 @@ pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerpri
 }
 
 /// A fact; whatever the rules did not write is an identifier from the wire.
-fn shown_fact(name: &str, value: &serde_json::Value) -> serde_json::Value {
+fn shown_fact(name: &str, value: &Value) -> Value {
     match value {
-        serde_json::Value::String(text) => shown_text(name, text).into(),
-        other => other.clone(),
+        Value::String(text) => shown_text(name, text).into(),
+        Value::Array(values) => values.iter().map(|value| shown_fact(name, value)).collect(),
+        // Of a list of ours: the keys are, the values can be anyone's.
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), shown_fact(key, value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -204,7 +219,14 @@ fn shown_text(name: &str, text: &str) -> String {
     let is_time = || Timestamp::parse(text).is_some_and(|time| time.rfc3339() == text);
     match name {
         _ if text.is_empty() => String::new(),
-        _ if OURS.contains(&name) || DIGESTS.contains(&name) => field(text),
+        _ if OURS.contains(&name) || DIGESTS.contains(&name) || WORDS.contains(&name) => field(text),
+        _ if PATHS.contains(&name) => {
+            if text.starts_with('$') {
+                json_path(text)
+            } else {
+                field(text)
+            }
+        }
         _ if SENTENCES.contains(&name) => {
             let parts = text.split('`').enumerate();
             // Every second one stands in backticks.
@@ -220,13 +242,24 @@ fn shown_text(name: &str, text: &str) -> String {
 /// A title repeats facts. Those that are not shown as they are must not be read there either; the longest goes first, for it may
 /// hold a shorter one.
 fn shown_title(behaviour: &Behaviour<'_>) -> String {
-    let texts = behaviour.facts.iter().filter(|(name, _)| !OURS.contains(name));
-    let texts = texts.filter_map(|(name, value)| Some((*name, value.as_str()?)));
-    let mut texts: Vec<(&str, &str)> = texts.filter(|(_, text)| !text.is_empty()).collect();
+    let mut texts = Vec::new();
+    for (name, value) in behaviour.facts.iter().filter(|(name, _)| !OURS.contains(name)) {
+        texts_of(name, value, &mut texts);
+    }
     texts.sort_unstable_by_key(|(_, text)| std::cmp::Reverse(text.len()));
     let hide = |title: String, (name, text): (&str, &str)| match shown_text(name, text) {
         shown if shown == text => title,
         shown => title.replace(text, &shown),
     };
     texts.into_iter().fold(behaviour.title.clone(), hide)
+}
+
+/// The texts of a fact, each with the name that says what it is.
+fn texts_of<'a>(name: &'a str, value: &'a Value, texts: &mut Vec<(&'a str, &'a str)>) {
+    match value {
+        Value::String(text) if !text.is_empty() => texts.push((name, text)),
+        Value::Array(values) => values.iter().for_each(|value| texts_of(name, value, texts)),
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| texts_of(key, value, texts)),
+        _ => {}
+    }
 }

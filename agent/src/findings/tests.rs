@@ -95,6 +95,33 @@ fn what_our_detectors_write_is_told_and_names_in_it_are_looked_at() {
 }
 
 #[test]
+fn names_from_the_wire_are_looked_at_in_lists_too() {
+    let exchange = sample::exchange("openai", "gpt-4o");
+    let Hit::Behaviour(mut hit) = behaviour(&exchange, "") else { unreachable!() };
+    hit.title = "answers changed: `$.ada@fake.io` is missing, `$.price` is number or null instead of string".into();
+    let breaks = serde_json::json!([
+        {"kind": "missing", "path": "$.ada@fake.io", "new_paths": ["$.id", "$.415-736-2671"], "recent": [5, 6]},
+        {"kind": "type", "path": "$.price", "from": "string", "to": "number or null"},
+        {"kind": "missing", "path": "a member without a short name", "new_paths": []},
+    ]);
+    hit.facts = vec![
+        ("structure.breaks", breaks),
+        ("model.fallbacks", serde_json::json!(["gpt-4o-mini", "sk-proj-a8Zk3LmQ9xT2vB7nR4cW"])),
+    ];
+    let finding = occurrence(&Hit::Behaviour(hit), at(0), None);
+    assert_eq!(finding.title, "answers changed: `$['…'].io` is missing, `$.price` is number or null instead of string");
+    assert_eq!(finding.attributes["model.fallbacks"], serde_json::json!(["gpt-4o-mini", "sk-proj-•••"]));
+    assert_eq!(
+        finding.attributes["structure.breaks"],
+        serde_json::json!([
+            {"kind": "missing", "path": "$['…'].io", "new_paths": ["$.id", "$['…']"], "recent": [5, 6]},
+            {"kind": "type", "path": "$.price", "from": "string", "to": "number or null"},
+            {"kind": "missing", "path": "a member without a short name", "new_paths": []},
+        ])
+    );
+}
+
+#[test]
 fn a_leak_becomes_a_finding_without_its_text() {
     let (rule, exchange) = (email_rule(), sample::exchange("openai", "gpt-4o"));
     let text = "write to jane.doe@example.com today";

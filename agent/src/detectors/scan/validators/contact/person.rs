@@ -121,6 +121,47 @@ const PERSONS: &[&str] = &[
     "vorname",
     "nachname",
 ];
+/// Words of a label, or of the object that a name stands in, that say that it is no person's.
+const OTHER_BEARERS: &[&str] = &[
+    "airport",
+    "book",
+    "brand",
+    "building",
+    "campaign",
+    "category",
+    "city",
+    "company",
+    "country",
+    "course",
+    "district",
+    "event",
+    "festival",
+    "game",
+    "holiday",
+    "hotel",
+    "item",
+    "location",
+    "movie",
+    "neighborhood",
+    "neighbourhood",
+    "organisation",
+    "organization",
+    "park",
+    "place",
+    "plan",
+    "region",
+    "repository",
+    "restaurant",
+    "school",
+    "season",
+    "shop",
+    "song",
+    "station",
+    "store",
+    "street",
+    "university",
+    "venue",
+];
 /// Words after `@` that are code, not people.
 const CODE: &[&str] = &[
     "param",
@@ -169,7 +210,23 @@ pub(super) fn name(text: &Text<'_>) -> Verdict {
     // `class name Foo Bar`: without a mark between, the label must say whose name it is.
     let bare = matches!(text.before(), [.., letter, b' '] if letter.is_ascii_alphabetic());
     let whose = !bare || labels::named(text.before(), PERSONS);
-    Verdict::plausible_if(name.len() >= 2 && whose && !thing && !camel && !continued)
+    Verdict::plausible_if(name.len() >= 2 && whose && !thing && !camel && !continued && !is_of_another(text.before()))
+}
+
+/// `Holiday name: `, `'location': {'name': '`, but not `"event_owner_name": "`.
+fn is_of_another(before: &[u8]) -> bool {
+    if labels::named(before, PERSONS) {
+        return false;
+    }
+    labels::named(before, OTHER_BEARERS) || holder(before).is_some_and(|holder| labels::named(holder, OTHER_BEARERS))
+}
+
+/// Up to the object whose first field is the name: `{"location": ` of `{"location": {"name": "`.
+fn holder(before: &[u8]) -> Option<&[u8]> {
+    let end = before.iter().rposition(u8::is_ascii_alphanumeric)?;
+    let field = before.get(..=end)?.strip_suffix(b"name")?;
+    let brace = field.iter().rposition(|byte| !matches!(byte, b'"' | b'\'' | b'\\' | b' '))?;
+    (field.get(brace) == Some(&b'{')).then(|| field.get(..brace)).flatten()
 }
 
 /// A handle that is nobody's annotation.
@@ -244,6 +301,17 @@ mod tests {
             &["Ada Lovelace", "Jürgen O'Fake", "Lovelace, Ada"],
             &["Default User", "Acme Inc.", "PaymentAPIGateway Fake", "A"],
         );
+        for (haystack, start, expected) in [
+            ("{'location': {'name': 'San Fakeville", 23, Verdict::Refused),
+            (r#"{\"venue\": {\"name\": \"Grand Fakehall"#, 25, Verdict::Refused),
+            ("**Holiday Name: \"Fake Sharing", 17, Verdict::Refused),
+            ("{'guest': {'name': 'Ada Fakelace", 20, Verdict::Plausible),
+            ("event_owner_name: Ada Fakelace", 18, Verdict::Plausible),
+            ("name: Ada Fakelace", 6, Verdict::Plausible),
+        ] {
+            let text = Text { haystack: haystack.as_bytes(), span: start..haystack.len() };
+            assert_eq!(name(&text), expected, "{haystack}");
+        }
         check_as(handle, Verdict::Plausible, &["@ada_outflow_fake", "outflow.fake"], &["@param", "@ab", "@123456"]);
         for (haystack, start, expected) in [
             ("https://www.linkedin.com/in/ada-fakelace", 28, Verdict::Plausible),

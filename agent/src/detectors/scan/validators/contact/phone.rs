@@ -183,6 +183,8 @@ pub(super) fn national(text: &Text<'_>) -> Verdict {
         || is_date(&written.groups, &written.digits)
         || is_decimal(text.secret(), &written.groups)
         || is_measured(text)
+        || is_calculated(text)
+        || is_behind_a_date(text.secret())
     {
         return Verdict::Refused;
     }
@@ -217,6 +219,30 @@ pub(super) fn spoken(text: &Text<'_>) -> Verdict {
 fn is_measured(text: &Text<'_>) -> bool {
     const UNITS: [&[u8]; 9] = [b"ms", b"bytes", b"KB", b"MB", b"GB", b"rows", b"items", b"seconds", b"tokens"];
     matches!(text.after(), [b' ', unit @ ..] if UNITS.iter().any(|known| unit.starts_with(known)))
+}
+
+/// `6544 * 65464`, `= 65465-6544`.
+fn is_calculated(text: &Text<'_>) -> bool {
+    const OPERATORS: [&[u8]; 5] = [b"*", b"=", b"^", "×".as_bytes(), "÷".as_bytes()];
+    let (before, after) = (text.before().trim_ascii_end(), text.after().trim_ascii_start());
+    let behind = OPERATORS.iter().find_map(|operator| after.strip_prefix(*operator));
+    let ahead = OPERATORS.iter().find_map(|operator| before.strip_suffix(*operator));
+    // Not the stars of `**Phone:** 030 901820 **Fax:**`, nor `phone = 030 901820`.
+    behind.is_some_and(|rest| rest.trim_ascii_start().first().is_some_and(u8::is_ascii_digit))
+        || ahead.is_some_and(|rest| rest.trim_ascii_end().last().is_some_and(u8::is_ascii_digit))
+}
+
+/// `9/17/25. 742`: a date, and a number that the pattern took with it.
+fn is_behind_a_date(secret: &[u8]) -> bool {
+    let mut parts = secret.splitn(3, |byte| *byte == b'/');
+    let (Some(first), Some(second), Some(rest)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse::<u8>().ok();
+    let (Some(first), Some(second)) = (number(first), number(second)) else { return false };
+    let year = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (1..=12).contains(&first.min(second))
+        && first.max(second) <= 31
+        && matches!(year, 2 | 4)
+        && matches!(rest.get(year), Some(b'.' | b' '))
 }
 
 /// `2026-11-23`, `23.11.2026`, `1998 2004`.
@@ -336,10 +362,22 @@ mod tests {
             &["450 0840", "415-555-0199"],
             &["555-0142", "1-800-555-0142", "123456789"],
         );
-        for (haystack, span) in [("tel:030 901820", 4..14), ("Tel.030 901820", 4..14), ("788-063-Office", 0..7)] {
+        for (haystack, span) in [
+            ("tel:030 901820", 4..14),
+            ("Tel.030 901820", 4..14),
+            ("788-063-Office", 0..7),
+            ("**Tel:** 030 901820 **Fax:** no", 9..19),
+            ("tel = 030 901820", 6..16),
+        ] {
             assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Plausible, "{haystack}");
         }
-        for (haystack, span) in [("ts: 1795392", 4..11), ("took 450 0840 ms", 5..13)] {
+        for (haystack, span) in [
+            ("ts: 1795392", 4..11),
+            ("took 450 0840 ms", 5..13),
+            ("call me when 65465-6544 * 65464 is done", 13..23),
+            ("call: 3 = 65465-6544", 10..20),
+            ("called 9/17/25. 742 views", 7..19),
+        ] {
             assert_eq!(national(&Text { haystack: haystack.as_bytes(), span }), Verdict::Refused, "{haystack}");
         }
     }
