@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// One shard, no thread: the same records in the same order always give the same output.
 fn look(args: &Args) -> anyhow::Result<ExitCode> {
     let rules = args.rules.load(&[])?;
-    let shown = Shown::standard(args.format);
+    let shown = Shown::standard(args.format).repeats_last();
     let stored = args.store.open()?;
     let session = Arc::new(stored.session(&rules, &shown, WhenFull::Wait)?);
     let mut shard = Shard::new(&LiveRules::new(rules), Arc::clone(&session))?;

@@ -5,7 +5,8 @@
 //! Bound: [`MAX_KNOWN`] findings stay in memory between transactions, so that a finding that repeats is not read each time.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
 };
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     detectors::StateChange,
-    findings::{Activity, Finding},
+    findings::{Activity, Finding, record_id},
     units::{Severity, Timestamp},
 };
 
@@ -27,6 +28,10 @@ const MAX_KNOWN: usize = 4096;
 
 /// Room for the JSON of most findings.
 const PAYLOAD_BYTES: usize = 2048;
+
+/// The revisions of a finding whose current state is kept.
+const REVISIONS_OF: &str = "SELECT seq FROM outbox WHERE finding_id = ?1 AND revision > 1
+    UNION SELECT first_seq FROM finding WHERE id = ?1";
 
 /// Key in `meta` of [`Ledger::raise_floor`].
 const REVISION_FLOOR: &str = "revision_floor";
@@ -41,8 +46,12 @@ pub(super) struct Ledger {
     anchor: Head,
     /// No revision of a finding of which nothing is kept has a higher number.
     revision_floor: u32,
+    /// Some revision was erased.
+    has_erased: bool,
     known: HashMap<String, Known>,
-    /// Those that this transaction changed. In order of the id: pages of the index are visited once, and the file is the same in every run.
+    /// Those that this transaction began and saw once. Most stay so, and are not known any more when it is committed.
+    fresh: BTreeMap<String, Fresh>,
+    /// Those of the known that this transaction changed. In order of the id: pages of the index are visited once, and the file is the same in every run.
     changed: BTreeSet<String>,
     states: States,
     calls: Calls,
@@ -90,11 +99,35 @@ struct Known {
     payload: Option<String>,
 }
 
+/// The row of a finding that was seen once.
+#[derive(Debug)]
+struct Fresh {
+    rule: String,
+    category: &'static str,
+    severity: i64,
+    service: String,
+    first_seen: String,
+    last_seen: String,
+    count: u64,
+    revision: u32,
+    told_at: Timestamp,
+    /// As the outbox has it.
+    payload: String,
+    /// Of its revision.
+    seq: u64,
+}
+
 /// What of a finding's row the partial index is about; it is only touched when it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Row {
-    Missing,
-    Stored { revision: u32, news: bool },
+    /// It began with this revision.
+    Missing {
+        first_seq: u64,
+    },
+    Stored {
+        revision: u32,
+        news: bool,
+    },
 }
 
 /// Why a batch was not applied.
@@ -138,12 +171,15 @@ impl Ledger {
             |key| -> rusqlite::Result<Head> { Ok(read(key)?.as_deref().and_then(Head::parse).unwrap_or(Head::EMPTY)) };
         let (head, anchor) = (end("head")?, end("anchor")?);
         let revision_floor = read(REVISION_FLOOR)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let erased = "SELECT EXISTS (SELECT 1 FROM outbox WHERE payload IS NULL)";
         Ok(Self {
             head,
             stored_head: head.seq,
             anchor,
             revision_floor,
+            has_erased: db.prepare_cached(erased)?.query_row([], |row| row.get(0))?,
             known: HashMap::new(),
+            fresh: BTreeMap::new(),
             changed: BTreeSet::new(),
             states: States::default(),
             calls: Calls::open(db, max_call_bytes)?,
@@ -186,6 +222,7 @@ impl Ledger {
     /// Takes the current state of a finding away. Its revisions stay.
     pub(super) fn forget(&mut self, db: &Connection, id: &str, revision: u32) -> Result<(), Failure> {
         self.known.remove(id);
+        self.fresh.remove(id);
         db.prepare_cached("DELETE FROM finding WHERE id = ?1")?.execute([id])?;
         self.raise_floor(db, revision)
     }
@@ -249,6 +286,9 @@ impl Ledger {
 
     /// Writes what was counted. Nothing may be applied between this and the commit.
     pub(super) fn flush(&mut self, db: &Connection) -> Result<(), Failure> {
+        for (id, fresh) in std::mem::take(&mut self.fresh) {
+            fresh.write(db, &id)?;
+        }
         for id in std::mem::take(&mut self.changed) {
             if let Some(known) = self.known.get_mut(&id) {
                 known.write(db, &id)?;
@@ -274,18 +314,31 @@ impl Ledger {
     /// Takes every payload of a finding away, and its current state. The revisions stay as tombstones. Returns how many.
     pub(super) fn erase(&mut self, db: &Connection, id: &str) -> Result<usize, Failure> {
         self.known.remove(id);
+        self.fresh.remove(id);
         // When its revisions have left the outbox, no tombstone says which numbers were used.
-        let used: Option<u32> = db
+        let state: Option<(u32, u32)> = db
             .query_row(
-                "SELECT revision FROM finding WHERE id = ?1
-                     AND revision > coalesce((SELECT max(revision) FROM outbox WHERE finding_id = ?1), 0)",
+                &format!(
+                    "SELECT revision, coalesce((SELECT max(revision) FROM outbox WHERE seq IN ({REVISIONS_OF})), 0)
+                     FROM finding WHERE id = ?1"
+                ),
                 [id],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        self.raise_floor(db, used.unwrap_or(0))?;
+        let which = match state {
+            Some((used, kept)) => {
+                self.raise_floor(db, if used > kept { used } else { 0 })?;
+                format!("seq IN ({REVISIONS_OF})")
+            }
+            // Its state was not kept as long as they were: all are looked through.
+            None => "finding_id = ?1".to_owned(),
+        };
+        self.has_erased = true;
+        let sql = format!("UPDATE outbox SET payload = NULL WHERE {which} AND payload IS NOT NULL");
+        let erased = db.execute(&sql, [id])?;
         db.execute("DELETE FROM finding WHERE id = ?1", [id])?;
-        Ok(db.execute("UPDATE outbox SET payload = NULL WHERE finding_id = ?1 AND payload IS NOT NULL", [id])?)
+        Ok(erased)
     }
 
     /// Counts an occurrence. `same_call`: another one of this call was counted before.
@@ -301,20 +354,43 @@ impl Ledger {
             self.put(known);
             return Ok(());
         }
-        // One that was erased goes on behind its tombstones: the id of a record is never used twice.
-        let before: Option<u32> = db
+        let revision = self.used_before(db, &seen.finding_id)?.saturating_add(1);
+        let mut finding = Cow::Borrowed(seen);
+        if seen.activity != Activity::Create || !is_record(seen, revision) {
+            finding.to_mut().revise(revision, Activity::Create);
+        }
+        let finding = &*finding;
+        let payload = self.append(db, finding)?;
+        let fresh = Fresh {
+            rule: finding.rule.id.clone(),
+            category: finding.category.as_str(),
+            severity: rank(finding.severity),
+            service: finding.process.service.clone(),
+            first_seen: finding.first_seen.clone(),
+            last_seen: finding.last_seen.clone(),
+            count: finding.count,
+            revision,
+            told_at: Timestamp::parse(&finding.last_seen).unwrap_or_default(),
+            payload,
+            seq: self.head.seq,
+        };
+        self.fresh.insert(finding.finding_id.clone(), fresh);
+        Ok(())
+    }
+
+    /// The last number that a revision of a finding without a state had. One that was erased goes on behind its tombstones: the id of a record
+    /// is never used twice.
+    fn used_before(&self, db: &Connection, id: &str) -> Result<u32, Failure> {
+        if !self.has_erased {
+            return Ok(self.revision_floor);
+        }
+        let erased: Option<u32> = db
             .prepare_cached(
                 "SELECT revision FROM outbox WHERE finding_id = ?1 AND payload IS NULL ORDER BY revision DESC LIMIT 1",
             )?
-            .query_row([&seen.finding_id], |row| row.get(0))
+            .query_row([id], |row| row.get(0))
             .optional()?;
-        let before = before.unwrap_or(0).max(self.revision_floor);
-        let mut finding = seen.clone();
-        finding.revise(before.saturating_add(1), Activity::Create);
-        let payload = Some(self.append(db, &finding)?);
-        let told_at = Timestamp::parse(&finding.last_seen).unwrap_or_default();
-        self.put(Known { told_count: finding.count, told_at, row: Row::Missing, is_changed: false, payload, finding });
-        Ok(())
+        Ok(erased.unwrap_or(0).max(self.revision_floor))
     }
 
     /// The trouble of a finding is over: its next revision says so.
@@ -351,6 +427,11 @@ impl Ledger {
     fn know(&mut self, db: &Connection, id: &str) -> Result<Option<Known>, Failure> {
         if let Some(known) = self.known.remove(id) {
             return Ok(Some(known));
+        }
+        if let Some(Fresh { count, told_at, payload, seq, .. }) = self.fresh.remove(id) {
+            let row = Row::Missing { first_seq: seq };
+            let finding = serde_json::from_str(&payload)?;
+            return Ok(Some(Known { finding, told_count: count, told_at, row, is_changed: false, payload: None }));
         }
         let row = db
             .prepare_cached("SELECT payload, told_count, told_at_ns, revision, news FROM finding WHERE id = ?1")?
@@ -395,6 +476,40 @@ fn written(finding: &Finding) -> serde_json::Result<String> {
     String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
+/// It is this revision of itself already.
+fn is_record(finding: &Finding, revision: u32) -> bool {
+    finding.revision == revision && finding.record_id == record_id(&finding.finding_id, revision)
+}
+
+/// Both kinds of row. No upsert: SQLite copies every page that it touches, to take one half of it back.
+const INSERT_FINDING: &str =
+    "INSERT INTO finding (id, rule, category, severity, service, first_seen, last_seen, count, revision,
+         told_count, told_at_ns, news, payload, first_seq)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+
+impl Fresh {
+    fn write(&self, db: &Connection, id: &str) -> Result<(), Failure> {
+        let (count, told_at_ns) = (int(self.count), int(self.told_at.0));
+        db.prepare_cached(INSERT_FINDING)?.execute(params![
+            id,
+            self.rule,
+            self.category,
+            self.severity,
+            self.service,
+            self.first_seen,
+            self.last_seen,
+            count,
+            self.revision,
+            count,
+            told_at_ns,
+            false,
+            self.payload,
+            int(self.seq)
+        ])?;
+        Ok(())
+    }
+}
+
 impl Known {
     fn write(&mut self, db: &Connection, id: &str) -> Result<(), Failure> {
         let finding = &self.finding;
@@ -404,23 +519,33 @@ impl Known {
         };
         let (severity, count) = (rank(finding.severity), int(finding.count));
         let row = Row::Stored { revision: finding.revision, news: finding.count > self.told_count };
-        if self.row == row {
-            db.prepare_cached(
-                "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, payload = ?6 WHERE id = ?1",
-            )?
-            .execute(params![id, severity, finding.first_seen, finding.last_seen, count, payload])?;
-        } else {
-            // No upsert: SQLite copies every page that it touches, to take one half of it back.
-            let sql = if self.row == Row::Missing {
-                "INSERT INTO finding (id, rule, category, severity, service, first_seen, last_seen, count, revision,
-                     told_count, told_at_ns, news, payload)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-            } else {
-                "UPDATE finding SET severity = ?4, first_seen = ?6, last_seen = ?7, count = ?8, revision = ?9,
-                     told_count = ?10, told_at_ns = ?11, news = ?12, payload = ?13
-                 WHERE id = ?1"
-            };
-            db.prepare_cached(sql)?.execute(params![
+        let (told_count, told_at_ns) = (int(self.told_count), int(self.told_at.0));
+        let news = finding.count > self.told_count;
+        match self.row {
+            before if before == row => db
+                .prepare_cached(
+                    "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, payload = ?6 WHERE id = ?1",
+                )?
+                .execute(params![id, severity, finding.first_seen, finding.last_seen, count, payload])?,
+            Row::Stored { .. } => db
+                .prepare_cached(
+                    "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, revision = ?6,
+                         told_count = ?7, told_at_ns = ?8, news = ?9, payload = ?10
+                     WHERE id = ?1",
+                )?
+                .execute(params![
+                    id,
+                    severity,
+                    finding.first_seen,
+                    finding.last_seen,
+                    count,
+                    finding.revision,
+                    told_count,
+                    told_at_ns,
+                    news,
+                    payload
+                ])?,
+            Row::Missing { first_seq } => db.prepare_cached(INSERT_FINDING)?.execute(params![
                 id,
                 finding.rule.id,
                 finding.category.as_str(),
@@ -430,12 +555,13 @@ impl Known {
                 finding.last_seen,
                 count,
                 finding.revision,
-                int(self.told_count),
-                int(self.told_at.0),
-                finding.count > self.told_count,
-                payload
-            ])?;
-        }
+                told_count,
+                told_at_ns,
+                news,
+                payload,
+                int(first_seq)
+            ])?,
+        };
         self.row = row;
         self.is_changed = false;
         Ok(())

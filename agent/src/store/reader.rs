@@ -163,17 +163,31 @@ impl StoreReader {
     /// Ids that begin with these hexadecimal digits, erased ones included; at most `limit`.
     pub fn ids(&self, prefix: &str, limit: u64) -> Result<Vec<String>, StoreError> {
         // `g` comes behind every digit.
-        self.all(
-            "SELECT id FROM finding WHERE id >= ?1 AND id < ?1 || 'g'
-             UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' ORDER BY 1 LIMIT ?2",
-            params![prefix, int(limit)],
-            |row| row.get(0),
+        let ids = |sql| self.all(sql, params![prefix, int(limit)], |row| row.get(0));
+        let known: Vec<String> = ids("SELECT id FROM finding WHERE id >= ?1 AND id < ?1 || 'g'
+             UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND revision > 1
+             UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND payload IS NULL
+             ORDER BY 1 LIMIT ?2")?;
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        // Its state was not kept as long as its one revision: all are looked through.
+        ids(
+            "SELECT DISTINCT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' ORDER BY 1 LIMIT ?2",
         )
     }
 
     /// All revisions of one finding, the first one first.
     pub fn history(&self, id: &str) -> Result<Vec<Revision>, StoreError> {
-        self.revisions("finding_id = ?1 ORDER BY revision", params![id])
+        let is_known = "SELECT EXISTS (SELECT 1 FROM finding WHERE id = ?1)";
+        let is_known = self.all(is_known, params![id], |row| row.get::<_, bool>(0))?.contains(&true);
+        // As with ids.
+        let all = "finding_id = ?1 ORDER BY revision";
+        let indexed = "seq IN (SELECT seq FROM outbox WHERE finding_id = ?1 AND revision > 1
+                 UNION SELECT seq FROM outbox WHERE finding_id = ?1 AND payload IS NULL
+                 UNION SELECT first_seq FROM finding WHERE id = ?1)
+             ORDER BY revision";
+        self.revisions(if is_known { indexed } else { all }, params![id])
     }
 
     /// Revisions of all findings behind a position, in order; at most `limit`.

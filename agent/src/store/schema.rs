@@ -89,6 +89,12 @@ pub(super) const STEPS: &[&str] = &[
     INSERT INTO meta (key, value) VALUES ('store_id', lower(hex(randomblob(8))));",
     // What was erased is asked for with every new finding, and is nearly always nothing.
     "CREATE INDEX outbox_erased ON outbox (finding_id, revision) WHERE payload IS NULL;",
+    // Most findings are seen once, and their ids are random: with each of them a page of an index over all revisions changed. `first_seq`: the
+    // revision that began the finding.
+    "ALTER TABLE finding ADD COLUMN first_seq INTEGER NOT NULL DEFAULT 0;
+    UPDATE finding SET first_seq = coalesce((SELECT seq FROM outbox WHERE finding_id = finding.id AND revision = 1), 0);
+    DROP INDEX outbox_revision;
+    CREATE UNIQUE INDEX outbox_later ON outbox (finding_id, revision) WHERE revision > 1;",
 ];
 
 /// What a file is.

@@ -228,6 +228,27 @@ fn an_erased_finding_leaves_tombstones_and_goes_on_behind_them() {
 }
 
 #[test]
+fn revisions_are_found_and_erased_though_the_state_of_their_finding_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (once, twice) = (finding("once", 0), finding("twice", 0));
+    let store = open(&folder);
+    keep(&store, found(vec![once.clone(), twice.clone()]));
+    keep(&store, found(vec![twice.clone()]));
+    store.settle().unwrap();
+    drop(store);
+    Connection::open(place(&folder)).unwrap().execute("DELETE FROM finding", []).unwrap();
+    let store = open(&folder);
+    let reader = store.reader().unwrap();
+    for (finding, revisions) in [(&once, 1), (&twice, 2)] {
+        let id = &finding.finding_id;
+        assert_eq!(reader.ids(&id[..8], 9).unwrap(), std::slice::from_ref(id));
+        assert_eq!(reader.history(id).unwrap().len(), revisions);
+        assert_eq!(store.erase(id).unwrap(), revisions);
+    }
+    assert_eq!(whole(&reader).erased, 3);
+}
+
+#[test]
 fn filters_let_through_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
