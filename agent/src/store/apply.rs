@@ -29,10 +29,6 @@ const MAX_KNOWN: usize = 4096;
 /// Room for the JSON of most findings.
 const PAYLOAD_BYTES: usize = 2048;
 
-/// The revisions of a finding whose current state is kept.
-const REVISIONS_OF: &str = "SELECT seq FROM outbox WHERE finding_id = ?1 AND revision > 1
-    UNION SELECT first_seq FROM finding WHERE id = ?1";
-
 /// Key in `meta` of [`Ledger::raise_floor`].
 const REVISION_FLOOR: &str = "revision_floor";
 
@@ -311,34 +307,24 @@ impl Ledger {
         }
     }
 
-    /// Takes every payload of a finding away, and its current state. The revisions stay as tombstones. Returns how many.
+    /// Takes every payload of a finding away, and its current state. The revisions stay as tombstones. Returns how many. No index knows
+    /// all of them, so the whole outbox is looked through.
     pub(super) fn erase(&mut self, db: &Connection, id: &str) -> Result<usize, Failure> {
         self.known.remove(id);
         self.fresh.remove(id);
         // When its revisions have left the outbox, no tombstone says which numbers were used.
-        let state: Option<(u32, u32)> = db
+        let used: Option<u32> = db
             .query_row(
-                &format!(
-                    "SELECT revision, coalesce((SELECT max(revision) FROM outbox WHERE seq IN ({REVISIONS_OF})), 0)
-                     FROM finding WHERE id = ?1"
-                ),
+                "SELECT revision FROM finding WHERE id = ?1
+                     AND revision > coalesce((SELECT max(revision) FROM outbox WHERE finding_id = ?1), 0)",
                 [id],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                |row| row.get(0),
             )
             .optional()?;
-        let which = match state {
-            Some((used, kept)) => {
-                self.raise_floor(db, if used > kept { used } else { 0 })?;
-                format!("seq IN ({REVISIONS_OF})")
-            }
-            // Its state was not kept as long as they were: all are looked through.
-            None => "finding_id = ?1".to_owned(),
-        };
+        self.raise_floor(db, used.unwrap_or(0))?;
         self.has_erased = true;
-        let sql = format!("UPDATE outbox SET payload = NULL WHERE {which} AND payload IS NOT NULL");
-        let erased = db.execute(&sql, [id])?;
         db.execute("DELETE FROM finding WHERE id = ?1", [id])?;
-        Ok(erased)
+        Ok(db.execute("UPDATE outbox SET payload = NULL WHERE finding_id = ?1 AND payload IS NOT NULL", [id])?)
     }
 
     /// Counts an occurrence. `same_call`: another one of this call was counted before.

@@ -218,7 +218,7 @@ fn told_and_gone(ledger: &mut Ledger, db: &Connection, sweep: &mut Sweep, rows: 
         .prepare_cached(
             "SELECT rowid, id, revision,
                  news = 0 AND NOT EXISTS (SELECT 1 FROM outbox WHERE seq = finding.first_seq)
-                     AND NOT EXISTS (SELECT 1 FROM outbox WHERE finding_id = finding.id AND revision > 1)
+                     AND NOT EXISTS (SELECT 1 FROM outbox WHERE finding_id = finding.id AND activity <> 'create')
              FROM finding WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
         )?
         .query_map(params![sweep.rowid, 4 * rows], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?

@@ -165,7 +165,7 @@ impl StoreReader {
         // `g` comes behind every digit.
         let ids = |sql| self.all(sql, params![prefix, int(limit)], |row| row.get(0));
         let known: Vec<String> = ids("SELECT id FROM finding WHERE id >= ?1 AND id < ?1 || 'g'
-             UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND revision > 1
+             UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND activity <> 'create'
              UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND payload IS NULL
              ORDER BY 1 LIMIT ?2")?;
         if !known.is_empty() {
@@ -183,7 +183,7 @@ impl StoreReader {
         let is_known = self.all(is_known, params![id], |row| row.get::<_, bool>(0))?.contains(&true);
         // As with ids.
         let all = "finding_id = ?1 ORDER BY revision";
-        let indexed = "seq IN (SELECT seq FROM outbox WHERE finding_id = ?1 AND revision > 1
+        let indexed = "seq IN (SELECT seq FROM outbox WHERE finding_id = ?1 AND activity <> 'create'
                  UNION SELECT seq FROM outbox WHERE finding_id = ?1 AND payload IS NULL
                  UNION SELECT first_seq FROM finding WHERE id = ?1)
              ORDER BY revision";

@@ -90,11 +90,12 @@ pub(super) const STEPS: &[&str] = &[
     // What was erased is asked for with every new finding, and is nearly always nothing.
     "CREATE INDEX outbox_erased ON outbox (finding_id, revision) WHERE payload IS NULL;",
     // Most findings are seen once, and their ids are random: with each of them a page of an index over all revisions changed. `first_seq`: the
-    // revision that began the finding.
+    // revision that began the finding. (Not by their number: above `revision_floor` none is the first.)
     "ALTER TABLE finding ADD COLUMN first_seq INTEGER NOT NULL DEFAULT 0;
-    UPDATE finding SET first_seq = coalesce((SELECT seq FROM outbox WHERE finding_id = finding.id AND revision = 1), 0);
+    UPDATE finding SET first_seq = coalesce(
+        (SELECT max(seq) FROM outbox WHERE finding_id = finding.id AND activity = 'create'), 0);
     DROP INDEX outbox_revision;
-    CREATE UNIQUE INDEX outbox_later ON outbox (finding_id, revision) WHERE revision > 1;",
+    CREATE UNIQUE INDEX outbox_later ON outbox (finding_id, revision) WHERE activity <> 'create';",
 ];
 
 /// What a file is.

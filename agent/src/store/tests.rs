@@ -249,6 +249,27 @@ fn revisions_are_found_and_erased_though_the_state_of_their_finding_is_gone() {
 }
 
 #[test]
+fn an_index_knows_the_revisions_that_come_later_alone_and_the_rest_is_found_through_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder));
+    let db = Connection::open(place(&folder)).unwrap();
+    // As after the first finding that was kept long enough: no number is the first any more.
+    db.execute("INSERT INTO meta (key, value) VALUES ('revision_floor', '7')", []).unwrap();
+    let (once, twice) = (finding("once", 0), finding("twice", 0));
+    let store = open(&folder);
+    keep(&store, found(vec![once.clone(), twice.clone()]));
+    keep(&store, found(vec![twice.clone()]));
+    store.settle().unwrap();
+    let reader = store.reader().unwrap();
+    for (finding, expected) in [(&once, &[8][..]), (&twice, &[8, 9])] {
+        let history = reader.history(&finding.finding_id).unwrap();
+        assert_eq!(history.iter().map(|row| row.revision).collect::<Vec<_>>(), expected);
+    }
+    let indexed = "SELECT count(*) FROM outbox INDEXED BY outbox_later WHERE activity <> 'create'";
+    assert_eq!(db.query_row(indexed, [], |row| row.get::<_, u64>(0)).unwrap(), 1);
+}
+
+#[test]
 fn filters_let_through_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
