@@ -112,6 +112,13 @@ const PERSONS: &[&str] = &[
     "owner",
     "passenger",
     "holder",
+    "student",
+    "teacher",
+    "attendee",
+    "tenant",
+    "buyer",
+    "resident",
+    "driver",
     "is",
     "was",
     "ist",
@@ -308,6 +315,7 @@ mod tests {
             ("{'guest': {'name': 'Ada Fakelace", 20, Verdict::Plausible),
             ("event_owner_name: Ada Fakelace", 18, Verdict::Plausible),
             ("name: Ada Fakelace", 6, Verdict::Plausible),
+            ("school student name: Ada Fakelace", 21, Verdict::Plausible),
         ] {
             let text = Text { haystack: haystack.as_bytes(), span: start..haystack.len() };
             assert_eq!(name(&text), expected, "{haystack}");
