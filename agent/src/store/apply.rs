@@ -16,6 +16,7 @@ use super::{
     Batch, DeadLetter, StoreError, UsageRow,
     calls::Calls,
     chain::{Head, link, payload_hash},
+    rows::{Fresh, Known, Row, written},
 };
 use crate::{
     detectors::StateChange,
@@ -25,9 +26,6 @@ use crate::{
 
 /// Findings that stay in memory, about 2 KB each.
 const MAX_KNOWN: usize = 4096;
-
-/// Room for the JSON of most findings.
-const PAYLOAD_BYTES: usize = 2048;
 
 /// Key in `meta` of [`Ledger::raise_floor`].
 const REVISION_FLOOR: &str = "revision_floor";
@@ -79,51 +77,6 @@ impl States {
         self.places.values_mut().for_each(HashMap::clear);
         self.changes.drain(..).flatten().try_for_each(|change| change_state(db, &change))
     }
-}
-
-/// A finding as the transaction will leave it.
-#[derive(Debug)]
-struct Known {
-    finding: Finding,
-    told_count: u64,
-    told_at: Timestamp,
-    /// What its row says.
-    row: Row,
-    /// It is among those that this transaction changed.
-    is_changed: bool,
-    /// The finding as JSON, when the outbox has just got the same.
-    payload: Option<String>,
-}
-
-/// The row of a finding that was seen once.
-#[derive(Debug)]
-struct Fresh {
-    rule: String,
-    category: &'static str,
-    severity: i64,
-    service: String,
-    first_seen: String,
-    last_seen: String,
-    count: u64,
-    revision: u32,
-    told_at: Timestamp,
-    /// As the outbox has it.
-    payload: String,
-    /// Of its revision.
-    seq: u64,
-}
-
-/// What of a finding's row the partial index is about; it is only touched when it changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Row {
-    /// It began with this revision.
-    Missing {
-        first_seq: u64,
-    },
-    Stored {
-        revision: u32,
-        news: bool,
-    },
 }
 
 /// Why a batch was not applied.
@@ -456,102 +409,9 @@ impl Ledger {
     }
 }
 
-fn written(finding: &Finding) -> serde_json::Result<String> {
-    let mut json = Vec::with_capacity(PAYLOAD_BYTES);
-    serde_json::to_writer(&mut json, finding)?;
-    String::from_utf8(json).map_err(serde::ser::Error::custom)
-}
-
 /// It is this revision of itself already.
 fn is_record(finding: &Finding, revision: u32) -> bool {
     finding.revision == revision && finding.record_id == record_id(&finding.finding_id, revision)
-}
-
-/// Both kinds of row. No upsert: SQLite copies every page that it touches, to take one half of it back.
-const INSERT_FINDING: &str =
-    "INSERT INTO finding (id, rule, category, severity, service, first_seen, last_seen, count, revision,
-         told_count, told_at_ns, news, payload, first_seq)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-
-impl Fresh {
-    fn write(&self, db: &Connection, id: &str) -> Result<(), Failure> {
-        let (count, told_at_ns) = (int(self.count), int(self.told_at.0));
-        db.prepare_cached(INSERT_FINDING)?.execute(params![
-            id,
-            self.rule,
-            self.category,
-            self.severity,
-            self.service,
-            self.first_seen,
-            self.last_seen,
-            count,
-            self.revision,
-            count,
-            told_at_ns,
-            false,
-            self.payload,
-            int(self.seq)
-        ])?;
-        Ok(())
-    }
-}
-
-impl Known {
-    fn write(&mut self, db: &Connection, id: &str) -> Result<(), Failure> {
-        let finding = &self.finding;
-        let payload = match self.payload.take() {
-            Some(payload) => payload,
-            None => written(finding)?,
-        };
-        let (severity, count) = (rank(finding.severity), int(finding.count));
-        let row = Row::Stored { revision: finding.revision, news: finding.count > self.told_count };
-        let (told_count, told_at_ns) = (int(self.told_count), int(self.told_at.0));
-        let news = finding.count > self.told_count;
-        match self.row {
-            before if before == row => db
-                .prepare_cached(
-                    "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, payload = ?6 WHERE id = ?1",
-                )?
-                .execute(params![id, severity, finding.first_seen, finding.last_seen, count, payload])?,
-            Row::Stored { .. } => db
-                .prepare_cached(
-                    "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, revision = ?6,
-                         told_count = ?7, told_at_ns = ?8, news = ?9, payload = ?10
-                     WHERE id = ?1",
-                )?
-                .execute(params![
-                    id,
-                    severity,
-                    finding.first_seen,
-                    finding.last_seen,
-                    count,
-                    finding.revision,
-                    told_count,
-                    told_at_ns,
-                    news,
-                    payload
-                ])?,
-            Row::Missing { first_seq } => db.prepare_cached(INSERT_FINDING)?.execute(params![
-                id,
-                finding.rule.id,
-                finding.category.as_str(),
-                severity,
-                finding.process.service,
-                finding.first_seen,
-                finding.last_seen,
-                count,
-                finding.revision,
-                told_count,
-                told_at_ns,
-                news,
-                payload,
-                int(first_seq)
-            ])?,
-        };
-        self.row = row;
-        self.is_changed = false;
-        Ok(())
-    }
 }
 
 /// Moves the cursor of a sink past what it delivered, and past what can never be delivered, with the reason.

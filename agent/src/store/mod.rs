@@ -31,6 +31,7 @@ mod file;
 mod prune;
 mod reader;
 mod room;
+mod rows;
 mod schema;
 mod stats;
 #[cfg(test)]
