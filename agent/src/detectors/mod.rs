@@ -57,6 +57,16 @@ pub enum Hit<'a> {
     Behaviour(Behaviour<'a>),
 }
 
+impl Hit<'_> {
+    /// 0 to 100.
+    pub fn confidence(&self) -> u8 {
+        match self {
+            Self::Leak(leak) => leak.confidence,
+            Self::Behaviour(behaviour) => behaviour.confidence,
+        }
+    }
+}
+
 /// A match of a scan rule.
 #[derive(Debug)]
 pub struct Leak<'a> {

@@ -4,14 +4,48 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    detectors::{model_ids, scan::ScanDetector},
-    findings::{Finding, Maker, Policy, Silence},
+    detectors::{Hit, model_ids, scan::ScanDetector},
+    findings::{Finding, Identity, Maker, Policy, Silence},
     rules::ModelRules,
     sources::log::LogBlock,
+    units::Timestamp,
 };
 
 /// Hits that were not told, by reason.
 pub type Silenced = BTreeMap<Silence, u64>;
+
+/// Which of equal leaks of a block is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Who follows a log wants to know where it was last.
+    Newest,
+    /// Who reads files is shown them in order.
+    First,
+}
+
+/// A leak of which there may be more in the block.
+struct Seen<'a> {
+    hit: Hit<'a>,
+    identity: Identity,
+    count: u64,
+    confidence: u8,
+}
+
+impl<'a> Seen<'a> {
+    fn again(&mut self, hit: Hit<'a>, shown: Shown) {
+        self.count = self.count.saturating_add(1);
+        self.confidence = self.confidence.max(hit.confidence());
+        if shown == Shown::Newest {
+            self.hit = hit;
+        }
+    }
+
+    fn told(self, at: Timestamp, policy: &Policy) -> Finding {
+        let mut finding = Maker::told_as(&self.hit, self.identity, at, policy);
+        (finding.count, finding.confidence) = (self.count, self.confidence.min(100));
+        finding
+    }
+}
 
 /// The findings of one block.
 #[derive(Debug, Default)]
@@ -22,21 +56,38 @@ pub(super) struct Found {
     pub(super) silenced: Silenced,
     /// The scanner refused the block.
     pub(super) refused_blocks: u64,
-    pub(super) by_id: HashMap<String, usize>,
 }
 
 impl Found {
-    /// Looks at a block. `repeat` says what becomes of a finding that is seen again.
+    /// Looks at a block.
     pub(super) fn in_block(
         scanner: &mut ScanDetector,
         maker: &Maker,
         policy: &Policy,
         block: &LogBlock,
-        repeat: fn(&mut Finding, Finding),
+        shown: Shown,
     ) -> Self {
         let mut found = Self::default();
         let refused_before = scanner.failed_blocks();
-        scanner.inspect_log(block, &mut |hit| found.take(maker.tell(&hit, block.at, None, policy), repeat));
+        // Most of what it costs to tell a leak is its masked excerpt, and of equal ones one is shown.
+        let mut seen: Vec<Seen<'_>> = Vec::new();
+        let mut by_id: HashMap<String, usize> = HashMap::new();
+        scanner.inspect_log(block, &mut |hit| match maker.identify(&hit, policy) {
+            Err(silence) => *found.silenced.entry(silence).or_default() += 1,
+            // There is nothing but leaks in a block.
+            Ok(None) => {}
+            Ok(Some(identity)) => {
+                let confidence = hit.confidence();
+                match by_id.get(&identity.finding_id).and_then(|index| seen.get_mut(*index)) {
+                    Some(before) => before.again(hit, shown),
+                    None => {
+                        by_id.insert(identity.finding_id.clone(), seen.len());
+                        seen.push(Seen { hit, identity, count: 1, confidence });
+                    }
+                }
+            }
+        });
+        found.findings = seen.into_iter().map(|seen| seen.told(block.at, policy)).collect();
         found.refused_blocks = scanner.failed_blocks() - refused_before;
         found
     }
@@ -48,9 +99,9 @@ impl Found {
         maker: &Maker,
         policy: &Policy,
         block: &LogBlock,
-        repeat: fn(&mut Finding, Finding),
     ) {
         let bytes = &block.bytes;
+        let mut by_id = HashMap::new();
         let (mut at, mut line) = (0, block.first_line);
         let leaks = self.findings.len();
         model_ids::look(models, bytes, block.at, &mut |mention| {
@@ -65,11 +116,9 @@ impl Found {
             let start = bytes.get(..at).and_then(|before| memchr::memrchr(b'\n', before)).map_or(0, |end| end + 1);
             let rest = bytes.get(span.end..).unwrap_or_default();
             let end = memchr::memchr(b'\n', rest).map_or(bytes.len(), |length| span.end + length);
-            self.take(maker.mentioned(&mention, block, (line, start..end), policy), repeat);
+            self.take(maker.mentioned(&mention, block, (line, start..end), policy), &mut by_id);
         });
         if self.findings.len() > leaks {
-            // The table of ids is of no more use: all of the block was looked at.
-            self.by_id.clear();
             let place = |finding: &Finding| {
                 finding.location.as_ref().map(|location| location.byte_offset.unwrap_or_default()).unwrap_or_default()
             };
@@ -77,18 +126,21 @@ impl Found {
         }
     }
 
-    fn take(&mut self, told: Result<Finding, Silence>, repeat: fn(&mut Finding, Finding)) {
+    /// What is seen again only counts.
+    fn take(&mut self, told: Result<Finding, Silence>, by_id: &mut HashMap<String, usize>) {
         match told {
             Err(silence) => *self.silenced.entry(silence).or_default() += 1,
-            Ok(seen) => {
-                if let Some(finding) = self.by_id.get(&seen.finding_id).and_then(|index| self.findings.get_mut(*index))
-                {
-                    repeat(finding, seen);
-                } else {
-                    self.by_id.insert(seen.finding_id.clone(), self.findings.len());
+            Ok(seen) => match by_id.get(&seen.finding_id).and_then(|index| self.findings.get_mut(*index)) {
+                Some(finding) => {
+                    finding.count = finding.count.saturating_add(seen.count);
+                    finding.confidence = finding.confidence.max(seen.confidence);
+                    finding.severity = finding.severity.max(seen.severity);
+                }
+                None => {
+                    by_id.insert(seen.finding_id.clone(), self.findings.len());
                     self.findings.push(seen);
                 }
-            }
+            },
         }
     }
 }

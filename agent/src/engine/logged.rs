@@ -1,5 +1,5 @@
-//! The calls that logs tell of. Enters: a block of a log, and the batch that is to be stored for it. Leaves: that batch with usage and findings of
-//! the calls in it, and with what detectors learned, so that all commits together with the block's checkpoint: read again after a
+//! The calls that logs tell of. Enters: a block of a log. Leaves: a batch with usage and findings of
+//! the calls in it, and with what detectors learned, to commit together with the block's checkpoint: read again after a
 //! crash, a line counts once. Only detectors that need no more of a call than a log has take part.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use super::{KnownCalls, Rules, Session, Sink, Told, detectors};
 use crate::{
     detectors::Detector,
-    exchange::{LoggedCalls, Subject},
+    exchange::{Exchange, LoggedCalls, Subject},
     findings::{Call, FingerprintKey},
     sources::log::LogBlock,
     store::{Batch, UsageRow},
@@ -68,17 +68,24 @@ impl LoggedSession {
         });
     }
 
-    /// Adds to `batch` what the calls in `block` are worth, and has it submitted. While that waits for room so do the other blocks with
-    /// calls: what detectors learned must be stored in the order in which they learned it.
-    pub fn submit<R>(&self, block: &LogBlock, mut batch: Batch, submit: impl FnOnce(Batch) -> R) -> R {
+    /// The calls that a block tells of, with the positions of their lines.
+    pub fn calls(&self, block: &LogBlock) -> Vec<(usize, Exchange)> {
         let reader = self.with(|inner| inner.calls.clone());
         let mut calls = Vec::new();
         reader.read(block.text(), &block.file.messages, block.at, &mut |position, call| calls.push((position, call)));
         // Lines that the window before had already.
         calls.retain(|(position, _)| block.raw_at(*position) >= block.overlap);
-        if calls.is_empty() {
-            return submit(batch);
-        }
+        calls
+    }
+
+    /// Has submitted what the calls in `block` are worth. While that waits for room so do the other blocks with
+    /// calls: what detectors learned must be stored in the order in which they learned it.
+    pub fn learn<R>(
+        &self,
+        block: &LogBlock,
+        calls: Vec<(usize, Exchange)>,
+        submit: impl FnOnce(Batch) -> R,
+    ) -> R {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let learned = self.with(|Inner { session, told, .. }| {
             for (position, mut call) in calls {
@@ -92,11 +99,7 @@ impl LoggedSession {
             }
             std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner))
         });
-        batch.findings.extend(learned.findings);
-        batch.usage.extend(learned.usage);
-        batch.calls.extend(learned.calls);
-        batch.states.extend(learned.states);
-        submit(batch)
+        submit(learned)
     }
 
     fn with<R>(&self, ask: impl FnOnce(&mut Inner) -> R) -> R {
@@ -164,7 +167,10 @@ mod tests {
         let rules = Rules::load(&RuleSource::Embedded, &[]).unwrap();
         let known = Arc::new(KnownCalls::default());
         let session = LoggedSession::new(&rules, FingerprintKey::new([7; 32]), known, true);
-        let submitted = |text: &str| session.submit(&block(text), Batch::default(), |batch| batch);
+        let submitted = |text: &str| {
+            let block = block(text);
+            session.learn(&block, session.calls(&block), |batch| batch)
+        };
         let ids = |findings: &[Finding]| findings.iter().map(|finding| finding.rule.id.clone()).collect::<Vec<_>>();
 
         let first =

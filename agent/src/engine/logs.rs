@@ -1,38 +1,38 @@
-//! The log half: one thread a shard, bounded channels, by file. Enters: [`LogInput`]. Leaves: to the store one batch an input, the findings of
-//! a block together with its checkpoint. A block that cannot be stored is followed by none of its file; nothing is dropped: a full
+//! The log half: one thread a shard, bounded channels, by file. Enters: [`LogInput`]. Leaves: to the store a batch of all inputs that waited, the findings of
+//! a block together with its checkpoint. A batch that cannot be stored is followed by none; nothing is dropped: a full
 //! store makes the worker wait, a waiting worker the tail, and then the files wait.
 
 use std::{
-    collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
     LiveRules, LiveScanner, LoadError, LoggedSession, Silenced,
-    found::{Found, add_silenced},
+    found::{Found, Shown, add_silenced},
 };
 use crate::{
+    clock,
     findings::{Finding, FingerprintKey, Maker},
-    sources::{
-        log::LogBlock,
-        tail::{LogInput, Mark},
-    },
+    sources::tail::{LogInput, Mark},
     store::{Batch, Receipt, Store, StoreError},
 };
 
 /// Inputs that may wait for one worker. A block is about a megabyte, so this bounds memory.
 const QUEUE: usize = 4;
-/// Files of which a worker may have a batch on its way.
-const UNDER_WAY: usize = 64;
-/// Rows that they may have together; a finding takes about 2 KiB.
-const ROWS_UNDER_WAY: usize = 10_000;
+/// What a worker gathers at most while more inputs wait: a commit costs the more, a row, the fewer it has. A finding takes about 2 KiB.
+const GATHERED_ROWS: usize = 500;
+/// Of text; blocks without findings have checkpoints.
+const GATHERED_BYTES: usize = 8 << 20;
+/// And for how long: whoever waits for the first of them waits that much longer.
+const GATHERED_FOR: Duration = Duration::from_millis(50);
 
 /// Told of the findings of every input, before they are stored.
 pub type Watch = Arc<dyn Fn(&[Finding]) + Send + Sync>;
@@ -94,8 +94,8 @@ impl LogWorkers {
                 logged: Arc::clone(logged),
                 watch: Arc::clone(watch),
                 unseen: Arc::clone(&unseen),
-                under_way: HashMap::new(),
-                rows: 0,
+                gathered: Gathered::default(),
+                under_way: None,
             };
             let work = move || worker.run(&receiver);
             let name = format!("outflow-log-{index}");
@@ -154,66 +154,91 @@ struct Worker {
     logged: Arc<LoggedSession>,
     watch: Watch,
     unseen: Arc<Unseen>,
-    /// The last batch of each file, until it is known to be stored: the next one's checkpoint must not pass it.
-    under_way: HashMap<String, Receipt>,
-    /// Rows of all batches since nothing was under way.
-    rows: usize,
+    gathered: Gathered,
+    /// The last batch, until it is known to be stored: the checkpoints of the next one must not pass it.
+    under_way: Option<Receipt>,
+}
+
+/// What the store has not been given yet.
+#[derive(Default)]
+struct Gathered {
+    batch: Batch,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Gathered {
+    fn add(&mut self, batch: Batch, bytes: usize) {
+        self.batch.append(batch);
+        self.bytes += bytes;
+        self.since.get_or_insert_with(clock::instant);
+    }
+
+    fn is_due(&self) -> bool {
+        self.batch.rows() >= GATHERED_ROWS
+            || self.bytes >= GATHERED_BYTES
+            || self.since.is_some_and(|since| since.elapsed() >= GATHERED_FOR)
+    }
 }
 
 impl Worker {
     fn run(mut self, inputs: &Receiver<LogInput>) -> Result<(), StoreError> {
-        for input in inputs {
+        loop {
+            let input = match inputs.try_recv() {
+                Ok(input) => Ok(input),
+                // Nothing waits: what was gathered is not to wait either.
+                Err(_) => self.submit(Batch::default()).map(|()| inputs.recv())?,
+            };
+            let Ok(input) = input else { break };
             self.take(input)?;
+            if self.gathered.is_due() {
+                self.submit(Batch::default())?;
+            }
         }
         self.settle()
     }
 
     fn take(&mut self, input: LogInput) -> Result<(), StoreError> {
-        let path = path_of(&input).to_owned();
-        let (block, batch) = self.batch(input);
-        if let Some(before) = self.under_way.remove(&path) {
-            before.wait()?;
-        }
-        if self.under_way.len() >= UNDER_WAY || self.rows > ROWS_UNDER_WAY {
-            self.settle()?;
-            self.rows = 0;
-        }
-        let Self { store, watch, rows, .. } = self;
-        let mut submit = |batch: Batch| {
-            watch(&batch.findings);
-            *rows += batch.rows();
-            store.submit(batch)
+        let (_, policy) = self.scanner.parts();
+        let block = match input {
+            LogInput::Mark(mark) => {
+                let findings = mark.gap.iter().map(|gap| self.maker.gap(&mark.file, gap, mark.at, policy)).collect();
+                let Mark { checkpoints, forgotten, .. } = mark;
+                self.gathered.add(Batch { findings, checkpoints, forgotten, ..Batch::default() }, 0);
+                return Ok(());
+            }
+            LogInput::Block(block) => block,
         };
-        let receipt = match &block {
-            Some(block) => self.logged.submit(block, batch, submit),
-            None => submit(batch),
-        };
-        self.under_way.insert(path, receipt?);
+        let (scanner, policy) = self.scanner.parts();
+        let found = Found::in_block(scanner, &self.maker, policy, &block, Shown::Newest);
+        self.unseen.count(&found);
+        let checkpoints = block.checkpoint.clone().into_iter().collect();
+        self.gathered.add(Batch { findings: found.findings, checkpoints, ..Batch::default() }, block.bytes.len());
+        let calls = self.logged.calls(&block);
+        if calls.is_empty() {
+            return Ok(());
+        }
+        // So that nobody waits for this worker's last batch while others wait for their turn.
+        self.settle()?;
+        let logged = Arc::clone(&self.logged);
+        logged.learn(&block, calls, |learned| self.submit(learned))
+    }
+
+    /// Hands over what was gathered, and `more` with it.
+    fn submit(&mut self, more: Batch) -> Result<(), StoreError> {
+        let mut batch = std::mem::take(&mut self.gathered).batch;
+        batch.append(more);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.settle()?;
+        (self.watch)(&batch.findings);
+        self.under_way = Some(self.store.submit(batch)?);
         Ok(())
     }
 
+    /// Waits for the last batch.
     fn settle(&mut self) -> Result<(), StoreError> {
-        self.under_way.drain().try_for_each(|(_, receipt)| receipt.wait())
-    }
-
-    /// What is to be stored for an input, and the lines in it.
-    fn batch(&mut self, input: LogInput) -> (Option<LogBlock>, Batch) {
-        match input {
-            LogInput::Block(block) => {
-                let (scanner, policy) = self.scanner.parts();
-                let found = Found::in_block(scanner, &self.maker, policy, &block, |finding, seen| {
-                    finding.absorb(seen, true);
-                });
-                self.unseen.count(&found);
-                let (findings, checkpoints) = (found.findings, block.checkpoint.clone().into_iter().collect());
-                (Some(block), Batch { findings, checkpoints, ..Batch::default() })
-            }
-            LogInput::Mark(mark) => {
-                let (_, policy) = self.scanner.parts();
-                let findings = mark.gap.iter().map(|gap| self.maker.gap(&mark.file, gap, mark.at, policy)).collect();
-                let Mark { checkpoints, forgotten, .. } = mark;
-                (None, Batch { findings, checkpoints, forgotten, ..Batch::default() })
-            }
-        }
+        self.under_way.take().map_or(Ok(()), Receipt::wait)
     }
 }

@@ -12,7 +12,7 @@ use super::{
     field,
     fingerprint::stable_id,
     parties::Parties,
-    place::placed,
+    place::{call_site, placed},
     shown::{identifier, json_path},
 };
 use crate::{
@@ -36,6 +36,14 @@ const SENTENCES: [&str; 2] = ["cost.reason", "cost.learning"];
 /// Attribute of a leak in the journal: by this cursor `journalctl --cursor` finds the entry.
 pub const JOURNAL_CURSOR: &str = "journal.cursor";
 
+/// Which finding a leak belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// Of the finding.
+    pub(crate) finding_id: String,
+    fingerprint: Fingerprint,
+}
+
 /// Makes findings with one fingerprint key.
 #[derive(Clone, Debug)]
 pub struct Maker {
@@ -51,22 +59,43 @@ impl Maker {
     /// As [`occurrence`](Self::occurrence), unless the user decided that it is not told.
     pub fn tell(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>, policy: &Policy) -> Result<Finding, Silence> {
         let fingerprint = match hit {
-            Hit::Leak(leak) => Some(self.key.fingerprint(&leak.rule.entity, secret(leak))),
+            Hit::Leak(leak) => Some(self.secret_of(leak)),
             Hit::Behaviour(_) => None,
         };
-        if let Some(silence) = policy.silences(hit, fingerprint.as_ref()) {
+        match policy.silences(hit, fingerprint.as_ref()) {
+            Some(silence) => Err(silence),
+            None => Ok(Self::made(hit, fingerprint, at, cost, policy)),
+        }
+    }
+
+    /// Which finding a leak belongs to, unless the user decided that it is not told: what [`told_as`](Self::told_as) takes. Much cheaper than the
+    /// finding, of which a block of a log with ten thousand equal leaks needs one.
+    pub(crate) fn identify(&self, hit: &Hit<'_>, policy: &Policy) -> Result<Option<Identity>, Silence> {
+        let Hit::Leak(leak) = hit else { return Ok(None) };
+        let fingerprint = self.secret_of(leak);
+        if let Some(silence) = policy.silences(hit, Some(&fingerprint)) {
             return Err(silence);
         }
-        Ok(self.made(hit, fingerprint, at, cost, policy))
+        let site = call_site(leak.place, secret(leak));
+        let finding_id = finding_id(leak.place.subject(), &leak.rule.id, &site, Some(&fingerprint));
+        Ok(Some(Identity { finding_id, fingerprint }))
+    }
+
+    /// The occurrence that was [identified](Self::identify).
+    pub(crate) fn told_as(hit: &Hit<'_>, identity: Identity, at: Timestamp, policy: &Policy) -> Finding {
+        Self::made(hit, Some(identity.fingerprint), at, None, policy)
     }
 
     /// One occurrence: count 1, revision 1, first and last seen at `at`. `cost` is what the whole call cost.
     pub fn occurrence(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Finding {
-        self.made(hit, None, at, cost, &Policy::default())
+        let fingerprint = match hit {
+            Hit::Leak(leak) => Some(self.secret_of(leak)),
+            Hit::Behaviour(_) => None,
+        };
+        Self::made(hit, fingerprint, at, cost, &Policy::default())
     }
 
     fn made(
-        &self,
         hit: &Hit<'_>,
         fingerprint: Option<Fingerprint>,
         at: Timestamp,
@@ -74,10 +103,7 @@ impl Maker {
         policy: &Policy,
     ) -> Finding {
         let mut finding = match hit {
-            Hit::Leak(leak) => {
-                let print = || self.key.fingerprint(&leak.rule.entity, secret(leak));
-                leaked(leak, fingerprint.unwrap_or_else(print))
-            }
+            Hit::Leak(leak) => leaked(leak, fingerprint),
             Hit::Behaviour(behaviour) => behaved(behaviour, policy),
         };
         finding.record_id = record_id(&finding.finding_id, finding.revision);
@@ -86,6 +112,10 @@ impl Maker {
         finding.cost_nano_usd = cost.map(|cost| cost.nano_usd);
         finding.cost_source = cost.map(|cost| cost.source);
         finding
+    }
+
+    fn secret_of(&self, leak: &Leak<'_>) -> Fingerprint {
+        self.key.fingerprint(&leak.rule.entity, secret(leak))
     }
 
     pub(super) fn fingerprint(&self, entity: &str, text: &[u8]) -> Fingerprint {
@@ -113,9 +143,10 @@ fn clamped(leak: &Leak<'_>) -> Range<usize> {
     leak.span.start.min(leak.haystack.len())..leak.span.end.min(leak.haystack.len())
 }
 
-fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
+fn leaked(leak: &Leak<'_>, fingerprint: Option<Fingerprint>) -> Finding {
+    let site = call_site(leak.place, secret(leak));
     let placed = placed(leak.place, leak.haystack, &clamped(leak));
-    let mut finding = blank(leak.place.subject(), &leak.rule.id, &placed.call_site, Some(&fingerprint));
+    let mut finding = blank(leak.place.subject(), &leak.rule.id, &site, fingerprint.as_ref());
     finding.rule =
         Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
     finding.category = Category::Leak;
@@ -135,7 +166,7 @@ fn leaked(leak: &Leak<'_>, fingerprint: Fingerprint) -> Finding {
     {
         finding.attributes.insert(JOURNAL_CURSOR.to_owned(), cursor.into());
     }
-    finding.fingerprint = Some(fingerprint);
+    finding.fingerprint = fingerprint;
     finding
 }
 
@@ -158,12 +189,12 @@ fn behaved(behaviour: &Behaviour<'_>, policy: &Policy) -> Finding {
     finding
 }
 
-/// Everything that a finding takes from its subject, and its id. Neither time nor process id goes into the id.
-pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
+/// Neither time nor process id goes into it.
+fn finding_id(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> String {
     let service = &subject.origin().service;
     let (fingerprint_value, key_id) =
         fingerprint.map_or(("", ""), |print| (print.value.as_str(), print.key_id.as_str()));
-    let id = match subject {
+    match subject {
         Subject::Exchange(exchange) => {
             let (host, api) = (exchange.host.as_str(), exchange.api.as_str());
             stable_id(&[rule, service, host, api, call_site, fingerprint_value, key_id])
@@ -171,7 +202,12 @@ pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerpri
         Subject::Log { .. } => stable_id(&[rule, service, "log", call_site, fingerprint_value, key_id]),
         Subject::Unseen(unseen) => stable_id(&[rule, service, &unseen.hosts.join(" "), call_site]),
         Subject::Handshake(failed) => stable_id(&[rule, service, &failed.host, call_site]),
-    };
+    }
+}
+
+/// Everything that a finding takes from its subject, and its id.
+pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
+    let id = finding_id(subject, rule, call_site, fingerprint);
     let Parties { process, destination, model, coverage } = Parties::of(subject);
     Finding {
         schema_version: SCHEMA_VERSION,

@@ -7,7 +7,6 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -162,12 +161,18 @@ pub fn bounded(text: &str, max_chars: usize) -> String {
 
 /// Five characters in a row of the secret that are shown, except inside its public prefix.
 pub(super) fn survivor(shown: &str, secret: &str, public_chars: usize) -> Option<String> {
-    let chars: Vec<char> = secret.chars().collect();
+    let (chars, shown): (Vec<char>, Vec<char>) = (secret.chars().collect(), shown.chars().collect());
     chars.windows(GRAM_CHARS).enumerate().find_map(|(start, gram)| {
-        let gram: String = gram.iter().collect();
-        let ours = gram.contains(MASK_CHAR) || start + GRAM_CHARS <= public_chars;
-        (!ours && shown.contains(&gram)).then_some(gram)
+        let ours = gram.contains(&MASK_CHAR) || start + GRAM_CHARS <= public_chars;
+        (!ours && has_gram(&shown, gram)).then(|| gram.iter().collect())
     })
+}
+
+/// PERF: each excerpt asks for some hundreds of short grams. To build a searcher for each takes many times as long, and to compare all of a gram
+/// at each place three times as long.
+fn has_gram(text: &[char], gram: &[char]) -> bool {
+    let Some((first, rest)) = gram.split_first() else { return true };
+    text.iter().enumerate().any(|(at, c)| c == first && text.get(at + 1..).is_some_and(|next| next.starts_with(rest)))
 }
 
 /// What of the secret stays, with the rest masked.
@@ -375,13 +380,12 @@ pub(super) fn erase(text: &str, secret: &str, public_chars: usize, public_at: us
     let mut chars: Vec<char> = text.chars().collect();
     // The first gram that is not wholly inside the public prefix begins here.
     let hidden_from = if public_chars >= gram_chars { public_chars + 1 - gram_chars } else { 0 };
-    let hidden: String = secret.chars().skip(hidden_from).collect();
+    let hidden: Vec<char> = secret.chars().skip(hidden_from).collect();
     let public = public_at..public_at + public_chars;
     let mut erased = vec![false; chars.len()];
     for (start, gram) in chars.windows(gram_chars).enumerate() {
         let in_public = public.start <= start && start + gram_chars <= public.end;
-        let gram: String = gram.iter().collect();
-        if !in_public && memmem::find(hidden.as_bytes(), gram.as_bytes()).is_some() {
+        if !in_public && has_gram(&hidden, gram) {
             erased.iter_mut().skip(start).take(gram_chars).for_each(|mark| *mark = true);
         }
     }

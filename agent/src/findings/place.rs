@@ -1,7 +1,7 @@
 //! What a finding says about where a leak stands. Enters: a [`Place`] and the secret itself. Leaves: words and a [`Location`] in
 //! which the secret is masked too: a JSON key or a file's name may be one.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use super::{
     finding::{HalfName, Location},
@@ -16,9 +16,24 @@ use crate::{
 pub(super) struct Placed {
     /// Goes on after what leaked: `sent to api.openai.com`, `in app.log`.
     pub(super) way: String,
-    /// What of the place is the same for all repeats; goes into the finding's id.
-    pub(super) call_site: String,
     pub(super) location: Location,
+}
+
+/// What of the place is the same for all repeats; goes into the finding's id.
+pub(super) fn call_site<'a>(place: Place<'a>, secret: &[u8]) -> Cow<'a, str> {
+    match place {
+        Place::Exchange { side, path, .. } => {
+            format!("{} {}", way_of(side).1, without_indices(&mask::without_secret(path, secret))).into()
+        }
+        Place::Log { block, .. } => block.file.path.as_str().into(),
+    }
+}
+
+fn way_of(side: Side) -> (HalfName, &'static str) {
+    match side {
+        Side::Request => (HalfName::Request, "sent to"),
+        Side::Response => (HalfName::Response, "came back from"),
+    }
 }
 
 /// `span` is the secret's in the haystack.
@@ -27,14 +42,10 @@ pub(super) fn placed(place: Place<'_>, haystack: &[u8], span: &Range<usize>) -> 
     let (start, end) = (span.start as u64, span.end.max(span.start) as u64);
     match place {
         Place::Exchange { exchange, side, path } => {
-            let (side, way) = match side {
-                Side::Request => (HalfName::Request, "sent to"),
-                Side::Response => (HalfName::Response, "came back from"),
-            };
-            let call_site = format!("{way} {}", without_indices(&mask::without_secret(path, secret)));
+            let (side, way) = way_of(side);
             let path = Some(mask::without_secret(&shown::json_path(path), secret));
             let location = Location { side: Some(side), path, file: None, line: None, byte_offset: None, start, end };
-            Placed { way: format!("{way} {}", host(&exchange.host)), call_site, location }
+            Placed { way: format!("{way} {}", host(&exchange.host)), location }
         }
         Place::Log { block, line, column, offset, .. } => {
             // Whoever runs the host named the file; that it shares a word with a secret gives nothing away.
@@ -54,7 +65,7 @@ pub(super) fn placed(place: Place<'_>, haystack: &[u8], span: &Range<usize>) -> 
                 start: column,
                 end: column + (end - start),
             };
-            Placed { way, call_site: block.file.path.clone(), location }
+            Placed { way, location }
         }
     }
 }
@@ -96,10 +107,10 @@ mod tests {
         let block = LogBlock::whole(Arc::new(file), Bytes::new(), Timestamp(0));
         let haystack = b"from jane@example.com";
         let place = Place::Log { block: &block, origin: &block.file.origin, line: 7, column: 2, offset: 40 };
-        let Placed { way, call_site, location } = placed(place, haystack, &(5..21));
+        let Placed { way, location } = placed(place, haystack, &(5..21));
         assert!(!way.contains("jane") && !location.file.as_ref().unwrap().contains("jane"), "{way} {location:?}");
         assert_eq!((location.line, location.start, location.end), (Some(7), 2, 18));
-        assert_eq!(call_site, block.file.path, "it is only hashed");
+        assert_eq!(call_site(place, b"jane@example.com"), block.file.path, "it is only hashed");
     }
 
     #[test]

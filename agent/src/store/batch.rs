@@ -12,7 +12,7 @@ use crate::{
     units::{NanoUsd, Timestamp},
 };
 
-/// Everything that one subject (a call, a block of a log) leaves in the store. It commits in one transaction.
+/// Everything that one subject (a call, some blocks of logs) leaves in the store. It commits in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Occurrences, as [`Maker`](crate::findings::Maker) makes them. Those of one finding in one batch are one call, paid for once.
@@ -33,6 +33,27 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Adds what comes after it, to commit with it.
+    pub fn append(&mut self, next: Self) {
+        let Self { findings, closed, usage, calls, checkpoints, forgotten, states } = next;
+        // Keys are forgotten before checkpoints are written, so of each key only the last word may stay.
+        let is_said_again =
+            |key: &String| forgotten.contains(key) || checkpoints.iter().any(|checkpoint| checkpoint.key == *key);
+        self.checkpoints.retain(|checkpoint| !is_said_again(&checkpoint.key));
+        self.checkpoints.extend(checkpoints);
+        self.forgotten.extend(forgotten);
+        self.findings.extend(findings);
+        self.closed.extend(closed);
+        self.usage.extend(usage);
+        self.calls.extend(calls);
+        self.states.extend(states);
+    }
+
+    /// Nothing is to be stored.
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0
+    }
+
     /// Rows that it changes at most.
     pub fn rows(&self) -> usize {
         let others = self.checkpoints.len() + self.forgotten.len() + self.states.len();
@@ -144,5 +165,28 @@ impl Receipt {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => Some(Err(StoreError::Closed)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_key_the_last_word_stays() {
+        let checkpoint = |key: &str, value: &str| Checkpoint { key: key.to_owned(), value: value.to_owned() };
+        let batch = |checkpoints: &[(&str, &str)], forgotten: &[&str]| Batch {
+            checkpoints: checkpoints.iter().map(|(key, value)| checkpoint(key, value)).collect(),
+            forgotten: forgotten.iter().map(|key| (*key).to_owned()).collect(),
+            ..Batch::default()
+        };
+        let mut all = batch(&[("a", "1"), ("b", "1"), ("c", "1")], &[]);
+        all.append(batch(&[("a", "2")], &["b"]));
+        assert_eq!(all.checkpoints, [checkpoint("c", "1"), checkpoint("a", "2")]);
+        assert_eq!(all.forgotten, ["b"]);
+        // It came again.
+        all.append(batch(&[("b", "3")], &["c"]));
+        assert_eq!(all.checkpoints, [checkpoint("a", "2"), checkpoint("b", "3")]);
+        assert!(!all.is_empty() && Batch::default().is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! Rules compiled for scanning. Enters: [`LoadedRule`]s. Leaves: a [`RuleSet`] that all workers share, or an error that names
 //! file, line and key. Compiled once; never changed.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use regex_automata::{
     meta::Regex,
+    nfa::thompson::WhichCaptures,
     util::{captures::Captures, syntax},
 };
 use regex_syntax::hir::Hir;
@@ -13,7 +14,7 @@ use super::{
     factor,
     needs::Needs,
     opening::Opening,
-    prefilter::{ScanError, numbers, pure},
+    prefilter::{Backend, ScanError, numbers, pure},
     tail::Tail,
     validators::{self, Validator},
     words::{WordSet, Words},
@@ -56,6 +57,8 @@ pub struct RuleSet {
     rules: Vec<Arc<Compiled>>,
     words: Words,
     pure: OnceLock<Arc<pure::Shared>>,
+    /// Backends that have passed the self-test with these rules.
+    tested: Mutex<Vec<Backend>>,
 }
 
 impl RuleSet {
@@ -80,7 +83,7 @@ impl RuleSet {
 
     fn of(rules: Vec<Arc<Compiled>>) -> Arc<Self> {
         let words = Words::new(rules.iter().map(|rule| rule.loaded.context.as_slice()));
-        Arc::new(Self { rules, words, pure: OnceLock::new() })
+        Arc::new(Self { rules, words, pure: OnceLock::new(), tested: Mutex::default() })
     }
 
     /// These rules but those that `is_out` names by index.
@@ -127,6 +130,16 @@ impl RuleSet {
         self.rules.get(rule).filter(|compiled| compiled.loaded.context_required).and_then(|_| self.words.of(rule))
     }
 
+    /// Runs a backend's self-test, unless it has passed it with these rules: workers share both.
+    pub(super) fn tested<E>(&self, backend: Backend, test: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mut tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tested.contains(&backend) {
+            test()?;
+            tested.push(backend);
+        }
+        Ok(())
+    }
+
     /// The DFA of the pure backend, built on first use: the other backend does not need it.
     pub(super) fn pure(&self) -> Result<Arc<pure::Shared>, ScanError> {
         if let Some(built) = self.pure.get() {
@@ -148,8 +161,12 @@ fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
         }
         other => numbers::fits(other, &hir).map_err(|reason| loaded.invalid(Key::Trigger, reason))?,
     }
+    // What only groups need takes memory in each of hundreds of patterns.
+    let has_groups = hir.properties().explicit_captures_len() > 0;
+    let which_captures = if has_groups { WhichCaptures::All } else { WhichCaptures::Implicit };
+    let config = Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false);
     let exact = Regex::builder()
-        .configure(Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false))
+        .configure(config.which_captures(which_captures).onepass(has_groups))
         .build_from_hir(&hir)
         .map_err(|error| loaded.invalid(Key::Pattern, error))?;
     let names = exact.group_info().pattern_names(regex_automata::PatternID::ZERO).flatten();

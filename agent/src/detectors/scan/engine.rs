@@ -143,9 +143,9 @@ impl Scanner {
     /// A scanner that has passed its self-test: every rule's first example is found. Engines have lost matches before
     /// (Vectorscan 5.4.9 and 5.4.12 on x86-64), and a scanner that does not find is worse than none.
     pub fn new(rules: Arc<RuleSet>, backend: Backend) -> Result<Self, ScanError> {
-        let mut scanner = Self::untested(rules, backend)?;
-        scanner.self_test()?;
-        Ok(scanner)
+        // Not by the scanner that is given: caches that examples filled are no use to anybody.
+        rules.tested(backend, || Self::untested(Arc::clone(&rules), backend)?.self_test())?;
+        Self::untested(rules, backend)
     }
 
     /// Without the self-test: for the check of rules, which says more about what is lost.
@@ -171,6 +171,12 @@ impl Scanner {
             let found = self.scan(example.as_bytes(), &Whole { length: example.len() })?;
             if !found.matches.iter().any(|found| found.rule == index) {
                 return Err(ScanError::SelfTest { backend: self.backend.name(), rule: loaded.rule.id.clone() });
+            }
+            // The caches of all patterns at once would be tens of megabytes.
+            for rule in &self.touched {
+                if let Some(workspace) = self.workspaces.get_mut(*rule) {
+                    *workspace = None;
+                }
             }
         }
         Ok(())

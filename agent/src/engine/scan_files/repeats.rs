@@ -18,14 +18,6 @@ impl Repeats {
         Self { counts: Findings::new(u64::MAX), first_seen: Vec::new() }
     }
 
-    /// Within a block: what is seen again only counts.
-    #[expect(clippy::needless_pass_by_value, reason = "the store's way to count takes it in")]
-    pub(super) fn again(finding: &mut Finding, seen: Finding) {
-        finding.count = finding.count.saturating_add(seen.count);
-        finding.confidence = finding.confidence.max(seen.confidence);
-        finding.severity = finding.severity.max(seen.severity);
-    }
-
     pub(super) fn count(&mut self, finding: Finding, at: Timestamp) {
         self.first_seen.extend(self.counts.count(vec![finding], at));
     }

@@ -14,7 +14,7 @@ use crate::{
     detectors::{model_ids::is_code, scan::ScanDetector},
     engine::{
         LoadError, Rules, Silenced,
-        found::{Found, add_silenced},
+        found::{Found, Shown, add_silenced},
     },
     findings::{Maker, Policy, UNPINNED},
     sources::{files::Blocks, files::Target, log::LogBlock},
@@ -103,9 +103,9 @@ impl<'a> Worker<'a> {
             Some(scanner) => scanner,
             none => none.insert(self.rules.scanner()?),
         };
-        let mut found = Found::in_block(scanner, self.maker, &self.policy, block, Repeats::again);
+        let mut found = Found::in_block(scanner, self.maker, &self.policy, block, Shown::First);
         if self.looks_for_models && is_code(&block.file.path) {
-            found.models_in_block(&self.rules.models, self.maker, &self.policy, block, Repeats::again);
+            found.models_in_block(&self.rules.models, self.maker, &self.policy, block);
         }
         Ok(found)
     }

@@ -233,7 +233,9 @@ impl Followed {
         if there == 0 {
             return Ok(State::AtEnd);
         }
-        let length = usize::try_from(there).unwrap_or(usize::MAX).min(buffer.len());
+        // No more than makes one full block: what is beyond it would leave as a tiny one.
+        let most = buffer.len().min(self.cutter.room_bytes());
+        let length = usize::try_from(there).unwrap_or(usize::MAX).min(most);
         let Some(room) = buffer.get_mut(..length) else { return Ok(State::AtEnd) };
         let count = loop {
             match file.read_at(room, self.read_at) {
