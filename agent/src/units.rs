@@ -89,8 +89,12 @@ impl fmt::Display for Severity {
 /// The first `digits` hexadecimal digits of some bytes.
 pub(crate) fn hex(bytes: &[u8], digits: usize) -> String {
     let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
-    let mut text = String::with_capacity(digits);
-    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(digits).map(digit));
+    let mut text = String::with_capacity(digits + 1);
+    for byte in bytes.iter().take(digits.div_ceil(2)) {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text.truncate(digits);
     text
 }
 

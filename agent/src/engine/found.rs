@@ -41,7 +41,7 @@ impl<'a> Seen<'a> {
     }
 
     fn told(self, at: Timestamp, policy: &Policy) -> Finding {
-        let mut finding = Maker::told_as(&self.hit, self.identity, at, policy);
+        let mut finding = Maker::told_as(&self.hit, self.identity, at, None, policy);
         (finding.count, finding.confidence) = (self.count, self.confidence.min(100));
         finding
     }
@@ -74,9 +74,7 @@ impl Found {
         let mut by_id: HashMap<String, usize> = HashMap::new();
         scanner.inspect_log(block, &mut |hit| match maker.identify(&hit, policy) {
             Err(silence) => *found.silenced.entry(silence).or_default() += 1,
-            // There is nothing but leaks in a block.
-            Ok(None) => {}
-            Ok(Some(identity)) => {
+            Ok(identity) => {
                 let confidence = hit.confidence();
                 match by_id.get(&identity.finding_id).and_then(|index| seen.get_mut(*index)) {
                     Some(before) => before.again(hit, shown),
@@ -93,13 +91,7 @@ impl Found {
     }
 
     /// Adds the model ids of a block of code or configuration that can change.
-    pub(super) fn models_in_block(
-        &mut self,
-        models: &ModelRules,
-        maker: &Maker,
-        policy: &Policy,
-        block: &LogBlock,
-    ) {
+    pub(super) fn models_in_block(&mut self, models: &ModelRules, maker: &Maker, policy: &Policy, block: &LogBlock) {
         let bytes = &block.bytes;
         let mut by_id = HashMap::new();
         let (mut at, mut line) = (0, block.first_line);

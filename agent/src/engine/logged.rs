@@ -80,12 +80,7 @@ impl LoggedSession {
 
     /// Has submitted what the calls in `block` are worth. While that waits for room so do the other blocks with
     /// calls: what detectors learned must be stored in the order in which they learned it.
-    pub fn learn<R>(
-        &self,
-        block: &LogBlock,
-        calls: Vec<(usize, Exchange)>,
-        submit: impl FnOnce(Batch) -> R,
-    ) -> R {
+    pub fn learn<R>(&self, block: &LogBlock, calls: Vec<(usize, Exchange)>, submit: impl FnOnce(Batch) -> R) -> R {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let learned = self.with(|Inner { session, told, .. }| {
             for (position, mut call) in calls {

@@ -3,6 +3,7 @@
 //! store makes the worker wait, a waiting worker the tail, and then the files wait.
 
 use std::{
+    collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc, Mutex, PoisonError,
@@ -163,12 +164,24 @@ struct Worker {
 #[derive(Default)]
 struct Gathered {
     batch: Batch,
+    /// Where a finding stands in it: of those that repeat there is one.
+    by_id: HashMap<String, usize>,
     bytes: usize,
     since: Option<Instant>,
 }
 
 impl Gathered {
-    fn add(&mut self, batch: Batch, bytes: usize) {
+    fn add(&mut self, mut batch: Batch, bytes: usize) {
+        for seen in batch.findings.drain(..) {
+            if let Some(finding) =
+                self.by_id.get(&seen.finding_id).and_then(|index| self.batch.findings.get_mut(*index))
+            {
+                finding.absorb(seen, true);
+            } else {
+                self.by_id.insert(seen.finding_id.clone(), self.batch.findings.len());
+                self.batch.findings.push(seen);
+            }
+        }
         self.batch.append(batch);
         self.bytes += bytes;
         self.since.get_or_insert_with(clock::instant);

@@ -36,12 +36,12 @@ const SENTENCES: [&str; 2] = ["cost.reason", "cost.learning"];
 /// Attribute of a leak in the journal: by this cursor `journalctl --cursor` finds the entry.
 pub const JOURNAL_CURSOR: &str = "journal.cursor";
 
-/// Which finding a leak belongs to.
+/// Which finding a hit belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// Of the finding.
     pub(crate) finding_id: String,
-    fingerprint: Fingerprint,
+    fingerprint: Option<Fingerprint>,
 }
 
 /// Makes findings with one fingerprint key.
@@ -58,53 +58,32 @@ impl Maker {
 
     /// As [`occurrence`](Self::occurrence), unless the user decided that it is not told.
     pub fn tell(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>, policy: &Policy) -> Result<Finding, Silence> {
-        let fingerprint = match hit {
-            Hit::Leak(leak) => Some(self.secret_of(leak)),
-            Hit::Behaviour(_) => None,
-        };
-        match policy.silences(hit, fingerprint.as_ref()) {
-            Some(silence) => Err(silence),
-            None => Ok(Self::made(hit, fingerprint, at, cost, policy)),
-        }
+        Ok(Self::told_as(hit, self.identify(hit, policy)?, at, cost, policy))
     }
 
-    /// Which finding a leak belongs to, unless the user decided that it is not told: what [`told_as`](Self::told_as) takes. Much cheaper than the
-    /// finding, of which a block of a log with ten thousand equal leaks needs one.
-    pub(crate) fn identify(&self, hit: &Hit<'_>, policy: &Policy) -> Result<Option<Identity>, Silence> {
-        let Hit::Leak(leak) = hit else { return Ok(None) };
-        let fingerprint = self.secret_of(leak);
-        if let Some(silence) = policy.silences(hit, Some(&fingerprint)) {
-            return Err(silence);
-        }
-        let site = call_site(leak.place, secret(leak));
-        let finding_id = finding_id(leak.place.subject(), &leak.rule.id, &site, Some(&fingerprint));
-        Ok(Some(Identity { finding_id, fingerprint }))
-    }
-
-    /// The occurrence that was [identified](Self::identify).
-    pub(crate) fn told_as(hit: &Hit<'_>, identity: Identity, at: Timestamp, policy: &Policy) -> Finding {
-        Self::made(hit, Some(identity.fingerprint), at, None, policy)
+    /// Which finding a hit belongs to, unless the user decided that it is not told. Much cheaper than the finding itself, of which ten thousand
+    /// equal leaks in a block of a log need one.
+    pub(crate) fn identify(&self, hit: &Hit<'_>, policy: &Policy) -> Result<Identity, Silence> {
+        let identity = self.identity(hit);
+        policy.silences(hit, identity.fingerprint.as_ref()).map_or(Ok(identity), Err)
     }
 
     /// One occurrence: count 1, revision 1, first and last seen at `at`. `cost` is what the whole call cost.
     pub fn occurrence(&self, hit: &Hit<'_>, at: Timestamp, cost: Option<&Cost>) -> Finding {
-        let fingerprint = match hit {
-            Hit::Leak(leak) => Some(self.secret_of(leak)),
-            Hit::Behaviour(_) => None,
-        };
-        Self::made(hit, fingerprint, at, cost, &Policy::default())
+        Self::told_as(hit, self.identity(hit), at, cost, &Policy::default())
     }
 
-    fn made(
+    /// The occurrence that was [identified](Self::identify).
+    pub(crate) fn told_as(
         hit: &Hit<'_>,
-        fingerprint: Option<Fingerprint>,
+        identity: Identity,
         at: Timestamp,
         cost: Option<&Cost>,
         policy: &Policy,
     ) -> Finding {
         let mut finding = match hit {
-            Hit::Leak(leak) => leaked(leak, fingerprint),
-            Hit::Behaviour(behaviour) => behaved(behaviour, policy),
+            Hit::Leak(leak) => leaked(leak, identity),
+            Hit::Behaviour(behaviour) => behaved(behaviour, identity, policy),
         };
         finding.record_id = record_id(&finding.finding_id, finding.revision);
         finding.first_seen = at.rfc3339();
@@ -114,8 +93,18 @@ impl Maker {
         finding
     }
 
-    fn secret_of(&self, leak: &Leak<'_>) -> Fingerprint {
-        self.key.fingerprint(&leak.rule.entity, secret(leak))
+    fn identity(&self, hit: &Hit<'_>) -> Identity {
+        match hit {
+            Hit::Leak(leak) => {
+                let fingerprint = self.key.fingerprint(&leak.rule.entity, secret(leak));
+                let site = call_site(leak.place, secret(leak));
+                let finding_id = finding_id(leak.place.subject(), &leak.rule.id, &site, Some(&fingerprint));
+                Identity { finding_id, fingerprint: Some(fingerprint) }
+            }
+            Hit::Behaviour(Behaviour { exchange, rule, key, .. }) => {
+                Identity { finding_id: finding_id(Subject::Exchange(exchange), rule, key, None), fingerprint: None }
+            }
+        }
     }
 
     pub(super) fn fingerprint(&self, entity: &str, text: &[u8]) -> Fingerprint {
@@ -143,10 +132,9 @@ fn clamped(leak: &Leak<'_>) -> Range<usize> {
     leak.span.start.min(leak.haystack.len())..leak.span.end.min(leak.haystack.len())
 }
 
-fn leaked(leak: &Leak<'_>, fingerprint: Option<Fingerprint>) -> Finding {
-    let site = call_site(leak.place, secret(leak));
+fn leaked(leak: &Leak<'_>, identity: Identity) -> Finding {
     let placed = placed(leak.place, leak.haystack, &clamped(leak));
-    let mut finding = blank(leak.place.subject(), &leak.rule.id, &site, fingerprint.as_ref());
+    let mut finding = blank_as(leak.place.subject(), identity.finding_id);
     finding.rule =
         Rule { id: leak.rule.id.clone(), title: leak.rule.title.clone(), references: leak.rule.references.clone() };
     finding.category = Category::Leak;
@@ -166,7 +154,7 @@ fn leaked(leak: &Leak<'_>, fingerprint: Option<Fingerprint>) -> Finding {
     {
         finding.attributes.insert(JOURNAL_CURSOR.to_owned(), cursor.into());
     }
-    finding.fingerprint = fingerprint;
+    finding.fingerprint = identity.fingerprint;
     finding
 }
 
@@ -176,8 +164,8 @@ fn line_around(text: &[u8], at: usize) -> &[u8] {
     rest.get(..memchr::memchr(b'\n', rest).unwrap_or(rest.len())).unwrap_or_default()
 }
 
-fn behaved(behaviour: &Behaviour<'_>, policy: &Policy) -> Finding {
-    let mut finding = blank(Subject::Exchange(behaviour.exchange), behaviour.rule, &behaviour.key, None);
+fn behaved(behaviour: &Behaviour<'_>, identity: Identity, policy: &Policy) -> Finding {
+    let mut finding = blank_as(Subject::Exchange(behaviour.exchange), identity.finding_id);
     finding.category = Category::of_behaviour(behaviour.rule);
     finding.severity = behaviour.severity;
     finding.confidence = behaviour.confidence.min(100);
@@ -207,7 +195,10 @@ fn finding_id(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Op
 
 /// Everything that a finding takes from its subject, and its id.
 pub(super) fn blank(subject: Subject<'_>, rule: &str, call_site: &str, fingerprint: Option<&Fingerprint>) -> Finding {
-    let id = finding_id(subject, rule, call_site, fingerprint);
+    blank_as(subject, finding_id(subject, rule, call_site, fingerprint))
+}
+
+fn blank_as(subject: Subject<'_>, id: String) -> Finding {
     let Parties { process, destination, model, coverage } = Parties::of(subject);
     Finding {
         schema_version: SCHEMA_VERSION,

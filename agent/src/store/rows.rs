@@ -61,6 +61,9 @@ pub(super) fn written(finding: &Finding) -> serde_json::Result<String> {
     String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
+/// What a finding is, as SQL: most are seen once, and then the outbox has it.
+pub(super) const PAYLOAD: &str = "CASE finding.payload WHEN '' THEN (SELECT payload FROM outbox WHERE seq = finding.first_seq) ELSE finding.payload END";
+
 /// Both kinds of row. No upsert: SQLite copies every page that it touches, to take one half of it back.
 const INSERT_FINDING: &str =
     "INSERT INTO finding (id, rule, category, severity, service, first_seen, last_seen, count, revision,
@@ -84,7 +87,8 @@ impl Fresh {
             count,
             told_at_ns,
             false,
-            self.payload,
+            // The outbox has it.
+            "",
             int(self.seq)
         ])?;
         Ok(())
