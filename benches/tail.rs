@@ -1,10 +1,10 @@
 //! Speed of following logs, of the real program: `outflow run` over a folder in memory. Enters: lines made here, one e-mail address in
 //! 16 KB. Leaves: time to ready, memory idle and loaded, the delay from a written line to its stored finding, and megabytes (10^6
 //! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, in turns with the bare
-//! scanner on the same blocks, the median of the rounds' ratios; and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
+//! scanner on the same blocks and as many threads, the median of the rounds' ratios; and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
 //!
-//! `cargo bench -p outflow --bench tail`. Environment: `OUTFLOW_BENCH_MB` sets the size of the file (default 128),
-//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500), `OUTFLOW_BENCH_ROUNDS` how many turns are taken (default 5). Peers are left out where they are not installed
+//! `cargo bench -p outflow --bench tail`. Environment: `OUTFLOW_BENCH_MB` sets the size of the file (default 64),
+//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500), `OUTFLOW_BENCH_ROUNDS` how many turns are taken (default 9). Peers are left out where they are not installed
 //! (`apt-get install ripgrep rsyslog`).
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -16,7 +16,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
-    thread::sleep,
+    thread::{available_parallelism, sleep},
     time::{Duration, Instant},
 };
 
@@ -54,8 +54,8 @@ impl Drop for Agent {
 
 fn main() -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
-    let (megabytes, lines) = (number("OUTFLOW_BENCH_MB").unwrap_or(128), number("OUTFLOW_BENCH_LINES").unwrap_or(500));
-    let rounds = number("OUTFLOW_BENCH_ROUNDS").unwrap_or(5).max(1);
+    let (megabytes, lines) = (number("OUTFLOW_BENCH_MB").unwrap_or(64), number("OUTFLOW_BENCH_LINES").unwrap_or(500));
+    let rounds = number("OUTFLOW_BENCH_ROUNDS").unwrap_or(9).max(1);
     // Memory, so that no disk is measured but for the store's own fsync, which costs nothing here; benches/store.rs measures that.
     let logs = tempfile::Builder::new().prefix("outflow-bench").tempdir_in("/dev/shm")?;
     let state = tempfile::Builder::new().prefix("outflow-bench").tempdir()?;
@@ -94,12 +94,15 @@ fn main() -> Result<()> {
         let text = corpus(megabytes * 1_000_000, every, people);
         println!("{name}:");
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        let mut bares = vec![bare.scan(text.as_bytes())?];
+        let mut singles = Vec::new();
         let files =
             [("large", 1, false, Some(GATES[0])), ("small", 1000, false, Some(GATES[1])), ("pod", 1, true, None)];
         for (what, count, is_wrapped, gate) in files {
             let share = lines.len().div_ceil(count);
             let (mut ratios, mut speeds, mut walls) = (Vec::new(), Vec::new(), Vec::new());
+            // One file is one worker's, many are all workers', and memory is shared.
+            let threads = if count == 1 { 1 } else { available_parallelism()?.get() };
+            let mut bares = vec![bare.scan(text.as_bytes(), threads)?];
             for round in 0..rounds {
                 // A file that begins as another one did would be taken for its copy.
                 let part = |(number, lines): (usize, &[&str])| {
@@ -111,7 +114,7 @@ fn main() -> Result<()> {
                 let (cpu, wall, size) =
                     followed(&store, &agent, logs.path(), &format!("{what}-{people}-{round}"), &parts)?;
                 let before = bares.last().copied().unwrap_or_default();
-                bares.push(bare.scan(text.as_bytes())?);
+                bares.push(bare.scan(text.as_bytes(), threads)?);
                 let beside = f64::midpoint(before, bares.last().copied().unwrap_or_default());
                 ratios.push(size / cpu / beside);
                 speeds.push(size / cpu);
@@ -128,9 +131,16 @@ fn main() -> Result<()> {
                 lines.chunks(share).len(),
                 median(walls)
             );
+            println!(
+                "{:8.0} MB per CPU second  1.00  bare {} on the same blocks, {threads} at once",
+                median(bares.clone()),
+                Backend::best().name()
+            );
+            if count == 1 {
+                singles.extend(bares);
+            }
         }
-        let speed = median(bares);
-        println!("{speed:8.0} MB per CPU second  1.00  bare {} on the same blocks", Backend::best().name());
+        let speed = median(singles);
         // rsyslog remembers in its folder what it has read.
         peers(&state.path().join(format!("peers-{every}-{people}")), &text, speed)?;
     }
@@ -152,16 +162,26 @@ impl Bare {
         Ok(Self(RuleSet::load(&RuleSource::Embedded)?))
     }
 
-    /// Megabytes a CPU second.
-    fn scan(&self, text: &[u8]) -> Result<f64> {
+    /// Megabytes a CPU second, of so many threads that share the blocks.
+    fn scan(&self, text: &[u8], threads: usize) -> Result<f64> {
         let (mut cutter, mut cuts) = (LineCutter::new(CutLimits::default(), Position::default()), Vec::new());
         cutter.push(text, &mut cuts);
         cutter.finish(&mut cuts);
-        let mut scanner = Scanner::new(std::sync::Arc::clone(&self.0), Backend::best())?;
+        let scanner = || Scanner::new(std::sync::Arc::clone(&self.0), Backend::best());
+        let scanners = (0..threads).map(|_| scanner()).collect::<std::result::Result<Vec<_>, _>>()?;
         let before = cpu_seconds();
-        for cut in &cuts {
-            std::hint::black_box(scanner.scan(&cut.bytes, &LogLines::new(&cut.bytes))?.matches.len());
-        }
+        std::thread::scope(|scope| {
+            let work = |(number, mut scanner): (usize, Scanner)| {
+                let cuts = cuts.iter().skip(number).step_by(threads);
+                scope.spawn(move || {
+                    for cut in cuts {
+                        let found = scanner.scan(&cut.bytes, &LogLines::new(&cut.bytes));
+                        std::hint::black_box(found.map_or(0, |found| found.matches.len()));
+                    }
+                });
+            };
+            scanners.into_iter().enumerate().for_each(work);
+        });
         Ok(text.len() as f64 / 1e6 / (cpu_seconds() - before))
     }
 }

@@ -23,6 +23,13 @@ pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
     sh::run(command.arg("--").args(arguments))
 }
 
+/// The short form that CI runs: logs are followed by the real program to their stored end. What it prints is measured beside other work.
+pub(crate) fn tail_short() -> Result<()> {
+    let mut command = sh::cargo("bench");
+    command.args(["--profile", "dev", "--package", "outflow", "--bench", "tail"]);
+    sh::run(command.envs([("OUTFLOW_BENCH_MB", "8"), ("OUTFLOW_BENCH_ROUNDS", "1"), ("OUTFLOW_BENCH_LINES", "50")]))
+}
+
 /// What `outflow scan` finds of a labelled corpus, and what else: `tests/accuracy/`.
 fn accuracy(arguments: &[String]) -> Result<()> {
     let mut command = sh::command("python3");

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::{demo, fuzz, setup, sh, suite, tidy};
+use crate::{bench, demo, fuzz, setup, sh, suite, tidy};
 
 /// A check and its name.
 type Check = (&'static str, fn() -> Result<()>);
@@ -14,7 +14,7 @@ type Verdict = (&'static str, bool, f64);
 /// Runs all checks, then all tests.
 pub(crate) fn run() -> suite::Tally {
     // The cheap ones first: a slip shows before the compiler starts.
-    let checks: [Check; 10] = [
+    let checks: [Check; 11] = [
         ("format", || sh::run(sh::cargo("fmt").args(["--all", "--check"]))),
         ("tidy", tidy::run),
         ("spelling", || sh::run(&mut sh::command(setup::typos()))),
@@ -24,6 +24,7 @@ pub(crate) fn run() -> suite::Tally {
         ("build", sh::build_programs),
         ("rules", || sh::run(sh::command(sh::target_dir().join("debug/outflow")).args(["rules", "check"]))),
         ("demo", demo::run),
+        ("bench tail, short", bench::tail_short),
         ("fuzz", || fuzz::run(None, fuzz::Length::Short)),
     ];
     let mut verdicts: Vec<Verdict> = checks.into_iter().map(|(name, check)| judge(name, check)).collect();

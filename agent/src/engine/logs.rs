@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{
     LiveRules, LiveScanner, LoadError, LoggedSession, Silenced,
@@ -34,6 +34,9 @@ const GATHERED_ROWS: usize = 500;
 const GATHERED_BYTES: usize = 8 << 20;
 /// And for how long: whoever waits for the first of them waits that much longer.
 const GATHERED_FOR: Duration = Duration::from_millis(50);
+
+/// Least time between two batches of a worker, when nothing waits: with a thousand files it is the tail that is behind, and each would be a commit.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Told of the findings of every input, before they are stored.
 pub type Watch = Arc<dyn Fn(&[Finding]) + Send + Sync>;
@@ -97,6 +100,7 @@ impl LogWorkers {
                 unseen: Arc::clone(&unseen),
                 gathered: Gathered::default(),
                 under_way: None,
+                submitted: None,
             };
             let work = move || worker.run(&receiver);
             let name = format!("outflow-log-{index}");
@@ -158,6 +162,8 @@ struct Worker {
     gathered: Gathered,
     /// The last batch, until it is known to be stored: the checkpoints of the next one must not pass it.
     under_way: Option<Receipt>,
+    /// When it was handed over.
+    submitted: Option<Instant>,
 }
 
 /// What the store has not been given yet.
@@ -197,17 +203,26 @@ impl Gathered {
 impl Worker {
     fn run(mut self, inputs: &Receiver<LogInput>) -> Result<(), StoreError> {
         loop {
-            let input = match inputs.try_recv() {
-                Ok(input) => Ok(input),
-                // Nothing waits: what was gathered is not to wait either.
-                Err(_) => self.submit(Batch::default()).map(|()| inputs.recv())?,
+            // Nothing waits: what was gathered is not to wait either, or not long.
+            let rest = self.submitted.map_or(Duration::ZERO, |at| PAUSE.saturating_sub(at.elapsed()));
+            let next = match self.gathered.since {
+                Some(_) => inputs.recv_timeout(rest),
+                None => inputs.recv().map_err(RecvTimeoutError::from),
             };
-            let Ok(input) = input else { break };
+            let input = match next {
+                Ok(input) => input,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.submit(Batch::default())?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             self.take(input)?;
             if self.gathered.is_due() {
                 self.submit(Batch::default())?;
             }
         }
+        self.submit(Batch::default())?;
         self.settle()
     }
 
@@ -247,6 +262,7 @@ impl Worker {
         self.settle()?;
         (self.watch)(&batch.findings);
         self.under_way = Some(self.store.submit(batch)?);
+        self.submitted = Some(clock::instant());
         Ok(())
     }
 

@@ -179,6 +179,29 @@ pub(super) enum Judged {
     Waits,
 }
 
+/// Followed files by their first bytes: of thousands that turn up together each is compared with those that begin alike only.
+#[derive(Debug)]
+pub(super) struct Starts(BTreeMap<Vec<u8>, Vec<FileId>>);
+
+impl Starts {
+    pub(super) fn of(files: &BTreeMap<FileId, Followed>) -> Self {
+        let mut starts = Self(BTreeMap::new());
+        files.iter().for_each(|(id, file)| starts.add(file.first(), *id));
+        starts
+    }
+
+    pub(super) fn add(&mut self, first: &[u8], id: FileId) {
+        self.0.entry(first.to_vec()).or_default().push(id);
+    }
+
+    /// Those that begin with `first`, and those that are shorter and that it begins with.
+    fn like(&self, first: &[u8]) -> impl Iterator<Item = FileId> {
+        let longer = self.0.range(first.to_vec()..).take_while(move |(start, _)| start.starts_with(first));
+        let shorter = (1..first.len()).filter_map(move |length| self.0.get_key_value(first.get(..length)?));
+        longer.chain(shorter).flat_map(|(_, ids)| ids).copied()
+    }
+}
+
 impl Copies {
     /// Lets go of those that are not there any more.
     pub(super) fn keep(&mut self, there: impl Fn(FileId) -> bool) {
@@ -196,6 +219,7 @@ impl Copies {
         file: &File,
         size: u64,
         files: &BTreeMap<FileId, Followed>,
+        starts: &Starts,
     ) -> io::Result<Judged> {
         let mut first = [0; FIRST_BYTES];
         let count = file.read_at(&mut first, 0)?;
@@ -204,7 +228,7 @@ impl Copies {
         if first.is_empty() {
             return Ok(Judged::Waits);
         }
-        for other in files.values().filter(|other| other.starts_like(first)) {
+        for other in starts.like(first).filter_map(|id| files.get(&id)) {
             if is_snapshot(file, size, other)? {
                 let record = Some(other.record()).filter(|record| record.position.offset <= size);
                 self.0.insert(id, record);

@@ -180,6 +180,11 @@ impl Followed {
         common > 0 && first.get(..common) == self.first.get(..common)
     }
 
+    /// Its first bytes, as far as they are known.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.first
+    }
+
     /// Looks at the size, and whether the bytes before the position are still there when somebody wrote.
     pub(super) fn look(&mut self, now: Timestamp) -> io::Result<State> {
         let Some(file) = &self.file else { return Ok(State::AtEnd) };

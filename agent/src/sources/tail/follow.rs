@@ -17,7 +17,7 @@ use std::{
 use super::{
     Gap, GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
     archive::{self, Archives},
-    departed::{Copies, Departed, Departures, Judged},
+    departed::{Copies, Departed, Departures, Judged, Starts},
     file::{Followed, Skipped, State},
     finished::Finished,
     glob::{self, Found, Patterns},
@@ -54,6 +54,8 @@ pub(super) struct Follower {
     files: BTreeMap<FileId, Followed>,
     departures: Departures,
     copies: Copies,
+    /// While new names are looked at.
+    starts: Option<Starts>,
     archives: Archives,
     /// By group.
     rates: Vec<Rate>,
@@ -106,6 +108,7 @@ impl Follower {
             files: BTreeMap::new(),
             departures: Departures::new(remembered),
             copies: Copies::default(),
+            starts: None,
             archives: Archives::new(Finished::new(remembered)),
             told: BTreeSet::new(),
             unread: BTreeMap::new(),
@@ -218,6 +221,7 @@ impl Follower {
         for (id, found) in others {
             self.take(id, found, false, now, out)?;
         }
+        self.starts = None;
         // What is there and could not be opened, or found no place, is not gone.
         self.departures
             .looked(now, self.settings.rotate_wait_ns, |key| there.iter().any(|place| key.starts_with(place)));
@@ -310,6 +314,9 @@ impl Follower {
         followed.group = found.group;
         let from = followed.consumed.position.offset;
         self.copies.forget(id);
+        if let Some(starts) = &mut self.starts {
+            starts.add(followed.first(), id);
+        }
         self.files.insert(id, followed);
         self.tell(out, found.path, |path| TailNotice::Following { path, from });
         Ok(Ok(()))
@@ -330,7 +337,10 @@ impl Follower {
         let like = if same.is_none() { self.departures.take_like(file, metadata.len())? } else { None };
         // A copy may stand in the place of a file that is gone: it waits, and what is known of that file waits with it.
         let judged = match (&same, &like) {
-            (None, None) => self.copies.judge(*id, file, metadata.len(), &self.files)?,
+            (None, None) => {
+                let starts = self.starts.get_or_insert_with(|| Starts::of(&self.files));
+                self.copies.judge(*id, file, metadata.len(), &self.files, starts)?
+            }
             _ => Judged::New,
         };
         if matches!(judged, Judged::Waits) {
