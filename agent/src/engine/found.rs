@@ -76,12 +76,11 @@ impl Found {
             Err(silence) => *found.silenced.entry(silence).or_default() += 1,
             Ok(identity) => {
                 let confidence = hit.confidence();
-                match by_id.get(&identity.finding_id).and_then(|index| seen.get_mut(*index)) {
-                    Some(before) => before.again(hit, shown),
-                    None => {
-                        by_id.insert(identity.finding_id.clone(), seen.len());
-                        seen.push(Seen { hit, identity, count: 1, confidence });
-                    }
+                if let Some(before) = by_id.get(&identity.finding_id).and_then(|index| seen.get_mut(*index)) {
+                    before.again(hit, shown);
+                } else {
+                    by_id.insert(identity.finding_id.clone(), seen.len());
+                    seen.push(Seen { hit, identity, count: 1, confidence });
                 }
             }
         });
@@ -122,17 +121,16 @@ impl Found {
     fn take(&mut self, told: Result<Finding, Silence>, by_id: &mut HashMap<String, usize>) {
         match told {
             Err(silence) => *self.silenced.entry(silence).or_default() += 1,
-            Ok(seen) => match by_id.get(&seen.finding_id).and_then(|index| self.findings.get_mut(*index)) {
-                Some(finding) => {
+            Ok(seen) => {
+                if let Some(finding) = by_id.get(&seen.finding_id).and_then(|index| self.findings.get_mut(*index)) {
                     finding.count = finding.count.saturating_add(seen.count);
                     finding.confidence = finding.confidence.max(seen.confidence);
                     finding.severity = finding.severity.max(seen.severity);
-                }
-                None => {
+                } else {
                     by_id.insert(seen.finding_id.clone(), self.findings.len());
                     self.findings.push(seen);
                 }
-            },
+            }
         }
     }
 }

@@ -186,7 +186,9 @@ pub(super) struct Starts(BTreeMap<Vec<u8>, Vec<FileId>>);
 impl Starts {
     pub(super) fn of(files: &BTreeMap<FileId, Followed>) -> Self {
         let mut starts = Self(BTreeMap::new());
-        files.iter().for_each(|(id, file)| starts.add(file.first(), *id));
+        for (id, file) in files {
+            starts.add(file.first(), *id);
+        }
         starts
     }
 
