@@ -26,7 +26,8 @@ pub(crate) fn run(name: Option<&str>, arguments: &[String]) -> Result<()> {
 /// The short form that CI runs: logs are followed by the real program to their stored end. What it prints is measured beside other work.
 pub(crate) fn tail_short() -> Result<()> {
     let mut command = sh::cargo("bench");
-    command.args(["--profile", "dev", "--package", "outflow", "--bench", "tail"]);
+    // Of the whole workspace, as the tests are built: the library is built once for both.
+    command.args(["--profile", "dev", "--workspace", "--bench", "tail"]);
     sh::run(command.envs([("OUTFLOW_BENCH_MB", "8"), ("OUTFLOW_BENCH_ROUNDS", "1"), ("OUTFLOW_BENCH_LINES", "50")]))
 }
 

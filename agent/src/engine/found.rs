@@ -142,3 +142,32 @@ pub(super) fn add_silenced(sum: &mut Silenced, more: &Silenced) {
         *sum = sum.saturating_add(*count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{detectors::scan::RuleSet, findings::FingerprintKey, rules::RuleSource, sources::log::LogFile};
+
+    #[test]
+    fn of_equal_leaks_one_is_made_and_shown_where_it_was_asked_for() {
+        let rules = RuleSet::load(&RuleSource::Embedded).unwrap();
+        let mut scanner = ScanDetector::new(rules).unwrap();
+        let (maker, policy) = (Maker::new(FingerprintKey::new([7; 32])), Policy::default());
+        let text = "to jane.roe@example-shop.com\nto bob.roe@example-shop.com\nto Jane.Roe@example-shop.com again\n";
+        let file = LogFile { path: "/var/log/shop.log".into(), ..LogFile::default() };
+        let block = LogBlock::whole(Arc::new(file), Bytes::from_static(text.as_bytes()), Timestamp(7));
+        for (shown, line, excerpt) in
+            [(Shown::First, 1, "to j•••@•••.com"), (Shown::Newest, 3, "to J•••@•••.com again")]
+        {
+            let found = Found::in_block(&mut scanner, &maker, &policy, &block, shown);
+            let [jane, bob] = found.findings.as_slice() else { panic!("{:?}", found.findings) };
+            assert_eq!((jane.count, bob.count), (2, 1));
+            assert_eq!(jane.location.as_ref().and_then(|location| location.line), Some(line));
+            assert_eq!(jane.excerpt.as_ref().map(|excerpt| excerpt.as_str()), Some(excerpt));
+        }
+    }
+}

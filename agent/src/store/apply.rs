@@ -16,7 +16,7 @@ use super::{
     Batch, DeadLetter, StoreError, UsageRow,
     calls::Calls,
     chain::{Head, link, payload_hash},
-    rows::{Fresh, Known, PAYLOAD, Row, written},
+    rows::{Fresh, Known, Row, written},
 };
 use crate::{
     detectors::StateChange,
@@ -373,9 +373,7 @@ impl Ledger {
             return Ok(Some(Known { finding, told_count: count, told_at, row, is_changed: false, payload: None }));
         }
         let row = db
-            .prepare_cached(&format!(
-                "SELECT {PAYLOAD}, told_count, told_at_ns, revision, news FROM finding WHERE id = ?1"
-            ))?
+            .prepare_cached("SELECT payload, told_count, told_at_ns, revision, news FROM finding WHERE id = ?1")?
             .query_row([id], |row| {
                 let stored = Row::Stored { revision: row.get(3)?, news: row.get(4)? };
                 Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, stored))

@@ -2,14 +2,13 @@
 //! kind. One call is one small step, so that batches never wait for long; it never takes what is not told of a finding yet.
 //!
 //! Revisions leave the outbox at its old end only, and the anchor of the chain moves with them. A finding's current state goes when it was
-//! not seen for long, or for want of room together with its last revision; what a sink does not have goes only when the store is full and the operator said so.
+//! not seen for long; what a sink does not have goes only when the store is full and the operator said so.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     apply::{Failure, Ledger, int},
     chain::{Hash, Head, ROOT, link},
-    rows::PAYLOAD,
 };
 use crate::units::Timestamp;
 
@@ -111,9 +110,9 @@ pub(super) fn by_age(
         .query_row([int(cutoff.0)], |row| row.get(0))
         .optional()?;
     let upto = old.unwrap_or(0).min(retention.delivered(ledger, db)?);
-    let mut gone = revisions(ledger, db, upto, STEP_ROWS, Some(cutoff))?;
+    let mut gone = Pruned { revisions: revisions(ledger, db, upto, STEP_ROWS)?, ..Pruned::default() };
     gone.usage = usage(db, cutoff.0 / 60_000_000_000)?;
-    gone.findings += unseen_since(ledger, db, sweep, cutoff)?;
+    gone.findings = unseen_since(ledger, db, sweep, cutoff)?;
     if sweep.has_dead_letters {
         gone.dead_letters = dead_letters(db, cutoff)?;
         sweep.has_dead_letters = gone.dead_letters >= STEP_ROWS;
@@ -121,8 +120,7 @@ pub(super) fn by_age(
     Ok(gone)
 }
 
-/// One step of what every sink has, however new it is, and of the states that it leaves: they were written once. Without a sink nothing is
-/// known to be kept elsewhere.
+/// One step of what every sink has, however new it is. Without a sink nothing is known to be kept elsewhere.
 pub(super) fn delivered(
     ledger: &mut Ledger,
     db: &Connection,
@@ -133,17 +131,17 @@ pub(super) fn delivered(
         return Ok(Pruned::default());
     }
     let upto = retention.delivered(ledger, db)?;
-    revisions(ledger, db, upto, rows, None)
+    Ok(Pruned { revisions: revisions(ledger, db, upto, rows)?, ..Pruned::default() })
 }
 
 /// One step of what is missed by somebody: states of findings whose revisions are all gone, the oldest first; when there are none here, the oldest
-/// revisions and the states that they leave.
+/// revisions.
 pub(super) fn oldest(ledger: &mut Ledger, db: &Connection, sweep: &mut Sweep, rows: u64) -> Result<Pruned, Failure> {
     let findings = told_and_gone(ledger, db, sweep, rows)?;
     if findings > 0 {
         return Ok(Pruned { findings, ..Pruned::default() });
     }
-    revisions(ledger, db, ledger.head(), rows, None)
+    Ok(Pruned { revisions: revisions(ledger, db, ledger.head(), rows)?, ..Pruned::default() })
 }
 
 /// Notes which revision is the newest now, unless that is known from an earlier time.
@@ -161,18 +159,11 @@ fn mark(ledger: &Ledger, db: &Connection, now: Timestamp) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Takes the oldest revisions away, at most `rows` and none behind `upto`; and the states of findings of which these are all, and that have nothing
-/// to tell: those that were not seen since `unseen_since`, or all.
-fn revisions(
-    ledger: &mut Ledger,
-    db: &Connection,
-    upto: u64,
-    rows: u64,
-    unseen_since: Option<Timestamp>,
-) -> Result<Pruned, Failure> {
+/// Takes the oldest revisions away, at most `rows` and none behind `upto`.
+fn revisions(ledger: &mut Ledger, db: &Connection, upto: u64, rows: u64) -> Result<u64, Failure> {
     let anchor = ledger.anchor();
     if upto <= anchor {
-        return Ok(Pruned::default());
+        return Ok(0);
     }
     let last = upto.min(anchor.saturating_add(rows));
     let next: Option<Head> = db
@@ -187,8 +178,7 @@ fn revisions(
             Ok(Head { seq, hash: link(&previous, seq, &id, row.get(2)?, &activity, &payload) })
         })
         .optional()?;
-    let Some(next) = next else { return Ok(Pruned::default()) };
-    let findings = left(ledger, db, next.seq, unseen_since)?;
+    let Some(next) = next else { return Ok(0) };
     let forgotten: Option<u32> = db
         .prepare_cached(
             "SELECT max(revision) FROM outbox WHERE seq <= ?1
@@ -198,32 +188,7 @@ fn revisions(
     ledger.raise_floor(db, forgotten.unwrap_or(0))?;
     ledger.move_anchor(db, next)?;
     let gone = db.prepare_cached("DELETE FROM outbox WHERE seq <= ?1")?.execute([int(next.seq)])?;
-    Ok(Pruned { revisions: gone as u64, findings, ..Pruned::default() })
-}
-
-/// The states of findings that have revisions up to `seq`, which are about to go: some go too, and what stays must have its payload itself.
-fn left(ledger: &mut Ledger, db: &Connection, seq: u64, unseen_since: Option<Timestamp>) -> Result<u64, Failure> {
-    // What is later than all times that are written.
-    let cutoff = unseen_since.map_or_else(|| "~".to_owned(), Timestamp::rfc3339);
-    let states: Vec<(String, u32, bool)> = db
-        .prepare_cached(
-            "SELECT id, finding.revision, news = 0 AND finding.revision = max(outbox.revision) AND last_seen < ?2
-             FROM outbox JOIN finding ON id = finding_id WHERE seq <= ?1 GROUP BY id",
-        )?
-        .query_map(params![int(seq), cutoff], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut gone = 0;
-    for (id, revision, goes) in states {
-        if goes {
-            ledger.forget(db, &id, revision)?;
-            gone += 1;
-        } else {
-            let sql =
-                format!("UPDATE finding SET payload = {PAYLOAD} WHERE id = ?1 AND payload = '' AND first_seq <= ?2");
-            db.prepare_cached(&sql)?.execute(params![id, int(seq)])?;
-        }
-    }
-    Ok(gone)
+    Ok(gone as u64)
 }
 
 /// Looks at the next findings in turn, and takes away those that were not seen for long and have nothing to tell.

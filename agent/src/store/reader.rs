@@ -9,9 +9,7 @@ use super::{
     DeadLetter, StoreError, UsageRow,
     apply::{int, rank},
     chain::Head,
-    file,
-    rows::PAYLOAD,
-    schema,
+    file, schema,
     schema::Found,
 };
 use crate::{
@@ -129,11 +127,9 @@ impl StoreReader {
         let severity = filter.severity.map(rank);
         let limit = filter.limit.map_or(-1, int);
         self.all(
-            &format!(
-                "SELECT {PAYLOAD} FROM finding WHERE severity >= coalesce(?1, 0) AND (?2 IS NULL OR rule GLOB ?2)
+            "SELECT payload FROM finding WHERE severity >= coalesce(?1, 0) AND (?2 IS NULL OR rule GLOB ?2)
                  AND (?3 IS NULL OR category = ?3) AND (?4 IS NULL OR service = ?4) AND (?5 IS NULL OR last_seen >= ?5)
-             ORDER BY last_seen DESC, id LIMIT ?6"
-            ),
+             ORDER BY last_seen DESC, id LIMIT ?6",
             params![severity, filter.rule, filter.category, filter.service, since, limit],
             |row| row.get::<_, String>(0),
         )?
@@ -158,7 +154,7 @@ impl StoreReader {
     pub fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError> {
         let payload: Option<String> = self
             .db
-            .query_row(&format!("SELECT {PAYLOAD} FROM finding WHERE id = ?1"), [id], |row| row.get(0))
+            .query_row("SELECT payload FROM finding WHERE id = ?1", [id], |row| row.get(0))
             .optional()
             .map_err(|error| self.failed(&error))?;
         payload.map(|payload| self.finding_of(&payload)).transpose()

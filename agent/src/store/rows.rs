@@ -61,9 +61,6 @@ pub(super) fn written(finding: &Finding) -> serde_json::Result<String> {
     String::from_utf8(json).map_err(serde::ser::Error::custom)
 }
 
-/// What a finding is, as SQL: most are seen once, and then the outbox has it.
-pub(super) const PAYLOAD: &str = "CASE finding.payload WHEN '' THEN (SELECT payload FROM outbox WHERE seq = finding.first_seq) ELSE finding.payload END";
-
 /// Both kinds of row. No upsert: SQLite copies every page that it touches, to take one half of it back.
 const INSERT_FINDING: &str =
     "INSERT INTO finding (id, rule, category, severity, service, first_seen, last_seen, count, revision,
@@ -87,8 +84,7 @@ impl Fresh {
             count,
             told_at_ns,
             false,
-            // The outbox has it.
-            "",
+            self.payload,
             int(self.seq)
         ])?;
         Ok(())

@@ -96,9 +96,6 @@ pub(super) const STEPS: &[&str] = &[
         (SELECT max(seq) FROM outbox WHERE finding_id = finding.id AND activity = 'create'), 0);
     DROP INDEX outbox_revision;
     CREATE UNIQUE INDEX outbox_later ON outbox (finding_id, revision) WHERE activity <> 'create';",
-    // From here on the `payload` of a finding may be empty: it is the one of its revision `first_seq`, and was written once. What an earlier
-    // version wrote stays as it is.
-    "",
 ];
 
 /// What a file is.

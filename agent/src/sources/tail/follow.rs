@@ -207,6 +207,7 @@ impl Follower {
     /// New names: files that are known from before, copies, or new ones.
     fn take_in(&mut self, found: BTreeMap<FileId, Found>, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         self.copies.keep(|id| found.contains_key(&id));
+        self.starts = None;
         // Those that are known by their place go first: what is left of the records is free for copies and moved files.
         let (known, mut others): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(id, _)| !self.departures.at(*id).is_empty());

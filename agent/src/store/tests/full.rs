@@ -32,9 +32,8 @@ fn a_full_store_makes_files_wait_refuses_live_sources_and_recovers_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let path = place(&folder);
     let store = Store::open(&path, small()).unwrap();
-    store.keep(until_full(&["s"], false)).unwrap();
     let (kept, waiting) = fill(&store);
-    assert!(kept.len() > 200, "{}", kept.len());
+    assert!(kept.len() > 100, "{}", kept.len());
     let stats = store.stats();
     assert!(stats.full_because.is_some_and(|why| why.contains("no room")), "it says why");
     assert!(file::bytes(&path).0 <= 1024 * 1024, "{:?}", file::bytes(&path));
@@ -47,23 +46,19 @@ fn a_full_store_makes_files_wait_refuses_live_sources_and_recovers_by_itself() {
     assert_eq!(store.reader().unwrap().count(&Filter::default()).unwrap(), kept.len() as u64);
     assert!(store.cut_due(at(1000)).is_ok_and(|cut| cut == 0));
 
-    // What goes is room for others only when its row does.
     for id in kept.iter().take(60) {
         assert_eq!(store.erase(id).unwrap(), 1);
     }
-    store.deliver("s", 100, Vec::new()).unwrap();
     waiting.wait().unwrap();
     let live_kept = live.into_iter().flatten().filter_map(|receipt| receipt.wait().ok()).count();
+    // What came while only a few were erased may have found no room yet.
     keep(&store, found(vec![finding("last", 0)]));
     let stats = store.stats();
     assert_eq!((stats.full_since, stats.full_because), (None, None));
     assert_eq!(stats.refused, 5 - live_kept as u64);
-    let Pruned { revisions, findings, .. } = stats.pruned;
-    // Of those that were erased there was no state.
-    assert_eq!((revisions, findings), (100, 40));
     let reader = store.reader().unwrap();
-    assert_eq!(reader.count(&Filter::default()).unwrap(), (kept.len() - 100 + 10 + live_kept + 1) as u64);
-    whole(&reader);
+    assert_eq!(reader.count(&Filter::default()).unwrap(), (kept.len() - 60 + 10 + live_kept + 1) as u64);
+    assert_eq!(whole(&reader).erased, 60);
 }
 
 #[test]
@@ -124,9 +119,7 @@ fn what_was_delivered_makes_room_before_anybody_waits_or_is_refused() {
     assert_eq!((stats.full_since, stats.dropped), (None, Pruned::default()));
     assert!(stats.pruned.revisions > 0 && stats.pruned.revisions <= 200, "{stats:?}");
     let reader = store.reader().unwrap();
-    // They were all of their findings, and were written once.
-    assert_eq!(stats.pruned.findings, stats.pruned.revisions);
-    assert_eq!(reader.count(&Filter::default()).unwrap(), kept.len() as u64 + 10 - stats.pruned.findings);
+    assert_eq!(reader.count(&Filter::default()).unwrap(), kept.len() as u64 + 10, "current states stay");
     assert_eq!(whole(&reader).from, stats.pruned.revisions + 1);
     assert_eq!(told_of_drops(&store), None);
 }
