@@ -167,7 +167,7 @@ mod tests {
             let [jane, bob] = found.findings.as_slice() else { panic!("{:?}", found.findings) };
             assert_eq!((jane.count, bob.count), (2, 1));
             assert_eq!(jane.location.as_ref().and_then(|location| location.line), Some(line));
-            assert_eq!(jane.excerpt.as_ref().map(|excerpt| excerpt.as_str()), Some(excerpt));
+            assert_eq!(jane.excerpt.as_ref().map(Excerpt::as_str), Some(excerpt));
         }
     }
 }
