@@ -150,7 +150,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{detectors::scan::RuleSet, findings::FingerprintKey, rules::RuleSource, sources::log::LogFile};
+    use crate::{
+        detectors::scan::RuleSet,
+        findings::{Excerpt, FingerprintKey},
+        rules::RuleSource,
+        sources::log::LogFile,
+    };
 
     #[test]
     fn of_equal_leaks_one_is_made_and_shown_where_it_was_asked_for() {
