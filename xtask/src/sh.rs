@@ -36,10 +36,11 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     command
 }
 
-/// Builds every program of the workspace. Always all of them, as tests do: for one alone cargo chooses other features of what it depends on, and
-/// then everything is built twice.
+/// Builds every program of the workspace. Always all of them: for one alone cargo chooses other features of what it depends on, and then
+/// everything is built twice. In CI with the tests, which choose other features again and are built there anyway.
 pub(crate) fn build_programs() -> Result<()> {
-    run(cargo("build").args(["--workspace", "--bins"]))
+    let tests: &[&str] = if is_ci() { &["--tests"] } else { &[] };
+    run(cargo("build").args(["--workspace", "--bins"]).args(tests))
 }
 
 /// A command in the workspace.

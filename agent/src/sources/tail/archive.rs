@@ -348,12 +348,22 @@ impl Archive {
         self.patience_ns = (self.patience_ns * 2).min(PATIENCE_MAX_NS);
     }
 
-    /// Of a log of which nothing was read nothing but its name can be known again, with what rotation adds to it.
+    /// May this hold a log of which nothing was read? It is known by its first bytes; one that was empty, by nothing but its name
+    /// with what rotation adds to it.
     fn may_be_all_of(&self, record: &Record) -> bool {
+        if record.position.offset > 0 {
+            return false;
+        }
+        if let Some(seen) = &record.seen {
+            // An archive that was told in an earlier life was not opened in this one.
+            let read = || File::open(&self.path).and_then(|file| beginning(&Arc::new(file), Caps::default()));
+            let is_unknown = self.beginning.bytes().is_empty();
+            return seen.begins(&self.beginning) || is_unknown && read().is_ok_and(|beginning| seen.begins(&beginning));
+        }
         let path = Path::new(&record.path);
         let name = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
         let is_named_after = || name(&self.path).zip(name(path)).is_some_and(|(own, its)| own.starts_with(&its));
-        record.position.offset == 0 && self.path.parent() == path.parent() && is_named_after()
+        self.path.parent() == path.parent() && is_named_after()
     }
 
     /// Key of its checkpoint.

@@ -12,7 +12,7 @@ use std::{
 use super::{
     glob::{Found, Patterns},
     nuls,
-    record::{Consumed, FileId, Record},
+    record::{Consumed, FileId, Record, Seen},
 };
 use crate::{
     sources::{
@@ -338,7 +338,12 @@ impl Followed {
 
     /// What to remember of it.
     pub(super) fn record(&self) -> Record {
-        self.consumed.record(&self.shown.path, &self.shown.origin.service, self.size, self.seen, self.ended)
+        let mut record =
+            self.consumed.record(&self.shown.path, &self.shown.origin.service, self.size, self.seen, self.ended);
+        if record.position.offset == 0 && !self.first.is_empty() {
+            record.seen = Some(Seen::of(&self.first));
+        }
+        record
     }
 
     /// Who writes it may stand in its lines, and when it was found it had none.

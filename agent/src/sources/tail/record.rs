@@ -76,6 +76,28 @@ pub(super) struct Record {
     /// It is an archive: position and hashes are those of what it holds, and by this the file is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packed: Option<Packing>,
+    /// Of a file that was seen and of which nothing was consumed: how it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// First bytes of a file that were not consumed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    /// How many.
+    bytes: usize,
+    hash: String,
+}
+
+impl Seen {
+    pub(super) fn of(first: &[u8]) -> Self {
+        Self { bytes: first.len(), hash: hashed(first) }
+    }
+
+    /// Does a file begin with them?
+    pub(super) fn begins(&self, beginning: &Beginning) -> bool {
+        beginning.bytes.get(..self.bytes).is_some_and(|bytes| hashed(bytes) == self.hash)
+    }
 }
 
 /// A compressed file, as it stands on disk: by this it is known again without unpacking it.
@@ -288,6 +310,7 @@ impl Consumed {
             seen_ns: seen.0,
             ended,
             packed: None,
+            seen: None,
         }
     }
 }

@@ -280,6 +280,16 @@ proptest! {
     }
 }
 
+/// Seen, not read, killed, and packed under a name that does not begin with the one that was seen: nothing of it is lost.
+#[test]
+fn an_archive_holds_what_was_seen_and_not_read() {
+    use Op::{Compress, CopyTruncate, Kill, Lines, Rotate, Step};
+    let (part, whole) = (Compress { zstd: false, whole: false }, Compress { zstd: false, whole: true });
+    let before = [Lines(1), Step(0), CopyTruncate { whole: true }, Lines(1), Rotate, Kill(1), Lines(1), part.clone()];
+    let after = [Rotate, Step(0), Kill(1), whole, part, Lines(1), Rotate, Lines(1), Rotate];
+    run(&[before.as_slice(), &after].concat(), true, true);
+}
+
 #[test]
 fn a_line_without_its_end_waits_for_it() {
     let mut world = World::new();
