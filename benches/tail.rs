@@ -1,10 +1,13 @@
 //! Speed of following logs, of the real program: `outflow run` over a folder in memory. Enters: lines made here, one e-mail address in
 //! 16 KB. Leaves: time to ready, memory idle and loaded, the delay from a written line to its stored finding, and megabytes (10^6
-//! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, in turns with the bare
-//! scanner on the same blocks and as many threads, the median of the rounds' ratios; and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
+//! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, or one beside idle ones, in turns with the bare
+//! scanner on the same blocks and as many threads; and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
+//!
+//! Speeds and ratios are medians of the rounds, each ratio to the bare scanner before and after it; in brackets the ratio of the best round to
+//! the best of the bare scanner. Both differ by 0.1 from run to run where other guests use the machine. Each line is of an agent of its own.
 //!
 //! `cargo bench -p outflow --bench tail`. Environment: `OUTFLOW_BENCH_MB` sets the size of the file (default 64),
-//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500), `OUTFLOW_BENCH_ROUNDS` how many turns are taken (default 9). Peers are left out where they are not installed
+//! `OUTFLOW_BENCH_LINES` how many lines are timed (default 500), `OUTFLOW_BENCH_ROUNDS` how many turns are taken (default 9), `OUTFLOW_BENCH_ONLY` of which files alone (`large`, `small`, `pod` or `beside`). Peers are left out where they are not installed
 //! (`apt-get install ripgrep rsyslog`).
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -15,7 +18,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     thread::{available_parallelism, sleep},
     time::{Duration, Instant},
 };
@@ -31,6 +34,7 @@ use outflow::{
     store::{Filter, StoreReader},
 };
 use rustix::time::{ClockId, clock_gettime};
+use tempfile::TempDir;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -38,13 +42,25 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const LOOK: Duration = Duration::from_micros(500);
 /// And for speed: who looks all the time takes the processor's caches from whom it looks at.
 const GLANCE: Duration = Duration::from_millis(20);
-/// Least ratios to the bare scanner, for one file and for a thousand.
-const GATES: [f64; 2] = [0.7, 0.5];
+/// Files that nobody writes to.
+const IDLE_FILES: usize = 9000;
 
-/// The program, ended with the benchmark.
-struct Agent(Child);
+/// The program and what it follows.
+struct Agent {
+    child: Ended,
+    /// Open, or the agent could say nothing.
+    _talk: BufReader<ChildStderr>,
+    store: StoreReader,
+    logs: TempDir,
+    _state: TempDir,
+    /// From its start.
+    ready: Duration,
+}
 
-impl Drop for Agent {
+/// A process, ended with the benchmark.
+struct Ended(Child);
+
+impl Drop for Ended {
     fn drop(&mut self) {
         // It may have ended.
         let _ = self.0.kill();
@@ -52,101 +68,150 @@ impl Drop for Agent {
     }
 }
 
+impl Agent {
+    /// Follows `*.log` of a folder in memory, so that no disk is measured but for the store's own fsync, which costs nothing here;
+    /// benches/store.rs measures that.
+    fn start() -> Result<Self> {
+        let logs = tempfile::Builder::new().prefix("outflow-bench").tempdir_in("/dev/shm")?;
+        let state = tempfile::Builder::new().prefix("outflow-bench").tempdir()?;
+        let config = state.path().join("outflow.toml");
+        let (globs, folder) = (logs.path().join("*.log"), state.path().join("state"));
+        let text = format!(
+            "[state]\ndirectory = \"{}\"\n[admin]\nlisten = \"off\"\n[[logs.files]]\nglobs = [\"{}\"]\n",
+            folder.display(),
+            globs.display()
+        );
+        fs::write(&config, text)?;
+        let start = clock::instant();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
+        command.args(["run", "--config"]).arg(&config).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = Ended(command.spawn()?);
+        let mut talk = BufReader::new(child.0.stderr.take().ok_or("no standard error")?);
+        let mut line = String::new();
+        while !line.contains("outflow: ready") {
+            line.clear();
+            if talk.read_line(&mut line)? == 0 {
+                return Err("the agent ended before it was ready".into());
+            }
+        }
+        let ready = start.elapsed();
+        let store = StoreReader::open(&folder.join("outflow.db"))?;
+        Ok(Self { child, _talk: talk, store, logs, _state: state, ready })
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+}
+
+/// What a log holds: a leak every so many bytes, of so many people.
+struct Corpus {
+    name: &'static str,
+    every: usize,
+    people: usize,
+}
+
+/// How it comes.
+struct Shape {
+    name: &'static str,
+    files: usize,
+    /// Lines as containerd writes them.
+    is_wrapped: bool,
+    /// Beside files that nobody writes to.
+    is_beside_idle: bool,
+    gate: Option<f64>,
+}
+
+const CORPORA: [Corpus; 3] = [
+    Corpus { name: "one leak in 16 KB, each a new one", every: 16_000, people: usize::MAX },
+    Corpus { name: "one leak in 16 KB, of 200 people", every: 16_000, people: 200 },
+    Corpus { name: "no leak", every: usize::MAX, people: 1 },
+];
+
+const SHAPES: [Shape; 4] = [
+    Shape { name: "large", files: 1, is_wrapped: false, is_beside_idle: false, gate: Some(0.7) },
+    Shape { name: "small", files: 1000, is_wrapped: false, is_beside_idle: false, gate: Some(0.5) },
+    Shape { name: "pod", files: 1, is_wrapped: true, is_beside_idle: false, gate: None },
+    Shape { name: "beside", files: 1, is_wrapped: false, is_beside_idle: true, gate: None },
+];
+
 fn main() -> Result<()> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
     let (megabytes, lines) = (number("OUTFLOW_BENCH_MB").unwrap_or(64), number("OUTFLOW_BENCH_LINES").unwrap_or(500));
     let rounds = number("OUTFLOW_BENCH_ROUNDS").unwrap_or(9).max(1);
-    // Memory, so that no disk is measured but for the store's own fsync, which costs nothing here; benches/store.rs measures that.
-    let logs = tempfile::Builder::new().prefix("outflow-bench").tempdir_in("/dev/shm")?;
-    let state = tempfile::Builder::new().prefix("outflow-bench").tempdir()?;
-    let config = state.path().join("outflow.toml");
-    let (globs, folder) = (logs.path().join("*.log"), state.path().join("state"));
-    let text = format!(
-        "[state]\ndirectory = \"{}\"\n[admin]\nlisten = \"off\"\n[[logs.files]]\nglobs = [\"{}\"]\n",
-        folder.display(),
-        globs.display()
-    );
-    fs::write(&config, text)?;
-
-    let start = clock::instant();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
-    command.args(["run", "--config"]).arg(&config).stdin(Stdio::null()).stderr(Stdio::piped());
-    let mut agent = Agent(command.spawn()?);
-    let mut talk = BufReader::new(agent.0.stderr.take().ok_or("no standard error")?);
-    let mut line = String::new();
-    while !line.contains("outflow: ready") {
-        line.clear();
-        if talk.read_line(&mut line)? == 0 {
-            return Err("the agent ended before it was ready".into());
-        }
-    }
-    println!("ready after {:.2} s, {}", start.elapsed().as_secs_f64(), memory(agent.0.id())?);
-
-    let store = StoreReader::open(&folder.join("outflow.db"))?;
-    delays(&store, &logs.path().join("slow.log"), lines)?;
+    let only = std::env::var("OUTFLOW_BENCH_ONLY").ok();
+    let agent = Agent::start()?;
+    println!("ready after {:.2} s, {}", agent.ready.as_secs_f64(), memory(agent.pid())?);
+    delays(&agent.store, &agent.logs.path().join("slow.log"), lines)?;
+    drop(agent);
     let bare = Bare::new()?;
-    let corpora = [
-        ("one leak in 16 KB, each a new one", 16_000, usize::MAX),
-        ("one leak in 16 KB, of 200 people", 16_000, 200),
-        ("no leak", usize::MAX, 1),
-    ];
-    for (name, every, people) in corpora {
-        let text = corpus(megabytes * 1_000_000, every, people);
-        println!("{name}:");
-        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for corpus in CORPORA {
+        let text = written(megabytes * 1_000_000, corpus.every, corpus.people);
+        println!("{}:", corpus.name);
         let mut singles = Vec::new();
-        let files =
-            [("large", 1, false, Some(GATES[0])), ("small", 1000, false, Some(GATES[1])), ("pod", 1, true, None)];
-        for (what, count, is_wrapped, gate) in files {
-            let share = lines.len().div_ceil(count);
-            let (mut ratios, mut speeds, mut walls) = (Vec::new(), Vec::new(), Vec::new());
-            // One file is one worker's, many are all workers', and memory is shared.
-            let threads = if count == 1 { 1 } else { available_parallelism()?.get() };
-            let mut bares = vec![bare.scan(text.as_bytes(), threads)?];
-            for round in 0..rounds {
-                // A file that begins as another one did would be taken for its copy.
-                let part = |(number, lines): (usize, &[&str])| {
-                    let first = format!("{what} {people} {round} {number} begins\n");
-                    let lines = [&[first.as_str()], lines].concat();
-                    if is_wrapped { wrapped(&lines) } else { lines.concat() }
-                };
-                let parts: Vec<String> = lines.chunks(share).enumerate().map(part).collect();
-                let (cpu, wall, size) =
-                    followed(&store, &agent, logs.path(), &format!("{what}-{people}-{round}"), &parts)?;
-                let before = bares.last().copied().unwrap_or_default();
-                bares.push(bare.scan(text.as_bytes(), threads)?);
-                let beside = f64::midpoint(before, bares.last().copied().unwrap_or_default());
-                ratios.push(size / cpu / beside);
-                speeds.push(size / cpu);
-                walls.push(size / wall);
-            }
-            let ratio = median(ratios);
-            let kind = if is_wrapped { ", wrapped by a container runtime" } else { "" };
-            let below = gate
-                .filter(|gate| ratio < *gate)
-                .map_or_else(String::new, |gate| format!(", BELOW the gate of {gate}"));
-            println!(
-                "{:8.0} MB per CPU second  {ratio:.2}  outflow run, {} files{kind}, to the stored end; {:.0} MB per second of wall time{below}",
-                median(speeds),
-                lines.chunks(share).len(),
-                median(walls)
-            );
-            println!(
-                "{:8.0} MB per CPU second  1.00  bare {} on the same blocks, {threads} at once",
-                median(bares.clone()),
-                Backend::best().name()
-            );
-            if count == 1 {
+        for shape in SHAPES.iter().filter(|shape| only.as_ref().is_none_or(|only| only == shape.name)) {
+            let bares = measure(&text, shape, &bare, rounds)?;
+            if shape.files == 1 {
                 singles.extend(bares);
             }
         }
-        let speed = median(singles);
         // rsyslog remembers in its folder what it has read.
-        peers(&state.path().join(format!("peers-{every}-{people}")), &text, speed)?;
+        if only.is_none() {
+            peers(tempfile::Builder::new().prefix("outflow-bench").tempdir()?.path(), &text, median(singles))?;
+        }
     }
-    idle(&agent, logs.path(), if rounds > 1 { 10 } else { 2 })?;
-    println!("afterwards {}", memory(agent.0.id())?);
-    Ok(())
+    let agent = Agent::start()?;
+    idle(&agent, if rounds > 1 { 10 } else { 2 })
+}
+
+/// An agent of its own follows it, in turns with the bare scanner. Gives the speeds of that.
+fn measure(text: &str, shape: &Shape, bare: &Bare, rounds: usize) -> Result<Vec<f64>> {
+    let agent = Agent::start()?;
+    if shape.is_beside_idle {
+        nobody_writes_to(&agent)?;
+    }
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let share = lines.len().div_ceil(shape.files);
+    let (mut ratios, mut speeds, mut walls) = (Vec::new(), Vec::new(), Vec::new());
+    // One file is one worker's, many are all workers', and memory is shared.
+    let threads = if shape.files == 1 { 1 } else { available_parallelism()?.get() };
+    let mut bares = vec![bare.scan(text.as_bytes(), threads)?];
+    for round in 0..rounds {
+        // A file that begins as another one did would be taken for its copy.
+        let part = |(number, lines): (usize, &[&str])| {
+            let first = format!("{} {round} {number} begins\n", shape.name);
+            let lines = [&[first.as_str()], lines].concat();
+            if shape.is_wrapped { wrapped(&lines) } else { lines.concat() }
+        };
+        let parts: Vec<String> = lines.chunks(share).enumerate().map(part).collect();
+        let (cpu, wall, size) = followed(&agent, &format!("{}-{round}", shape.name), &parts)?;
+        let before = bares.last().copied().unwrap_or_default();
+        bares.push(bare.scan(text.as_bytes(), threads)?);
+        let beside = f64::midpoint(before, bares.last().copied().unwrap_or_default());
+        ratios.push(size / cpu / beside);
+        speeds.push(size / cpu);
+        walls.push(size / wall);
+    }
+    let (ratio, best) = (median(ratios), best(&speeds) / best(&bares));
+    let kind = match shape {
+        Shape { is_wrapped: true, .. } => ", wrapped by a container runtime",
+        Shape { is_beside_idle: true, .. } => ", beside 9,000 idle ones",
+        _ => "",
+    };
+    let below =
+        shape.gate.filter(|gate| ratio < *gate).map_or_else(String::new, |gate| format!(", BELOW the gate of {gate}"));
+    println!(
+        "{:8.0} MB per CPU second  {ratio:.2} ({best:.2})  outflow run, {} files{kind}, to the stored end; {:.0} MB per second of wall time{below}",
+        median(speeds),
+        lines.chunks(share).len(),
+        median(walls)
+    );
+    println!(
+        "{:8.0} MB per CPU second  1.00         bare {} on the same blocks, {threads} at once",
+        median(bares.clone()),
+        Backend::best().name()
+    );
+    Ok(bares)
 }
 
 /// Lines as containerd writes them.
@@ -186,19 +251,27 @@ impl Bare {
     }
 }
 
-/// Nine thousand files that nobody writes to, for so many seconds.
-fn idle(agent: &Agent, folder: &Path, seconds: u64) -> Result<()> {
-    const FILES: usize = 9000;
-    for number in 0..FILES {
-        fs::write(folder.join(format!("idle-{number}.log")), format!("nothing new {number}\n"))?;
-    }
-    // They are read once; what is measured comes after that.
+/// What they cost, watched for so many seconds.
+fn idle(agent: &Agent, seconds: u64) -> Result<()> {
+    nobody_writes_to(agent)?;
+    // They were just written, and what was held of them is told by then.
     sleep(Duration::from_secs(seconds));
-    let cpu = cpu_seconds_of(agent.0.id())?;
+    let cpu = cpu_seconds_of(agent.pid())?;
     sleep(Duration::from_secs(seconds));
-    let used = cpu_seconds_of(agent.0.id())? - cpu;
-    println!("{FILES} idle files: {:.2} % of a CPU, {}", used * 100.0 / seconds as f64, memory(agent.0.id())?);
+    let used = cpu_seconds_of(agent.pid())? - cpu;
+    println!("{IDLE_FILES} idle files: {:.2} % of a CPU, {}", used * 100.0 / seconds as f64, memory(agent.pid())?);
     Ok(())
+}
+
+/// Files of one line each, read to their ends.
+fn nobody_writes_to(agent: &Agent) -> Result<()> {
+    for number in 0..IDLE_FILES {
+        fs::write(agent.logs.path().join(format!("idle-{number}.log")), format!("nothing new {number}\n"))?;
+    }
+    wait(clock::instant(), GLANCE, || {
+        let read = |checkpoint: &Checkpoint| place(checkpoint).is_some_and(|(_, offset)| offset > 0);
+        Ok(agent.store.checkpoints("tail/")?.iter().filter(|checkpoint| read(checkpoint)).count() == IDLE_FILES)
+    })
 }
 
 /// What others make of the same file: `tail -F` piped to ripgrep with the same patterns, and rsyslog's imfile, which only copies.
@@ -226,7 +299,7 @@ fn peers(folder: &Path, text: &str, bare: f64) -> Result<()> {
         let start = clock::instant();
         let mut tail = Command::new("tail").args(["-c", "+1", "-F"]).arg(&log).stdout(Stdio::piped()).spawn()?;
         let input = tail.stdout.take().ok_or("no output")?;
-        let tail = Agent(tail);
+        let tail = Ended(tail);
         let mut command = Command::new("rg");
         command
             .args([
@@ -241,7 +314,7 @@ fn peers(folder: &Path, text: &str, bare: f64) -> Result<()> {
             ])
             .arg(&patterns)
             .stdin(input);
-        let mut rg = Agent(command.stdout(Stdio::piped()).spawn()?);
+        let mut rg = Ended(command.stdout(Stdio::piped()).spawn()?);
         let mut found = BufReader::new(rg.0.stdout.take().ok_or("no output")?);
         let mut line = String::new();
         while !line.contains("END OF THE BENCHMARK") {
@@ -277,7 +350,7 @@ fn peers(folder: &Path, text: &str, bare: f64) -> Result<()> {
         let start = clock::instant();
         let mut command = Command::new("rsyslogd");
         command.arg("-n").arg("-f").arg(&config).arg("-i").arg(&pid).stderr(Stdio::null());
-        let rsyslog = Agent(command.spawn()?);
+        let rsyslog = Ended(command.spawn()?);
         let whole = text.len() as u64;
         wait(start, GLANCE, || Ok(fs::metadata(&copy).is_ok_and(|copied| copied.len() >= whole)))?;
         show("rsyslog's imfile, copied without a look", cpu_seconds_of(rsyslog.0.id())?, start.elapsed().as_secs_f64());
@@ -310,31 +383,26 @@ fn delays(store: &StoreReader, path: &Path, lines: usize) -> Result<()> {
 }
 
 /// Files turn up under the pattern. Gives CPU seconds, seconds and megabytes until all is stored.
-fn followed(
-    store: &StoreReader,
-    agent: &Agent,
-    folder: &Path,
-    name: &str,
-    texts: &[String],
-) -> Result<(f64, f64, f64)> {
+fn followed(agent: &Agent, name: &str, texts: &[String]) -> Result<(f64, f64, f64)> {
+    let folder = agent.logs.path();
     let beside = folder.join("beside");
     fs::create_dir_all(&beside)?;
     let names: Vec<String> = (0..texts.len()).map(|number| format!("{name}-{number}.log")).collect();
     for (name, text) in names.iter().zip(texts) {
         fs::write(beside.join(name), text)?;
     }
-    let (cpu, start) = (cpu_seconds_of(agent.0.id())?, clock::instant());
+    let (cpu, start) = (cpu_seconds_of(agent.pid())?, clock::instant());
     for name in &names {
         fs::rename(beside.join(name), folder.join(name))?;
     }
     wait(start, GLANCE, || {
-        let stored: HashMap<String, u64> = store.checkpoints("tail/")?.iter().filter_map(place).collect();
+        let stored: HashMap<String, u64> = agent.store.checkpoints("tail/")?.iter().filter_map(place).collect();
         let is_there = |name: &String, length: usize| {
             stored.get(&folder.join(name).display().to_string()).is_some_and(|offset| *offset == length as u64)
         };
         Ok(names.iter().zip(texts).all(|(name, text)| is_there(name, text.len())))
     })?;
-    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds_of(agent.0.id())? - cpu);
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds_of(agent.pid())? - cpu);
     for name in &names {
         fs::remove_file(folder.join(name))?;
     }
@@ -359,7 +427,7 @@ fn wait(start: Instant, pause: Duration, done: impl Fn() -> Result<bool>) -> Res
 }
 
 /// One e-mail address in `every` bytes, of so many people.
-fn corpus(bytes: usize, every: usize, people: usize) -> String {
+fn written(bytes: usize, every: usize, people: usize) -> String {
     let mut text = String::with_capacity(bytes + 200);
     let mut planted = 0;
     while text.len() < bytes {
@@ -387,6 +455,11 @@ fn memory(pid: u32) -> Result<String> {
     };
     let (now, most) = (mib("VmRSS:").ok_or("no VmRSS")?, mib("VmHWM:").ok_or("no VmHWM")?);
     Ok(format!("resident {now:.0} MiB, at most {most:.0} MiB"))
+}
+
+/// The highest.
+fn best(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -12,6 +12,10 @@ use outflow::rules::{RuleSource, VendorTable};
 use rustix::time::{ClockId, clock_gettime};
 use serde::de::IgnoredAny;
 
+/// As the agent: a small string costs what it costs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod bodies;
 mod calls;
 

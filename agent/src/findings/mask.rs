@@ -162,17 +162,48 @@ pub fn bounded(text: &str, max_chars: usize) -> String {
 /// Five characters in a row of the secret that are shown, except inside its public prefix.
 pub(super) fn survivor(shown: &str, secret: &str, public_chars: usize) -> Option<String> {
     let (chars, shown): (Vec<char>, Vec<char>) = (secret.chars().collect(), shown.chars().collect());
+    let shown = Grams::of(&shown);
     chars.windows(GRAM_CHARS).enumerate().find_map(|(start, gram)| {
         let ours = gram.contains(&MASK_CHAR) || start + GRAM_CHARS <= public_chars;
-        (!ours && has_gram(&shown, gram)).then(|| gram.iter().collect())
+        (!ours && shown.have(gram)).then(|| gram.iter().collect())
     })
 }
 
-/// PERF: each excerpt asks for some hundreds of short grams. To build a searcher for each takes many times as long, and to compare all of a gram
-/// at each place three times as long.
-fn has_gram(text: &[char], gram: &[char]) -> bool {
-    let Some((first, rest)) = gram.split_first() else { return true };
-    text.iter().enumerate().any(|(at, c)| c == first && text.get(at + 1..).is_some_and(|next| next.starts_with(rest)))
+/// A text that is asked for short pieces.
+///
+/// PERF: each excerpt asks for some hundreds, and a text has next to none of them: most are told by a set of its triples, some bits of which may
+/// be another's. To build a searcher for each takes many times as long, and to look through the text for each ten times.
+struct Grams<'t> {
+    text: &'t [char],
+    triples: [u64; 8],
+}
+
+impl<'t> Grams<'t> {
+    fn of(text: &'t [char]) -> Self {
+        let mut triples = [0; 8];
+        for triple in text.windows(3) {
+            let (word, bit) = Self::place(triple);
+            if let Some(word) = triples.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        Self { text, triples }
+    }
+
+    /// The word and the bit of the first three characters.
+    fn place(gram: &[char]) -> (usize, u64) {
+        let fold = |hash: u32, c: &char| (hash ^ u32::from(*c)).wrapping_mul(0x9e37_79b1);
+        let hash = gram.iter().take(3).fold(0, fold) >> 23;
+        ((hash >> 6) as usize, 1 << (hash & 63))
+    }
+
+    fn have(&self, gram: &[char]) -> bool {
+        let may = || {
+            let (word, bit) = Self::place(gram);
+            self.triples.get(word).is_some_and(|word| word & bit != 0)
+        };
+        (gram.len() < 3 || may()) && self.text.windows(gram.len().max(1)).any(|window| window.starts_with(gram))
+    }
 }
 
 /// What of the secret stays, with the rest masked.
@@ -381,11 +412,12 @@ pub(super) fn erase(text: &str, secret: &str, public_chars: usize, public_at: us
     // The first gram that is not wholly inside the public prefix begins here.
     let hidden_from = if public_chars >= gram_chars { public_chars + 1 - gram_chars } else { 0 };
     let hidden: Vec<char> = secret.chars().skip(hidden_from).collect();
+    let hidden = Grams::of(&hidden);
     let public = public_at..public_at + public_chars;
     let mut erased = vec![false; chars.len()];
     for (start, gram) in chars.windows(gram_chars).enumerate() {
         let in_public = public.start <= start && start + gram_chars <= public.end;
-        if !in_public && has_gram(&hidden, gram) {
+        if !in_public && hidden.have(gram) {
             erased.iter_mut().skip(start).take(gram_chars).for_each(|mark| *mark = true);
         }
     }

@@ -5,7 +5,7 @@
 //! are held back because a multi-line secret (`-----BEGIN …`) is open in them, a line that a container runtime cut into pieces, or a message
 //! whose end nobody has seen yet.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use memchr::{memchr_iter, memmem, memrchr};
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +99,7 @@ pub struct LineCutter {
     /// Of the first byte of `pending`.
     position: Position,
     /// First the overlap, or lines that are held back; then the unfinished line.
-    pending: BytesMut,
+    pending: Vec<u8>,
     /// Bytes of `pending` since its last line end.
     unfinished: usize,
     /// How the lines are wrapped, once the file's first line said so.
@@ -114,7 +114,7 @@ impl LineCutter {
         Self {
             limits: limits.sane(),
             position,
-            pending: BytesMut::new(),
+            pending: Vec::new(),
             unfinished: 0,
             wrap: None,
             messages: Messages::default(),
@@ -140,15 +140,33 @@ impl LineCutter {
         while !bytes.is_empty() {
             let (piece, rest) = bytes.split_at(self.room_bytes().min(bytes.len()));
             bytes = rest;
+            let held = self.pending.len();
             self.pending.extend_from_slice(piece);
-            let line_end = memrchr(b'\n', piece);
-            match line_end {
-                Some(at) => self.unfinished = piece.len() - at - 1,
-                None => self.unfinished += piece.len(),
-            }
-            if line_end.is_some() || self.unfinished >= self.limits.line_bytes {
-                self.cut(true, cuts);
-            }
+            self.pushed(held, cuts);
+        }
+    }
+
+    /// The bytes that are held, to read more behind them without a copy. They must come back by [`give_back`](Self::give_back).
+    pub(in crate::sources) fn take_held(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Takes the bytes back of which the first `held` were held; what is behind them is as good as pushed, and must be no more than
+    /// there was [room](Self::room_bytes) for.
+    pub(in crate::sources) fn give_back(&mut self, bytes: Vec<u8>, held: usize, cuts: &mut Vec<Cut>) {
+        self.pending = bytes;
+        self.pushed(held, cuts);
+    }
+
+    fn pushed(&mut self, held: usize, cuts: &mut Vec<Cut>) {
+        let piece = self.pending.get(held..).unwrap_or_default();
+        let line_end = memrchr(b'\n', piece);
+        match line_end {
+            Some(at) => self.unfinished = piece.len() - at - 1,
+            None => self.unfinished += piece.len(),
+        }
+        if line_end.is_some() || !piece.is_empty() && self.unfinished >= self.limits.line_bytes {
+            self.cut(true, cuts);
         }
     }
 
@@ -171,7 +189,8 @@ impl LineCutter {
         if !self.pending.is_empty() {
             let start = self.pending.get(..WRAP_BYTES).unwrap_or(&self.pending);
             self.wrap.get_or_insert_with(|| Wrap::of(start));
-            self.emit(self.pending.len(), 0, cuts);
+            let rest = Bytes::from(std::mem::take(&mut self.pending));
+            self.emit(&rest, rest.len(), 0, cuts);
         }
         self.unfinished = 0;
     }
@@ -188,29 +207,31 @@ impl LineCutter {
     }
 
     fn cut(&mut self, hold: bool, cuts: &mut Vec<Cut>) {
-        let before = cuts.len();
-        self.cut_lines(hold, cuts);
-        if cuts.len() > before {
-            // What stays shares memory with what left: a hundred bytes would keep a whole block alive.
-            self.pending = BytesMut::from(self.pending.as_ref());
-        }
+        let all = Bytes::from(std::mem::take(&mut self.pending));
+        let mut rest = all.clone();
+        self.cut_lines(hold, &mut rest, cuts);
+        let is_cut = rest.len() < all.len();
+        drop(all);
+        // What stays shares memory with what left: a hundred bytes would keep a whole block alive.
+        self.pending = if is_cut { rest.to_vec() } else { rest.into() };
     }
 
-    fn cut_lines(&mut self, hold: bool, cuts: &mut Vec<Cut>) {
+    /// Takes off what can leave.
+    fn cut_lines(&mut self, hold: bool, rest: &mut Bytes, cuts: &mut Vec<Cut>) {
         let CutLimits { block_bytes, line_bytes, overlap_bytes } = self.limits;
-        let start = self.pending.get(..WRAP_BYTES).unwrap_or(&self.pending);
+        let start = rest.get(..WRAP_BYTES).unwrap_or(rest);
         let wrap = *self.wrap.get_or_insert_with(|| Wrap::of(start));
         loop {
-            let complete = self.pending.len() - self.unfinished;
+            let complete = rest.len() - self.unfinished;
             if complete == 0 {
                 if self.unfinished < line_bytes {
                     return;
                 }
-                self.emit(line_bytes, overlap_bytes, cuts);
+                *rest = self.emit(rest, line_bytes, overlap_bytes, cuts);
                 self.unfinished -= line_bytes - overlap_bytes;
                 continue;
             }
-            let lines = self.pending.get(..complete).unwrap_or_default();
+            let lines = rest.get(..complete).unwrap_or_default();
             // Lines that a block has room for; one at least, because none is longer than a block.
             let end = match lines.get(..block_bytes) {
                 None => complete,
@@ -222,29 +243,23 @@ impl LineCutter {
             let open = if hold { [open_at(lines), cut_up, message()].into_iter().flatten().min() } else { None };
             // Half a block stays free, so that it does not come in byte by byte.
             let held_max = (if cut_up == Some(0) { line_bytes } else { HOLD_BYTES }).min(block_bytes / 2);
-            match open {
-                None => self.emit(end, 0, cuts),
+            *rest = match open {
+                None => self.emit(rest, end, 0, cuts),
                 Some(0) if end > held_max || end < complete || self.unfinished >= line_bytes => {
                     // The next block begins with the last piece again, so that what crosses its start is found.
                     let carry = if cut_up.is_some() { last_line_bytes(lines) } else { 0 };
-                    self.emit(end, if carry < end { carry } else { 0 }, cuts);
+                    self.emit(rest, end, if carry < end { carry } else { 0 }, cuts)
                 }
                 Some(0) => return,
-                Some(at) => self.emit(at, 0, cuts),
-            }
+                Some(at) => self.emit(rest, at, 0, cuts),
+            };
         }
     }
 
-    /// Emits the first `length` bytes and keeps the last `carry` of them as the next overlap.
-    fn emit(&mut self, length: usize, carry: usize, cuts: &mut Vec<Cut>) {
+    /// Emits the first `length` bytes. Gives the rest, with the last `carry` of them once more as the next overlap.
+    fn emit(&mut self, from: &Bytes, length: usize, carry: usize, cuts: &mut Vec<Cut>) -> Bytes {
         let kept = length - carry;
-        let bytes = if carry == 0 {
-            self.pending.split_to(length).freeze()
-        } else {
-            let window = Bytes::copy_from_slice(self.pending.get(..length).unwrap_or_default());
-            drop(self.pending.split_to(kept));
-            window
-        };
+        let bytes = from.slice(..length);
         let Position { offset, line, column, overlap } = self.position;
         let gone = bytes.get(..kept).unwrap_or_default();
         self.position = Position {
@@ -256,6 +271,7 @@ impl LineCutter {
         let overlap = overlap.min(bytes.len());
         let wrap = self.wrap.unwrap_or_default();
         cuts.push(Cut { offset, first_line: line, first_column: column, overlap, carry, bytes, wrap });
+        from.slice(kept..)
     }
 }
 

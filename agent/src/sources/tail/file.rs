@@ -9,6 +9,11 @@ use std::{
     sync::Arc,
 };
 
+use rustix::{
+    buffer::spare_capacity,
+    io::{pread, retry_on_intr},
+};
+
 use super::{
     glob::{Found, Patterns},
     nuls,
@@ -51,6 +56,8 @@ pub(super) struct Followed {
     pub grew: Timestamp,
     /// Since when no name that matches leads to it.
     pub gone: Option<Timestamp>,
+    /// Its name was just found, with the size and time of the last look: nobody has written since.
+    is_untouched: bool,
     /// Rotated away and read to its end.
     pub ended: bool,
     /// How often it was truncated: what is known of one life says nothing of the next.
@@ -129,6 +136,7 @@ impl Followed {
             seen: now,
             grew: now,
             gone: None,
+            is_untouched: false,
             ended: record.is_some_and(|record| record.ended),
             life: 0,
             group: 0,
@@ -139,9 +147,15 @@ impl Followed {
         })
     }
 
+    /// A name leads to it.
+    pub(super) fn is_there(&mut self, found: Found) {
+        self.is_untouched = found.size == self.size && found.written == self.written;
+        (self.path, self.gone) = (found.path, None);
+    }
+
     /// Opens a file again that was let go at its end and has grown since.
     pub(super) fn reopen_if_grown(&mut self) -> io::Result<()> {
-        if self.file.is_none() && self.gone.is_none() {
+        if self.file.is_none() && self.gone.is_none() && !self.is_untouched {
             let metadata = std::fs::metadata(&self.path)?;
             let same = FileId { dev: metadata.dev(), ino: metadata.ino() } == self.id;
             if same && metadata.len() != self.size {
@@ -188,6 +202,11 @@ impl Followed {
     /// Looks at the size, and whether the bytes before the position are still there when somebody wrote.
     pub(super) fn look(&mut self, now: Timestamp) -> io::Result<State> {
         let Some(file) = &self.file else { return Ok(State::AtEnd) };
+        // PERF: most of thousands of files are idle, and two calls of the kernel for each were a quarter of the time beside a busy one.
+        if std::mem::take(&mut self.is_untouched) {
+            self.seen = now;
+            return Ok(if self.size > self.read_at { State::More } else { State::AtEnd });
+        }
         // Before it is known whether they are those of a file that was cut: if so, they are not taken.
         let first = if self.first.len() < FIRST_BYTES { Some(first_bytes(file)?) } else { None };
         let metadata = file.metadata()?;
@@ -231,39 +250,38 @@ impl Followed {
         Ok(same_start && self.consumed.still_there(file)?)
     }
 
-    /// Reads once into `buffer` and appends the blocks that are complete. At most up to the size that [`look`](Self::look) saw.
-    pub(super) fn read(&mut self, buffer: &mut [u8], now: Timestamp, blocks: &mut Vec<LogBlock>) -> io::Result<State> {
-        let Some(file) = &self.file else { return Ok(State::AtEnd) };
+    /// Reads once and appends the blocks that are complete. At most up to the size that [`look`](Self::look) saw.
+    ///
+    /// PERF: a block is read to where it stays; to copy it there cost some per cent of all that is done with it.
+    pub(super) fn read(&mut self, now: Timestamp, blocks: &mut Vec<LogBlock>) -> io::Result<State> {
         let there = self.size.saturating_sub(self.read_at);
-        if there == 0 {
+        if self.file.is_none() || there == 0 {
             return Ok(State::AtEnd);
         }
         // No more than makes one full block: what is beyond it would leave as a tiny one.
-        let most = buffer.len().min(self.cutter.room_bytes());
-        let length = usize::try_from(there).unwrap_or(usize::MAX).min(most);
-        let Some(room) = buffer.get_mut(..length) else { return Ok(State::AtEnd) };
-        let count = loop {
-            match file.read_at(room, self.read_at) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
-            }
-        };
+        let length = usize::try_from(there).unwrap_or(usize::MAX).min(self.cutter.room_bytes());
+        let (mut bytes, mut cuts) = (self.cutter.take_held(), Vec::new());
+        let held = bytes.len();
+        let read = self.read_behind(&mut bytes, length);
+        let new = bytes.get(held..).unwrap_or_default();
+        let count = new.len();
         // Truncated and written anew between the look and the read? Then these bytes may be of another life of the file.
-        if count > 0 && !self.is_of_this_life(file)? {
-            return Ok(State::Truncated);
+        if !matches!(read, Ok(true)) {
+            bytes.truncate(held);
+            self.cutter.give_back(bytes, held, &mut cuts);
+            return read.map(|_| State::Truncated);
         }
-        let bytes = room.get(..count).unwrap_or_default();
         if self.read_at == 0 && count > 0 {
             // It starts with what was read of it, whatever stood there at the look.
-            self.first = bytes.get(..FIRST_BYTES).unwrap_or(bytes).to_vec();
+            self.first = new.get(..FIRST_BYTES).unwrap_or(new).to_vec();
             self.judge_sharing();
         }
-        let run = nuls::first_run(bytes);
-        let text = bytes.get(..run.as_ref().map_or(count, |run| run.start)).unwrap_or_default();
-        let mut cuts = Vec::new();
-        self.cutter.push(text, &mut cuts);
-        self.read_at += text.len() as u64;
-        let end = self.read_at + (count - text.len()) as u64;
+        let run = nuls::first_run(new);
+        let text_bytes = run.as_ref().map_or(count, |run| run.start);
+        bytes.truncate(held + text_bytes);
+        self.cutter.give_back(bytes, held, &mut cuts);
+        self.read_at += text_bytes as u64;
+        let end = self.read_at + (count - text_bytes) as u64;
         if count > 0 && count < length {
             // It ends here by now; what is remembered says so.
             self.size = end;
@@ -285,6 +303,17 @@ impl Followed {
         }
         // Nothing where there was something: the next look finds it truncated.
         Ok(if count > 0 && self.read_at < self.size { State::More } else { State::AtEnd })
+    }
+
+    /// Appends at most `length` bytes. False when they may be those of another life of the file.
+    fn read_behind(&self, bytes: &mut Vec<u8>, length: usize) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Ok(true) };
+        let held = bytes.len();
+        bytes.reserve_exact(length);
+        let count = retry_on_intr(|| pread(file, spare_capacity(bytes), self.read_at))?;
+        // There may have been more room.
+        bytes.truncate(held + length);
+        Ok(count == 0 || self.is_of_this_life(file)?)
     }
 
     /// Notes blocks that are not handed on.

@@ -37,9 +37,12 @@ mod archives;
 
 /// How long a file stands still before complete lines are handed on that wait for the end of a secret of several lines.
 const HOLD_NS: u64 = 2_000_000_000;
-/// So many blocks are read, of all files together, until everything is looked at anew: a look at thousands of files takes longer than to
-/// read a block, and who has more is not to pay for it with each. Scanned in about a tenth of a second, for which other files wait at most.
+/// So many blocks are read, of all files together, until everything is looked at anew, and one more for each [`FILES_A_TURN`] files: a look at
+/// thousands of files takes longer than to read a block, and who has more is not to pay for it with each. Scanned in about a tenth of a second,
+/// beside ten thousand files in three tenths, for which other files wait at most.
 pub(super) const TURNS: usize = 8;
+/// Looked at in about a tenth of the time that a block takes to be scanned.
+const FILES_A_TURN: usize = 256;
 /// Longest time until it is told that a file is skipped.
 const GAP_NS: u64 = 1_000_000_000;
 /// How long something cannot be read until that is a gap.
@@ -130,7 +133,7 @@ impl Follower {
         self.groups.iter().flat_map(Patterns::folders).chain(of_files).collect()
     }
 
-    /// Looks at everything once, and reads a turn of each file, and further turns of those that have more, up to [`TURNS`] blocks. True
+    /// Looks at everything once, and reads a turn of each file, and further turns of those that have more, [`TURNS`] blocks or some more. True
     /// when there is more to read at once.
     pub(super) fn step(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
         self.looks += 1;
@@ -143,7 +146,7 @@ impl Follower {
         for file in self.files.values_mut() {
             match found.remove(&file.id) {
                 Some(there) if file.is_replaced_by(&there) => replaced.push((file.id, there)),
-                Some(Found { path, .. }) => (file.path, file.gone) = (path, None),
+                Some(there) => file.is_there(there),
                 None => file.gone = file.gone.or(Some(now)),
             }
         }
@@ -162,11 +165,11 @@ impl Follower {
         self.look(now, out)?;
         self.take_in(found, now, out)?;
         let before = self.stats.read_bytes.load(Relaxed);
+        let most = (TURNS + self.files.len() / FILES_A_TURN) * self.settings.cut.block_bytes;
         let (mut unread, mut again) = (self.files.keys().copied().collect(), false);
         loop {
             unread = self.read(unread, now, &mut again, out)?;
-            let most = (TURNS * self.settings.cut.block_bytes) as u64;
-            if unread.is_empty() || self.stats.read_bytes.load(Relaxed) - before >= most {
+            if unread.is_empty() || self.stats.read_bytes.load(Relaxed) - before >= most as u64 {
                 break;
             }
         }
@@ -393,7 +396,7 @@ impl Follower {
             let Some(file) = self.files.get_mut(&id) else { continue };
             let before = file.consumed.position.offset + file.held_bytes();
             let mut blocks = Vec::new();
-            let state = file.read(&mut self.buffer, now, &mut blocks);
+            let state = file.read(now, &mut blocks);
             let count = (file.consumed.position.offset + file.held_bytes()).saturating_sub(before);
             self.stats.read_bytes.fetch_add(count, Relaxed);
             if let Some(rate) = self.rates.get_mut(file.group) {
