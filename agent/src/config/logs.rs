@@ -16,8 +16,9 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logs {
-    /// How often the globs and the files are looked at. This is the longest time until a new line is seen while the agent keeps
-    /// up; shorter finds sooner and costs a `stat` a file each time.
+    /// How often the globs and the files are looked at where inotify does not tell of everything, as on file systems of a network. This is the
+    /// longest time until a new line is seen there while the agent keeps up; shorter finds sooner and costs a `stat` a file each time. Where inotify
+    /// tells, new lines are seen within milliseconds, and everything is looked at every ten intervals all the same.
     pub scan_interval: Period<100, HOUR>,
     /// A longer line is scanned in overlapping windows of this size, so that no line needs more memory than this.
     pub line_bytes: Size<{ 16 * KIB }, { 16 * MIB }>,

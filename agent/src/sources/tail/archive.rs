@@ -145,6 +145,16 @@ impl Archives {
         self.all.len()
     }
 
+    pub(super) fn has(&self, id: FileId) -> bool {
+        self.all.contains_key(&id)
+    }
+
+    /// Each was told, or holds what another file does.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_open = |archive: &Archive| matches!(archive.state, State::Undecided | State::Damaged { .. });
+        self.reading.is_none() && !self.all.values().any(is_open)
+    }
+
     /// Takes those that are known out of what was `found`. Gives those that are gone or are other files by now.
     pub(super) fn look(&mut self, found: &mut BTreeMap<FileId, Found>, now: Timestamp) -> Vec<Left> {
         let mut left = Vec::new();

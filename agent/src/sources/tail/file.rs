@@ -5,7 +5,7 @@ use std::{
     fs::{File, Metadata},
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Followed {
     pub key: String,
     /// Under which name it was found last.
     pub path: PathBuf,
+    /// Where it really stands, when that name is a link.
+    pub real_folder: Option<PathBuf>,
     /// Name and service in findings: those under which it was found first.
     pub shown: Arc<LogFile>,
     /// Closed when it was rotated away and read to its end.
@@ -117,6 +119,8 @@ impl Followed {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        let is_link = path.is_symlink();
+        let real_folder = if is_link { real.parent().map(Path::to_owned) } else { None };
         let remembered = record.map(|record| (record.path.as_str(), record.service.as_str()));
         let service = group.and_then(|group| group.service.as_deref());
         let messages = group.map(|group| group.messages.clone()).unwrap_or_default();
@@ -126,6 +130,7 @@ impl Followed {
             id: FileId { dev: metadata.dev(), ino: metadata.ino() },
             key,
             path,
+            real_folder,
             shown: Arc::new(shown),
             file: Some(file),
             cutter,
@@ -137,7 +142,8 @@ impl Followed {
             grew: now,
             gone: None,
             is_untouched: false,
-            ended: record.is_some_and(|record| record.ended),
+            // What has more in it is not, or not that file any more.
+            ended: record.is_some_and(|record| record.ended && metadata.len() <= record.position.offset),
             life: 0,
             group: 0,
             skipped: None,

@@ -34,15 +34,13 @@ use crate::{
 };
 
 mod archives;
+mod partly;
 
 /// How long a file stands still before complete lines are handed on that wait for the end of a secret of several lines.
 const HOLD_NS: u64 = 2_000_000_000;
-/// So many blocks are read, of all files together, until everything is looked at anew, and one more for each [`FILES_A_TURN`] files: a look at
-/// thousands of files takes longer than to read a block, and who has more is not to pay for it with each. Scanned in about a tenth of a second,
-/// beside ten thousand files in three tenths, for which other files wait at most.
+/// So many blocks are read, of all files together, until what was written meanwhile is looked at. Scanned in about a tenth of a second, for which
+/// other files wait at most.
 pub(super) const TURNS: usize = 8;
-/// Looked at in about a tenth of the time that a block takes to be scanned.
-const FILES_A_TURN: usize = 256;
 /// Longest time until it is told that a file is skipped.
 const GAP_NS: u64 = 1_000_000_000;
 /// How long something cannot be read until that is a gap.
@@ -67,6 +65,16 @@ pub(super) struct Follower {
     unread: BTreeMap<PathBuf, Unread>,
     looks: u64,
     buffer: Vec<u8>,
+    /// Files that match and are not followed, at the last look at everything.
+    others: BTreeSet<FileId>,
+    /// Followed files that have more to read, or were cut.
+    again: BTreeSet<FileId>,
+    /// An archive is under way.
+    unpacks: bool,
+    /// Files were rotated away or are gone, and are not let go yet.
+    has_rotated: bool,
+    /// When the figures were made.
+    tallied: Timestamp,
     stats: Arc<TailStats>,
 }
 
@@ -117,6 +125,11 @@ impl Follower {
             unread: BTreeMap::new(),
             looks: 0,
             buffer: vec![0; settings.cut.block_bytes],
+            others: BTreeSet::new(),
+            again: BTreeSet::new(),
+            unpacks: false,
+            has_rotated: false,
+            tallied: Timestamp(0),
             settings,
             stats,
         })
@@ -127,13 +140,7 @@ impl Follower {
         Arc::clone(&self.stats)
     }
 
-    /// Folders in which something new may turn up.
-    pub(super) fn folders(&self) -> BTreeSet<PathBuf> {
-        let of_files = self.files.values().filter_map(|file| file.path.parent().map(Path::to_owned));
-        self.groups.iter().flat_map(Patterns::folders).chain(of_files).collect()
-    }
-
-    /// Looks at everything once, and reads a turn of each file, and further turns of those that have more, [`TURNS`] blocks or some more. True
+    /// Looks at everything once, and reads a turn of each file, and further turns of those that have more, up to [`TURNS`] blocks. True
     /// when there is more to read at once.
     pub(super) fn step(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
         self.looks += 1;
@@ -162,24 +169,25 @@ impl Follower {
             self.left(left, now, out)?;
         }
         // What was truncated first: a copy of it that turns up in the same step is known then.
-        self.look(now, out)?;
+        self.look(self.files.keys().copied().collect::<Vec<_>>(), now, out)?;
+        self.others = found.keys().copied().collect();
         self.take_in(found, now, out)?;
-        let before = self.stats.read_bytes.load(Relaxed);
-        let most = (TURNS + self.files.len() / FILES_A_TURN) * self.settings.cut.block_bytes;
-        let (mut unread, mut again) = (self.files.keys().copied().collect(), false);
-        loop {
-            unread = self.read(unread, now, &mut again, out)?;
-            if unread.is_empty() || self.stats.read_bytes.load(Relaxed) - before >= most as u64 {
-                break;
-            }
-        }
-        let more = self.unpack(now, out)? || again || !unread.is_empty();
+        self.read_turns(self.files.keys().copied().collect(), now, out)?;
+        self.unpacks = self.unpack(now, out)?;
+        self.hand_on_held(now, out)?;
         self.retire(now, out)?;
         for (key, departed) in self.departures.given_up(now, |record| self.archives.may_hold(record)) {
             self.give_up(key, departed, now, out)?;
         }
-        self.stats.files.store(self.files.len() as u64, Relaxed);
         self.unread.retain(|_, unread| unread.look == self.looks);
+        self.tally(now);
+        Ok(self.unpacks || !self.again.is_empty())
+    }
+
+    /// Figures.
+    fn tally(&mut self, now: Timestamp) {
+        self.tallied = now;
+        self.stats.files.store(self.files.len() as u64, Relaxed);
         self.stats.unread.store(self.unread.len() as u64, Relaxed);
         self.stats.lag_bytes.store(self.files.values().map(Followed::lag_bytes).sum(), Relaxed);
         let lag = |file: &Followed| {
@@ -189,12 +197,15 @@ impl Follower {
         lagging.sort_unstable_by_key(|(_, bytes)| Reverse(*bytes));
         lagging.truncate(LAGGING_MAX);
         *self.stats.lagging.lock().unwrap_or_else(PoisonError::into_inner) = lagging;
-        Ok(more)
     }
 
     /// What is new at the files that are followed.
-    fn look(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
-        let ids: Vec<FileId> = self.files.keys().copied().collect();
+    fn look(
+        &mut self,
+        ids: impl IntoIterator<Item = FileId>,
+        now: Timestamp,
+        out: &mut Out<'_>,
+    ) -> Result<(), Stopped> {
         for id in ids {
             let Some(file) = self.files.get_mut(&id) else { continue };
             let looked = file.reopen_if_grown().and_then(|()| file.look(now));
@@ -382,15 +393,20 @@ impl Follower {
         Ok(Some(Recognised { resume, mark, taken: None, key }))
     }
 
-    /// Reads a block of each of these files, no further than they were long at the last look. Gives those that have more; `again`:
-    /// one was cut, and is to be looked at first.
-    fn read(
-        &mut self,
-        ids: Vec<FileId>,
-        now: Timestamp,
-        again: &mut bool,
-        out: &mut Out<'_>,
-    ) -> Result<Vec<FileId>, Stopped> {
+    /// Reads these files in turns.
+    fn read_turns(&mut self, mut ids: Vec<FileId>, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
+        let before = self.stats.read_bytes.load(Relaxed);
+        let most = (TURNS * self.settings.cut.block_bytes) as u64;
+        self.again.clear();
+        while !ids.is_empty() && self.stats.read_bytes.load(Relaxed) - before < most {
+            ids = self.read(ids, now, out)?;
+        }
+        self.again.extend(ids);
+        Ok(())
+    }
+
+    /// Reads a block of each of these files, no further than they were long at the last look. Gives those that have more.
+    fn read(&mut self, ids: Vec<FileId>, now: Timestamp, out: &mut Out<'_>) -> Result<Vec<FileId>, Stopped> {
         let mut more = Vec::new();
         for id in ids {
             let Some(file) = self.files.get_mut(&id) else { continue };
@@ -420,7 +436,8 @@ impl Follower {
                 Ok(State::AtEnd) => {}
                 Ok(State::Truncated) => {
                     self.truncated(id, now, out)?;
-                    *again = true;
+                    // It is looked at first.
+                    self.again.insert(id);
                 }
                 Err(error) => self.unreadable(id, &error, now, out),
             }
@@ -455,19 +472,33 @@ impl Follower {
         out.input(LogInput::Mark(mark))
     }
 
-    /// Files that stand still: lines that wait for more are handed on, and what was rotated away and read is let go.
+    /// Files that stand still: lines that wait for more are handed on.
+    fn hand_on_held(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
+        for file in self.files.values_mut() {
+            let held = file.held_bytes();
+            if held > 0 && file.lag_bytes() <= held && now.since_ns(file.grew) >= HOLD_NS {
+                let mut blocks = Vec::new();
+                file.flush_held(now, &mut blocks);
+                send(blocks, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was rotated away, read, and stands still is let go.
     fn retire(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
-        let mut released = Vec::new();
+        let (mut released, mut open) = (Vec::new(), false);
         for (id, file) in &mut self.files {
-            if file.file.is_none() && file.gone.is_none() || file.lag_bytes() > file.held_bytes() {
+            if file.file.is_none() && file.gone.is_none() {
+                continue;
+            }
+            let rotated = file.gone.is_some() || file.path.to_string_lossy() != file.shown.path;
+            open |= rotated;
+            if file.lag_bytes() > file.held_bytes() {
                 continue;
             }
             let mut blocks = Vec::new();
-            if file.held_bytes() > 0 && now.since_ns(file.grew) >= HOLD_NS {
-                file.flush_held(now, &mut blocks);
-            }
             let since = file.gone.map_or(file.grew, |gone| gone.max(file.grew));
-            let rotated = file.gone.is_some() || file.path.to_string_lossy() != file.shown.path;
             let done = rotated && now.since_ns(since) >= self.settings.rotate_wait_ns;
             if done {
                 file.finish(now, &mut blocks);
@@ -489,6 +520,7 @@ impl Follower {
         for id in released {
             self.files.remove(&id);
         }
+        self.has_rotated = open;
         Ok(())
     }
 

@@ -60,9 +60,9 @@ impl Patterns {
         })
     }
 
-    /// Folders in which files of this group may appear, as far as they can be told from the patterns.
+    /// Folders in which files of this group, or folders that lead to them, may appear.
     pub(super) fn folders(&self) -> impl Iterator<Item = PathBuf> {
-        self.globs.iter().map(|glob| fixed_folder(glob))
+        self.globs.iter().flat_map(|glob| folders(glob))
     }
 }
 
@@ -105,10 +105,19 @@ pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String
     all
 }
 
-/// The part of a pattern before its first wild card, whole folders only.
-fn fixed_folder(pattern: &str) -> PathBuf {
+/// Those of one pattern that are there: the part before its first wild card, or what there is of that, and each folder that a longer part fits.
+fn folders(pattern: &str) -> Vec<PathBuf> {
     let fixed = pattern.split(['*', '?', '[']).next().unwrap_or_default();
-    PathBuf::from(fixed.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder }))
+    let fixed = fixed.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
+    let there = Path::new(fixed).ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let mut all = vec![there.to_owned()];
+    let ends = pattern.match_indices('/').map(|(at, _)| at).filter(|at| *at > fixed.len());
+    for part in ends.filter_map(|at| pattern.get(..at)) {
+        // It is part of one that was compiled.
+        let found = glob::glob(part).into_iter().flatten().flatten();
+        all.extend(found.filter(|path| path.is_dir()));
+    }
+    all
 }
 
 #[cfg(test)]
@@ -139,10 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn folders_to_watch_are_the_fixed_part() {
-        let folders: Vec<_> =
-            group(&["/var/log/*/x.log".into(), "/a.log".into(), "/var/l?g/x".into()], &[]).folders().collect();
-        assert_eq!(folders, [PathBuf::from("/var/log"), PathBuf::from("/"), PathBuf::from("/var")]);
+    fn folders_to_watch_are_all_that_lead_to_a_file() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        fs::create_dir_all(root.join("pods/one/app")).unwrap();
+        fs::create_dir_all(root.join("pods/two")).unwrap();
+        fs::write(root.join("pods/file"), "").unwrap();
+        let of = |glob: &str| {
+            let group = group(&[format!("{}/{glob}", root.display())], &[]);
+            let mut folders: Vec<_> = group.folders().map(|at| at.strip_prefix(root).unwrap().to_owned()).collect();
+            folders.sort();
+            folders.dedup();
+            folders.into_iter().map(|at| at.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("*.log"), [""]);
+        assert_eq!(of("pods/a.log"), ["pods"]);
+        assert_eq!(of("pods/*/*/*.log"), ["pods", "pods/one", "pods/one/app", "pods/two"]);
+        assert_eq!(of("p?ds/one/a.log"), ["", "pods", "pods/one"]);
+        assert_eq!(of("**/a.log"), ["", "pods", "pods/one", "pods/one/app", "pods/two"]);
+        assert_eq!(of("not/there/yet/*.log"), [""], "where it will turn up");
     }
 
     #[test]

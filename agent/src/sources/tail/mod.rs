@@ -7,7 +7,7 @@
 //!  follow   patterns ──► files ──► which file is it? ──► read ──► cut at line ends ──► blocks
 //! ```
 //!
-//! Polling is the truth and inotify only a wake-up: events overflow, and network file systems have none. No crate follows files with
+//! Polling is the truth and inotify only a hint, of when to look and at which files: events overflow, and network file systems have none. No crate follows files with
 //! checkpoints through rotation and truncation, so this is ours; how others lose lines stands in the project's notes. What is
 //! promised stands in the README.
 
@@ -49,6 +49,9 @@ use crate::{clock, units::Timestamp};
 /// Prefix of the keys of all checkpoints of the tail.
 pub const CHECKPOINTS: &str = "tail/";
 
+/// Where each write is an event, and nothing comes with time, everything is looked at after so many scan intervals all the same.
+const SURE_INTERVALS: u32 = 10;
+
 /// Files whose lag is told one by one.
 pub const LAGGING_MAX: usize = 100;
 
@@ -57,7 +60,8 @@ pub const LAGGING_MAX: usize = 100;
 pub struct TailSettings {
     /// Which files.
     pub groups: Vec<LogGroup>,
-    /// How often everything is looked at when nothing wakes us: the longest time until a new file or line is noticed.
+    /// How often everything is looked at when nothing wakes us: the longest time until a new file or line is noticed. Ten times as long where the
+    /// kernel tells of everything that happens.
     pub scan_interval: Duration,
     /// How long a file that was rotated away or is gone must stand still before it is let go, nanoseconds. So long, too, a
     /// truncated file's bytes are waited for in a copy.
@@ -283,19 +287,32 @@ impl Tail {
         };
         let follow = move || {
             let mut wake = Wake::new(stopped, &mut notice);
+            let (mut hints, mut looked, mut look_rest) = (None, clock::instant(), Duration::ZERO);
             loop {
                 let started = clock::instant();
+                let is_all = hints.is_none();
                 let mut out = Out { deliver: &mut deliver, notice: &mut notice, waited: Duration::ZERO };
-                let more = follower.step(clock::now(), &mut out);
-                let waited = out.waited;
+                let more = match hints {
+                    None => follower.step(clock::now(), &mut out),
+                    Some(paths) => follower.step_at(paths, clock::now(), &mut out),
+                };
+                let took = started.elapsed().saturating_sub(out.waited);
                 let Ok(more) = more else { return };
-                // What happened in a folder before it was watched wakes nobody, so it is looked at once more.
-                let fresh = !more && wake.watch(follower.folders(), &mut notice);
-                seen.looks.fetch_add(1, Relaxed);
-                let wait = if more || fresh { Duration::ZERO } else { interval };
-                if !wake.wait(wait, started.elapsed().saturating_sub(waited)) {
+                let mut fresh = false;
+                if is_all {
+                    (looked, look_rest) = (clock::instant(), (took * wake::REST).min(interval));
+                    // What happened in a folder before it was watched wakes nobody, so it is looked at once more.
+                    fresh = wake.watch(follower.folders(), &mut notice);
+                    seen.looks.fetch_add(1, Relaxed);
+                }
+                let every = if wake.is_sure() && follower.is_settled() { interval * SURE_INTERVALS } else { interval };
+                let rest = look_rest.saturating_sub(looked.elapsed());
+                let until_look = if wake.asks_for_all() { rest } else { every.saturating_sub(looked.elapsed()) };
+                let wait = if more || fresh { Duration::ZERO } else { until_look.max(wake::REST_MIN).min(interval) };
+                if !wake.wait(wait, took) {
                     return;
                 }
+                hints = wake.next(fresh || looked.elapsed() >= every, looked.elapsed() < look_rest);
             }
         };
         let thread =

@@ -1,29 +1,62 @@
-//! When to look again. Enters: folders in which something may happen. Leaves: wake-ups. A hint only: whoever gets none looks at
-//! the scan interval. It never reads a file.
+//! When to look again, and at what. Enters: folders in which something may happen. Leaves: wake-ups, and which files were written to. Hints
+//! only: whoever gets none looks at everything at the scan interval, or ten of them where events are certain. It never reads a file.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _, event::ModifyKind};
 
 use super::TailNotice;
 
 /// After a look that took t, the next one that an event asks for comes no sooner than this many t later: many files and many
 /// events cost at most a tenth of a processor.
-const REST: u32 = 9;
+pub(super) const REST: u32 = 9;
 /// And no sooner than this: lines that are written one by one are read together.
-const REST_MIN: Duration = Duration::from_millis(5);
+pub(super) const REST_MIN: Duration = Duration::from_millis(5);
+
+/// Paths that are remembered until somebody asks; with more of them everything is looked at.
+const HINTS_MAX: usize = 1024;
+/// File systems on which each write that others make is an event here (`statfs(2)`): not those of a network, which others write to elsewhere, nor
+/// overlays, which are written to from below.
+const LOCAL: [u64; 7] = [
+    0xef53,      // ext2 to ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // btrfs
+    0x0102_1994, // tmpfs
+    0xf2f5_2010, // F2FS
+    0x2fc1_2fc1, // ZFS
+    0x8584_58f6, // ramfs
+];
+
+/// What happened since somebody asked.
+#[derive(Debug, Default)]
+struct Hints {
+    /// Written to.
+    paths: BTreeSet<PathBuf>,
+    /// Something else: made, moved, deleted, or nobody knows.
+    all: bool,
+}
 
 /// Waits.
 pub(super) struct Wake {
     stopped: Receiver<()>,
     events: Receiver<()>,
+    hints: Arc<Mutex<Hints>>,
     /// Without a watcher there still is somebody who could send: a channel that is closed would always be ready.
     _sender: Sender<()>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     /// Folders that cannot be watched, such as those that this user may not read.
     refused: BTreeSet<PathBuf>,
+    /// Folders that are watched and in which others may write without an event.
+    blind: BTreeSet<PathBuf>,
+    /// Each folder is watched in which something may happen.
+    is_whole: bool,
     /// It was said that there are such folders.
     is_told: bool,
 }
@@ -34,7 +67,9 @@ impl Wake {
         // One is as good as many.
         let (sender, events) = bounded(1);
         let send = sender.clone();
-        let watcher = match notify::recommended_watcher(move |event| pass_on(&send, &event)) {
+        let hints = Arc::new(Mutex::new(Hints::default()));
+        let noted = Arc::clone(&hints);
+        let watcher = match notify::recommended_watcher(move |event| pass_on(&send, &mut lock(&noted), event)) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 notice(TailNotice::NoWakeUp { why: error.to_string() });
@@ -42,17 +77,51 @@ impl Wake {
             }
         };
         let folders = BTreeSet::new;
-        Self { stopped, events, _sender: sender, watcher, watched: folders(), refused: folders(), is_told: false }
+        Self {
+            stopped,
+            events,
+            hints,
+            _sender: sender,
+            watcher,
+            watched: folders(),
+            refused: folders(),
+            blind: folders(),
+            is_whole: false,
+            is_told: false,
+        }
+    }
+
+    /// Whatever happens in these folders is an event.
+    pub(super) fn is_sure(&self) -> bool {
+        self.is_whole && self.blind.is_empty()
+    }
+
+    /// Something happened that only a look at everything can tell.
+    pub(super) fn asks_for_all(&self) -> bool {
+        lock(&self.hints).all
+    }
+
+    /// The paths that were written to; nothing when everything is to be looked at. `all`: whatever happened; `not_yet`: later.
+    pub(super) fn next(&mut self, all: bool, not_yet: bool) -> Option<BTreeSet<PathBuf>> {
+        let mut hints = lock(&self.hints);
+        if all || hints.all && !not_yet {
+            *hints = Hints::default();
+            return None;
+        }
+        Some(std::mem::take(&mut hints.paths))
     }
 
     /// Watches these folders, and no others. True when one was not watched before.
     pub(super) fn watch(&mut self, folders: BTreeSet<PathBuf>, notice: &mut dyn FnMut(TailNotice)) -> bool {
-        let Self { watcher: Some(watcher), watched, refused, is_told, .. } = self else { return false };
+        let Self { watcher: Some(watcher), watched, refused, blind, is_whole, is_told, .. } = self else {
+            return false;
+        };
         for gone in watched.difference(&folders) {
             // It may be gone from the disk as well.
             let _ = watcher.unwatch(gone);
         }
         refused.retain(|folder| folders.contains(folder));
+        let count = folders.len();
         let now = folders.into_iter().filter(|folder| {
             if watched.contains(folder) {
                 return true;
@@ -77,6 +146,9 @@ impl Wake {
         });
         let now: BTreeSet<PathBuf> = now.collect();
         let fresh = !now.is_subset(watched);
+        blind.retain(|folder| now.contains(folder));
+        blind.extend(now.difference(watched).filter(|folder| !is_local(folder)).cloned());
+        *is_whole = now.len() == count;
         *watched = now;
         fresh
     }
@@ -99,10 +171,26 @@ impl Wake {
     }
 }
 
-fn pass_on(sender: &Sender<()>, event: &notify::Result<Event>) {
-    // Our own reading is an event too. An error (the queue overflowed) is a reason to look.
-    if !matches!(event, Ok(Event { kind: EventKind::Access(_), .. })) {
-        // Full: a wake-up waits already.
-        let _ = sender.try_send(());
+fn lock(hints: &Mutex<Hints>) -> MutexGuard<'_, Hints> {
+    hints.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_local(folder: &Path) -> bool {
+    rustix::fs::statfs(folder).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64)))
+}
+
+fn pass_on(sender: &Sender<()>, hints: &mut Hints, event: notify::Result<Event>) {
+    match event {
+        // Our own reading is an event too.
+        Ok(Event { kind: EventKind::Access(_), .. }) => return,
+        Ok(Event { kind: EventKind::Modify(ModifyKind::Data(_)), paths, .. })
+            if hints.paths.len() + paths.len() <= HINTS_MAX =>
+        {
+            hints.paths.extend(paths);
+        }
+        // An error (the queue overflowed) is a reason to look, too.
+        _ => hints.all = true,
     }
+    // Full: a wake-up waits already.
+    let _ = sender.try_send(());
 }

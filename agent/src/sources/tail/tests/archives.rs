@@ -10,6 +10,10 @@ use super::*;
 /// Compresses it, so that any beginning of the archive holds some of it.
 fn pack(bytes: &[u8], zstd: bool) -> Vec<u8> {
     if zstd {
+        // Nothing is a frame, too.
+        if bytes.is_empty() {
+            return compress_to_vec(bytes, CompressionLevel::Fastest);
+        }
         return bytes.chunks(100).flat_map(|piece| compress_to_vec(piece, CompressionLevel::Fastest)).collect();
     }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
