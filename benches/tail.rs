@@ -171,7 +171,7 @@ fn measure(text: &str, shape: &Shape, bare: &Bare, rounds: usize) -> Result<Vec<
         nobody_writes_to(&agent)?;
     }
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let share = lines.len().div_ceil(shape.files);
+    let file_lines = lines.len().div_ceil(shape.files);
     let (mut ratios, mut speeds, mut walls) = (Vec::new(), Vec::new(), Vec::new());
     // One file is one worker's, many are all workers', and memory is shared.
     let threads = if shape.files == 1 { 1 } else { available_parallelism()?.get() };
@@ -183,7 +183,7 @@ fn measure(text: &str, shape: &Shape, bare: &Bare, rounds: usize) -> Result<Vec<
             let lines = [&[first.as_str()], lines].concat();
             if shape.is_wrapped { wrapped(&lines) } else { lines.concat() }
         };
-        let parts: Vec<String> = lines.chunks(share).enumerate().map(part).collect();
+        let parts: Vec<String> = lines.chunks(file_lines).enumerate().map(part).collect();
         let (cpu, wall, size) = followed(&agent, &format!("{}-{round}", shape.name), &parts)?;
         let before = bares.last().copied().unwrap_or_default();
         bares.push(bare.scan(text.as_bytes(), threads)?);
@@ -203,7 +203,7 @@ fn measure(text: &str, shape: &Shape, bare: &Bare, rounds: usize) -> Result<Vec<
     println!(
         "{:8.0} MB per CPU second  {ratio:.2} ({best:.2})  outflow run, {} files{kind}, to the stored end; {:.0} MB per second of wall time{below}",
         median(speeds),
-        lines.chunks(share).len(),
+        lines.chunks(file_lines).len(),
         median(walls)
     );
     println!(

@@ -376,7 +376,7 @@ impl Followed {
         let mut record =
             self.consumed.record(&self.shown.path, &self.shown.origin.service, self.size, self.seen, self.ended);
         if record.position.offset == 0 && !self.first.is_empty() {
-            record.seen = Some(Seen::of(&self.first));
+            record.seen = Some(Box::new(Seen::of(&self.first)));
         }
         record
     }

@@ -78,7 +78,7 @@ pub(super) struct Record {
     pub packed: Option<Packing>,
     /// Of a file that was seen and of which nothing was consumed: how it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Seen>,
+    pub seen: Option<Box<Seen>>,
 }
 
 /// First bytes of a file that were not consumed.

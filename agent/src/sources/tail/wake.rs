@@ -23,7 +23,7 @@ pub(super) const REST_MIN: Duration = Duration::from_millis(5);
 const HINTS_MAX: usize = 1024;
 /// File systems on which each write that others make is an event here (`statfs(2)`): not those of a network, which others write to elsewhere, nor
 /// overlays, which are written to from below.
-const LOCAL: [u64; 7] = [
+const LOCAL: [rustix::fs::FsWord; 7] = [
     0xef53,      // ext2 to ext4
     0x5846_5342, // XFS
     0x9123_683e, // btrfs
@@ -176,7 +176,7 @@ fn lock(hints: &Mutex<Hints>) -> MutexGuard<'_, Hints> {
 }
 
 fn is_local(folder: &Path) -> bool {
-    rustix::fs::statfs(folder).is_ok_and(|stat| LOCAL.contains(&(stat.f_type as u64)))
+    rustix::fs::statfs(folder).is_ok_and(|stat| LOCAL.contains(&stat.f_type))
 }
 
 fn pass_on(sender: &Sender<()>, hints: &mut Hints, event: notify::Result<Event>) {
