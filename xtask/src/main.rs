@@ -18,6 +18,7 @@ mod fuzz;
 mod image;
 mod kernels;
 mod models;
+mod peers;
 mod setup;
 mod sh;
 mod suite;
@@ -66,6 +67,8 @@ enum Chore {
         #[arg(long)]
         long: bool,
     },
+    /// Tests sinks with the broker tansu: killed, with SCRAM and with client certificates; builds it once, for 20 processor minutes
+    Peers,
     /// Builds the container image with podman, from what is on this machine
     Image {
         /// The program of target/debug, as the tests use it, not an optimised one
@@ -138,6 +141,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             let succeeded = fleet::run(long)?.success();
             return Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Chore::Peers => peers::run()?,
         Chore::Image { dev, save } => image::run(dev, save.as_deref())?,
         Chore::Chart { write } => chart::run(write)?,
         Chore::Models { write } => models::run(write)?,

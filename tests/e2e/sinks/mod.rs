@@ -6,4 +6,5 @@
 mod broker;
 mod kills;
 mod scene;
+mod tansu;
 mod topic;

@@ -46,6 +46,7 @@ pub use job::{Ended, Job};
 pub use journal::{Connection, connections};
 pub use kcat::Message;
 pub use peers::{missing_for_broker, missing_for_collector, missing_for_peers};
+pub use port::Port;
 pub use pod::{Podman, Sees, missing_for_pods, mounts_below};
 pub use private_copy::{private_copy, private_libraries, private_tree};
 pub use private_tls::PrivateTls;

@@ -16,14 +16,14 @@ const COUNT: u16 = 10_000;
 
 /// A port. Its UDP twin is bound as long as this lives, which tells other processes with benches that it is taken; nobody else cares.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _held: UdpSocket,
 }
 
 impl Port {
     /// Takes one that nobody uses.
-    pub(crate) fn take() -> Result<Self> {
+    pub fn take() -> Result<Self> {
         static TRIED: AtomicU16 = AtomicU16::new(0);
         let of_process = (process::id() % u32::from(COUNT)) as u16;
         (0..COUNT)
@@ -39,7 +39,7 @@ impl Port {
     }
 
     /// `127.0.0.1:20123`.
-    pub(crate) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("{}:{}", Ipv4Addr::LOCALHOST, self.number)
     }
 }
