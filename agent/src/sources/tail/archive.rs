@@ -216,7 +216,7 @@ impl Archives {
     pub(super) fn has_all_of(&self, record: &Record) -> bool {
         let has = |archive: &Archive, own: &Record| {
             let is_same = record.unread() == 0 && own.is_same(record);
-            is_same || archive.may_be_all_of(record) && record.size <= own.position.offset
+            is_same || record.size <= own.position.offset && archive.may_be_all_of(record)
         };
         let mut told = self.all.values().filter_map(|archive| Some((archive, &archive.own.as_ref()?.1)));
         told.any(|(archive, own)| own.ended && has(archive, own))
@@ -358,22 +358,26 @@ impl Archive {
         self.patience_ns = (self.patience_ns * 2).min(PATIENCE_MAX_NS);
     }
 
-    /// May this hold a log of which nothing was read? It is known by its first bytes; one that was empty, by nothing but its name
-    /// with what rotation adds to it.
+    /// May this hold a log of which nothing was read? It has the log's name and what rotation adds to it, and begins as the log did, when that is
+    /// known.
     fn may_be_all_of(&self, record: &Record) -> bool {
-        if record.position.offset > 0 {
+        let path = Path::new(&record.path);
+        let name = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
+        // It may have been found when it was rotated already: `app.log.2`.
+        let base = |name: String| {
+            name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_')).to_owned()
+        };
+        let is_named_after =
+            || name(&self.path).zip(name(path).map(base)).is_some_and(|(own, its)| own.starts_with(&its));
+        if record.position.offset > 0 || self.path.parent() != path.parent() || !is_named_after() {
             return false;
         }
-        if let Some(seen) = &record.seen {
+        record.seen.as_ref().is_none_or(|seen| {
             // An archive that was told in an earlier life was not opened in this one.
             let read = || File::open(&self.path).and_then(|file| beginning(&Arc::new(file), Caps::default()));
             let is_unknown = self.beginning.bytes().is_empty();
-            return seen.begins(&self.beginning) || is_unknown && read().is_ok_and(|beginning| seen.begins(&beginning));
-        }
-        let path = Path::new(&record.path);
-        let name = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
-        let is_named_after = || name(&self.path).zip(name(path)).is_some_and(|(own, its)| own.starts_with(&its));
-        self.path.parent() == path.parent() && is_named_after()
+            seen.begins(&self.beginning) || is_unknown && read().is_ok_and(|beginning| seen.begins(&beginning))
+        })
     }
 
     /// Key of its checkpoint.

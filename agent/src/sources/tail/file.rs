@@ -274,6 +274,7 @@ impl Followed {
         // Truncated and written anew between the look and the read? Then these bytes may be of another life of the file.
         if !matches!(read, Ok(true)) {
             bytes.truncate(held);
+            bytes.shrink_to_fit();
             self.cutter.give_back(bytes, held, &mut cuts);
             return read.map(|_| State::Truncated);
         }
@@ -285,6 +286,9 @@ impl Followed {
         let run = nuls::first_run(new);
         let text_bytes = run.as_ref().map_or(count, |run| run.start);
         bytes.truncate(held + text_bytes);
+        if bytes.len() < bytes.capacity() / 2 {
+            bytes.shrink_to_fit();
+        }
         self.cutter.give_back(bytes, held, &mut cuts);
         self.read_at += text_bytes as u64;
         let end = self.read_at + (count - text_bytes) as u64;

@@ -66,7 +66,9 @@ pub(super) struct Follower {
     looks: u64,
     buffer: Vec<u8>,
     /// Files that match and are not followed, at the last look at everything.
-    others: BTreeSet<FileId>,
+    others: BTreeMap<FileId, PathBuf>,
+    /// A link leads nowhere, and may some day.
+    dangles: bool,
     /// Followed files that have more to read, or were cut.
     again: BTreeSet<FileId>,
     /// An archive is under way.
@@ -125,7 +127,8 @@ impl Follower {
             unread: BTreeMap::new(),
             looks: 0,
             buffer: vec![0; settings.cut.block_bytes],
-            others: BTreeSet::new(),
+            others: BTreeMap::new(),
+            dangles: false,
             again: BTreeSet::new(),
             unpacks: false,
             has_rotated: false,
@@ -145,7 +148,7 @@ impl Follower {
     pub(super) fn step(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<bool, Stopped> {
         self.looks += 1;
         let mut unreadable = Vec::new();
-        let mut found = glob::find(&self.groups, |path, why| unreadable.push((path.to_owned(), why)));
+        let (mut found, dangles) = glob::find(&self.groups, |path, why| unreadable.push((path.to_owned(), why)));
         for (path, why) in unreadable {
             self.not_read(out, &path, now, |path| TailNotice::Unreadable { path, why });
         }
@@ -170,7 +173,8 @@ impl Follower {
         }
         // What was truncated first: a copy of it that turns up in the same step is known then.
         self.look(self.files.keys().copied().collect::<Vec<_>>(), now, out)?;
-        self.others = found.keys().copied().collect();
+        self.others = found.iter().map(|(id, found)| (*id, found.path.clone())).collect();
+        self.dangles = dangles;
         self.take_in(found, now, out)?;
         self.read_turns(self.files.keys().copied().collect(), now, out)?;
         self.unpacks = self.unpack(now, out)?;
@@ -475,8 +479,7 @@ impl Follower {
     /// Files that stand still: lines that wait for more are handed on.
     fn hand_on_held(&mut self, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         for file in self.files.values_mut() {
-            let held = file.held_bytes();
-            if held > 0 && file.lag_bytes() <= held && now.since_ns(file.grew) >= HOLD_NS {
+            if holds_still(file, now) && file.lag_bytes() <= file.held_bytes() {
                 let mut blocks = Vec::new();
                 file.flush_held(now, &mut blocks);
                 send(blocks, out)?;
@@ -586,6 +589,11 @@ impl Skipped {
         let mark = Mark { file: Arc::clone(shown), gap: Some(gap), ..Mark::at(now) };
         Mark { checkpoints: checkpoint.into_iter().collect(), ..mark }
     }
+}
+
+/// It holds lines, and has stood still for so long that they are not waited with.
+fn holds_still(file: &Followed, now: Timestamp) -> bool {
+    file.held_bytes() > 0 && now.since_ns(file.grew) >= HOLD_NS
 }
 
 pub(super) fn send(blocks: Vec<LogBlock>, out: &mut Out<'_>) -> Result<(), Stopped> {

@@ -67,9 +67,10 @@ impl Patterns {
 }
 
 /// All files that match, by what they are. Of two names of one file the first in order stands for it; folders that cannot be read
-/// are told.
-pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String)) -> BTreeMap<FileId, Found> {
+/// are told. Also whether a link leads nowhere.
+pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String)) -> (BTreeMap<FileId, Found>, bool) {
     let mut all: BTreeMap<FileId, Found> = BTreeMap::new();
+    let mut dangles = false;
     for (group, patterns) in groups.iter().enumerate() {
         for pattern in &patterns.globs {
             // It was compiled before, so it is good.
@@ -96,13 +97,13 @@ pub(super) fn find(groups: &[Patterns], mut unreadable: impl FnMut(&Path, String
                         all.entry(id).or_insert(Found { path, group, size, written });
                     }
                     Ok(_) => {}
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => dangles |= path.is_symlink(),
                     Err(error) => unreadable(&path, error.to_string()),
                 }
             }
         }
     }
-    all
+    (all, dangles)
 }
 
 /// Those of one pattern that are there: the part before its first wild card, or what there is of that, and each folder that a longer part fits.
@@ -111,6 +112,8 @@ fn folders(pattern: &str) -> Vec<PathBuf> {
     let fixed = fixed.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
     let there = Path::new(fixed).ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
     let mut all = vec![there.to_owned()];
+    // A link on the way may lead elsewhere some day (`/srv/app/current`).
+    all.extend(there.ancestors().filter(|folder| folder.is_symlink()).filter_map(Path::parent).map(Path::to_owned));
     let ends = pattern.match_indices('/').map(|(at, _)| at).filter(|at| *at > fixed.len());
     for part in ends.filter_map(|at| pattern.get(..at)) {
         // It is part of one that was compiled.
@@ -141,7 +144,8 @@ mod tests {
         std::os::unix::fs::symlink(root.join("gone"), root.join("dangling.log")).unwrap();
         fs::hard_link(root.join("a.log"), root.join("z.log")).unwrap();
         let globs = [format!("{}/*.log*", root.display()), format!("{}/a.*", root.display())];
-        let found = find(&[group(&globs, &["**/*.gz"])], |path, why| panic!("{}: {why}", path.display()));
+        let (found, dangles) = find(&[group(&globs, &["**/*.gz"])], |path, why| panic!("{}: {why}", path.display()));
+        assert!(dangles);
         let mut names: Vec<_> = found.values().map(|found| found.path.file_name().unwrap().to_owned()).collect();
         names.sort();
         assert_eq!(names, ["a.log", "b.log", "link.log"]);

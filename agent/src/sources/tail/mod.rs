@@ -51,6 +51,8 @@ pub const CHECKPOINTS: &str = "tail/";
 
 /// Where each write is an event, and nothing comes with time, everything is looked at after so many scan intervals all the same.
 const SURE_INTERVALS: u32 = 10;
+/// And after this at the latest, or the interval when that is longer.
+const SURE_MAX: Duration = Duration::from_mins(1);
 
 /// Files whose lag is told one by one.
 pub const LAGGING_MAX: usize = 100;

@@ -2,7 +2,9 @@
 //! only: whoever gets none looks at everything at the scan interval, or ten of them where events are certain. It never reads a file.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -38,6 +40,8 @@ const LOCAL: [rustix::fs::FsWord; 7] = [
 struct Hints {
     /// Written to.
     paths: BTreeSet<PathBuf>,
+    /// Deleted or moved: a folder among them is not watched any more.
+    gone: BTreeSet<PathBuf>,
     /// Something else: made, moved, deleted, or nobody knows.
     all: bool,
 }
@@ -50,7 +54,8 @@ pub(super) struct Wake {
     /// Without a watcher there still is somebody who could send: a channel that is closed would always be ready.
     _sender: Sender<()>,
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    /// With device and inode: another folder may stand under the name.
+    watched: BTreeMap<PathBuf, (u64, u64)>,
     /// Folders that cannot be watched, such as those that this user may not read.
     refused: BTreeSet<PathBuf>,
     /// Folders that are watched and in which others may write without an event.
@@ -83,7 +88,7 @@ impl Wake {
             hints,
             _sender: sender,
             watcher,
-            watched: folders(),
+            watched: BTreeMap::new(),
             refused: folders(),
             blind: folders(),
             is_whole: false,
@@ -105,7 +110,7 @@ impl Wake {
     pub(super) fn next(&mut self, all: bool, not_yet: bool) -> Option<BTreeSet<PathBuf>> {
         let mut hints = lock(&self.hints);
         if all || hints.all && !not_yet {
-            *hints = Hints::default();
+            (hints.paths, hints.all) = (BTreeSet::new(), false);
             return None;
         }
         Some(std::mem::take(&mut hints.paths))
@@ -116,21 +121,29 @@ impl Wake {
         let Self { watcher: Some(watcher), watched, refused, blind, is_whole, is_told, .. } = self else {
             return false;
         };
-        for gone in watched.difference(&folders) {
-            // It may be gone from the disk as well.
-            let _ = watcher.unwatch(gone);
-        }
+        let gone = std::mem::take(&mut lock(&self.hints).gone);
+        let identity = |folder: &Path| fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+        watched.retain(|folder, known| {
+            let is_same = folders.contains(folder) && !gone.contains(folder) && identity(folder) == Some(*known);
+            if !is_same {
+                // It may be gone from the disk as well.
+                let _ = watcher.unwatch(folder);
+            }
+            is_same
+        });
         refused.retain(|folder| folders.contains(folder));
         let count = folders.len();
-        let now = folders.into_iter().filter(|folder| {
-            if watched.contains(folder) {
-                return true;
+        let now = folders.into_iter().filter_map(|folder| {
+            if let Some(known) = watched.get(&folder) {
+                return Some((folder, *known));
             }
-            if refused.contains(folder) {
-                return false;
+            if refused.contains(&folder) {
+                return None;
             }
-            match watcher.watch(folder, RecursiveMode::NonRecursive) {
-                Ok(()) => true,
+            // Before it is watched: if it is another one by then, the next look sees that.
+            let known = identity(&folder);
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => known.map(|known| (folder, known)),
                 Err(error) => {
                     // A folder that is not there yet is no news: the next look tries again. For another one the interval does from now
                     // on; those that are watched go on waking.
@@ -140,14 +153,15 @@ impl Wake {
                             notice(TailNotice::NoWakeUp { why: error.to_string() });
                         }
                     }
-                    false
+                    None
                 }
             }
         });
-        let now: BTreeSet<PathBuf> = now.collect();
-        let fresh = !now.is_subset(watched);
-        blind.retain(|folder| now.contains(folder));
-        blind.extend(now.difference(watched).filter(|folder| !is_local(folder)).cloned());
+        let now: BTreeMap<PathBuf, (u64, u64)> = now.collect();
+        let new: Vec<_> = now.keys().filter(|folder| !watched.contains_key(*folder)).collect();
+        let fresh = !new.is_empty();
+        blind.retain(|folder| watched.contains_key(folder));
+        blind.extend(new.into_iter().filter(|folder| !is_local(folder)).cloned());
         *is_whole = now.len() == count;
         *watched = now;
         fresh
@@ -187,6 +201,13 @@ fn pass_on(sender: &Sender<()>, hints: &mut Hints, event: notify::Result<Event>)
             if hints.paths.len() + paths.len() <= HINTS_MAX =>
         {
             hints.paths.extend(paths);
+        }
+        Ok(Event { kind: EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)), paths, .. }) => {
+            // More of them are files at most times, and another folder under the same name is told by its inode, too.
+            if hints.gone.len() < HINTS_MAX {
+                hints.gone.extend(paths);
+            }
+            hints.all = true;
         }
         // An error (the queue overflowed) is a reason to look, too.
         _ => hints.all = true,

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Follower;
+use super::{Follower, holds_still};
 use crate::{
     sources::tail::{Out, Stopped, record::FileId},
     units::Timestamp,
@@ -38,14 +38,19 @@ impl Follower {
                 Some(file) if file.file.is_some() => {
                     ids.insert(id);
                 }
-                None if !self.others.contains(&id) && !self.archives.has(id) => {}
+                None if !self.others.contains_key(&id) && !self.archives.has(id) => {}
                 // One that was let go may be another by now.
                 Some(_) | None => return self.step(now, out),
             }
         }
+        let is_due = now.since_ns(self.tallied) >= TALLY_NS;
+        if is_due {
+            // They are looked at before what they hold is handed on.
+            ids.extend(self.files.iter().filter(|(_, file)| holds_still(file, now)).map(|(id, _)| *id));
+        }
         self.look(ids.iter().copied(), now, out)?;
         self.read_turns(ids.into_iter().collect(), now, out)?;
-        if now.since_ns(self.tallied) >= TALLY_NS {
+        if is_due {
             self.hand_on_held(now, out)?;
             self.tally(now);
         }
@@ -64,8 +69,13 @@ impl Follower {
     pub(in crate::sources::tail) fn folders(&self) -> BTreeSet<PathBuf> {
         let of_files: BTreeSet<&Path> =
             self.files.values().flat_map(|file| [file.path.parent(), file.real_folder.as_deref()]).flatten().collect();
+        let behind = |path: &PathBuf| {
+            let real = if path.is_symlink() { std::fs::canonicalize(path).ok() } else { None };
+            real.and_then(|real| real.parent().map(Path::to_owned))
+        };
         let of_patterns = self.groups.iter().flat_map(super::Patterns::folders);
         let folders = of_patterns.chain(of_files.into_iter().map(Path::to_owned));
+        let folders = folders.chain(self.others.values().filter_map(behind));
         folders.map(|folder| std::fs::canonicalize(&folder).unwrap_or(folder)).collect()
     }
 }

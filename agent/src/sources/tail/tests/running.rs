@@ -105,3 +105,41 @@ fn what_turns_up_in_new_folders_wakes() {
     assert_eq!(running.line(), "two\n");
     running.tail.stop().unwrap();
 }
+
+/// The kernel forgets a folder with its inode; that the path is the same says nothing.
+#[test]
+fn a_folder_that_is_made_anew_is_watched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    append(&logs.join("app.log"), "one\n");
+    let running = Running::start(vec![format!("{}/*.log", logs.display())]);
+    assert_eq!(running.line(), "one\n");
+    running.until_it_watches();
+    for text in ["two\n", "three\n"] {
+        fs::remove_dir_all(&logs).unwrap();
+        fs::create_dir(&logs).unwrap();
+        // Another inode is wanted: a file that is not there yet, with nothing that was read before.
+        append(&logs.join("new.log"), text);
+        assert_eq!(running.line(), text);
+    }
+    append(&logs.join("new.log"), "more\n");
+    assert_eq!(running.line(), "more\n");
+    running.tail.stop().unwrap();
+}
+
+/// A container's log is linked before its first line is written.
+#[test]
+fn the_first_line_behind_a_link_wakes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (links, real) = (folder.path().join("links"), folder.path().join("real"));
+    fs::create_dir(&links).unwrap();
+    fs::create_dir(&real).unwrap();
+    append(&real.join("0.log"), "");
+    std::os::unix::fs::symlink(real.join("0.log"), links.join("app.log")).unwrap();
+    let running = Running::start(vec![format!("{}/*.log", links.display())]);
+    running.until_it_watches();
+    append(&real.join("0.log"), "first\n");
+    assert_eq!(running.line(), "first\n");
+    running.tail.stop().unwrap();
+}
