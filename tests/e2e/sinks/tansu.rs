@@ -30,7 +30,7 @@ use super::{
 /// How often the broker is killed.
 const KILLS: u32 = 6;
 /// Lines that are written at once before a kill. Tansu with SQLite takes some 10,000 records a second.
-const BURST: u64 = 2000;
+const BURST: u64 = 1000;
 const TOPIC: &str = "findings";
 const USER: &str = "outflow";
 const PASSWORD: &str = "a fake password";
@@ -117,7 +117,7 @@ fn consume(config: &ClientConfig) -> Result<Vec<Message>, KafkaError> {
     consumer.assign(&from)?;
     let limit = Deadline::after(LIMIT_S);
     let mut messages = Vec::new();
-    while messages.len() < (high - low) as usize {
+    while (messages.len() as i64) < high - low {
         assert!(!limit.passed(), "{} of {} messages came", messages.len(), high - low);
         let Some(message) = consumer.poll(Duration::from_secs(1)) else { continue };
         let message = message?;
@@ -137,6 +137,8 @@ fn consume(config: &ClientConfig) -> Result<Vec<Message>, KafkaError> {
 fn client(brokers: &str, settings: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "outflow-test").set("enable.auto.commit", "false");
+    // It looks for the headers of each record by itself: a megabyte takes it longer than a client waits.
+    config.set("fetch.message.max.bytes", "65536").set("queued.min.messages", "1");
     for (key, value) in settings {
         config.set(*key, *value);
     }
@@ -267,20 +269,24 @@ impl Stunnel {
 
 /// A certificate authority, a server's certificate for 127.0.0.1 and a client's, as files.
 fn certificates(dir: &Path) {
-    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    // An issuer of the same name would be oneself.
+    let name = |params: &mut CertificateParams, name: &str| params.distinguished_name.push(DnType::CommonName, name);
     let write = |name: &str, text: String| fs::write(dir.join(name), text).unwrap();
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    name(&mut ca, "outflow test authority");
     write("ca.pem", ca.self_signed(&ca_key).unwrap().pem());
     let issuer = Issuer::new(ca, ca_key);
     let sides = [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)];
-    for (name, purpose) in sides {
+    for (side, purpose) in sides {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        name(&mut params, side);
         params.extended_key_usages = vec![purpose];
-        write(&format!("{name}.pem"), params.signed_by(&key, &issuer).unwrap().pem());
-        write(&format!("{name}.key"), key.serialize_pem());
+        write(&format!("{side}.pem"), params.signed_by(&key, &issuer).unwrap().pem());
+        write(&format!("{side}.key"), key.serialize_pem());
     }
 }
 

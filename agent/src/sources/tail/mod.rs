@@ -307,7 +307,8 @@ impl Tail {
                     fresh = wake.watch(follower.folders(), &mut notice);
                     seen.looks.fetch_add(1, Relaxed);
                 }
-                let every = if wake.is_sure() && follower.is_settled() { interval * SURE_INTERVALS } else { interval };
+                let is_quiet = wake.is_sure() && follower.is_settled();
+                let every = if is_quiet { (interval * SURE_INTERVALS).min(SURE_MAX.max(interval)) } else { interval };
                 let rest = look_rest.saturating_sub(looked.elapsed());
                 let until_look = if wake.asks_for_all() { rest } else { every.saturating_sub(looked.elapsed()) };
                 let wait = if more || fresh { Duration::ZERO } else { until_look.max(wake::REST_MIN).min(interval) };
