@@ -117,8 +117,9 @@ fn consume(config: &ClientConfig) -> Result<Vec<Message>, KafkaError> {
     consumer.assign(&from)?;
     let limit = Deadline::after(LIMIT_S);
     let mut messages = Vec::new();
-    while (messages.len() as i64) < high - low {
-        assert!(!limit.passed(), "{} of {} messages came", messages.len(), high - low);
+    let count = usize::try_from(high - low).unwrap();
+    while messages.len() < count {
+        assert!(!limit.passed(), "{} of {count} messages came", messages.len());
         let Some(message) = consumer.poll(Duration::from_secs(1)) else { continue };
         let message = message?;
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
