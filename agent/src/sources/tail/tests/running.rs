@@ -53,6 +53,19 @@ fn append(path: &std::path::Path, text: &str) {
     OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
+/// A log with this text in one folder, followed by a link in another.
+fn behind_a_link(text: &str) -> (tempfile::TempDir, PathBuf, Running) {
+    let folder = tempfile::tempdir().unwrap();
+    let (links, real) = (folder.path().join("links"), folder.path().join("real"));
+    fs::create_dir(&links).unwrap();
+    fs::create_dir(&real).unwrap();
+    let log = real.join("0.log");
+    append(&log, text);
+    std::os::unix::fs::symlink(&log, links.join("app.log")).unwrap();
+    let running = Running::start(vec![format!("{}/*.log", links.display())]);
+    (folder, log, running)
+}
+
 #[test]
 fn a_running_tail_is_woken_by_a_write() {
     let folder = tempfile::tempdir().unwrap();
@@ -76,16 +89,10 @@ fn a_running_tail_is_woken_by_a_write() {
 /// `/var/log/containers` is full of links.
 #[test]
 fn a_write_behind_a_link_wakes() {
-    let folder = tempfile::tempdir().unwrap();
-    let (links, real) = (folder.path().join("links"), folder.path().join("real"));
-    fs::create_dir(&links).unwrap();
-    fs::create_dir(&real).unwrap();
-    append(&real.join("0.log"), "before\n");
-    std::os::unix::fs::symlink(real.join("0.log"), links.join("app.log")).unwrap();
-    let running = Running::start(vec![format!("{}/*.log", links.display())]);
+    let (_folder, log, running) = behind_a_link("before\n");
     assert_eq!(running.line(), "before\n");
     running.until_it_watches();
-    append(&real.join("0.log"), "after\n");
+    append(&log, "after\n");
     assert_eq!(running.line(), "after\n");
     running.tail.stop().unwrap();
 }
@@ -131,15 +138,9 @@ fn a_folder_that_is_made_anew_is_watched_again() {
 /// A container's log is linked before its first line is written.
 #[test]
 fn the_first_line_behind_a_link_wakes() {
-    let folder = tempfile::tempdir().unwrap();
-    let (links, real) = (folder.path().join("links"), folder.path().join("real"));
-    fs::create_dir(&links).unwrap();
-    fs::create_dir(&real).unwrap();
-    append(&real.join("0.log"), "");
-    std::os::unix::fs::symlink(real.join("0.log"), links.join("app.log")).unwrap();
-    let running = Running::start(vec![format!("{}/*.log", links.display())]);
+    let (_folder, log, running) = behind_a_link("");
     running.until_it_watches();
-    append(&real.join("0.log"), "first\n");
+    append(&log, "first\n");
     assert_eq!(running.line(), "first\n");
     running.tail.stop().unwrap();
 }
