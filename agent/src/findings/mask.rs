@@ -282,7 +282,7 @@ pub(super) fn context(haystack: &[u8], range: &Range<usize>, others: &[Range<usi
         .collect();
     masked.sort_unstable_by_key(|other| other.start);
 
-    let mut text = String::new();
+    let mut text = String::with_capacity(range.len());
     let mut at = range.start;
     let mut edge = edges.0;
     for other in masked {
@@ -304,7 +304,7 @@ pub(super) fn context(haystack: &[u8], range: &Range<usize>, others: &[Range<usi
 /// Masks long tokens, long numbers, words behind a secret's name, and what sticks to the ends: it may be the rest of a secret whose match was too short.
 fn scrub(bytes: &[u8], edges: (Edge, Edge)) -> String {
     let text = clean(&String::from_utf8_lossy(bytes));
-    let mut out = String::new();
+    let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
     let mut first = true;
     let mut named = false;
@@ -320,7 +320,7 @@ fn scrub(bytes: &[u8], edges: (Edge, Edge)) -> String {
             out.push_str(MASK);
         } else {
             let (shown, value) = token.split_at(named_value(token));
-            out.push_str(&mask_digits(&mask_sticking(shown, start == Edge::Match, end == Edge::Match)));
+            show_token(&mut out, shown, start == Edge::Match, end == Edge::Match);
             out.push_str(if value.is_empty() { "" } else { MASK });
         }
         named = ends_with_name(token) || (named && passes_name_on(token));
@@ -363,40 +363,28 @@ fn passes_name_on(token: &str) -> bool {
     token.chars().all(|c| ASSIGNS.contains(&c)) || token.eq_ignore_ascii_case("is")
 }
 
-/// Masks letters and digits that touch the neighbouring match without anything between.
-fn mask_sticking(token: &str, at_start: bool, at_end: bool) -> String {
+/// Adds a token. Letters and digits that touch a neighbouring match without anything between are masked, and long numbers.
+fn show_token(out: &mut String, token: &str, at_start: bool, at_end: bool) {
     let sticks = |c: char| c.is_ascii_alphanumeric();
     let mut kept = token;
-    let (mut head, mut foot) = ("", "");
     if at_start && kept.starts_with(sticks) {
         kept = kept.trim_start_matches(sticks);
-        head = MASK;
+        out.push_str(MASK);
     }
-    if at_end && kept.ends_with(sticks) {
+    let ends = at_end && kept.ends_with(sticks);
+    if ends {
         kept = kept.trim_end_matches(sticks);
-        foot = MASK;
     }
-    format!("{head}{kept}{foot}")
-}
-
-fn mask_digits(token: &str) -> String {
-    let mut out = String::new();
-    let mut digits = String::new();
-    for c in token.chars().chain([' ']) {
-        if c.is_numeric() {
-            digits.push(c);
-            continue;
-        }
-        if digits.chars().count() >= LONG_DIGITS {
-            out.push_str(MASK);
-        } else {
-            out.push_str(&digits);
-        }
-        digits.clear();
-        out.push(c);
+    while !kept.is_empty() {
+        let (plain, rest) = kept.split_at(kept.find(char::is_numeric).unwrap_or(kept.len()));
+        let (number, rest) = rest.split_at(rest.find(|c: char| !c.is_numeric()).unwrap_or(rest.len()));
+        out.push_str(plain);
+        out.push_str(if number.chars().count() >= LONG_DIGITS { MASK } else { number });
+        kept = rest;
     }
-    out.pop();
-    out
+    if ends {
+        out.push_str(MASK);
+    }
 }
 
 /// The guarantee: masks every five characters in a row that are also in the secret. `public_chars` of the secret are public,
@@ -414,17 +402,17 @@ pub(super) fn erase(text: &str, secret: &str, public_chars: usize, public_at: us
     let hidden: Vec<char> = secret.chars().skip(hidden_from).collect();
     let hidden = Grams::of(&hidden);
     let public = public_at..public_at + public_chars;
-    let mut erased = vec![false; chars.len()];
-    for (start, gram) in chars.windows(gram_chars).enumerate() {
+    let is_hidden = |(start, gram): (usize, &[char])| {
         let in_public = public.start <= start && start + gram_chars <= public.end;
-        if !in_public && hidden.have(gram) {
-            erased.iter_mut().skip(start).take(gram_chars).for_each(|mark| *mark = true);
-        }
+        (!in_public && hidden.have(gram)).then_some(start)
+    };
+    let erased: Vec<usize> = chars.windows(gram_chars).enumerate().filter_map(is_hidden).collect();
+    // Most texts hold none.
+    if erased.is_empty() {
+        return text.to_owned();
     }
-    for (c, erased) in chars.iter_mut().zip(erased) {
-        if erased {
-            *c = MASK_CHAR;
-        }
+    for start in erased {
+        chars.iter_mut().skip(start).take(gram_chars).for_each(|c| *c = MASK_CHAR);
     }
     chars.into_iter().collect()
 }

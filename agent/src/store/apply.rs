@@ -17,6 +17,7 @@ use super::{
     calls::Calls,
     chain::{Head, link, payload_hash},
     rows::{Fresh, Known, Row, written},
+    schema::has_id,
 };
 use crate::{
     detectors::StateChange,
@@ -172,7 +173,7 @@ impl Ledger {
     pub(super) fn forget(&mut self, db: &Connection, id: &str, revision: u32) -> Result<(), Failure> {
         self.known.remove(id);
         self.fresh.remove(id);
-        db.prepare_cached("DELETE FROM finding WHERE id = ?1")?.execute([id])?;
+        db.prepare_cached(concat!("DELETE FROM finding WHERE ", has_id!()))?.execute([id])?;
         self.raise_floor(db, revision)
     }
 
@@ -268,15 +269,18 @@ impl Ledger {
         // When its revisions have left the outbox, no tombstone says which numbers were used.
         let used: Option<u32> = db
             .query_row(
-                "SELECT revision FROM finding WHERE id = ?1
-                     AND revision > coalesce((SELECT max(revision) FROM outbox WHERE finding_id = ?1), 0)",
+                concat!(
+                    "SELECT revision FROM finding WHERE ",
+                    has_id!(),
+                    " AND revision > coalesce((SELECT max(revision) FROM outbox WHERE finding_id = ?1), 0)"
+                ),
                 [id],
                 |row| row.get(0),
             )
             .optional()?;
         self.raise_floor(db, used.unwrap_or(0))?;
         self.has_erased = true;
-        db.execute("DELETE FROM finding WHERE id = ?1", [id])?;
+        db.execute(concat!("DELETE FROM finding WHERE ", has_id!()), [id])?;
         Ok(db.execute("UPDATE outbox SET payload = NULL WHERE finding_id = ?1 AND payload IS NOT NULL", [id])?)
     }
 
@@ -373,7 +377,10 @@ impl Ledger {
             return Ok(Some(Known { finding, told_count: count, told_at, row, is_changed: false, payload: None }));
         }
         let row = db
-            .prepare_cached("SELECT payload, told_count, told_at_ns, revision, news FROM finding WHERE id = ?1")?
+            .prepare_cached(concat!(
+                "SELECT payload, told_count, told_at_ns, revision, news FROM finding WHERE ",
+                has_id!()
+            ))?
             .query_row([id], |row| {
                 let stored = Row::Stored { revision: row.get(3)?, news: row.get(4)? };
                 Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, stored))

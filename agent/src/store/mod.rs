@@ -70,8 +70,9 @@ const PAGE_BYTES: u64 = 4096;
 /// Least bound that a store can live with: its empty tables take 80 KB.
 const LEAST_BYTES: u64 = 1024 * 1024;
 
-/// The log keeps this much of the disk for the next time.
-const LOG_KEPT_BYTES: u64 = 4 * 1024 * 1024;
+/// The log keeps this much of the disk for the next time: what it has when it is folded, for a file that shrinks and grows again is laid out anew
+/// each time.
+const LOG_KEPT_BYTES: u64 = (LOG_FOLDED_PAGES + 1024) * PAGE_BYTES;
 
 /// Pages that SQLite keeps in memory: ids are random, so the upper pages of three indexes are needed all the time.
 const CACHE_PAGES: u64 = 2048;
@@ -344,8 +345,6 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
         db.pragma_update(None, "temp_store", "memory")?;
         db.pragma_update(None, "cache_size", CACHE_PAGES)?;
         db.pragma_update_and_check(None, "wal_autocheckpoint", LOG_FOLDED_PAGES, |_| Ok(()))?;
-        let pages = limits.max_bytes.max(LEAST_BYTES) / PAGE_BYTES;
-        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         db.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT_BYTES, |_| Ok(()))?;
         // The log stays beside the file when it is closed: another user who may only read cannot make one.
         db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -356,6 +355,9 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
     };
     set().map_err(failed)?;
     schema::migrate(&mut db, path, found)?;
+    // A full store has no room for what a step writes anew.
+    let pages = limits.max_bytes.max(LEAST_BYTES) / PAGE_BYTES;
+    db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(failed)?;
     if found == Found::Empty {
         // So that the head of the file says whose it is, whatever becomes of its log.
         db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     apply::{Failure, Ledger, int},
     chain::{Hash, Head, ROOT, link},
+    schema::has_id,
 };
 use crate::units::Timestamp;
 
@@ -180,10 +181,11 @@ fn revisions(ledger: &mut Ledger, db: &Connection, upto: u64, rows: u64) -> Resu
         .optional()?;
     let Some(next) = next else { return Ok(0) };
     let forgotten: Option<u32> = db
-        .prepare_cached(
-            "SELECT max(revision) FROM outbox WHERE seq <= ?1
-                 AND NOT EXISTS (SELECT 1 FROM finding WHERE id = outbox.finding_id)",
-        )?
+        .prepare_cached(concat!(
+            "SELECT max(revision) FROM outbox WHERE seq <= ?1 AND NOT EXISTS (SELECT 1 FROM finding WHERE ",
+            has_id!("outbox.finding_id"),
+            ")"
+        ))?
         .query_row([int(next.seq)], |row| row.get(0))?;
     ledger.raise_floor(db, forgotten.unwrap_or(0))?;
     ledger.move_anchor(db, next)?;

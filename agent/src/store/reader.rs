@@ -10,7 +10,7 @@ use super::{
     apply::{int, rank},
     chain::Head,
     file, schema,
-    schema::Found,
+    schema::{Found, has_id, has_id_prefix},
 };
 use crate::{
     findings::{Finding, record_id},
@@ -154,7 +154,7 @@ impl StoreReader {
     pub fn finding(&self, id: &str) -> Result<Option<Finding>, StoreError> {
         let payload: Option<String> = self
             .db
-            .query_row("SELECT payload FROM finding WHERE id = ?1", [id], |row| row.get(0))
+            .query_row(concat!("SELECT payload FROM finding WHERE ", has_id!()), [id], |row| row.get(0))
             .optional()
             .map_err(|error| self.failed(&error))?;
         payload.map(|payload| self.finding_of(&payload)).transpose()
@@ -162,12 +162,15 @@ impl StoreReader {
 
     /// Ids that begin with these hexadecimal digits, erased ones included; at most `limit`.
     pub fn ids(&self, prefix: &str, limit: u64) -> Result<Vec<String>, StoreError> {
-        // `g` comes behind every digit.
         let ids = |sql| self.all(sql, params![prefix, int(limit)], |row| row.get(0));
-        let known: Vec<String> = ids("SELECT id FROM finding WHERE id >= ?1 AND id < ?1 || 'g'
-             UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND activity <> 'create'
+        // `g` comes behind every digit.
+        let known: Vec<String> = ids(concat!(
+            "SELECT id FROM finding WHERE ",
+            has_id_prefix!(),
+            " UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND activity <> 'create'
              UNION SELECT finding_id FROM outbox WHERE finding_id >= ?1 AND finding_id < ?1 || 'g' AND payload IS NULL
-             ORDER BY 1 LIMIT ?2")?;
+             ORDER BY 1 LIMIT ?2"
+        ))?;
         if !known.is_empty() {
             return Ok(known);
         }
@@ -179,14 +182,17 @@ impl StoreReader {
 
     /// All revisions of one finding, the first one first.
     pub fn history(&self, id: &str) -> Result<Vec<Revision>, StoreError> {
-        let is_known = "SELECT EXISTS (SELECT 1 FROM finding WHERE id = ?1)";
+        let is_known = concat!("SELECT EXISTS (SELECT 1 FROM finding WHERE ", has_id!(), ")");
         let is_known = self.all(is_known, params![id], |row| row.get::<_, bool>(0))?.contains(&true);
         // As with ids.
         let all = "finding_id = ?1 ORDER BY revision";
-        let indexed = "seq IN (SELECT seq FROM outbox WHERE finding_id = ?1 AND activity <> 'create'
+        let indexed = concat!(
+            "seq IN (SELECT seq FROM outbox WHERE finding_id = ?1 AND activity <> 'create'
                  UNION SELECT seq FROM outbox WHERE finding_id = ?1 AND payload IS NULL
-                 UNION SELECT first_seq FROM finding WHERE id = ?1)
-             ORDER BY revision";
+                 UNION SELECT first_seq FROM finding WHERE ",
+            has_id!(),
+            ") ORDER BY revision"
+        );
         self.revisions(if is_known { indexed } else { all }, params![id])
     }
 

@@ -3,7 +3,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::apply::{Failure, int, rank};
+use super::{
+    apply::{Failure, int, rank},
+    schema::has_id,
+};
 use crate::{findings::Finding, units::Timestamp};
 
 /// Room for the JSON of most findings.
@@ -105,16 +108,18 @@ impl Known {
         let news = finding.count > self.told_count;
         match self.row {
             before if before == row => db
-                .prepare_cached(
-                    "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, payload = ?6 WHERE id = ?1",
-                )?
+                .prepare_cached(concat!(
+                    "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, payload = ?6 WHERE ",
+                    has_id!()
+                ))?
                 .execute(params![id, severity, finding.first_seen, finding.last_seen, count, payload])?,
             Row::Stored { .. } => db
-                .prepare_cached(
+                .prepare_cached(concat!(
                     "UPDATE finding SET severity = ?2, first_seen = ?3, last_seen = ?4, count = ?5, revision = ?6,
                          told_count = ?7, told_at_ns = ?8, news = ?9, payload = ?10
-                     WHERE id = ?1",
-                )?
+                     WHERE ",
+                    has_id!()
+                ))?
                 .execute(params![
                     id,
                     severity,

@@ -170,3 +170,25 @@ fn a_step_that_fails_leaves_the_version_that_was_there_and_its_rows() {
         assert_eq!(whole(&open(&folder).reader().unwrap()).revisions, ROWS as u64);
     }
 }
+
+#[test]
+fn a_finding_is_found_by_its_index() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(&folder));
+    let db = Connection::open(place(&folder)).unwrap();
+    for sql in [
+        concat!("SELECT payload FROM finding WHERE ", schema::has_id!()),
+        concat!("DELETE FROM finding WHERE ", schema::has_id!()),
+        concat!(
+            "SELECT ?1, max(revision) FROM outbox WHERE NOT EXISTS (SELECT 1 FROM finding WHERE ",
+            schema::has_id!("outbox.finding_id"),
+            ")"
+        ),
+        concat!("SELECT id FROM finding WHERE ", schema::has_id_prefix!()),
+    ] {
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps: Vec<String> =
+            plan.query_map(["a"], |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap();
+        assert!(steps.iter().any(|step| step.contains("finding USING INDEX finding_digits")), "{sql}: {steps:?}");
+    }
+}
