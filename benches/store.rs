@@ -20,6 +20,10 @@ use outflow::{
 use rusqlite::{Connection, params};
 use rustix::time::{ClockId, clock_gettime};
 
+/// As the agent has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 3;
 
 /// Batches that one thread has on their way.

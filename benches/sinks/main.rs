@@ -21,6 +21,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+/// As the agent has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What all parts go by.
 struct Settings {
     folder: PathBuf,

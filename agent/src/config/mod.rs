@@ -183,7 +183,7 @@ impl Default for Store {
             max_bytes: Size::from_bytes(GIB),
             update_interval: Period::from_millis(MINUTE),
             commit_interval: Period::from_millis(50),
-            commit_rows: Count::from_number(500),
+            commit_rows: Count::from_number(1000),
             queue_batches: Count::from_number(256),
             wal_bytes: Size::from_bytes(64 * MIB),
             retention: Period::from_millis(30 * DAY),

@@ -1,7 +1,9 @@
 //! What was found in one block of a log, counted. Enters: a [`LogBlock`]. Leaves: its findings, each once with its count, and what the
 //! user silenced. A line that repeats ten thousand times in a block is one finding, here as in the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
 
 use crate::{
     detectors::{Hit, model_ids, scan::ScanDetector},

@@ -3,7 +3,6 @@
 //! store makes the worker wait, a waiting worker the tail, and then the files wait.
 
 use std::{
-    collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,6 +13,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use hashbrown::HashMap;
 
 use super::{
     LiveRules, LiveScanner, LoadError, LoggedSession, Silenced,
@@ -29,11 +29,13 @@ use crate::{
 /// Inputs that may wait for one worker. A block is about a megabyte, so this bounds memory.
 const QUEUE: usize = 4;
 /// What a worker gathers at most while more inputs wait: a commit costs the more, a row, the fewer it has. A finding takes about 2 KiB.
-const GATHERED_ROWS: usize = 500;
+const GATHERED_ROWS: usize = 1000;
 /// Of text; blocks without findings have checkpoints.
-const GATHERED_BYTES: usize = 8 << 20;
+const GATHERED_BYTES: usize = 16 << 20;
+/// Blocks of about a megabyte that are gathered when all are full.
+const GATHERED_BLOCKS: usize = GATHERED_BYTES >> 20;
 /// And for how long: whoever waits for the first of them waits that much longer.
-const GATHERED_FOR: Duration = Duration::from_millis(50);
+const GATHERED_FOR: Duration = Duration::from_millis(100);
 
 /// Least time between two batches of a worker, when nothing waits: with a thousand files it is the tail that is behind, and each would be a commit.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -178,6 +180,9 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, mut batch: Batch, bytes: usize) {
+        // PERF: where one block has many, the next have as well.
+        let expected = (batch.findings.len() * GATHERED_BLOCKS).min(GATHERED_ROWS);
+        self.batch.findings.reserve(expected.saturating_sub(self.batch.findings.len()));
         for seen in batch.findings.drain(..) {
             if let Some(finding) =
                 self.by_id.get(&seen.finding_id).and_then(|index| self.batch.findings.get_mut(*index))

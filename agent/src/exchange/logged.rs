@@ -8,13 +8,12 @@
 
 use std::{
     borrow::Cow,
-    iter::Peekable,
     sync::{Arc, LazyLock},
 };
 
 use memchr::{
     memchr,
-    memmem::{self, FindIter},
+    memmem::{self, Finder},
     memrchr,
 };
 use regex::bytes::Regex;
@@ -45,23 +44,52 @@ const CALLS_MAX: usize = 64;
 /// One of these is in each line that says how many tokens a call took, or how it failed: `_tokens`, `Tokens`, `okenCount`, `token_count`.
 ///
 /// PERF: each is looked for by itself. An automaton for all of them takes eight times as long, for their rare letters are not rare in logs.
-const HINTS: [&[u8]; 3] = [b"oken", b"Error code: ", b"eval_count"];
+static HINTS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["Error code: ", "oken", "eval_count"].map(|hint| Finder::new(hint.as_bytes())));
+/// What counts tokens names a model as well; a text that names none is asked for the first hint alone.
+static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"odel"));
+
+/// The text is asked for one hint after the other in pieces of so many bytes, which stay in the nearest cache meanwhile.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// Where the next of [`HINTS`] stands.
-struct Hints<'t>([Peekable<FindIter<'t, 'static>>; 3]);
+struct Hints<'t> {
+    text: &'t [u8],
+    asked: &'static [Finder<'static>],
+    /// No piece before this place has any that was not told.
+    at: usize,
+    /// Of the piece at `at`, the last one first.
+    here: Vec<usize>,
+}
 
 impl<'t> Hints<'t> {
     fn of(text: &'t [u8]) -> Self {
-        Self(HINTS.map(|hint| memmem::find_iter(text, hint).peekable()))
+        let known = if MODEL.find(text).is_some() { HINTS.len() } else { 1 };
+        Self { text, asked: HINTS.get(..known).unwrap_or_default(), at: 0, here: Vec::new() }
     }
 
     /// The first one from a place on.
     fn next_from(&mut self, from: usize) -> Option<usize> {
-        let next = |hints: &mut Peekable<FindIter<'t, 'static>>| {
-            while hints.next_if(|at| *at < from).is_some() {}
-            hints.peek().copied()
-        };
-        self.0.iter_mut().filter_map(next).min()
+        loop {
+            while let Some(hint) = self.here.pop() {
+                if hint >= from {
+                    // It may be asked for again.
+                    self.here.push(hint);
+                    return Some(hint);
+                }
+            }
+            self.at = self.at.max(from);
+            if self.at >= self.text.len() {
+                return None;
+            }
+            for hint in self.asked {
+                let end = self.at.saturating_add(PIECE_BYTES + hint.needle().len() - 1).min(self.text.len());
+                let piece = self.text.get(self.at..end).unwrap_or_default();
+                self.here.extend(hint.find_iter(piece).map(|place| self.at + place));
+            }
+            self.here.sort_unstable_by(|a, b| b.cmp(a));
+            self.at += PIECE_BYTES;
+        }
     }
 }
 
@@ -132,7 +160,7 @@ impl LoggedCalls {
         if let Some(exchange) = self.sdk_error(line, at) {
             return emit(exchange);
         }
-        if memmem::find(line, b"odel").is_none() {
+        if MODEL.find(line).is_none() {
             return;
         }
         let document = memchr(b'{', line).and_then(|start| document(line.get(start..)?));

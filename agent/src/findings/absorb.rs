@@ -45,5 +45,5 @@ impl Finding {
 
 /// The same record sent twice has the same.
 pub(crate) fn record_id(finding_id: &str, revision: u32) -> String {
-    format!("{finding_id}-{revision}")
+    [finding_id, "-", &revision.to_string()].concat()
 }

@@ -6,16 +6,18 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 
+use hashbrown::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     Batch, DeadLetter, StoreError, UsageRow,
     calls::Calls,
     chain::{Head, link, payload_hash},
+    ids::Ids,
     rows::{Fresh, Known, Row, written},
     schema::has_id,
 };
@@ -43,6 +45,8 @@ pub(super) struct Ledger {
     revision_floor: u32,
     /// Some revision was erased.
     has_erased: bool,
+    /// Of all findings that have a row, once somebody asked.
+    ids: Option<Ids>,
     known: HashMap<String, Known>,
     /// Those that this transaction began and saw once. Most stay so, and are not known any more when it is committed.
     fresh: BTreeMap<String, Fresh>,
@@ -128,6 +132,7 @@ impl Ledger {
             anchor,
             revision_floor,
             has_erased: db.prepare_cached(erased)?.query_row([], |row| row.get(0))?,
+            ids: None,
             known: HashMap::new(),
             fresh: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -317,6 +322,9 @@ impl Ledger {
             payload,
             seq: self.head.seq,
         };
+        if let Some(ids) = &mut self.ids {
+            ids.add(&finding.finding_id);
+        }
         self.fresh.insert(finding.finding_id.clone(), fresh);
         Ok(())
     }
@@ -370,6 +378,13 @@ impl Ledger {
     fn know(&mut self, db: &Connection, id: &str) -> Result<Option<Known>, Failure> {
         if let Some(known) = self.known.remove(id) {
             return Ok(Some(known));
+        }
+        let ids = match &mut self.ids {
+            Some(ids) => ids,
+            none => none.insert(Ids::stored(db)?),
+        };
+        if !ids.may_have(id) {
+            return Ok(None);
         }
         if let Some(Fresh { count, told_at, payload, seq, .. }) = self.fresh.remove(id) {
             let row = Row::Missing { first_seq: seq };

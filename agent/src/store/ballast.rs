@@ -10,10 +10,10 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use super::{LOG_FOLDED_PAGES, PAGE_BYTES, file};
+use super::{LOG_FOLDED_BYTES, file};
 
 /// Folding a whole log into the file makes the file larger by this at most.
-const BALLAST_BYTES: u64 = (LOG_FOLDED_PAGES + 256) * PAGE_BYTES;
+const BALLAST_BYTES: u64 = LOG_FOLDED_BYTES + 1024 * 1024;
 
 /// It is laid only where this many times as much is free.
 const DISK_SHARE: u64 = 4;

@@ -28,6 +28,7 @@ mod chain;
 mod damage;
 mod error;
 mod file;
+mod ids;
 mod prune;
 mod reader;
 mod room;
@@ -64,21 +65,22 @@ use crate::{
 /// Name of the store in the state folder.
 pub const STORE_FILE: &str = "outflow.db";
 
-/// Bytes of a page, fixed when a store is made.
-const PAGE_BYTES: u64 = 4096;
+/// Bytes of a page, fixed when a store is made: earlier versions made them half as large. A revision takes about one KB, so smaller pages are
+/// half as well filled and twice as many.
+const PAGE_BYTES: u64 = 8192;
 
 /// Least bound that a store can live with: its empty tables take 80 KB.
 const LEAST_BYTES: u64 = 1024 * 1024;
 
 /// The log keeps this much of the disk for the next time: what it has when it is folded, for a file that shrinks and grows again is laid out anew
 /// each time.
-const LOG_KEPT_BYTES: u64 = (LOG_FOLDED_PAGES + 1024) * PAGE_BYTES;
+const LOG_KEPT_BYTES: u64 = LOG_FOLDED_BYTES + 4 * 1024 * 1024;
 
-/// Pages that SQLite keeps in memory: ids are random, so the upper pages of three indexes are needed all the time.
-const CACHE_PAGES: u64 = 2048;
+/// What SQLite keeps in memory, bytes: ids are random, so the upper pages of the indexes are needed all the time.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Pages of the log after which they are folded into the file.
-const LOG_FOLDED_PAGES: u64 = 2048;
+/// Size of the log from which on it is folded into the file, bytes.
+const LOG_FOLDED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Requests that may wait beside the batches.
 const REQUESTS: usize = 16;
@@ -109,7 +111,7 @@ impl Default for Limits {
             max_bytes: 1024 * 1024 * 1024,
             log_bytes: 64 * 1024 * 1024,
             queue: 256,
-            commit_rows: 500,
+            commit_rows: 1000,
             commit_ms: 50,
             update_interval_ns: UPDATE_INTERVAL_NS,
             max_call_bytes: 0,
@@ -319,6 +321,11 @@ fn start(
         .map_err(|error| StoreError::file(path, &error))
 }
 
+/// Bytes of a page of this database.
+fn page_bytes(db: &Connection) -> rusqlite::Result<u64> {
+    db.pragma_query_value(None, "page_size", |row| row.get::<_, u64>(0)).map(|bytes| bytes.max(1))
+}
+
 /// Opens the database for its one writer.
 fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -335,7 +342,7 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
         let reason = "its file system has no shared memory, which the log needs: put it on a local disk".to_owned();
         return Err(StoreError::Sqlite { path: path.to_owned(), reason });
     }
-    let set = || -> rusqlite::Result<()> {
+    let set = || -> rusqlite::Result<u64> {
         // A commit that was acknowledged survives a power cut.
         db.pragma_update(None, "synchronous", "full")?;
         // What is deleted is overwritten.
@@ -343,20 +350,20 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
         db.pragma_update(None, "cell_size_check", true)?;
         db.pragma_update(None, "trusted_schema", false)?;
         db.pragma_update(None, "temp_store", "memory")?;
-        db.pragma_update(None, "cache_size", CACHE_PAGES)?;
-        db.pragma_update_and_check(None, "wal_autocheckpoint", LOG_FOLDED_PAGES, |_| Ok(()))?;
+        let page_bytes = page_bytes(&db)?;
+        db.pragma_update(None, "cache_size", CACHE_BYTES / page_bytes)?;
+        db.pragma_update_and_check(None, "wal_autocheckpoint", LOG_FOLDED_BYTES / page_bytes, |_| Ok(()))?;
         db.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT_BYTES, |_| Ok(()))?;
         // The log stays beside the file when it is closed: another user who may only read cannot make one.
         db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // A plan does not depend on values: else SQLite plans a statement anew for each, which took a fifth of the writer's time.
         db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         db.set_prepared_statement_cache_capacity(32);
-        Ok(())
+        Ok(limits.max_bytes.max(LEAST_BYTES) / page_bytes)
     };
-    set().map_err(failed)?;
+    let pages = set().map_err(failed)?;
     schema::migrate(&mut db, path, found)?;
     // A full store has no room for what a step writes anew.
-    let pages = limits.max_bytes.max(LEAST_BYTES) / PAGE_BYTES;
     db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(failed)?;
     if found == Found::Empty {
         // So that the head of the file says whose it is, whatever becomes of its log.

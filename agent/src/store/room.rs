@@ -7,9 +7,9 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::{
-    LEAST_BYTES, PAGE_BYTES, StoreError,
+    LEAST_BYTES, StoreError,
     apply::Failure,
-    ballast,
+    ballast, page_bytes,
     prune::{self, Pruned, Retention},
     writer::Writer,
 };
@@ -46,7 +46,7 @@ const INCREMENTAL: u64 = 2;
 /// damage is one: the file is as good as before.
 pub(super) fn rebuild(db: &Connection) -> rusqlite::Result<()> {
     let number = |pragma: &str| db.pragma_query_value(None, pragma, |row| row.get::<_, u64>(0));
-    if number("auto_vacuum")? == INCREMENTAL || number("page_count")?.saturating_mul(PAGE_BYTES) > REBUILT_BYTES {
+    if number("auto_vacuum")? == INCREMENTAL || number("page_count")?.saturating_mul(page_bytes(db)?) > REBUILT_BYTES {
         return Ok(());
     }
     match db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM") {
@@ -169,7 +169,8 @@ impl Writer {
 
     /// Bytes of the pages that hold something.
     fn used_bytes(&self) -> rusqlite::Result<u64> {
-        Ok(self.number("page_count")?.saturating_sub(self.number("freelist_count")?).saturating_mul(PAGE_BYTES))
+        let pages = self.number("page_count")?.saturating_sub(self.number("freelist_count")?);
+        Ok(pages.saturating_mul(page_bytes(&self.db)?))
     }
 
     /// Gives free pages back to the file system, some at a time, and keeps some for the next rows.

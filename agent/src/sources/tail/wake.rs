@@ -116,7 +116,7 @@ impl Wake {
         Some(std::mem::take(&mut hints.paths))
     }
 
-    /// Watches these folders, and no others. True when one was not watched before.
+    /// Watches these folders, and no others. True when everything is to be looked at once more: one was not watched before, or went meanwhile.
     pub(super) fn watch(&mut self, folders: BTreeSet<PathBuf>, notice: &mut dyn FnMut(TailNotice)) -> bool {
         let Self { watcher: Some(watcher), watched, refused, blind, is_whole, is_told, .. } = self else {
             return false;
@@ -133,6 +133,7 @@ impl Wake {
         });
         refused.retain(|folder| folders.contains(folder));
         let count = folders.len();
+        let mut is_moving = false;
         let now = folders.into_iter().filter_map(|folder| {
             if let Some(known) = watched.get(&folder) {
                 return Some((folder, *known));
@@ -143,15 +144,20 @@ impl Wake {
             // Before it is watched: if it is another one by then, the next look sees that.
             let known = identity(&folder);
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => known.map(|known| (folder, known)),
+                Ok(()) => {
+                    is_moving |= known.is_none();
+                    known.map(|known| (folder, known))
+                }
+                // It was there just now. Perhaps it is again already, and nobody will tell.
+                Err(error) if is_gone(&error) => {
+                    is_moving = true;
+                    None
+                }
                 Err(error) => {
-                    // A folder that is not there yet is no news: the next look tries again. For another one the interval does from now
-                    // on; those that are watched go on waking.
-                    if folder.exists() {
-                        refused.insert(folder.clone());
-                        if !std::mem::replace(is_told, true) {
-                            notice(TailNotice::NoWakeUp { why: error.to_string() });
-                        }
+                    // The interval does from now on; folders that are watched go on waking.
+                    refused.insert(folder.clone());
+                    if !std::mem::replace(is_told, true) {
+                        notice(TailNotice::NoWakeUp { why: error.to_string() });
                     }
                     None
                 }
@@ -159,12 +165,12 @@ impl Wake {
         });
         let now: BTreeMap<PathBuf, (u64, u64)> = now.collect();
         let new: Vec<_> = now.keys().filter(|folder| !watched.contains_key(*folder)).collect();
-        let fresh = !new.is_empty();
+        let is_fresh = !new.is_empty() || is_moving;
         blind.retain(|folder| watched.contains_key(folder));
         blind.extend(new.into_iter().filter(|folder| !is_local(folder)).cloned());
         *is_whole = now.len() == count;
         *watched = now;
-        fresh
+        is_fresh
     }
 
     /// Waits for an event, at most `most`; `took` is how long the last look took. False when the tail is to end.
@@ -187,6 +193,14 @@ impl Wake {
 
 fn lock(hints: &Mutex<Hints>) -> MutexGuard<'_, Hints> {
     hints.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 fn is_local(folder: &Path) -> bool {

@@ -22,8 +22,8 @@ fn aside(folder: &tempfile::TempDir) -> Vec<PathBuf> {
 fn wreck(path: &Path) {
     let file = fs::OpenOptions::new().write(true).open(path).unwrap();
     let length = file.metadata().unwrap().len();
-    assert!(length > 20 * 4096);
-    file.write_all_at(&vec![0xa5; length as usize - 4096], 4096).unwrap();
+    assert!(length > 20 * PAGE_BYTES);
+    file.write_all_at(&vec![0xa5; (length - PAGE_BYTES) as usize], PAGE_BYTES).unwrap();
 }
 
 /// A store with findings, all of them in the file and none in the log.
@@ -189,7 +189,7 @@ fn what_is_read_at_the_start_of_an_agent_is_mended_as_well() {
         db.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'detector_state'", [], |row| row.get(0)).unwrap();
     drop(db);
     let file = fs::OpenOptions::new().write(true).open(place(&folder)).unwrap();
-    file.write_all_at(&[0xa5; 4096], (page - 1) * 4096).unwrap();
+    file.write_all_at(&[0xa5; PAGE_BYTES as usize], (page - 1) * PAGE_BYTES).unwrap();
     let store = open(&folder);
     assert_eq!(store.stats().damages, 0, "nobody has looked there");
     assert_eq!(store.states("d").unwrap(), []);

@@ -128,19 +128,20 @@ fn a_damaged_file_is_an_error_that_says_what_to_do_and_the_writer_goes_on() {
     keep(&store, found(findings));
     drop(store);
     let good = fs::read(&path).unwrap();
-    assert!(good.len() > 40 * 4096);
+    let page_bytes = PAGE_BYTES as usize;
+    assert!(good.len() > 40 * page_bytes);
     // Each page in turn, the first one without the header that says what the file is; then a file that was cut.
-    let damaged = (0..good.len() / 4096).map(|page| {
+    let damaged = (0..good.len() / page_bytes).map(|page| {
         let mut bytes = good.clone();
         bytes
             .iter_mut()
-            .skip(page * 4096)
-            .take(4096)
+            .skip(page * page_bytes)
+            .take(page_bytes)
             .skip(if page == 0 { 100 } else { 0 })
             .for_each(|byte| *byte = 0xa5);
         bytes
     });
-    let cut = [100, 4096, good.len() / 2].map(|length| good.iter().copied().take(length).collect());
+    let cut = [100, page_bytes, good.len() / 2].map(|length| good.iter().copied().take(length).collect());
     let (mut seen, mut aside) = (0, 0);
     for bytes in damaged.chain(cut) {
         fs::write(&path, &bytes).unwrap();
