@@ -171,6 +171,9 @@ impl LoggedCalls {
 
     /// A message of several lines that is, or ends with, one document; false when no call is in it.
     fn message(&self, message: &[u8], at: Timestamp, emit: &mut dyn FnMut(Exchange)) -> bool {
+        if MODEL.find(message).is_none() {
+            return false;
+        }
         let from = |start: usize| document(message.get(start..)?);
         let own_line = || memmem::find(message, b"\n{").and_then(|end| from(end + 1));
         let document = memchr(b'{', message).and_then(from).or_else(own_line);

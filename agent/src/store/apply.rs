@@ -45,8 +45,8 @@ pub(super) struct Ledger {
     revision_floor: u32,
     /// Some revision was erased.
     has_erased: bool,
-    /// Of all findings that have a row, once somebody asked.
-    ids: Option<Ids>,
+    /// Of all findings that have a row, once somebody asked. Also of some that were to have one: after a failure it may be used on.
+    pub(super) ids: Option<Ids>,
     known: HashMap<String, Known>,
     /// Those that this transaction began and saw once. Most stay so, and are not known any more when it is committed.
     fresh: BTreeMap<String, Fresh>,

@@ -138,7 +138,7 @@ impl Writer {
         self.db =
             anew(&damage, &self.limits, (self.last, *self.shared.watch_calls().borrow(), &self.streams), &self.shared)?;
         self.mending = None;
-        self.ledger = None;
+        (self.ledger, self.ids) = (None, None);
         Ok(())
     }
 
@@ -146,7 +146,7 @@ impl Writer {
     fn close(&mut self) -> Result<(), StoreError> {
         let nothing = Connection::open_in_memory().map_err(|error| StoreError::sqlite(&self.path, &error))?;
         self.db = nothing;
-        self.ledger = None;
+        (self.ledger, self.ids) = (None, None);
         Ok(())
     }
 }

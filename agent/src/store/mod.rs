@@ -69,7 +69,7 @@ pub const STORE_FILE: &str = "outflow.db";
 /// half as well filled and twice as many.
 const PAGE_BYTES: u64 = 8192;
 
-/// Least bound that a store can live with: its empty tables take 80 KB.
+/// Least bound that a store can live with: its empty tables take 160 KB.
 const LEAST_BYTES: u64 = 1024 * 1024;
 
 /// The log keeps this much of the disk for the next time: what it has when it is folded, for a file that shrinks and grows again is laid out anew
@@ -326,6 +326,25 @@ fn page_bytes(db: &Connection) -> rusqlite::Result<u64> {
     db.pragma_query_value(None, "page_size", |row| row.get::<_, u64>(0)).map(|bytes| bytes.max(1))
 }
 
+/// The file grows no larger; one that is larger, no further.
+fn bound(db: &Connection, limits: &Limits) -> rusqlite::Result<()> {
+    let pages = limits.max_bytes.max(LEAST_BYTES) / page_bytes(db)?;
+    db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+}
+
+/// Steps write tables anew: the log then has the new rows, and the old ones overwritten, before the file grows.
+fn has_room_to_migrate(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let (needed, free) = (file::bytes(path).0.saturating_mul(3), ballast::free_bytes(path));
+    if needed <= free {
+        return Ok(());
+    }
+    // In case that an earlier try left it large.
+    let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let reason =
+        format!("to bring it to this version takes up to {needed} bytes of the disk for a while, and {free} are free");
+    Err(StoreError::Full { path: path.to_owned(), reason })
+}
+
 /// Opens the database for its one writer.
 fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -342,7 +361,7 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
         let reason = "its file system has no shared memory, which the log needs: put it on a local disk".to_owned();
         return Err(StoreError::Sqlite { path: path.to_owned(), reason });
     }
-    let set = || -> rusqlite::Result<u64> {
+    let set = || -> rusqlite::Result<()> {
         // A commit that was acknowledged survives a power cut.
         db.pragma_update(None, "synchronous", "full")?;
         // What is deleted is overwritten.
@@ -359,12 +378,21 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, StoreError> {
         // A plan does not depend on values: else SQLite plans a statement anew for each, which took a fifth of the writer's time.
         db.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         db.set_prepared_statement_cache_capacity(32);
-        Ok(limits.max_bytes.max(LEAST_BYTES) / page_bytes)
+        Ok(())
     };
-    let pages = set().map_err(failed)?;
-    schema::migrate(&mut db, path, found)?;
+    set().map_err(failed)?;
+    if let Found::Version(version) = found
+        && version < schema::current()
+    {
+        has_room_to_migrate(&db, path)?;
+    }
+    if let Err(error) = schema::migrate(&mut db, path, found) {
+        // What it wrote is in the log, and of no use.
+        let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        return Err(error);
+    }
     // A full store has no room for what a step writes anew.
-    db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(failed)?;
+    bound(&db, limits).map_err(failed)?;
     if found == Found::Empty {
         // So that the head of the file says whose it is, whatever becomes of its log.
         db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::{
     LEAST_BYTES, StoreError,
     apply::Failure,
-    ballast, page_bytes,
+    ballast, bound, page_bytes,
     prune::{self, Pruned, Retention},
     writer::Writer,
 };
@@ -186,7 +186,8 @@ impl Writer {
             let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
             let mut pages = vacuum.query([])?;
             while pages.next()?.is_some() {}
-            Ok(())
+            // A file that was larger than its bound has the next lower one.
+            bound(&self.db, &self.limits)
         };
         given().map_err(|error| StoreError::sqlite(&self.path, &error))
     }

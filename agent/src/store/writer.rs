@@ -16,6 +16,7 @@ use super::{
     chain::Head,
     damage::Mending,
     file::{self, Lock},
+    ids::Ids,
     prune::{Retention, Sweep},
     stats::Shared,
 };
@@ -93,6 +94,8 @@ pub(super) struct Writer {
     pub(super) ballast: Ballast,
     /// What is known of the database; nothing after a transaction failed.
     pub(super) ledger: Option<Ledger>,
+    /// Of the ledger that a transaction failed with.
+    pub(super) ids: Option<Ids>,
     /// The newest revision that was committed.
     pub(super) last: Head,
     /// The file is damaged, and there is no new one yet.
@@ -132,6 +135,7 @@ impl Writer {
             ballast,
             last: ledger.end(),
             ledger: Some(ledger),
+            ids: None,
             mending: None,
             ending: false,
             closers: Vec::new(),
@@ -323,12 +327,17 @@ impl Writer {
         work: impl FnOnce(&mut Ledger, &Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         self.mend()?;
-        let Self { db, ledger, path, shared, limits, last, .. } = self;
+        let Self { db, ledger, ids, path, shared, limits, last, .. } = self;
+        let failed = |failure: Failure| failure.told(path);
+        let mut known = match ledger.take() {
+            Some(known) => known,
+            None => {
+                let mut known = Ledger::open(db, limits.max_call_bytes).map_err(failed)?;
+                known.ids = ids.take();
+                known
+            }
+        };
         let result = (|| {
-            let mut known = match ledger.take() {
-                Some(known) => known,
-                None => Ledger::open(db, limits.max_call_bytes)?,
-            };
             let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&mut known, &change)?;
             known.flush(&change)?;
@@ -337,10 +346,14 @@ impl Writer {
             *last = known.end();
             known.calls().tell(shared);
             known.committed();
-            *ledger = Some(known);
             Ok(value)
         })();
-        result.map_err(|failure: Failure| failure.told(path))
+        // What a transaction that failed left in the ledger is not in the database.
+        match &result {
+            Ok(_) => *ledger = Some(known),
+            Err(_) => *ids = known.ids,
+        }
+        result.map_err(failed)
     }
 
     /// Somebody reads an old state, and the log is at its bound: no row that goes would change that.

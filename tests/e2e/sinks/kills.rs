@@ -48,12 +48,12 @@ fn an_agent_that_is_killed_while_it_sends_sends_the_rest_in_its_next_life() {
         agent.kill().unwrap();
         at_work += u32::from(scene.cursor(SINK) < scene.written());
     }
-    assert!(at_work > 0, "no kill met an agent that was sending");
+    assert!(at_work > 0, "no kill met an agent that had something left to send");
     let agent = scene.agent();
     scene.until_stored(&agent);
     scene.until_delivered(&agent, SINK);
     agent.terminate(END_LIMIT_S).unwrap();
-    println!("{at_work} of {kills} kills met an agent that was sending");
+    println!("{at_work} of {kills} kills met an agent that had something left to send");
     stage.check();
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Wake {
     watched: BTreeMap<PathBuf, (u64, u64)>,
     /// Folders that cannot be watched, such as those that this user may not read.
     refused: BTreeSet<PathBuf>,
+    /// Folders that were gone when they were to be watched: those of deleted files that are still read, among others.
+    missing: BTreeSet<PathBuf>,
     /// Folders that are watched and in which others may write without an event.
     blind: BTreeSet<PathBuf>,
     /// Each folder is watched in which something may happen.
@@ -90,6 +92,7 @@ impl Wake {
             watcher,
             watched: BTreeMap::new(),
             refused: folders(),
+            missing: folders(),
             blind: folders(),
             is_whole: false,
             is_told: false,
@@ -118,7 +121,7 @@ impl Wake {
 
     /// Watches these folders, and no others. True when everything is to be looked at once more: one was not watched before, or went meanwhile.
     pub(super) fn watch(&mut self, folders: BTreeSet<PathBuf>, notice: &mut dyn FnMut(TailNotice)) -> bool {
-        let Self { watcher: Some(watcher), watched, refused, blind, is_whole, is_told, .. } = self else {
+        let Self { watcher: Some(watcher), watched, refused, missing, blind, is_whole, is_told, .. } = self else {
             return false;
         };
         let gone = std::mem::take(&mut lock(&self.hints).gone);
@@ -132,6 +135,7 @@ impl Wake {
             is_same
         });
         refused.retain(|folder| folders.contains(folder));
+        missing.retain(|folder| folders.contains(folder));
         let count = folders.len();
         let mut is_moving = false;
         let now = folders.into_iter().filter_map(|folder| {
@@ -144,13 +148,17 @@ impl Wake {
             // Before it is watched: if it is another one by then, the next look sees that.
             let known = identity(&folder);
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    is_moving |= known.is_none();
+                Ok(()) if known.is_some() => {
+                    missing.remove(&folder);
                     known.map(|known| (folder, known))
                 }
-                // It was there just now. Perhaps it is again already, and nobody will tell.
+                // Perhaps it is there again already, and nobody will tell: once each time that it goes.
+                Ok(()) => {
+                    is_moving |= missing.insert(folder);
+                    None
+                }
                 Err(error) if is_gone(&error) => {
-                    is_moving = true;
+                    is_moving |= missing.insert(folder);
                     None
                 }
                 Err(error) => {

@@ -208,6 +208,9 @@ fn a_reader_sees_whole_batches_while_they_are_written() {
     });
 }
 
+/// The kernel's list moves while other tests lock and unlock: a read of it can lack lines.
+const READS: usize = 20;
+
 /// Locks that this process has on a file.
 fn locks(path: &Path) -> usize {
     use std::os::unix::fs::MetadataExt as _;
@@ -220,9 +223,9 @@ fn a_reader_in_the_same_process_leaves_the_locks_of_the_writer() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     keep(&store, found(vec![finding("a", 0)]));
-    let before = locks(&place(&folder));
+    let before = (0..READS).map(|_| locks(&place(&folder))).max().unwrap();
     assert!(before > 0, "without a lock another process may delete the log when it closes the file");
     drop(store.reader().unwrap());
     assert_eq!(store.checkpoints("").unwrap(), []);
-    assert_eq!(locks(&place(&folder)), before);
+    assert_eq!((0..READS).map(|_| locks(&place(&folder))).max().unwrap(), before);
 }

@@ -113,6 +113,35 @@ fn what_turns_up_in_new_folders_wakes() {
     running.tail.stop().unwrap();
 }
 
+/// Files of a deleted pod are held for a while, and so their folder is asked for.
+#[test]
+fn a_folder_that_went_is_no_reason_to_look_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = |pod: &str| folder.path().join(pod).join("0.log");
+    for pod in ["goes", "stays"] {
+        fs::create_dir(folder.path().join(pod)).unwrap();
+        append(&log(pod), pod);
+        append(&log(pod), "\n");
+    }
+    let running = Running::start(vec![format!("{}/*/*.log", folder.path().display())]);
+    let lines = BTreeSet::from([running.line(), running.line()]);
+    assert!(lines.contains("goes\n") && lines.contains("stays\n"), "{lines:?}");
+    running.until_it_watches();
+    fs::remove_dir_all(folder.path().join("goes")).unwrap();
+    let write = |lines: usize| {
+        for _ in 0..lines {
+            append(&log("stays"), "line\n");
+            assert_eq!(running.line(), "line\n");
+        }
+        running.tail.stats().looks.load(Relaxed)
+    };
+    // By then it has seen that the folder went.
+    let before = write(20);
+    let looks = write(100) - before;
+    assert!(looks < 20, "{looks} looks at everything for 100 lines");
+    running.tail.stop().unwrap();
+}
+
 /// The kernel forgets a folder with its inode; that the path is the same says nothing.
 #[test]
 fn a_folder_that_is_made_anew_is_watched_again() {
