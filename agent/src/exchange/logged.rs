@@ -55,17 +55,24 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// Where the next of [`HINTS`] stands.
 struct Hints<'t> {
     text: &'t [u8],
-    asked: &'static [Finder<'static>],
     /// No piece before this place has any that was not told.
     at: usize,
-    /// Of the piece at `at`, the last one first.
+    /// Those that were found, the last one first.
     here: Vec<usize>,
 }
 
 impl<'t> Hints<'t> {
     fn of(text: &'t [u8]) -> Self {
-        let known = if MODEL.find(text).is_some() { HINTS.len() } else { 1 };
-        Self { text, asked: HINTS.get(..known).unwrap_or_default(), at: 0, here: Vec::new() }
+        // PERF: in most logs there is no model at all, and then one pass over each piece is all.
+        let mut errors = Vec::new();
+        for at in (0..text.len()).step_by(PIECE_BYTES) {
+            if MODEL.find(piece(text, at, &MODEL)).is_some() {
+                return Self { text, at: 0, here: Vec::new() };
+            }
+            errors.extend(HINTS[0].find_iter(piece(text, at, &HINTS[0])).map(|place| at + place));
+        }
+        errors.reverse();
+        Self { text, at: text.len(), here: errors }
     }
 
     /// The first one from a place on.
@@ -82,15 +89,19 @@ impl<'t> Hints<'t> {
             if self.at >= self.text.len() {
                 return None;
             }
-            for hint in self.asked {
-                let end = self.at.saturating_add(PIECE_BYTES + hint.needle().len() - 1).min(self.text.len());
-                let piece = self.text.get(self.at..end).unwrap_or_default();
-                self.here.extend(hint.find_iter(piece).map(|place| self.at + place));
+            for hint in HINTS.iter() {
+                self.here.extend(hint.find_iter(piece(self.text, self.at, hint)).map(|place| self.at + place));
             }
             self.here.sort_unstable_by(|a, b| b.cmp(a));
             self.at += PIECE_BYTES;
         }
     }
+}
+
+/// The piece from a place on, with what a needle that begins in it needs.
+fn piece<'t>(text: &'t [u8], at: usize, needle: &Finder<'_>) -> &'t [u8] {
+    let end = at.saturating_add(PIECE_BYTES + needle.needle().len() - 1).min(text.len());
+    text.get(at..end).unwrap_or_default()
 }
 
 /// Whether the line around the word `oken` at a place may count tokens: `"token": "…"` is in many that do not.

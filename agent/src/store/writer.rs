@@ -329,13 +329,12 @@ impl Writer {
         self.mend()?;
         let Self { db, ledger, ids, path, shared, limits, last, .. } = self;
         let failed = |failure: Failure| failure.told(path);
-        let mut known = match ledger.take() {
-            Some(known) => known,
-            None => {
-                let mut known = Ledger::open(db, limits.max_call_bytes).map_err(failed)?;
-                known.ids = ids.take();
-                known
-            }
+        let mut known = if let Some(known) = ledger.take() {
+            known
+        } else {
+            let mut known = Ledger::open(db, limits.max_call_bytes).map_err(failed)?;
+            known.ids = ids.take();
+            known
         };
         let result = (|| {
             let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -170,3 +170,24 @@ fn a_document_over_many_lines_is_one_call() {
     // Without its end it is nothing.
     assert!(seen(body.trim_end_matches(['}', '\n', ' '])).is_empty());
 }
+
+#[test]
+fn hints_are_found_wherever_a_piece_ends() {
+    for offset in PIECE_BYTES - 20..PIECE_BYTES + 4 {
+        for model in ["", "model"] {
+            let text =
+                format!("{}Error code: , tokens, eval_count{}{model}", ".".repeat(offset), ".".repeat(2 * offset));
+            let text = text + "oken Error code: ";
+            let mut hints = Hints::of(text.as_bytes());
+            let mut found = Vec::new();
+            while let Some(hint) = hints.next_from(found.last().map_or(0, |last| last + 1)) {
+                found.push(hint);
+            }
+            let known = if model.is_empty() { &["Error code: "][..] } else { &["Error code: ", "oken", "eval_count"] };
+            let mut expected: Vec<usize> =
+                known.iter().flat_map(|hint| text.match_indices(hint).map(|(at, _)| at)).collect();
+            expected.sort_unstable();
+            assert_eq!(found, expected, "{offset} {model}");
+        }
+    }
+}
