@@ -11,14 +11,11 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use memchr::{
-    memchr,
-    memmem::{self, Finder},
-    memrchr,
-};
+use memchr::{memchr, memmem, memrchr};
 use regex::bytes::Regex;
 use serde_json::{Map, Value};
 
+use self::hints::{Hints, MODEL};
 use super::{
     Api, Exchange, Usage,
     facts::{Facts, MAX_NAME_BYTES, error_code},
@@ -34,75 +31,16 @@ use crate::{
     units::Timestamp,
 };
 
+mod hints;
+#[cfg(test)]
+mod tests;
+
 /// Longest line that is read as a document, bytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// How deep a call may stand in a document, through JSON in strings too.
 const DEPTH_MAX: usize = 8;
 /// Calls of one line that are kept.
 const CALLS_MAX: usize = 64;
-
-/// One of these is in each line that says how many tokens a call took, or how it failed: `_tokens`, `Tokens`, `okenCount`, `token_count`.
-///
-/// PERF: each is looked for by itself. An automaton for all of them takes eight times as long, for their rare letters are not rare in logs.
-static HINTS: LazyLock<[Finder<'static>; 3]> =
-    LazyLock::new(|| ["Error code: ", "oken", "eval_count"].map(|hint| Finder::new(hint.as_bytes())));
-/// What counts tokens names a model as well; a text that names none is asked for the first hint alone.
-static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"odel"));
-
-/// The text is asked for one hint after the other in pieces of so many bytes, which stay in the nearest cache meanwhile.
-const PIECE_BYTES: usize = 16 * 1024;
-
-/// Where the next of [`HINTS`] stands.
-struct Hints<'t> {
-    text: &'t [u8],
-    /// No piece before this place has any that was not told.
-    at: usize,
-    /// Those that were found, the last one first.
-    here: Vec<usize>,
-}
-
-impl<'t> Hints<'t> {
-    fn of(text: &'t [u8]) -> Self {
-        // PERF: in most logs there is no model at all, and then one pass over each piece is all.
-        let mut errors = Vec::new();
-        for at in (0..text.len()).step_by(PIECE_BYTES) {
-            if MODEL.find(piece(text, at, &MODEL)).is_some() {
-                return Self { text, at: 0, here: Vec::new() };
-            }
-            errors.extend(HINTS[0].find_iter(piece(text, at, &HINTS[0])).map(|place| at + place));
-        }
-        errors.reverse();
-        Self { text, at: text.len(), here: errors }
-    }
-
-    /// The first one from a place on.
-    fn next_from(&mut self, from: usize) -> Option<usize> {
-        loop {
-            while let Some(hint) = self.here.pop() {
-                if hint >= from {
-                    // It may be asked for again.
-                    self.here.push(hint);
-                    return Some(hint);
-                }
-            }
-            self.at = self.at.max(from);
-            if self.at >= self.text.len() {
-                return None;
-            }
-            for hint in HINTS.iter() {
-                self.here.extend(hint.find_iter(piece(self.text, self.at, hint)).map(|place| self.at + place));
-            }
-            self.here.sort_unstable_by(|a, b| b.cmp(a));
-            self.at += PIECE_BYTES;
-        }
-    }
-}
-
-/// The piece from a place on, with what a needle that begins in it needs.
-fn piece<'t>(text: &'t [u8], at: usize, needle: &Finder<'_>) -> &'t [u8] {
-    let end = at.saturating_add(PIECE_BYTES + needle.needle().len() - 1).min(text.len());
-    text.get(at..end).unwrap_or_default()
-}
 
 /// Whether the line around the word `oken` at a place may count tokens: `"token": "…"` is in many that do not.
 fn may_count(text: &[u8], at: usize) -> bool {
@@ -614,6 +552,3 @@ fn logfmt(line: &[u8]) -> Option<Value> {
     }
     (members.len() > 1).then_some(Value::Object(members))
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::*;
+use super::{hints::PIECE_BYTES, *};
 use crate::rules::RuleSource;
 
 const AT: Timestamp = Timestamp(1_795_392_000_000_000_000);
