@@ -65,8 +65,8 @@ use crate::{
 /// Name of the store in the state folder.
 pub const STORE_FILE: &str = "outflow.db";
 
-/// Bytes of a page, fixed when a store is made: earlier versions made them half as large. A revision takes about one KB, so smaller pages are
-/// half as well filled and twice as many.
+/// Bytes of a page, fixed when a store is made: earlier versions made them half as large. A revision takes a little more than one KB, so three have room
+/// in such a page and seven in one of these, and each page that is written costs calls of the kernel.
 const PAGE_BYTES: u64 = 8192;
 
 /// Least bound that a store can live with: its empty tables take 160 KB.
