@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::{agent::Agent, attach::Attachers, breaker::Enforcement, control::Control};
+use self::{agent::Agent, attach::Attachers, breaker::Enforcement, control::Control, notices::notice};
 use super::{config::effective, config::refused, exit};
 use crate::{
     clock,
@@ -37,6 +37,7 @@ mod meters;
 #[cfg(not(feature = "otlp"))]
 #[path = "run/no_meters.rs"]
 mod meters;
+mod notices;
 mod prices;
 mod silences;
 
@@ -103,6 +104,7 @@ fn start(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(serve(args, config, &folder, (attachers, enforcement)));
     // A drain that does not end must not keep the program.
     runtime.shutdown_background();
+    notices::finish();
     result
 }
 
@@ -114,6 +116,7 @@ async fn serve(
 ) -> anyhow::Result<ExitCode> {
     // Before anything starts, so that no signal meets the default action.
     let mut signals = Signals::new()?;
+    notices::start().context("cannot start the thread of notices")?;
     let mut agent = Agent::start(config, folder, attachers, enforcement)?;
     let control = Control::listen(folder).with_context(|| format!("cannot listen in {}", folder.display()))?;
     // Kept over the turns of the loop: whoever is just asking is not to be cut off.
@@ -144,7 +147,7 @@ async fn serve(
         }
         if !ready && agent.is_up() {
             ready = true;
-            anstream::eprintln!("outflow: ready");
+            notice!("ready");
         }
         next = clock::instant() + if ready { TICK } else { STARTING_TICK };
     };
@@ -157,7 +160,7 @@ async fn serve(
     };
     match (failed, drained) {
         (Some(error), _) | (None, Err(error)) => {
-            anstream::eprintln!("outflow: {error:#}");
+            notice!("{error:#}");
             Ok(ExitCode::from(exit::INCOMPLETE))
         }
         (None, Ok(())) => Ok(ExitCode::SUCCESS),
@@ -174,12 +177,12 @@ fn reload(agent: &mut Agent, args: &Args) {
         }
     };
     match taken {
-        Ok(waiting) if waiting.is_empty() => anstream::eprintln!("outflow: reloaded {file}"),
+        Ok(waiting) if waiting.is_empty() => notice!("reloaded {file}"),
         Ok(waiting) => {
             let sections = waiting.join("], [");
-            anstream::eprintln!("outflow: reloaded {file}; changes of [{sections}] wait for a restart");
+            notice!("reloaded {file}; changes of [{sections}] wait for a restart");
         }
-        Err(error) => anstream::eprintln!("outflow: kept the old config: {error:#}"),
+        Err(error) => notice!("kept the old config: {error:#}"),
     }
 }
 

@@ -2,11 +2,11 @@
 //! how it ends. Whatever happens to the test, it is gone afterwards.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, PipeReader, PipeWriter, Write as _},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::Duration,
 };
@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// A running agent. Killed on drop.
 pub(super) struct Agent {
     child: Child,
+    /// Its standard error, while nobody listens.
+    unheard: Option<(PipeReader, Sender<String>)>,
     lines: Receiver<String>,
     /// All that it has said so far.
     said: Vec<String>,
@@ -38,15 +40,42 @@ impl Agent {
 
     /// A command that goes on until it is told to end, with these variables besides.
     pub(super) fn command(name: &str, config: &Path, variables: &[(&str, &str)]) -> Self {
+        let (stderr, writer) = io::pipe().unwrap();
+        let mut agent = Self::spawn(name, config, variables, (stderr, writer));
+        agent.listen();
+        agent
+    }
+
+    /// One whose standard error has no room, until [`listen`](Self::listen) or its end.
+    pub(super) fn unheard(config: &Path) -> Self {
+        let (stderr, mut writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(b"noise\n").is_ok() {}
+        // The child has the same open file: it is to wait.
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        Self::spawn("run", config, &[], (stderr, writer))
+    }
+
+    fn spawn(
+        name: &str,
+        config: &Path,
+        variables: &[(&str, &str)],
+        (stderr, writer): (PipeReader, PipeWriter),
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
         command.envs(variables.iter().copied());
         command.args([name, "--config"]).arg(config).current_dir("/");
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer).spawn().unwrap();
         let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        // It ends with the pipe, and the pipe with the child.
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines, said: Vec::new(), page: None }
+        Self { child, unheard: Some((stderr, sender)), lines, said: Vec::new(), page: None }
+    }
+
+    /// From now on it is heard. That ends with the pipe, and the pipe with the child.
+    pub(super) fn listen(&mut self) {
+        if let Some((stderr, sender)) = self.unheard.take() {
+            let lines = BufReader::new(stderr).lines();
+            thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        }
     }
 
     /// Its process id.
@@ -135,6 +164,7 @@ impl Agent {
             meanwhile();
             thread::sleep(PAUSE);
         };
+        self.listen();
         self.said.extend(self.lines.iter());
         (status, std::mem::take(&mut self.said))
     }

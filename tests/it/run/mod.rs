@@ -36,6 +36,7 @@ mod sink_silence;
 mod sink_syslog;
 #[cfg(feature = "kafka")]
 mod streams;
+mod unheard;
 #[cfg(feature = "kafka")]
 mod used;
 

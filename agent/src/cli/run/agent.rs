@@ -17,6 +17,7 @@ use super::{
     figures::{Counted, Figures},
     fleet::FleetWatch,
     meters::Meters,
+    notices::notice,
     prices::PriceSource,
     silences::KeptSilences,
 };
@@ -91,7 +92,7 @@ impl Agent {
         let admin = config.admin.listen.address();
         let admin = admin.map(|address| Admin::start(address, figures.metrics(), figures.health())).transpose()?;
         if let Some(admin) = &admin {
-            anstream::eprintln!("outflow: admin page on http://{}/", admin.address());
+            notice!("admin page on http://{}/", admin.address());
         }
         let prices = PriceSource::new(&config, clock::now());
         let rules = LiveRules::new(load(&config, &prices)?);
@@ -207,7 +208,7 @@ impl Agent {
             Err(error) if error.is_passing() => {}
             Err(error) => {
                 if !std::mem::replace(&mut self.kept_all, true) {
-                    anstream::eprintln!("outflow: nothing is pruned from the store: {error}");
+                    notice!("nothing is pruned from the store: {error}");
                 }
             }
         }
@@ -320,7 +321,7 @@ impl Agent {
         };
         let thread = std::thread::Builder::new().name("outflow-drain".to_owned()).spawn(drain)?;
         if drained.recv_timeout(DRAIN).is_err() {
-            anstream::eprintln!("outflow: not all could be stored in time; what is not is read again by the next run");
+            notice!("not all could be stored in time; what is not is read again by the next run");
             // Whoever waits for room hears that there will be none.
             let _ = closing.close();
             if drained.recv_timeout(DRAIN).is_err() {
@@ -428,13 +429,13 @@ fn tell_journal(notice: JournalNotice) {
         JournalNotice::Following { goes_on: false } => "follows the journal".to_owned(),
         JournalNotice::Ended { why } => format!("the journal is not followed, it is tried again: {why}"),
     };
-    anstream::eprintln!("outflow: {said}");
+    notice!("{said}");
 }
 
 /// Says it once. Gives how many there were.
 fn tell_damage(stats: &Stats, told: u64) -> u64 {
     if let Some(damage) = stats.damage.as_ref().filter(|_| stats.damages > told) {
-        anstream::eprintln!("outflow: {damage}");
+        notice!("{damage}");
     }
     stats.damages
 }
@@ -442,11 +443,11 @@ fn tell_damage(stats: &Stats, told: u64) -> u64 {
 fn sink_notice(notice: SinkNotice) {
     match notice {
         SinkNotice::Waits { sink, reason } => {
-            anstream::eprintln!("outflow: sink {sink} waits, findings stay in the store: {reason}");
+            notice!("sink {sink} waits, findings stay in the store: {reason}");
         }
-        SinkNotice::GoesOn { sink } => anstream::eprintln!("outflow: sink {sink} delivers again"),
+        SinkNotice::GoesOn { sink } => notice!("sink {sink} delivers again"),
         SinkNotice::DeadLetter { sink, record_id, reason } => {
-            anstream::eprintln!("outflow: sink {sink} will never deliver {record_id}: {reason}");
+            notice!("sink {sink} will never deliver {record_id}: {reason}");
         }
     }
 }
@@ -456,15 +457,13 @@ fn tell(notice: TailNotice) {
         // As many as there are files; the metric counts them.
         TailNotice::Following { .. } => {}
         TailNotice::Unreadable { path, why } => {
-            anstream::eprintln!("outflow: NOT followed: {}: {why}", path.display());
+            notice!("NOT followed: {}: {why}", path.display());
         }
         TailNotice::TooMany { path, max } => {
-            anstream::eprintln!("outflow: NOT followed: {}: {max} files are followed already", path.display());
+            notice!("NOT followed: {}: {max} files are followed already", path.display());
         }
         TailNotice::NoWakeUp { why } => {
-            anstream::eprintln!(
-                "outflow: logs are looked at every scan interval only where inotify is not to be had: {why}"
-            );
+            notice!("logs are looked at every scan interval only where inotify is not to be had: {why}");
         }
     }
 }

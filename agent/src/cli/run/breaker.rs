@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use super::control::{Ask, BudgetRow, GroupRow, Say, SpendRow};
+use super::{
+    control::{Ask, BudgetRow, GroupRow, Say, SpendRow},
+    notices::notice,
+};
 use crate::{
     config::{Budget, Config},
     detectors::budget::BudgetWatch,
@@ -32,13 +35,13 @@ impl Enforcement {
     /// From now on they can open.
     pub(super) fn start(&mut self, config: &Config, state: &Path, vendors: &VendorTable) -> Result<(), EnforceError> {
         let targets = Some(config.breaker.targets()).filter(|targets| self.is_on() && !targets.is_empty());
-        let tell = |why: &str| anstream::eprintln!("outflow: {why}");
+        let tell = |why: &str| notice!("{why}");
         let signals = targets.map(|targets| Signals::start(targets, tell)).transpose()?;
         self.breakers.start(state, signals)?;
         self.breakers.list(&vendors.llm_hosts())?;
         for (group, ..) in self.breakers.groups() {
             let (folder, budgets) = (group.folder.display(), group.budgets.join(", "));
-            anstream::eprintln!("outflow: circuit breaker on {folder} for the budgets {budgets}");
+            notice!("circuit breaker on {folder} for the budgets {budgets}");
         }
         Ok(())
     }
@@ -123,7 +126,7 @@ impl Enforcement {
 }
 
 fn tell(moved: &Moved) {
-    anstream::eprintln!("outflow: {}", moved.told());
+    notice!("{}", moved.told());
 }
 
 /// The budgets that enforce and of which nothing is left, until the last of its owners has a new window.

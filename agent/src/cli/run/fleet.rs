@@ -1,6 +1,7 @@
 //! What the fleet spent, for the budgets of a running agent. Enters: the view of the state topic, once a tick. Leaves: totals for the detector, or none
 //! while they are stale, and then a finding that is closed when they are fresh again. It waits neither for brokers nor for the store.
 
+use super::notices::notice;
 use crate::{
     config::{Config, Fleet},
     detectors::budget::BudgetWatch,
@@ -62,12 +63,12 @@ impl FleetWatch {
                 let stale = self.stale(as_of, config);
                 let finding = stale.finding(now, policy);
                 metrics.add(Metric::Findings, &[finding.severity.as_str(), finding.category.as_str()], 1);
-                anstream::eprintln!("outflow: {}", said(&finding.title, stale.reason.as_deref()));
+                notice!("{}", said(&finding.title, stale.reason.as_deref()));
                 batch.findings.push(finding);
             }
             _ => {
                 if self.told.is_some() {
-                    anstream::eprintln!("outflow: what the fleet spends is known again");
+                    notice!("what the fleet spends is known again");
                 }
                 // Also after a restart: the one before may have ended while it was not.
                 batch.closed.push((fleet_stale_id(self.fleet.state_topic.as_str()), now));

@@ -6,6 +6,7 @@ use std::{
     thread,
 };
 
+use super::notices::notice;
 use crate::{
     config,
     exchange::{Cost, Exchange},
@@ -48,7 +49,7 @@ impl Meters {
                         Ok(meter) => started.push(meter),
                         Err(error) => {
                             let name = &sink.name;
-                            anstream::eprintln!("outflow: sink {name} sends no {what} until the next start: {error}");
+                            notice!("sink {name} sends no {what} until the next start: {error}");
                         }
                     }
                 }

@@ -9,6 +9,7 @@ use std::{
     time::SystemTime,
 };
 
+use super::notices::notice;
 use crate::{
     config::Config,
     exchange::{Catalogue, PriceBook},
@@ -70,13 +71,13 @@ impl PriceSource {
         match read(file, &self.catalogue) {
             Ok(catalogue) => {
                 let (version, models) = (catalogue.version(), catalogue.len());
-                anstream::eprintln!("outflow: prices of {models} models from {}: {version}", file.display());
+                notice!("prices of {models} models from {}: {version}", file.display());
                 self.catalogue = catalogue;
                 true
             }
             Err(why) => {
                 let (file, old) = (file.display(), self.catalogue.version());
-                anstream::eprintln!("outflow: prices of {file} are NOT taken, those of {old} stay: {why}");
+                notice!("prices of {file} are NOT taken, those of {old} stay: {why}");
                 false
             }
         }
