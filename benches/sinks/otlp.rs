@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, logs_service_client::LogsServiceClient,
 };
 use outflow::sinks::otlp::request;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use testbed::Collector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tonic::codec::CompressionEncoding;
@@ -22,7 +23,7 @@ use crate::{
     place::Place,
 };
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 
 /// As the sink has them (agent/src/sinks/otlp/receiver.rs).
 const BATCH_RECORDS: usize = 500;
@@ -33,8 +34,12 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         println!("SKIP otlp: {reason}");
         return Ok(());
     }
-    let place = Place::fill(&settings.folder, settings.findings.div_ceil(2))?;
+    let place = Place::fill(&settings.folder, settings.findings)?;
+    let cores = Cores::new()?;
+    // Children and threads start where the thread is that starts them.
+    sched_setaffinity(None, &cores.collector)?;
     let collector = Collector::start(place.dir())?;
+    sched_setaffinity(None, &cores.rest)?;
     println!("{} findings a run, {BATCH_RECORDS} a request, medians of {ROUNDS}", place.findings);
     let requests: Vec<ExportLogsServiceRequest> =
         place.records()?.chunks(BATCH_RECORDS).map(|chunk| request(chunk, &place.host)).collect();
@@ -62,6 +67,34 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// One core for the collector, the others for us; without a second one all share it.
+struct Cores {
+    all: CpuSet,
+    collector: CpuSet,
+    rest: CpuSet,
+}
+
+impl Cores {
+    fn new() -> Result<Self> {
+        let all = sched_getaffinity(None)?;
+        let (mut collector, mut rest) = (all, all);
+        if all.count() > 1 {
+            collector.clear();
+            if let Some(core) = (0..CpuSet::MAX_CPU).rfind(|core| all.is_set(*core)) {
+                collector.set(core);
+                rest.unset(core);
+            }
+        }
+        Ok(Self { all, collector, rest })
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(None, &self.all);
+    }
 }
 
 /// tonic writes and compresses the messages.

@@ -1,5 +1,6 @@
-//! `cargo xtask peers`: sinks with a broker that keeps its word under kill -9 and asks who comes: tansu, which the other tests do without, because it
-//! takes some twenty processor minutes to build. Enters: nothing. Leaves: the tests' verdict (`tests/e2e/sinks/tansu.rs`). The program stays in `target/tools`.
+//! `cargo xtask peers`: sinks with receivers that the other tests do without, because they take ten and twenty processor minutes to build: the broker
+//! tansu, which keeps its word under kill -9 and asks who comes, and the collector otelite, which does not read all compressions. Enters: nothing.
+//! Leaves: the tests' verdict (`tests/e2e/sinks/tansu.rs`, `otelite.rs`). The programs stay in `target/tools`.
 
 use std::path::PathBuf;
 
@@ -7,29 +8,45 @@ use anyhow::{Result, ensure};
 
 use crate::{bench, sh};
 
-/// The version that the notes' figures are of.
-const TANSU: &str = "0.6.0";
+/// A program from the registry.
+struct Peer {
+    name: &'static str,
+    /// The version that the notes' figures are of.
+    version: &'static str,
+    features: &'static str,
+    /// What tells the tests where it is.
+    variable: &'static str,
+}
+
+const PEERS: [Peer; 2] = [
+    Peer { name: "tansu", version: "0.6.0", features: "dynostore,libsql,postgres", variable: "OUTFLOW_TANSU" },
+    Peer { name: "otelite", version: "0.1.156", features: "", variable: "OUTFLOW_OTELITE" },
+];
 
 /// Builds what is missing, and runs the tests.
 pub(crate) fn run() -> Result<()> {
     ensure!(sh::on_path("stunnel"), "stunnel is missing, which takes TLS off for the broker: apt-get install stunnel4");
     println!("{}", bench::machine());
     let mut command = sh::cargo("test");
-    command.args(["--workspace", "--test", "e2e", "--", "sinks::tansu", "--nocapture", "--test-threads=1"]);
-    sh::run(command.env("OUTFLOW_TANSU", tansu()?))
+    command.args(["--workspace", "--test", "e2e", "--", "--nocapture", "--test-threads=1"]);
+    for peer in PEERS {
+        command.arg(format!("sinks::{}", peer.name)).env(peer.variable, peer.program()?);
+    }
+    sh::run(&mut command)
 }
 
-/// The program.
-fn tansu() -> Result<PathBuf> {
-    let root = sh::target_dir().join("tools/tansu");
-    let program = root.join("bin/tansu");
-    if !program.is_file() {
-        let package = format!("tansu@{TANSU}");
-        let mut install = sh::cargo("install");
-        install.args([&package, "--locked", "--features", "dynostore,libsql,postgres", "--root"]).arg(&root);
-        // Not among our own: it is another lock.
-        install.arg("--target-dir").arg(root.join("build"));
-        sh::run(&mut install)?;
+impl Peer {
+    fn program(&self) -> Result<PathBuf> {
+        let root = sh::target_dir().join("tools").join(self.name);
+        let program = root.join("bin").join(self.name);
+        if !program.is_file() {
+            let package = format!("{}@{}", self.name, self.version);
+            let mut install = sh::cargo("install");
+            install.args([&package, "--locked", "--features", self.features, "--root"]).arg(&root);
+            // Not among our own: it is another lock.
+            install.arg("--target-dir").arg(root.join("build"));
+            sh::run(&mut install)?;
+        }
+        Ok(program)
     }
-    Ok(program)
 }

@@ -249,7 +249,13 @@ impl Sinks {
         let wanted = self.wanted.subscribe();
         let ending = self.ending.clone();
         let failed = |why| SinkError::Thread { sink: sink.to_owned(), why };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        // Findings are read here; a thread of its own moves the bytes of what is under way meanwhile.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(format!("io-{sink}"))
+            .enable_all()
+            .build()
+            .map_err(failed)?;
         let run = move || {
             // Dropped with the thread, however it ends.
             let _ending = ending;

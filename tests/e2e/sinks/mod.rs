@@ -5,6 +5,7 @@
 
 mod broker;
 mod kills;
+mod otelite;
 mod scene;
 mod tansu;
 mod topic;

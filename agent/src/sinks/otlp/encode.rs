@@ -24,6 +24,9 @@ pub const SCOPE: &str = "outflow";
 /// Nesting of a fact from which on it is left out.
 const DEPTH_MAX: usize = 8;
 
+/// Attributes of most findings, besides their facts.
+const FIELDS: usize = 32;
+
 /// A service without a name (resource conventions, `service.name`).
 pub(super) const UNKNOWN_SERVICE: &str = "unknown_service";
 
@@ -104,7 +107,7 @@ fn severity(severity: Severity) -> SeverityNumber {
 fn attributes(record: &Record) -> Vec<KeyValue> {
     let Finding { rule, fingerprint, excerpt, location, process, destination, model, coverage, .. } = &record.finding;
     let finding = &record.finding;
-    let mut fields = Fields::default();
+    let mut fields = Fields(Vec::with_capacity(FIELDS + finding.attributes.len()));
     fields.text(names::FINDING_ID, &finding.finding_id);
     fields.text(names::RECORD_ID, &record.record_id);
     fields.count(names::REVISION, u64::from(finding.revision));

@@ -8,10 +8,11 @@
 
 use std::{
     collections::HashSet,
+    panic::resume_unwind,
     sync::{Arc, atomic::AtomicBool},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 use super::{
     OtlpSettings,
@@ -93,7 +94,7 @@ impl Receiver for OtlpReceiver {
         let (told, taken) = watch::channel(None);
         self.under_way.push(UnderWay { batch: Arc::clone(batch), taken });
         let (collector, batch) = (self.collector.clone(), Arc::clone(batch));
-        Box::pin(async move {
+        let delivery = async move {
             for earlier in earlier {
                 if !is_taken(earlier).await {
                     let reason = "the records before these were not taken".to_owned();
@@ -106,6 +107,16 @@ impl Receiver for OtlpReceiver {
             };
             told.send_replace(Some(matches!(answer, Answer::Taken(_))));
             answer
+        };
+        Box::pin(async move {
+            // A task, so that it is written and sent while the next findings are read. It ends with the set.
+            let mut tasks = JoinSet::new();
+            tasks.spawn(delivery);
+            match tasks.join_next().await {
+                Some(Ok(answer)) => answer,
+                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+                _ => Answer::Broken { reason: "it was called off".to_owned() },
+            }
         })
     }
 }
