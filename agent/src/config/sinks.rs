@@ -104,6 +104,12 @@ pub struct KafkaSink {
     /// it; the broker's `message.max.bytes` and the topic's `max.message.bytes` must allow as much.
     #[serde(default = "max_record_bytes")]
     pub max_record_bytes: Size<{ 64 * KIB }, { 64 * MIB }>,
+    /// Writes in transactions, and keeps how far it is at the broker as well: whoever reads with `isolation.level = read_committed` sees each record
+    /// once, also after the agent was killed. Without it a record can arrive again, byte for byte the same and with the same id. It costs some round
+    /// trips a thousand records, and the broker must have transactions: the user needs Write on the transactional ids and Read on the groups that
+    /// begin with `outflow-`. A store that was deleted or set aside is a new one, and begins anew.
+    #[serde(default)]
+    pub exactly_once: bool,
     /// Where records go that the broker will never take, too large or invalid, with the reason in the headers `outflow_dead_letter_*` and
     /// the first 32 KiB of the record. The store lists them in either case: `outflow findings deliveries`. Records of all streams of this
     /// sink go there.

@@ -178,13 +178,17 @@ impl Sinks {
 
     #[cfg(feature = "kafka")]
     fn with_kafka(mut self, sink: &config::KafkaSink) -> Result<Self, SinkError> {
-        use kafka::{Kafka, What};
-        let (of, host) = (sink.clone(), self.host.clone());
-        self.spawn(sink.name.as_str(), sink.flow(), move |voice| Kafka::new(of, host, voice, What::Findings))?;
+        use kafka::{Kafka, What, Writer};
+        let store_id = self.store.reader()?.store_id()?;
+        let writer = Writer::new(sink.clone(), self.host.clone(), What::Findings);
+        let (id, name) = (store_id.clone(), sink.name.clone());
+        self.spawn(sink.name.as_str(), sink.flow(), move |voice| Kafka::new(writer, (&id, name.as_str()), voice))?;
         for (what, stream) in [(What::Calls, sink.calls_stream()), (What::Usage, sink.usage_stream())] {
             let Some(stream) = stream else { continue };
-            let (of, host) = (sink.clone(), self.host.clone());
-            self.start_thread::<_, CallRecord>(&stream, gate::Open, move |voice| Kafka::new(of, host, voice, what))?;
+            let writer = Writer::new(sink.clone(), self.host.clone(), what);
+            let (store_id, name) = (store_id.clone(), stream.clone());
+            let receiver = move |voice| Kafka::new(writer, (&store_id, &name), voice);
+            self.start_thread::<_, CallRecord>(&stream, gate::Open, receiver)?;
         }
         Ok(self)
     }

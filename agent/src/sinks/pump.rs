@@ -114,7 +114,11 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
                 self.voice.stats.connected();
                 is_connected = true;
             }
-            match self.flow().await {
+            let flowed = match self.catch_up() {
+                Ok(()) => self.flow().await,
+                Err(error) => Err(error),
+            };
+            match flowed {
                 // The owner closes the store after its sinks, or because it wants to end at once.
                 Ok(None) | Err(StoreError::Closed) => return Ok(()),
                 Ok(Some(failure)) => {
@@ -130,6 +134,15 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// What the receiver has, and the store did not come to know before it ended, is not sent again.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let behind = |has: &u64| (self.outbox.cursor() + 1..=self.outbox.head()).contains(has);
+        match self.receiver.has_until().filter(behind) {
+            Some(has) => self.outbox.deliver(has, &[]),
+            None => Ok(()),
         }
     }
 

@@ -90,6 +90,11 @@ pub trait Receiver<T = Record> {
     /// Makes a connection, or what stands for one; also a second time, after [`Answer::Broken`]. It need not reach anybody yet.
     fn connect(&mut self) -> impl Future<Output = Result<(), ConnectError>>;
 
+    /// Up to which place the receiver itself says that it has everything, as of the last [`connect`](Self::connect). Most keep no account.
+    fn has_until(&self) -> Option<u64> {
+        None
+    }
+
     /// Hands a batch over, in the order of the calls; the future says how it went. Called only after [`connect`](Self::connect) succeeded, and
     /// never with nothing.
     fn send(&mut self, batch: &Arc<[T]>) -> Answering;

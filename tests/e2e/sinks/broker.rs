@@ -34,6 +34,11 @@ pub(super) struct Stage {
 impl Stage {
     /// Sets it; none when there can be no broker.
     pub(super) fn set(topic: &str) -> Option<Self> {
+        Self::set_with(topic, "")
+    }
+
+    /// As [`set`](Self::set), with these keys of the sink besides.
+    pub(super) fn set_with(topic: &str, more: &str) -> Option<Self> {
         if !broker_or_skip() {
             return None;
         }
@@ -42,7 +47,7 @@ impl Stage {
         let topic = broker.topic(topic);
         make_topic(broker.address(), &topic);
         let brokers: Vec<_> = broker.address().split(',').collect();
-        scene.configure(&format!("[[sinks.kafka]]\nname = {SINK:?}\nbrokers = {brokers:?}\ntopic = {topic:?}\n"));
+        scene.configure(&format!("[[sinks.kafka]]\nname = {SINK:?}\nbrokers = {brokers:?}\ntopic = {topic:?}\n{more}"));
         Some(Self { broker, topic, scene })
     }
 

@@ -35,7 +35,24 @@ fn until_moved(scene: &Scene, from: u64, place: impl Fn(&Scene) -> u64) {
 #[test]
 fn an_agent_that_is_killed_while_it_sends_sends_the_rest_in_its_next_life() {
     let Some(mut stage) = Stage::set("agent") else { return };
-    let scene = &mut stage.scene;
+    kill_agents(&mut stage.scene);
+    stage.check();
+}
+
+/// A class that no finding of the test is of has a topic that nobody made.
+#[test]
+fn with_transactions_each_record_is_there_once_whenever_the_agent_was_killed() {
+    let Some(mut stage) = Stage::set_with("once", "exactly_once = true\ntopics = { \"2003\" = \"nobody-made-it\" }\n")
+    else {
+        return;
+    };
+    kill_agents(&mut stage.scene);
+    let messages = stage.check();
+    assert_eq!(topic::repeats(&messages), 0);
+}
+
+/// As long as something is on its way it is killed, in each of its lives; in the last one all arrives.
+fn kill_agents(scene: &mut Scene) {
     let mut at_work = 0;
     let (kills, burst) = agent_kills();
     for kill in 0..kills {
@@ -54,7 +71,6 @@ fn an_agent_that_is_killed_while_it_sends_sends_the_rest_in_its_next_life() {
     scene.until_delivered(&agent, SINK);
     agent.terminate(END_LIMIT_S).unwrap();
     println!("{at_work} of {kills} kills met an agent that had something left to send");
-    stage.check();
 }
 
 /// What the sink has confirmed in this life, when it confirms nothing more: its figures are a second old at most.

@@ -12,6 +12,7 @@ use std::{
 use outflow::findings::Finding;
 use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
+use serde_json::Value;
 use testbed::{Deadline, Job, Port};
 
 use super::{
@@ -89,8 +90,8 @@ struct Taken {
     severity: i64,
     severity_text: String,
     body: String,
-    attributes: String,
-    resource: String,
+    attributes: Value,
+    resource: Value,
 }
 
 fn taken(database: &Path) -> rusqlite::Result<BTreeMap<String, Vec<Taken>>> {
@@ -100,6 +101,8 @@ fn taken(database: &Path) -> rusqlite::Result<BTreeMap<String, Vec<Taken>>> {
          body, attributes, resource FROM logs ORDER BY id",
     )?;
     let mut all: BTreeMap<String, Vec<Taken>> = BTreeMap::new();
+    // In any order.
+    let map = |json: String| serde_json::from_str(&json).unwrap();
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let record = Taken {
@@ -107,8 +110,8 @@ fn taken(database: &Path) -> rusqlite::Result<BTreeMap<String, Vec<Taken>>> {
             severity: row.get(2)?,
             severity_text: row.get(3)?,
             body: row.get(4)?,
-            attributes: row.get(5)?,
-            resource: row.get(6)?,
+            attributes: map(row.get(5)?),
+            resource: map(row.get(6)?),
         };
         all.entry(row.get(0)?).or_default().push(record);
     }
@@ -158,10 +161,11 @@ fn another_collector_has_every_record_by_every_way() {
         assert!(copies.len() >= SINKS.len(), "{record_id} came {} times", copies.len());
         assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
         let finding: Finding = serde_json::from_str(row.payload.as_ref().unwrap()).unwrap();
-        let (copy, attributes) = (&copies[0], &copies[0].attributes);
-        assert_eq!(copy.body, finding.title);
-        assert_eq!(copy.severity_text, finding.severity.as_str());
-        assert!(attributes.contains(&finding.last_seen) && attributes.contains(&finding.rule.id), "{attributes}");
-        assert!(copy.resource.contains("shop"), "{}", copy.resource);
+        let Taken { body, severity_text, attributes, resource, .. } = &copies[0];
+        assert_eq!((body.as_str(), severity_text.as_str()), (finding.title.as_str(), finding.severity.as_str()));
+        assert_eq!(attributes["outflow.finding.rule.id"], finding.rule.id.as_str());
+        assert_eq!(attributes["outflow.finding.count"], finding.count.to_string());
+        assert_eq!(attributes["outflow.finding.last_seen"], finding.last_seen.as_str());
+        assert_eq!(resource["attributes"]["service.name"], "shop");
     }
 }

@@ -46,6 +46,18 @@ pub(in crate::sinks) enum Denial {
     Broken { reason: String },
 }
 
+impl Denial {
+    /// The greater, the less it says of a single record.
+    pub(super) fn reach(&self) -> u8 {
+        match self {
+            Self::Record { .. } => 0,
+            Self::Suspect => 1,
+            Self::NotNow { .. } => 2,
+            Self::Broken { .. } => 3,
+        }
+    }
+}
+
 /// How a message was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
@@ -68,10 +80,26 @@ pub(super) struct Link {
 
 impl Link {
     /// Makes a producer. It reaches for the brokers by itself.
-    pub(super) fn new(writer: Writer, voice: Voice) -> Result<Self, ConnectError> {
+    ///
+    /// With an identity it writes in transactions only.
+    pub(super) fn new(writer: Writer, voice: Voice, identity: Option<&str>) -> Result<Self, ConnectError> {
         let trouble = Trouble::default();
-        let client = client(&writer.sink, &voice, &trouble, &[])?;
+        let transactional = identity.map(|identity| ("transactional.id", identity));
+        let client = client(&writer.sink, &voice, (&trouble, Counted::new(true)), transactional.as_slice())?;
         Ok(Self { writer, voice, trouble, client, solo: Mutex::default() })
+    }
+
+    pub(super) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Why nothing can arrive, when it is known.
+    pub(super) fn down(&self) -> Option<String> {
+        self.trouble.down()
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Hands a record to librdkafka. An error: it did not take it.
@@ -93,8 +121,8 @@ impl Link {
     }
 
     /// What became of a message of [`produce`](Self::produce). `None`: it arrived.
-    pub(super) async fn delivered(&self, delivery: DeliveryFuture) -> Option<Denial> {
-        self.outcome(&self.client, delivery, Sent::Together).await
+    pub(super) async fn delivered(&self, delivery: DeliveryFuture, sent: Sent) -> Option<Denial> {
+        self.outcome(&self.client, delivery, sent).await
     }
 
     /// Sends a record in a request of its own.
@@ -134,7 +162,7 @@ impl Link {
         if let Some(solo) = &*solo {
             return Ok(solo.clone());
         }
-        let made = client(&self.writer.sink, &self.voice, &self.trouble, &settings::SOLO)
+        let made = client(&self.writer.sink, &self.voice, (&self.trouble, Counted::new(false)), &settings::SOLO)
             .map_err(|error| Denial::Broken { reason: error.0 })?;
         Ok(solo.insert(made).clone())
     }
@@ -196,12 +224,17 @@ impl Link {
     }
 }
 
-fn client(sink: &KafkaSink, voice: &Voice, trouble: &Trouble, more: &[(&str, &str)]) -> Result<Client, ConnectError> {
+fn client(
+    sink: &KafkaSink,
+    voice: &Voice,
+    (trouble, counted): (&Trouble, Counted),
+    more: &[(&str, &str)],
+) -> Result<Client, ConnectError> {
     let mut config = settings::client(sink)?;
     for (name, value) in more {
         config.set(*name, *value);
     }
-    let context = Context { voice: voice.clone(), trouble: trouble.clone(), counted: Counted::new(more.is_empty()) };
+    let context = Context { voice: voice.clone(), trouble: trouble.clone(), counted };
     config.create_with_context(context).map_err(|error| settings::refused(&error))
 }
 

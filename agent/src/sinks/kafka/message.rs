@@ -2,11 +2,13 @@
 //! CloudEvents 1.0, binary mode (cloudevents/bindings/kafka-protocol-binding.md): who reads them need not parse the event. A record that is
 //! larger than the sink's bound is trimmed and says so, or it is none.
 
+use std::collections::BTreeSet;
+
 use rdkafka::message::{Header, OwnedHeaders};
 
 use super::{Denial, trim::trimmed};
 use crate::{
-    config::{KafkaSink, PartitionBy, RecordFormat},
+    config::{self, KafkaSink, PartitionBy, RecordFormat},
     findings::Finding,
     sinks::{CallRecord, Host, Record, ecs, ocsf, usage::UsageRecord},
     units::Timestamp,
@@ -44,7 +46,7 @@ pub(in crate::sinks) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(sink: KafkaSink, host: Host, what: What) -> Self {
+    pub(in crate::sinks) fn new(sink: KafkaSink, host: Host, what: What) -> Self {
         let source = format!("//{}/outflow", host.name);
         Self { sink, host, source, what }
     }
@@ -53,6 +55,14 @@ impl Writer {
     fn calls_topic(&self) -> &str {
         let topic = if self.what == What::Usage { &self.sink.usage_topic } else { &self.sink.calls_topic };
         topic.as_ref().unwrap_or(&self.sink.topic).as_str()
+    }
+
+    /// All topics that its records go to.
+    pub(super) fn topics(&self) -> BTreeSet<&str> {
+        match self.what {
+            What::Findings => self.sink.topics.values().chain([&self.sink.topic]).map(config::Topic::as_str).collect(),
+            What::Calls | What::Usage => BTreeSet::from([self.calls_topic()]),
+        }
     }
 
     /// Where a finding goes: to the topic of its class, if that has one.
@@ -138,6 +148,9 @@ pub(in crate::sinks) trait Outgoing: 'static {
     /// Its id.
     fn record_id(&self) -> &str;
 
+    /// Where it goes.
+    fn topic<'a>(&self, writer: &'a Writer) -> &'a str;
+
     /// Itself as a message, whatever its size. An error: it was not made here.
     fn whole<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error>;
 
@@ -192,6 +205,10 @@ impl Outgoing for Record {
         &self.record_id
     }
 
+    fn topic<'a>(&self, writer: &'a Writer) -> &'a str {
+        writer.topic_of(&self.finding)
+    }
+
     fn whole<'a>(&'a self, writer: &'a Writer) -> Result<Message<'a>, serde_json::Error> {
         let payload = match writer.sink.format {
             // As the store has it.
@@ -213,6 +230,10 @@ impl Outgoing for CallRecord {
 
     fn record_id(&self) -> &str {
         &self.record_id
+    }
+
+    fn topic<'a>(&self, writer: &'a Writer) -> &'a str {
+        writer.calls_topic()
     }
 
     /// Both streams are keyed by what the money is spent on: adding up needs all of one feature in one place.

@@ -12,11 +12,13 @@ use super::{
     receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Refused},
     voice::Voice,
 };
-use crate::{config::KafkaSink, sinks::Host};
 
 mod letter;
 mod link;
 mod message;
+mod once;
+#[cfg(test)]
+mod once_tests;
 pub(crate) mod settings;
 mod statistics;
 #[cfg(test)]
@@ -24,11 +26,12 @@ mod tests;
 mod trim;
 mod trouble;
 
-pub(super) use self::message::What;
+pub(super) use self::message::{What, Writer};
 pub use self::settings::refusal;
 use self::{
-    link::{Denial, Link},
-    message::{Outgoing, Writer},
+    link::{Denial, Link, Sent},
+    message::Outgoing,
+    once::Ledger,
 };
 
 /// Records of a batch: a batch is what one answer is waited for, not what librdkafka puts into one request.
@@ -40,16 +43,25 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Batches under way, so that a round trip to the broker holds nothing up.
 const BATCHES: usize = 48;
 
+/// The same of a transaction, of which there is one at a time: it is a few round trips to several brokers.
+const TRANSACTION_RECORDS: usize = 1000;
+const TRANSACTION_BYTES: usize = 4 << 20;
+
 /// A Kafka topic as a receiver.
 pub(super) struct Kafka {
     writer: Writer,
     voice: Voice,
+    /// Of its transactions, when it writes in such.
+    identity: Option<String>,
     link: Option<Arc<Link>>,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Kafka {
-    pub(super) fn new(sink: KafkaSink, host: Host, voice: Voice, what: What) -> Self {
-        Self { writer: Writer::new(sink, host, what), voice, link: None }
+    /// `stream` is what the store calls it, in the store of this id.
+    pub(super) fn new(writer: Writer, (store_id, stream): (&str, &str), voice: Voice) -> Self {
+        let identity = writer.sink.exactly_once.then(|| once::identity(store_id, stream));
+        Self { writer, voice, identity, link: None, ledger: None }
     }
 }
 
@@ -83,20 +95,37 @@ impl Verdict {
 
 impl<T: Outgoing> Receiver<T> for Kafka {
     fn appetite(&self) -> Appetite {
+        if self.identity.is_some() {
+            return Appetite { batch_records: TRANSACTION_RECORDS, batch_bytes: TRANSACTION_BYTES, batches: 1 };
+        }
         Appetite { batch_records: BATCH_RECORDS, batch_bytes: BATCH_BYTES, batches: BATCHES }
     }
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         // What the old one still holds is sent again by the new one.
-        self.link = None;
-        self.link = Some(Arc::new(Link::new(self.writer.clone(), self.voice.clone())?));
+        (self.link, self.ledger) = (None, None);
+        let link = Link::new(self.writer.clone(), self.voice.clone(), self.identity.as_deref())?;
+        if let Some(identity) = self.identity.clone() {
+            let opened = Ledger::open(link.client().clone(), self.writer.clone(), identity).await;
+            // Why there is no broker says more than that one was waited for in vain.
+            self.ledger = Some(Arc::new(opened.map_err(|error| link.down().map_or(error, ConnectError))?));
+        }
+        self.link = Some(Arc::new(link));
         Ok(())
+    }
+
+    fn has_until(&self) -> Option<u64> {
+        self.ledger.as_ref().and_then(|ledger| ledger.has_until)
     }
 
     fn send(&mut self, batch: &Arc<[T]>) -> Answering {
         let Some(link) = self.link.clone() else {
             return Box::pin(async { Answer::Broken { reason: "there is no producer".to_owned() } });
         };
+        if let Some(ledger) = self.ledger.clone() {
+            let batch = Arc::clone(batch);
+            return Box::pin(async move { ledger.deliver(&link, &batch).await });
+        }
         let mut verdict = Verdict::default();
         let mut under_way = Vec::with_capacity(batch.len());
         for (index, record) in batch.iter().enumerate() {
@@ -111,8 +140,9 @@ impl<T: Outgoing> Receiver<T> for Kafka {
         }
         let batch = Arc::clone(batch);
         Box::pin(async move {
-            let deliveries =
-                under_way.into_iter().map(async |(index, delivery)| (index, link.delivered(delivery).await));
+            let deliveries = under_way
+                .into_iter()
+                .map(async |(index, delivery)| (index, link.delivered(delivery, Sent::Together).await));
             let mut suspects = Vec::new();
             for (index, denial) in link.patiently(join_all(deliveries)).await {
                 match (denial, batch.get(index)) {

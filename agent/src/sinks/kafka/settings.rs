@@ -42,7 +42,7 @@ const FIXED: [(&[&str], &str); 4] = [
     (&["bootstrap.servers", "metadata.broker.list"], "is what `brokers` is for"),
     (&["acks", "request.required.acks"], "is always `all`: a record counts as delivered when all replicas have it"),
     (&["enable.idempotence"], "is always on: without it a retry can write a record twice, or in another order"),
-    (&["transactional.id"], "is not supported: records carry an id instead, by which repeats are known"),
+    (&["transactional.id"], "is what `exactly_once` is for: it is made of the ids of the store and the sink"),
 ];
 
 /// Settings that limit how long a message may take, under both names.

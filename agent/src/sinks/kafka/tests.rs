@@ -21,7 +21,7 @@ use crate::{
     exchange::{Cost, CostSource, sample},
     findings::{Call, Category},
     sinks::{
-        SinkNotice, Sinks,
+        Host, SinkNotice, Sinks,
         tests::{Place, drained},
         usage::UsageRecord,
     },
@@ -29,21 +29,21 @@ use crate::{
     units::NanoUsd,
 };
 
-const LIMIT: Duration = Duration::from_mins(1);
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
 const TOPIC: &str = "found";
 const CALLS: &str = "calls";
 const USAGE: &str = "usage";
 const PARTITIONS: i32 = 3;
 
-struct Cluster {
-    mock: MockCluster<'static, DefaultProducerContext>,
+pub(super) struct Cluster {
+    pub(super) mock: MockCluster<'static, DefaultProducerContext>,
 }
 
 /// A message as a consumer has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Got {
-    key: String,
-    id: String,
+pub(super) struct Got {
+    pub(super) key: String,
+    pub(super) id: String,
     headers: BTreeMap<String, String>,
     payload: String,
     partition: i32,
@@ -51,7 +51,7 @@ struct Got {
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mock = MockCluster::new(1).unwrap();
         for topic in [TOPIC, CALLS, USAGE] {
             mock.create_topic(topic, PARTITIONS, 1).unwrap();
@@ -65,17 +65,17 @@ impl Cluster {
         Config::parse("outflow.toml", &text).unwrap().sinks
     }
 
-    fn start(&self, place: &Place, more: &str) -> Sinks {
+    pub(super) fn start(&self, place: &Place, more: &str) -> Sinks {
         Sinks::start(&self.config(more), &place.store, &host(), Arc::new(|_| {})).unwrap()
     }
 
     /// Everything in the topic of findings; at least `count` messages.
-    fn consume(&self, count: usize) -> Vec<Got> {
+    pub(super) fn consume(&self, count: usize) -> Vec<Got> {
         self.consume_of(TOPIC, count)
     }
 
     /// Everything in a topic; at least `count` messages.
-    fn consume_of(&self, topic: &str, count: usize) -> Vec<Got> {
+    pub(super) fn consume_of(&self, topic: &str, count: usize) -> Vec<Got> {
         let mut client = rdkafka::ClientConfig::new();
         client
             .set("bootstrap.servers", self.mock.bootstrap_servers())
@@ -113,12 +113,12 @@ fn host() -> Host {
     Host { name: "node-1".to_owned(), id: None }
 }
 
-fn keys(count: usize) -> impl Iterator<Item = String> {
+pub(super) fn keys(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(|number| format!("model-{number}"))
 }
 
 /// Ids of the outbox and of the topic are the same; repeats are the same bytes.
-fn check(place: &Place, got: &[Got]) {
+pub(super) fn check(place: &Place, got: &[Got]) {
     let mut sent: BTreeMap<&str, &Got> = BTreeMap::new();
     for message in got {
         if let Some(before) = sent.insert(&message.id, message) {

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message as _;
+use serde_json::Value as Json;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -192,15 +193,39 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, 
     }
 }
 
-/// The body of a success; `None` when it is none. Nothing at all is the whole message of "all taken", and some receivers say `{}` in JSON.
+/// The body of a success; `None` when it is none. Nothing at all is the whole message of "all taken".
 fn taken(answer: HttpAnswer<'_>) -> Option<ExportLogsServiceResponse> {
-    let is_protobuf = is_type(answer, "application/x-protobuf");
-    let is_nothing = answer.body.is_empty() && !is_type(answer, "text/html");
-    if is_nothing || (is_type(answer, "application/json") && answer.body.trim_ascii() == b"{}") {
+    if answer.body.is_empty() && !is_type(answer, "text/html") {
         return Some(ExportLogsServiceResponse::default());
     }
+    if is_type(answer, "application/json") {
+        return taken_in_json(answer.body);
+    }
     // Other texts can look like protobuf with fields that nobody knows.
-    if is_protobuf { ExportLogsServiceResponse::decode(answer.body).ok() } else { None }
+    if is_type(answer, "application/x-protobuf") { ExportLogsServiceResponse::decode(answer.body).ok() } else { None }
+}
+
+/// Some receivers answer protobuf in JSON, and not only what OTLP has for it: otelite says `{"status": "success"}`. Whoever names an error, or says
+/// nothing of the kind, may be no receiver at all.
+fn taken_in_json(body: &[u8]) -> Option<ExportLogsServiceResponse> {
+    let Ok(Json::Object(said)) = serde_json::from_slice(body) else { return None };
+    let is_error = |name: &String| ["code", "error", "errors"].contains(&name.as_str());
+    if said.keys().any(is_error) || said.get("status").is_some_and(|status| status != "success" && status != "ok") {
+        return None;
+    }
+    let partial_success = match said.get("partialSuccess") {
+        None | Some(Json::Null) => None,
+        Some(partial) => {
+            let rejected = partial.get("rejectedLogRecords");
+            // 64-bit numbers are texts in JSON (ProtoJSON).
+            let count = |value: &Json| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+            Some(ExportLogsPartialSuccess {
+                rejected_log_records: rejected.map_or(Some(0), count)?,
+                error_message: partial.get("errorMessage").and_then(Json::as_str).unwrap_or_default().to_owned(),
+            })
+        }
+    };
+    Some(ExportLogsServiceResponse { partial_success })
 }
 
 /// The message of a failure: a google.rpc.Status in protobuf, or plain text. A page is not worth passing on.
