@@ -73,13 +73,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let file = args.config.display();
         bail!("{file} watches nothing: name log files in [[logs.files]], or enable the [tap]; see docs/CONFIG.md");
     }
-    match start(args, config) {
-        Err(error) if is_permission(&error) => {
-            anstream::eprintln!("outflow: {error:#}");
-            Ok(ExitCode::from(exit::PERMISSION))
-        }
-        result => result,
-    }
+    let result = start(args, config).or_else(|error| {
+        notice!("{error:#}");
+        Ok(ExitCode::from(if is_permission(&error) { exit::PERMISSION } else { exit::USAGE }))
+    });
+    notices::finish();
+    result
 }
 
 fn is_permission(error: &anyhow::Error) -> bool {
@@ -104,7 +103,6 @@ fn start(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(serve(args, config, &folder, (attachers, enforcement)));
     // A drain that does not end must not keep the program.
     runtime.shutdown_background();
-    notices::finish();
     result
 }
 

@@ -105,9 +105,9 @@ pub struct KafkaSink {
     #[serde(default = "max_record_bytes")]
     pub max_record_bytes: Size<{ 64 * KIB }, { 64 * MIB }>,
     /// Writes in transactions, and keeps how far it is at the broker as well: whoever reads with `isolation.level = read_committed` sees each record
-    /// once, also after the agent was killed. Without it a record can arrive again, byte for byte the same and with the same id. It costs some round
-    /// trips a thousand records, and the broker must have transactions: the user needs Write on the transactional ids and Read on the groups that
-    /// begin with `outflow-`. A store that was deleted or set aside is a new one, and begins anew.
+    /// once, also after the agent was killed. Without it a record can arrive again, byte for byte the same and with the same id. The broker must have
+    /// transactions, and the user needs Read on the topics besides, Write on the transactional ids and Read on the groups that begin with
+    /// `outflow-`. A store that was deleted is a new one, and begins anew; two agents must not have copies of one store.
     #[serde(default)]
     pub exactly_once: bool,
     /// Where records go that the broker will never take, too large or invalid, with the reason in the headers `outflow_dead_letter_*` and

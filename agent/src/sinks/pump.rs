@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::{
     gate::{Passes, Sorted, Withheld},
     outbox::{Outbox, Stream},
-    receiver::{Answer, Receiver, Refused},
+    receiver::{Account, Answer, Receiver, Refused},
     voice::Voice,
 };
 use crate::{clock, store::StoreError};
@@ -53,6 +53,10 @@ pub(super) struct Pump<R, T: Stream> {
     voice: Voice,
     wanted: watch::Receiver<Wanted>,
     pauses: ExponentialBackoff,
+    /// What the store is to be told.
+    cursor: Move,
+    /// The newest row that the store had when this began, or that was handed over since.
+    newest: u64,
 }
 
 /// Why nothing more is sent for now.
@@ -93,7 +97,8 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
         voice: Voice,
         wanted: watch::Receiver<Wanted>,
     ) -> Self {
-        Self { outbox, gate, receiver, voice, wanted, pauses: pauses() }
+        let newest = outbox.head();
+        Self { outbox, gate, receiver, voice, wanted, pauses: pauses(), cursor: Move::default(), newest }
     }
 
     /// Delivers until it is told to end. An error: the store is of no use any more.
@@ -101,9 +106,11 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
         let mut is_connected = false;
         loop {
             if !is_connected {
+                let (outbox, reached) = (&self.outbox, self.cursor.to.unwrap_or(self.outbox.cursor()));
+                let is_idle = || outbox.head() <= reached && !self.gate.has_digest();
                 let failed = tokio::select! {
                     connected = self.receiver.connect() => connected.err(),
-                    () = stopped(&mut self.wanted) => return Ok(()),
+                    () = ended(&mut self.wanted, is_idle) => return Ok(()),
                 };
                 if let Some(error) = failed {
                     if !self.pause(Failure { reason: error.0, after: None, is_broken: true }).await {
@@ -114,11 +121,7 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
                 self.voice.stats.connected();
                 is_connected = true;
             }
-            let flowed = match self.catch_up() {
-                Ok(()) => self.flow().await,
-                Err(error) => Err(error),
-            };
-            match flowed {
+            match self.flow().await {
                 // The owner closes the store after its sinks, or because it wants to end at once.
                 Ok(None) | Err(StoreError::Closed) => return Ok(()),
                 Ok(Some(failure)) => {
@@ -137,22 +140,31 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
         }
     }
 
-    /// What the receiver has, and the store did not come to know before it ended, is not sent again.
-    fn catch_up(&mut self) -> Result<(), StoreError> {
-        let behind = |has: &u64| (self.outbox.cursor() + 1..=self.outbox.head()).contains(has);
-        match self.receiver.has_until().filter(behind) {
-            Some(has) => self.outbox.deliver(has, &[]),
-            None => Ok(()),
+    /// Where the next batch begins. What a receiver with an account has, and the store did not come to know, is not sent again. An account that is
+    /// ahead of all that this store ever had is that of a later state of it: the store was restored from a copy.
+    fn reached(&mut self) -> u64 {
+        let reached = self.cursor.to.unwrap_or(self.outbox.cursor());
+        match self.receiver.account() {
+            Account::Until(has) if has > reached && has <= self.newest => {
+                self.cursor.to = Some(has);
+                has
+            }
+            _ => reached,
         }
+    }
+
+    /// A receiver with an account passes what the store was not told of: so that is told before anything more is sent.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        if self.receiver.account() == Account::None { Ok(()) } else { self.cursor.write(&mut self.outbox) }
     }
 
     /// Sends until something fails or there is nothing more to do.
     async fn flow(&mut self) -> Result<Option<Failure>, StoreError> {
         let appetite = self.receiver.appetite();
         let mut under_way = FuturesOrdered::new();
-        let mut sent_to = self.outbox.cursor();
+        let mut sent_to = self.reached();
         let mut failure: Option<Failure> = None;
-        let (mut cursor, mut moved_at) = (Move::default(), clock::instant());
+        let mut moved_at = clock::instant();
         self.gate.rewind();
         loop {
             // A page at a time, and answers between them: so the cursor is never far behind what is delivered.
@@ -164,16 +176,23 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
             let mut is_busy = false;
             let sorted = if has_room && is_due {
                 is_busy = true;
+                self.settle()?;
                 self.gate.cut()
             } else if has_room && !is_read {
+                self.settle()?;
                 let page = self.outbox.page(sent_to, appetite)?;
                 is_busy = page.last.is_some();
                 sent_to = page.last.unwrap_or(sent_to);
+                self.newest = self.newest.max(sent_to);
                 self.gate.sort(page, clock::instant())
             } else {
                 None
             };
-            if let Some(Sorted { records, unreadable, last, withheld, window }) = sorted {
+            if let Some(Sorted { records, mut unreadable, last, withheld, window }) = sorted {
+                if !unreadable.is_empty() && self.receiver.account() != Account::None {
+                    self.outbox.deliver(self.outbox.cursor(), &unreadable)?;
+                    unreadable.drain(..).for_each(|refused| self.voice.refused(&refused));
+                }
                 let records: Arc<[T]> = records.into();
                 let count = records.len();
                 let answering = (count > 0).then(|| self.receiver.send(&records));
@@ -190,7 +209,7 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
             let is_broken = failure.as_ref().is_some_and(|failure| failure.is_broken);
             let is_over = under_way.is_empty() && (failure.is_some() || is_drained);
             if under_way.is_empty() || is_broken || wanted == Wanted::Stop {
-                cursor.make(&mut self.outbox)?;
+                self.cursor.make(&mut self.outbox)?;
             }
             if is_over || is_broken || wanted == Wanted::Stop {
                 return Ok(failure);
@@ -206,7 +225,7 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
             }
             while let Some(next) = answered {
                 match &mut failure {
-                    None => failure = self.take(next, &mut cursor),
+                    None => failure = self.take(next),
                     // What it took behind a failure is sent again; that it is gone has to be known.
                     Some(failure) => failure.is_broken |= matches!(next.answer, Answer::Broken { .. }),
                 }
@@ -215,14 +234,14 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
             // Whoever moves the bytes of what is under way has its turn.
             tokio::task::yield_now().await;
             if moved_at.elapsed() >= MOVE_INTERVAL {
-                cursor.make(&mut self.outbox)?;
+                self.cursor.make(&mut self.outbox)?;
                 moved_at = clock::instant();
             }
         }
     }
 
     /// Takes an answer in; all batches before it were taken.
-    fn take(&mut self, answered: Answered, cursor: &mut Move) -> Option<Failure> {
+    fn take(&mut self, answered: Answered) -> Option<Failure> {
         match answered.answer {
             Answer::Taken(refused) => {
                 if answered.records > refused.len() {
@@ -233,9 +252,9 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
                 }
                 self.voice.stats.withheld(answered.withheld);
                 self.gate.confirm(answered.window, answered.records);
-                cursor.to = Some(answered.last);
-                cursor.refused.extend(answered.unreadable);
-                cursor.refused.extend(refused);
+                self.cursor.to = Some(answered.last);
+                self.cursor.refused.extend(answered.unreadable);
+                self.cursor.refused.extend(refused);
                 // What is not for this sink says nothing of its receiver, unless there is nothing else.
                 if answered.records > 0 || self.outbox.head() <= answered.last {
                     self.voice.goes_on();
@@ -267,23 +286,27 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
 }
 
 impl Move {
-    /// Moves the cursor. While the store has no room it stays where it is: what is delivered may then be delivered twice.
+    /// Moves the cursor. While the store has no room it stays where it is: what is delivered may be delivered twice, should the agent end meanwhile.
     fn make<T: Stream>(&mut self, outbox: &mut Outbox<T>) -> Result<(), StoreError> {
-        let Some(to) = self.to else { return Ok(()) };
-        match outbox.deliver(to, &self.refused) {
+        match self.write(outbox) {
             Err(error) if error.is_passing() => Ok(()),
-            result => {
-                *self = Self::default();
-                result
-            }
+            result => result,
         }
+    }
+
+    /// Moves the cursor, or says why it cannot.
+    fn write<T: Stream>(&mut self, outbox: &mut Outbox<T>) -> Result<(), StoreError> {
+        let Some(to) = self.to else { return Ok(()) };
+        outbox.deliver(to, &self.refused)?;
+        *self = Self::default();
+        Ok(())
     }
 }
 
-/// Comes back when the sink is to end, drained or not.
-async fn stopped(wanted: &mut watch::Receiver<Wanted>) {
+/// Comes back when the sink is to end, and when it is to be drained and has nothing.
+async fn ended(wanted: &mut watch::Receiver<Wanted>, is_idle: impl Fn() -> bool) {
     // An error: the owner is gone, and the sink is to end as well.
-    let _ = wanted.wait_for(|wanted| *wanted == Wanted::Stop).await;
+    let _ = wanted.wait_for(|wanted| *wanted == Wanted::Stop || (*wanted == Wanted::Drain && is_idle())).await;
 }
 
 /// Growing pauses, each a little longer or shorter, so that many agents do not come back at the same moment.

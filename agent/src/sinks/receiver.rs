@@ -82,6 +82,17 @@ pub struct Appetite {
     pub batches: usize,
 }
 
+/// Whether a receiver knows how far a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// It does not, so the store alone does.
+    None,
+    /// It does, and has nothing yet.
+    Empty,
+    /// It has all up to this place.
+    Until(u64),
+}
+
 /// Somebody who takes records: findings, unless it says otherwise.
 pub trait Receiver<T = Record> {
     /// How much it takes.
@@ -91,8 +102,8 @@ pub trait Receiver<T = Record> {
     fn connect(&mut self) -> impl Future<Output = Result<(), ConnectError>>;
 
     /// Up to which place the receiver itself says that it has everything, as of the last [`connect`](Self::connect). Most keep no account.
-    fn has_until(&self) -> Option<u64> {
-        None
+    fn account(&self) -> Account {
+        Account::None
     }
 
     /// Hands a batch over, in the order of the calls; the future says how it went. Called only after [`connect`](Self::connect) succeeded, and

@@ -9,7 +9,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{gate::Passes as _, *};
+use super::{gate::Passes as _, receiver::Account, *};
 use crate::{
     exchange::sample,
     findings::{Activity, Finding},
@@ -103,6 +103,10 @@ enum Says {
 #[derive(Default)]
 struct Told {
     says: VecDeque<Says>,
+    /// What it says of itself at a connection.
+    account: Option<Account>,
+    /// Called with each batch.
+    look: Option<Box<dyn FnMut() + Send>>,
     /// Connections that fail before one is made.
     deaf: usize,
     connections: usize,
@@ -122,7 +126,8 @@ impl Fake {
 
 impl Receiver for Fake {
     fn appetite(&self) -> Appetite {
-        Appetite { batch_records: 3, batch_bytes: 1 << 20, batches: 4 }
+        let batches = if self.account() == Account::None { 4 } else { 1 };
+        Appetite { batch_records: 3, batch_bytes: 1 << 20, batches }
     }
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
@@ -135,8 +140,15 @@ impl Receiver for Fake {
         Ok(())
     }
 
+    fn account(&self) -> Account {
+        self.lock().account.unwrap_or(Account::None)
+    }
+
     fn send(&mut self, batch: &Arc<[Record]>) -> Answering {
         let mut told = self.lock();
+        if let Some(look) = &mut told.look {
+            look();
+        }
         let says = told.says.pop_front().unwrap_or(Says::Take);
         let kept = if says == Says::Refuse { batch.get(1..).unwrap_or_default() } else { &batch[..] };
         if matches!(says, Says::Take | Says::Refuse | Says::NotNowButHas) {
@@ -255,6 +267,46 @@ fn what_is_never_taken_becomes_a_dead_letter_and_holds_nothing_up() {
     assert_eq!((sink.as_str(), letter.seq, letter.reason.as_str()), ("fake", 4, "too_large"));
     let told = fake.lock();
     assert_eq!((told.has.len(), &told.refused[..]), (4, &[letter.record_id.clone()][..]));
+}
+
+#[test]
+fn what_a_receiver_says_it_has_is_not_sent_again() {
+    // What is ahead of the store is no account of it: the store was restored from a copy.
+    for (account, sent_from) in
+        [(Account::Empty, 0), (Account::Until(4), 4), (Account::Until(10), 10), (Account::Until(11), 0)]
+    {
+        let (place, fake) = (Place::new(), Fake::default());
+        fake.lock().account = Some(account);
+        place.find(keys(0..10));
+        let sinks = start(&place, &fake, silent());
+        drained(&place, &sinks);
+        sinks.finish(LIMIT).unwrap();
+        let has: Vec<_> = fake.lock().has.iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!(has, place.record_ids()[sent_from..], "{account:?}");
+        assert_eq!(place.reader().cursor("fake").unwrap(), 10);
+    }
+}
+
+/// Else a kill between two batches would pass what was refused with the first, and nobody would ever hear of it.
+#[test]
+fn of_a_receiver_with_an_account_the_store_knows_each_batch_before_the_next_is_sent() {
+    let (place, fake) = (Place::new(), Fake::default());
+    place.find(keys(0..9));
+    let (path, seen) = (place.path(), Arc::new(Mutex::new(Vec::new())));
+    let noted = Arc::clone(&seen);
+    let look = move || {
+        let reader = StoreReader::open(&path).unwrap();
+        let known = (reader.cursor("fake").unwrap(), reader.dead_letters(10).unwrap().len());
+        noted.lock().unwrap().push(known);
+    };
+    fake.lock().account = Some(Account::Empty);
+    fake.lock().says.extend([Says::Refuse, Says::Take, Says::Refuse]);
+    fake.lock().look = Some(Box::new(look));
+    let sinks = start(&place, &fake, silent());
+    drained(&place, &sinks);
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [(0, 0), (3, 1), (6, 1)]);
+    assert_eq!(place.reader().dead_letters(10).unwrap().len(), 2);
 }
 
 #[test]

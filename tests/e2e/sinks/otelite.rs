@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    fmt::Write as _,
     net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
@@ -126,29 +127,33 @@ fn another_collector_has_every_record_by_every_way() {
     let mut otelite = Otelite::start(program, scene.folder("otelite"));
     let (grpc, http) = (otelite.grpc.address(), otelite.http.address());
     let name = |(protocol, compression): &(&str, &str)| format!("{protocol}-{compression}");
-    let sinks: String = SINKS
-        .iter()
-        .map(|way| {
-            let (protocol, compression) = way;
-            let endpoint = if *protocol == "grpc" { &grpc } else { &http };
-            format!(
-                "[[sinks.otlp]]\nname = {:?}\nendpoint = \"http://{endpoint}\"\nprotocol = {protocol:?}\n\
-                 compression = {compression:?}\n",
-                name(way)
-            )
-        })
-        .collect();
+    let mut sinks = String::new();
+    for way in &SINKS {
+        let (protocol, compression) = way;
+        let endpoint = if *protocol == "grpc" { &grpc } else { &http };
+        write!(
+            sinks,
+            "[[sinks.otlp]]\nname = {:?}\nendpoint = \"http://{endpoint}\"\nprotocol = {protocol:?}\n\
+             compression = {compression:?}\n",
+            name(way)
+        )
+        .unwrap();
+    }
     scene.configure(&sinks);
     let agent = scene.agent();
     scene.lines(LINES);
     scene.until_stored(&agent);
-    SINKS.iter().for_each(|way| scene.until_delivered(&agent, &name(way)));
+    for way in &SINKS {
+        scene.until_delivered(&agent, &name(way));
+    }
     otelite.terminate();
     scene.lines(LINES);
     scene.repeat(LINES / 4);
     scene.until_stored(&agent);
     otelite.start_again();
-    SINKS.iter().for_each(|way| scene.until_delivered(&agent, &name(way)));
+    for way in &SINKS {
+        scene.until_delivered(&agent, &name(way));
+    }
     agent.terminate(END_LIMIT_S).unwrap();
     otelite.terminate();
 

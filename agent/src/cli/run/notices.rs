@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{self, Write},
     sync::{
         Arc, OnceLock,
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use anstream::adapter::strip_str;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Sentences that wait at most: more than a thousand files over `max_files` give at a start.
@@ -36,7 +38,9 @@ pub(super) fn start() -> io::Result<()> {
     let (said, writer) = Said::new(MAX_WAITING);
     // A second agent in one process (a test) speaks through the first.
     if SAID.set(said).is_ok() {
-        thread::Builder::new().name("notices".to_owned()).spawn(move || writer.write_to(&mut io::stderr()))?;
+        // Not by the lock that a panic takes as well.
+        let mut output = File::from(rustix::io::dup(io::stderr())?);
+        thread::Builder::new().name("notices".to_owned()).spawn(move || writer.write_to(&mut output))?;
     }
     Ok(())
 }
@@ -46,7 +50,7 @@ pub(super) fn say(sentence: fmt::Arguments<'_>) {
     match SAID.get() {
         Some(said) => said.say(sentence),
         // Whoever closed standard error wants to hear nothing.
-        None => drop(writeln!(io::stderr(), "outflow: {sentence}")),
+        None => drop(io::stderr().write_all(line(&sentence).as_bytes())),
     }
 }
 
@@ -55,6 +59,11 @@ pub(super) fn finish() {
     if let Some(said) = SAID.get() {
         said.finish(LAST);
     }
+}
+
+/// In one write, and without the colours that others' words may have.
+fn line(sentence: &impl fmt::Display) -> String {
+    strip_str(&format!("outflow: {sentence}\n")).to_string()
 }
 
 enum Item {
@@ -102,12 +111,13 @@ impl Writer {
         for item in self.items {
             // A failed write leaves nobody to tell.
             match item {
-                Item::Sentence(sentence) => drop(writeln!(output, "outflow: {sentence}")),
+                Item::Sentence(sentence) => drop(output.write_all(line(&sentence).as_bytes())),
                 Item::Mark(mark) => drop(mark.try_send(())),
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
-                drop(writeln!(output, "outflow: {lost} notices are not shown: standard error was not read in time"));
+                let lost = format_args!("{lost} notices are not shown: standard error was not read in time");
+                drop(output.write_all(line(&lost).as_bytes()));
             }
         }
     }

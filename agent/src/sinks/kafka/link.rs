@@ -93,9 +93,27 @@ impl Link {
         &self.writer
     }
 
-    /// Why nothing can arrive, when it is known.
-    pub(super) fn down(&self) -> Option<String> {
-        self.trouble.down()
+    /// Why a transaction came to nothing, and what to do.
+    pub(super) fn told(&self, what: &str, error: &KafkaError) -> String {
+        use RDKafkaErrorCode as Code;
+        let hint = match error.rdkafka_error_code() {
+            // Why there is no broker says more than that one was waited for in vain.
+            Some(Code::OperationTimedOut | Code::BrokerTransportFailure | Code::AllBrokersDown) => {
+                return self.trouble.down().unwrap_or_else(|| format!("{what}: {error}"));
+            }
+            Some(Code::UnsupportedFeature | Code::UnsupportedVersion) => {
+                ": this broker has no transactions, so `exactly_once` has to go"
+            }
+            Some(
+                Code::TransactionalIdAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::TopicAuthorizationFailed,
+            ) => {
+                ": with `exactly_once` this user needs Read and Write on its topics, Write on the transactional ids and Read on the groups that begin with `outflow-`"
+            }
+            _ => "",
+        };
+        format!("{what}: {error}{hint}")
     }
 
     pub(super) fn client(&self) -> &Client {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::{
-    receiver::{Answer, Answering, Appetite, ConnectError, Receiver, Refused},
+    receiver::{Account, Answer, Answering, Appetite, ConnectError, Receiver, Refused},
     voice::Voice,
 };
 
@@ -106,16 +106,17 @@ impl<T: Outgoing> Receiver<T> for Kafka {
         (self.link, self.ledger) = (None, None);
         let link = Link::new(self.writer.clone(), self.voice.clone(), self.identity.as_deref())?;
         if let Some(identity) = self.identity.clone() {
-            let opened = Ledger::open(link.client().clone(), self.writer.clone(), identity).await;
-            // Why there is no broker says more than that one was waited for in vain.
-            self.ledger = Some(Arc::new(opened.map_err(|error| link.down().map_or(error, ConnectError))?));
+            self.ledger = Some(Arc::new(Ledger::open(&link, identity).await?));
         }
         self.link = Some(Arc::new(link));
         Ok(())
     }
 
-    fn has_until(&self) -> Option<u64> {
-        self.ledger.as_ref().and_then(|ledger| ledger.has_until)
+    fn account(&self) -> Account {
+        match &self.ledger {
+            None => Account::None,
+            Some(ledger) => ledger.has_until.map_or(Account::Empty, Account::Until),
+        }
     }
 
     fn send(&mut self, batch: &Arc<[T]>) -> Answering {

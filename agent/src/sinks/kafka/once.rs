@@ -17,7 +17,7 @@ use rdkafka::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    link::{Client, Denial, Link, Sent},
+    link::{Denial, Link, Sent},
     message::{Outgoing, Writer},
     settings,
 };
@@ -43,24 +43,32 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Ends what an earlier producer of this stream left open, and asks how far it came.
-    pub(super) async fn open(client: Client, writer: Writer, identity: String) -> Result<Self, ConnectError> {
+    pub(super) async fn open(link: &Link, identity: String) -> Result<Self, ConnectError> {
+        let (client, writer) = (link.client().clone(), link.writer().clone());
         let opening = spawn_blocking(move || {
-            client.init_transactions(PATIENCE).map_err(|error| cannot_open(&error))?;
+            client.init_transactions(PATIENCE)?;
             Self::read(&writer, &identity)
         });
-        opening.await.unwrap_or_else(|error| Err(ConnectError(format!("transactions were not begun: {error}"))))
+        match opening.await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => Err(ConnectError(link.told("no transaction can begin", &error))),
+            Err(error) => Err(ConnectError(format!("transactions were not begun: {error}"))),
+        }
     }
 
-    fn read(writer: &Writer, group: &str) -> Result<Self, ConnectError> {
-        let told = |error: &KafkaError| ConnectError(format!("cannot ask how far group {group} is: {error}"));
+    /// An outer error is the broker's.
+    fn read(writer: &Writer, group: &str) -> Result<Result<Self, ConnectError>, KafkaError> {
         let more = [("group.id", group), ("isolation.level", "read_committed")];
-        let config = settings::consumer(&writer.sink.brokers, &writer.sink.settings, &more)?;
-        let consumer: BaseConsumer = config.create().map_err(|error| settings::refused(&error))?;
+        let config = match settings::consumer(&writer.sink.brokers, &writer.sink.settings, &more) {
+            Ok(config) => config,
+            Err(error) => return Ok(Err(error)),
+        };
+        let consumer: BaseConsumer = config.create()?;
         let mut asked = TopicPartitionList::new();
         for topic in writer.topics() {
             asked.add_partition(topic, PARTITION);
         }
-        let offsets = consumer.committed_offsets(asked, PATIENCE).map_err(|error| told(&error))?;
+        let offsets = consumer.committed_offsets(asked, PATIENCE)?;
         let mut has_until = None;
         for element in offsets.elements() {
             // A topic that nobody has made yet has nothing.
@@ -70,14 +78,13 @@ impl Ledger {
                     Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
                 )
             };
-            element.error().or_else(|error| if is_unknown(&error) { Ok(()) } else { Err(told(&error)) })?;
+            element.error().or_else(|error| if is_unknown(&error) { Ok(()) } else { Err(error) })?;
             if let Offset::Offset(offset) = element.offset() {
                 has_until = has_until.max(u64::try_from(offset).ok());
             }
         }
-        let group = consumer.group_metadata();
-        let group = group.ok_or_else(|| ConnectError("librdkafka has no group to keep offsets in".to_owned()))?;
-        Ok(Self { group: Arc::new(group), has_until })
+        let group = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
+        Ok(Ok(Self { group: Arc::new(group), has_until }))
     }
 
     /// Sends a batch in one transaction, and where one of its records spoils that, in several.
@@ -119,13 +126,16 @@ impl Ledger {
         records: &[T],
         refused: &mut Vec<Refused>,
     ) -> Result<(), Denial> {
-        let Some(last) = records.last() else { return Ok(()) };
-        let broken = |what: &str, error: &KafkaError| Denial::Broken { reason: format!("{what}: {error}") };
+        let broken = |what: &str, error: &KafkaError| Denial::Broken { reason: link.told(what, error) };
         let client = link.client();
         client.begin_transaction().map_err(|error| broken("no transaction can begin", &error))?;
         let sent = if records.len() == 1 { Sent::Alone } else { Sent::Together };
         let (mut deliveries, mut topic) = (Vec::new(), None);
         for record in records {
+            // By an earlier transaction of this batch, which was taken back.
+            if refused.iter().any(|refused| refused.seq == record.seq()) {
+                continue;
+            }
             match link.produce(record) {
                 Ok(delivery) => {
                     topic = Some(record.topic(link.writer()));
@@ -145,13 +155,15 @@ impl Ledger {
                 Err(error) => Err(broken("a transaction cannot be taken back", &error)),
             };
         };
-        let first_refused = refused.iter().map(|refused| refused.seq).min();
-        let at = first_refused.map_or(last.seq(), |refused| last.seq().min(refused.saturating_sub(1)));
-        let at = i64::try_from(at).unwrap_or(i64::MAX);
+        let first_refused = refused.iter().map(|refused| refused.seq).min().unwrap_or(u64::MAX);
+        let known = records.iter().map(Outgoing::seq).filter(|seq| *seq < first_refused).max();
+        let at = known.and_then(|seq| i64::try_from(seq).ok());
         let committing = spawn_blocking(move || {
-            let mut offsets = TopicPartitionList::new();
-            offsets.add_partition_offset(&topic, PARTITION, Offset::Offset(at))?;
-            client.send_offsets_to_transaction(&offsets, &group, PATIENCE)?;
+            if let Some(at) = at {
+                let mut offsets = TopicPartitionList::new();
+                offsets.add_partition_offset(&topic, PARTITION, Offset::Offset(at))?;
+                client.send_offsets_to_transaction(&offsets, &group, PATIENCE)?;
+            }
             client.commit_transaction(PATIENCE)
         });
         let committed = committing.await.unwrap_or(Err(KafkaError::Canceled));
@@ -177,17 +189,4 @@ async fn give_up(
             Ok(())
         }
     }
-}
-
-fn cannot_open(error: &KafkaError) -> ConnectError {
-    let why = match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => {
-            ": take `exactly_once` out, this broker has no transactions"
-        }
-        Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) => {
-            ": grant this user Write on the transactional ids and Read on the groups that begin with `outflow-`"
-        }
-        _ => "",
-    };
-    ConnectError(format!("no transactions can be begun: {error}{why}"))
 }

@@ -1,5 +1,5 @@
 //! Transactions against librdkafka's mock cluster, which has them, but keeps no offsets of theirs and hides nothing that was taken back. A real
-//! broker, and agents that are killed: `tests/e2e/sinks/once.rs`.
+//! broker, and agents that are killed: `tests/e2e/sinks/kills.rs`.
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
@@ -80,4 +80,14 @@ fn a_record_that_spoils_a_transaction_is_a_dead_letter_and_the_rest_arrives_once
     let [(_, DeadLetter { seq: 6, reason, .. })] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!(reason, "too_large");
     assert_eq!(cluster.consume(6).len(), 6);
+}
+
+#[test]
+fn what_the_broker_refuses_together_is_sent_in_halves() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(8));
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    deliver(&cluster, &place, "");
+    check(&place, &cluster.consume(8));
+    assert!(place.reader().dead_letters(10).unwrap().is_empty());
 }

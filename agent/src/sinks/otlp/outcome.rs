@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message as _;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -205,25 +205,30 @@ fn taken(answer: HttpAnswer<'_>) -> Option<ExportLogsServiceResponse> {
     if is_type(answer, "application/x-protobuf") { ExportLogsServiceResponse::decode(answer.body).ok() } else { None }
 }
 
-/// Some receivers answer protobuf in JSON, and not only what OTLP has for it: otelite says `{"status": "success"}`. Whoever names an error, or says
-/// nothing of the kind, may be no receiver at all.
+/// Some receivers answer protobuf in JSON, and not only what OTLP has for it: otelite says `{"status": "success"}`. Whoever says nothing of the kind may
+/// be no receiver at all.
 fn taken_in_json(body: &[u8]) -> Option<ExportLogsServiceResponse> {
     let Ok(Json::Object(said)) = serde_json::from_slice(body) else { return None };
-    let is_error = |name: &String| ["code", "error", "errors"].contains(&name.as_str());
-    if said.keys().any(is_error) || said.get("status").is_some_and(|status| status != "success" && status != "ok") {
-        return None;
-    }
-    let partial_success = match said.get("partialSuccess") {
-        None | Some(Json::Null) => None,
-        Some(partial) => {
-            let rejected = partial.get("rejectedLogRecords");
-            // 64-bit numbers are texts in JSON (ProtoJSON).
-            let count = |value: &Json| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+    // Readers of ProtoJSON take both spellings.
+    let member = |of: &Map<String, Json>, names: [&str; 2]| names.iter().find_map(|name| of.get(*name)).cloned();
+    let partial_success = match member(&said, ["partialSuccess", "partial_success"]) {
+        None => {
+            let is_success = said.get("status").is_some_and(|status| status == "success" || status == "ok");
+            return (said.is_empty() || is_success).then(ExportLogsServiceResponse::default);
+        }
+        Some(Json::Null) => None,
+        Some(Json::Object(partial)) => {
+            // 64-bit numbers are texts in JSON.
+            let count = |value: Json| value.as_i64().or_else(|| value.as_str()?.parse().ok());
+            let rejected =
+                member(&partial, ["rejectedLogRecords", "rejected_log_records"]).filter(|count| !count.is_null());
+            let words = member(&partial, ["errorMessage", "error_message"]);
             Some(ExportLogsPartialSuccess {
                 rejected_log_records: rejected.map_or(Some(0), count)?,
-                error_message: partial.get("errorMessage").and_then(Json::as_str).unwrap_or_default().to_owned(),
+                error_message: words.as_ref().and_then(Json::as_str).unwrap_or_default().to_owned(),
             })
         }
+        Some(_) => return None,
     };
     Some(ExportLogsServiceResponse { partial_success })
 }
