@@ -1,10 +1,10 @@
 //! Rules compiled for scanning. Enters: [`LoadedRule`]s. Leaves: a [`RuleSet`] that all workers share, or an error that names
-//! file, line and key. Compiled once; never changed.
+//! file, line and key. Never changed; the exact patterns become programs when somebody searches by them.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use regex_automata::{
-    meta::Regex,
+    meta::{BuildError, Regex},
     nfa::thompson::WhichCaptures,
     util::{captures::Captures, syntax},
 };
@@ -42,7 +42,7 @@ pub(crate) struct Compiled {
     pub(super) opening: Opening,
     /// What they hold.
     pub(super) needs: Needs,
-    pub(super) exact: Regex,
+    exact: Exact,
     /// Has the group `capture`.
     pub(super) captures: bool,
     /// And where that is told without it.
@@ -50,6 +50,11 @@ pub(crate) struct Compiled {
     pub(super) validator: Option<Validator>,
     pub(super) allow: Option<Regex>,
 }
+
+/// The pattern of a rule, as a program while somebody searches by it: all programs together have tens of megabytes, and most rules never meet a
+/// candidate.
+#[derive(Debug, Default)]
+struct Exact(Mutex<Weak<Regex>>);
 
 /// All rules. Shared by the workers.
 #[derive(Debug)]
@@ -161,14 +166,7 @@ fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
         }
         other => numbers::fits(other, &hir).map_err(|reason| loaded.invalid(Key::Trigger, reason))?,
     }
-    // What only groups need takes memory in each of hundreds of patterns.
-    let has_groups = hir.properties().explicit_captures_len() > 0;
-    let which_captures = if has_groups { WhichCaptures::All } else { WhichCaptures::Implicit };
-    let config = Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false);
-    let exact = Regex::builder()
-        .configure(config.which_captures(which_captures).onepass(has_groups))
-        .build_from_hir(&hir)
-        .map_err(|error| loaded.invalid(Key::Pattern, error))?;
+    let exact = program(&hir).map_err(|error| loaded.invalid(Key::Pattern, error))?;
     let names = exact.group_info().pattern_names(regex_automata::PatternID::ZERO).flatten();
     let captures = names.clone().any(|name| name == CAPTURE);
     if let Some(other) = names.into_iter().find(|name| *name != CAPTURE) {
@@ -196,14 +194,34 @@ fn compile(loaded: LoadedRule) -> Result<Compiled, RuleError> {
         needs: Needs::of(&hir),
         hir,
         longest,
-        exact,
+        exact: Exact::default(),
         captures,
         validator,
         allow,
     })
 }
 
+fn program(hir: &Hir) -> Result<Regex, Box<BuildError>> {
+    // What only groups need takes memory in each of hundreds of patterns.
+    let has_groups = hir.properties().explicit_captures_len() > 0;
+    let which_captures = if has_groups { WhichCaptures::All } else { WhichCaptures::Implicit };
+    let config = Regex::config().nfa_size_limit(Some(MAX_NFA_BYTES)).utf8_empty(false);
+    let config = config.which_captures(which_captures).onepass(has_groups);
+    Regex::builder().configure(config).build_from_hir(hir).map_err(Box::new)
+}
+
 impl Compiled {
+    /// The exact pattern; whoever keeps it shares it. `None` never is: it was built once, when the rule was compiled.
+    pub(super) fn exact(&self) -> Option<Arc<Regex>> {
+        let mut known = self.exact.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = known.upgrade() {
+            return Some(program);
+        }
+        let program = Arc::new(program(&self.hir).ok()?);
+        *known = Arc::downgrade(&program);
+        Some(program)
+    }
+
     /// Extent of the secret in a match.
     pub(super) fn secret(captures: &Captures) -> Option<std::ops::Range<usize>> {
         captures

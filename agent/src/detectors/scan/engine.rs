@@ -4,7 +4,11 @@
 
 use std::{ops::Range, sync::Arc};
 
-use regex_automata::{Anchored, Input, meta::Cache, util::captures::Captures};
+use regex_automata::{
+    Anchored, Input,
+    meta::{Cache, Regex},
+    util::captures::Captures,
+};
 
 use super::{
     compile::{Compiled, RuleSet},
@@ -51,8 +55,16 @@ pub struct Scanner {
 }
 
 struct Workspace {
+    exact: Arc<Regex>,
     cache: Cache,
     captures: Captures,
+}
+
+impl Workspace {
+    fn new(rule: &Compiled) -> Option<Self> {
+        let exact = rule.exact()?;
+        Some(Self { cache: exact.create_cache(), captures: exact.create_captures(), exact })
+    }
 }
 
 #[derive(Default)]
@@ -166,17 +178,17 @@ impl Scanner {
 
     fn self_test(&mut self) -> Result<(), ScanError> {
         let rules = Arc::clone(&self.rules);
+        let mut programs = Vec::new();
         for (index, loaded) in rules.loaded().enumerate() {
             let Some(example) = loaded.examples.first() else { continue };
             let found = self.scan(example.as_bytes(), &Whole { length: example.len() })?;
             if !found.matches.iter().any(|found| found.rule == index) {
                 return Err(ScanError::SelfTest { backend: self.backend.name(), rule: loaded.rule.id.clone() });
             }
-            // The caches of all patterns at once would be tens of megabytes.
+            // The caches of all patterns at once would be tens of megabytes. The programs are kept until the end: many examples need the same.
             for rule in &self.touched {
-                if let Some(workspace) = self.workspaces.get_mut(*rule) {
-                    *workspace = None;
-                }
+                let workspace = self.workspaces.get_mut(*rule).and_then(Option::take);
+                programs.extend(workspace.map(|workspace| workspace.exact));
             }
         }
         Ok(())
@@ -185,6 +197,15 @@ impl Scanner {
     /// The rules that match indices mean.
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
+    }
+
+    /// The programs of all rules are there from now on: for those who try every rule everywhere.
+    pub(super) fn hold_programs(&mut self) {
+        for (workspace, rule) in self.workspaces.iter_mut().zip(self.rules.compiled()) {
+            if workspace.is_none() {
+                *workspace = Workspace::new(rule);
+            }
+        }
     }
 
     /// Which stage 1 works here.
@@ -314,10 +335,6 @@ impl Scanner {
         else {
             return;
         };
-        let workspace = workspace.get_or_insert_with(|| Workspace {
-            cache: compiled.exact.create_cache(),
-            captures: compiled.exact.create_captures(),
-        });
         windows.sort();
         let mut done = 0_usize;
         for window in &windows.windows {
@@ -357,6 +374,10 @@ impl Scanner {
             {
                 continue;
             }
+            if workspace.is_none() {
+                *workspace = Workspace::new(compiled);
+            }
+            let Some(Workspace { exact, cache, captures }) = workspace else { return };
             // Look-around sees the whole segment, and nothing beyond it.
             while let Some(from) = place {
                 let input = if window.starts {
@@ -365,7 +386,7 @@ impl Scanner {
                 } else {
                     Input::new(haystack).range(from..to)
                 };
-                let Some(whole) = compiled.exact.search_with(&mut workspace.cache, &input) else {
+                let Some(whole) = exact.search_with(cache, &input) else {
                     if window.starts {
                         place = next_place(from + 1);
                         continue;
@@ -380,8 +401,8 @@ impl Scanner {
                     Some(whole.start() + start..whole.end())
                 } else if compiled.captures {
                     let input = Input::new(haystack).range(whole.range()).anchored(Anchored::Yes);
-                    compiled.exact.search_captures_with(&mut workspace.cache, &input, &mut workspace.captures);
-                    Compiled::secret(&workspace.captures)
+                    exact.search_captures_with(cache, &input, captures);
+                    Compiled::secret(captures)
                 } else {
                     Some(whole.range())
                 };

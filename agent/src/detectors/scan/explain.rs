@@ -52,6 +52,7 @@ pub struct Score {
 
 /// Looks at a block, by position.
 pub fn explain(scanner: &mut Scanner, block: &[u8], segments: &dyn Segments) -> Result<Vec<Look>, ScanError> {
+    scanner.hold_programs();
     let rules = std::sync::Arc::clone(scanner.rules());
     let settled = scanner.scan(block, segments)?;
     let mut looks = Vec::new();
@@ -104,15 +105,16 @@ impl Compiled {
         near: impl Fn(&Range<usize>) -> Option<&'w str>,
         mut tell: impl FnMut(Range<usize>, Result<Judged<'w>, Refusal>),
     ) {
+        let Some(exact) = self.exact() else { return };
         let mut from = 0;
-        while let Some(whole) = self.exact.search(&Input::new(haystack).range(from..)) {
+        while let Some(whole) = exact.search(&Input::new(haystack).range(from..)) {
             // Patterns match four bytes at least, so this goes on.
             from = whole.end();
             let mut secret = whole.range();
             if self.captures {
-                let mut captures = self.exact.create_captures();
+                let mut captures = exact.create_captures();
                 let input = Input::new(haystack).range(whole.range()).anchored(Anchored::Yes);
-                self.exact.search_captures(&input, &mut captures);
+                exact.search_captures(&input, &mut captures);
                 secret = Self::secret(&captures).unwrap_or(secret);
             }
             let judged = self.judge(haystack, secret.clone(), &near);
