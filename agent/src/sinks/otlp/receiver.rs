@@ -101,22 +101,23 @@ impl Receiver for OtlpReceiver {
                     return Answer::NotNow { reason, after: None };
                 }
             }
-            let answer = match collector {
+            match collector {
                 Some(collector) => deliver(&collector, &batch).await,
                 None => Answer::Broken { reason: "there is no connection yet".to_owned() },
-            };
-            told.send_replace(Some(matches!(answer, Answer::Taken(_))));
-            answer
+            }
         };
         Box::pin(async move {
             // A task, so that it is written and sent while the next findings are read. It ends with the set.
             let mut tasks = JoinSet::new();
             tasks.spawn(delivery);
-            match tasks.join_next().await {
+            let answer = match tasks.join_next().await {
                 Some(Ok(answer)) => answer,
                 Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
                 _ => Answer::Broken { reason: "it was called off".to_owned() },
-            }
+            };
+            // Not by the task: the pump could hand over a later record before it hears that this batch was not taken.
+            told.send_replace(Some(matches!(answer, Answer::Taken(_))));
+            answer
         })
     }
 }
