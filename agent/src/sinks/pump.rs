@@ -309,12 +309,25 @@ async fn ended(wanted: &mut watch::Receiver<Wanted>, is_idle: impl Fn() -> bool)
     let _ = wanted.wait_for(|wanted| *wanted == Wanted::Stop || (*wanted == Wanted::Drain && is_idle())).await;
 }
 
-/// Growing pauses, each a little longer or shorter, so that many agents do not come back at the same moment.
+/// Growing pauses, each longer by chance, up to twice as long, so that many agents do not come back at the same moment.
 fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(PAUSE_MIN)
-        .with_max_delay(PAUSE_MAX)
+        .with_max_delay(PAUSE_MAX / 2)
         .with_jitter()
         .without_max_times()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_the_longest() {
+        let pauses: Vec<Duration> = pauses().take(1000).collect();
+        let longest = pauses.iter().max().unwrap();
+        assert!(*longest <= PAUSE_MAX && *longest > PAUSE_MAX / 2, "{longest:?}");
+        assert!(pauses[0] < 2 * PAUSE_MIN, "{:?}", pauses[0]);
+    }
 }

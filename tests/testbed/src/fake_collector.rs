@@ -14,7 +14,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
@@ -145,6 +145,10 @@ pub struct Taken {
     pub record_id: String,
     /// The log record.
     pub bytes: Vec<u8>,
+    /// The port of who sent it: a connection.
+    pub port: u16,
+    /// When it was read.
+    pub at: SystemTime,
 }
 
 #[derive(Default)]
@@ -201,7 +205,7 @@ impl FakeCollector {
         let shared = Arc::new(Shared::default());
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let server = Server { wire, tls: tls.map(TlsAcceptor::from), shared: Arc::clone(&shared) };
+        let server = Server { wire, tls: tls.map(TlsAcceptor::from), shared: Arc::clone(&shared), port: 0 };
         let thread = std::thread::Builder::new()
             .name("fake-collector".to_owned())
             .spawn(move || runtime.block_on(server.run(listener, stopped)))?;
@@ -284,6 +288,8 @@ struct Server {
     wire: Wire,
     tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
+    /// Of the peer.
+    port: u16,
 }
 
 /// The collector hangs up.
@@ -306,12 +312,12 @@ impl Server {
         // Dropped with all connections in it.
         let mut connections = JoinSet::new();
         loop {
-            let stream = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 _ = &mut stopped => return,
                 Some(_) = connections.join_next() => continue,
-                Ok((stream, _)) = listener.accept() => stream,
+                Ok(connection) = listener.accept() => connection,
             };
-            connections.spawn(self.clone().connection(stream));
+            connections.spawn(Self { port: peer.port(), ..self.clone() }.connection(stream));
         }
     }
 
@@ -373,7 +379,7 @@ impl Server {
         match behaviour {
             Behaviour::Rules => Ok(self.by_the_rules(&asked, message.bytes.len())),
             Behaviour::Warn(warning) => {
-                self.take(records(&asked.request));
+                self.take(self.records(&asked.request));
                 Ok(wire::taken(self.wire, 0, warning))
             }
             Behaviour::Http { status, headers, body } => Ok(wire::raw(status, &headers, body)),
@@ -384,7 +390,7 @@ impl Server {
     }
 
     fn by_the_rules(&self, asked: &Asked, bytes: usize) -> Answer {
-        let records = records(&asked.request);
+        let records = self.records(&asked.request);
         let (taken, rejected, message) = {
             let state = self.shared.lock();
             let rules = &state.rules;
@@ -412,6 +418,14 @@ impl Server {
         self.shared.changed.notify_all();
     }
 
+    /// The records of a request with their ids.
+    fn records(&self, request: &ExportLogsServiceRequest) -> Vec<Taken> {
+        let (port, at) = (self.port, SystemTime::now());
+        let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+        let records = scopes.flat_map(|scope| &scope.log_records);
+        records.map(|record| Taken { record_id: record_id(record), bytes: record.encode_to_vec(), port, at }).collect()
+    }
+
     fn take_metrics(&self, bytes: &Bytes) -> Answer {
         let Ok(request) = ExportMetricsServiceRequest::decode(bytes.clone()) else {
             return wire::refused(self.wire, 3, 400, "is no request");
@@ -420,13 +434,6 @@ impl Server {
         self.shared.changed.notify_all();
         wire::taken(self.wire, 0, "")
     }
-}
-
-/// The records of a request with their ids.
-fn records(request: &ExportLogsServiceRequest) -> Vec<Taken> {
-    let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
-    let records = scopes.flat_map(|scope| &scope.log_records);
-    records.map(|record| Taken { record_id: record_id(record), bytes: record.encode_to_vec() }).collect()
 }
 
 /// The id of a log record; empty when it has none.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, logs_service_client::LogsServiceClient,
 };
@@ -38,7 +39,9 @@ pub(super) fn runtime(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
 }
 
-/// A channel to the endpoint. Needs a tokio runtime around it.
+/// A channel to the endpoint. Needs a tokio runtime around it. What the other side's system has not acknowledged by the time that a request may
+/// take is never sent again: by default Linux goes on for a quarter of an hour, also when the request was given up, or the agent killed, and an old
+/// record would come behind newer ones of the same finding.
 pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> {
     let bad = |error: &tonic::transport::Error| {
         let why = chain(error).last().map(ToString::to_string).unwrap_or_default();
@@ -53,7 +56,12 @@ pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> 
     if let Some(tls) = Tls::read(&settings.trust())? {
         endpoint = endpoint.tls_config(tls.tonic()).map_err(|error| bad(&error))?;
     }
-    Ok(endpoint.connect_lazy())
+    // As tonic's own, which has no setting for the last of these.
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_tcp_user_timeout(Some(settings.timeout));
+    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 impl Grpc {

@@ -41,7 +41,8 @@ pub(super) fn url(settings: &OtlpSettings, signal: Signal) -> String {
     }
 }
 
-/// How every client of a collector is made: it follows no redirect and asks no proxy.
+/// How every client of a collector is made: it follows no redirect and asks no proxy, and sends nothing after the time of a request (see
+/// [`channel`](super::grpc::channel)).
 pub(super) fn client(settings: &OtlpSettings, headers: HeaderMap) -> Result<ClientBuilder, ConnectError> {
     let tls = Tls::read(&settings.trust())?.map_or_else(tls::unused, |tls| Ok(tls.rustls()))?;
     Ok(Client::builder()
@@ -50,6 +51,7 @@ pub(super) fn client(settings: &OtlpSettings, headers: HeaderMap) -> Result<Clie
         .redirect(Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_TIME.min(settings.timeout))
+        .tcp_user_timeout(settings.timeout)
         .tls_backend_preconfigured(tls))
 }
 

@@ -94,6 +94,8 @@ impl Client {
             .redirect(Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_TIME.min(sink.timeout.get()))
+            // What was given up must not come behind what is sent after it.
+            .tcp_user_timeout(sink.timeout.get())
             .tls_backend_preconfigured(tls)
             .build()
             .map_err(|error| ConnectError(format!("cannot talk to {whom}: {}", innermost(&error.without_url()))))?;

@@ -1,8 +1,9 @@
 //! A network of a test's own, which can be cut. Enters: the name of a test. Leaves: that test, run again in network and mount namespaces of its
-//! own, in which everything it starts is; they go with it, whatever it has mounted too. Nothing outside of it loses a packet.
+//! own, in which everything it starts is; they go with it, whatever it has mounted too. Nothing outside of it loses a packet. And what is on its way in it.
 
 use std::process::Command;
 
+use procfs::net::{TcpNetEntry, TcpState, tcp};
 use testbed::Job;
 
 /// Tells the test that it is inside.
@@ -62,4 +63,10 @@ pub(super) fn run_in_one(test: &str) {
     let said = |text: &str| text.lines().filter(|line| !line.starts_with("test result")).collect::<Vec<_>>().join("\n");
     println!("{}\n{}", said(&ended.stdout), said(&ended.stderr));
     assert!(ended.status.success() && ended.stdout.contains("1 passed"), "{}: see above", ended.status);
+}
+
+/// A connection to the port, also one that nobody holds any more, has bytes that were not acknowledged.
+pub(super) fn is_under_way(port: u16) -> bool {
+    let is_open = |entry: &TcpNetEntry| !matches!(entry.state, TcpState::SynSent | TcpState::Listen);
+    tcp().unwrap().iter().any(|entry| entry.remote_address.port() == port && is_open(entry) && entry.tx_queue > 0)
 }

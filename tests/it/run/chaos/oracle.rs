@@ -11,6 +11,8 @@ use outflow::{
     store::{Filter, Verdict},
 };
 
+use testbed::fake_collector::Taken;
+
 use super::{
     PEAK_KIB, World,
     receivers::{self, REJECTED},
@@ -24,6 +26,8 @@ const READABLE_S: u64 = 30;
 struct Received {
     id: String,
     bytes: Vec<u8>,
+    /// How and when it came, for who reads of a failure.
+    way: String,
 }
 
 pub(super) fn check(mut world: World) {
@@ -42,18 +46,22 @@ pub(super) fn check(mut world: World) {
     let messages = world.broker.consume_until(&world.topic, READABLE_S, has_all).unwrap();
     let kafka = messages.iter().map(|message| {
         let bytes = format!("{:?}", (&message.key, &message.headers, &message.payload, message.timestamp_ms));
-        Received { id: message.header("ce_id").unwrap(), bytes: bytes.into_bytes() }
+        Received { id: message.header("ce_id").unwrap(), bytes: bytes.into_bytes(), way: String::new() }
     });
     let text = fs::read_to_string(receivers::file(&world.place)).unwrap();
     let file = text.lines().map(|line| {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        Received { id: record["record_id"].as_str().unwrap().to_owned(), bytes: line.into() }
+        let id = record["record_id"].as_str().unwrap().to_owned();
+        Received { id, bytes: line.into(), way: String::new() }
     });
     let mut all = vec![("kafka", kafka.collect::<Vec<_>>()), ("file", file.collect())];
     for otlp in world.otlp {
         let name = otlp.name;
-        let taken = otlp.end().into_iter();
-        all.push((name, taken.map(|taken| Received { id: taken.record_id, bytes: taken.bytes }).collect()));
+        let received = otlp.end().into_iter().map(|Taken { record_id: id, bytes, port, at }| {
+            let way = format!("from port {port} at {}", humantime::format_rfc3339_millis(at));
+            Received { id, bytes, way }
+        });
+        all.push((name, received.collect()));
     }
 
     let dead = dead_letters(&world.place);
@@ -108,7 +116,7 @@ fn records(world: &World) -> BTreeSet<String> {
 /// The same id is the same bytes.
 fn check_repeats(sink: &str, received: &[Received]) {
     let mut first: BTreeMap<&str, &[u8]> = BTreeMap::new();
-    for Received { id, bytes } in received {
+    for Received { id, bytes, .. } in received {
         let known = first.entry(id).or_insert(bytes);
         let text = String::from_utf8_lossy;
         assert!(*known == bytes.as_slice(), "{sink}: {id} came as\n{}\nand as\n{}", text(known), text(bytes));
@@ -125,9 +133,15 @@ fn check_order(sink: &str, received: &[Received]) {
     }
     for ((finding, revision), place) in &last {
         let before = last.get(&(*finding, revision - 1));
+        let all = || {
+            let ids = [format!("{finding}-{}", revision - 1), format!("{finding}-{revision}")];
+            let of_both = received.iter().enumerate().filter(|(_, one)| ids.contains(&one.id));
+            of_both.map(|(place, one)| format!("{place}: {} {}", one.id, one.way)).collect::<Vec<_>>().join("\n")
+        };
         assert!(
             before.is_none_or(|before| before < place),
-            "{sink}: {finding}-{revision} came before the one before it"
+            "{sink}: {finding}-{revision} came before the one before it:\n{}",
+            all()
         );
     }
 }

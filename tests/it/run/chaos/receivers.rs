@@ -82,6 +82,13 @@ pub(super) fn config(broker: &Broker, topic: &str, otlp: &[Otlp; 2], place: &Pla
          [[sinks.file]]\nname = \"file\"\npath = \"{}\"\n",
         file(place).display()
     );
+    text.push_str(&otlp_config(otlp));
+    text
+}
+
+/// The sections of collectors: a request may take a second.
+pub(super) fn otlp_config(otlp: &[Otlp; 2]) -> String {
+    let mut text = String::new();
     for Otlp { name, address, .. } in otlp {
         write!(
             text,
