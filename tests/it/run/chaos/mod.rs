@@ -11,8 +11,9 @@ mod network;
 mod oracle;
 mod receivers;
 
-use std::{fs, time::SystemTime};
+use std::fs;
 
+use outflow::clock;
 use testbed::{Broker, Deadline, fake_collector::Behaviour};
 
 use self::{
@@ -306,7 +307,7 @@ fn chaos_around_delivery_loses_nothing_and_changes_nothing() {
         }
         let next = usize::try_from(world.dice.throw(0..order.len() as u64)).unwrap();
         let fault = order.swap_remove(next);
-        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        let now = clock::now().rfc3339();
         println!("{now} {fault:?}, {} lines", world.log.written.len());
         world.fault(fault);
     }
