@@ -103,6 +103,15 @@ impl<R: Receiver<T>, T: Stream> Pump<R, T> {
 
     /// Delivers until it is told to end. An error: the store is of no use any more.
     pub(super) async fn run(mut self) -> Result<(), StoreError> {
+        self.deliver().await?;
+        // A store that had no room when it was to be told may have some now.
+        match self.cursor.make(&mut self.outbox) {
+            Err(StoreError::Closed) => Ok(()),
+            made => made,
+        }
+    }
+
+    async fn deliver(&mut self) -> Result<(), StoreError> {
         let mut is_connected = false;
         loop {
             if !is_connected {

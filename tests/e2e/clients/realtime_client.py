@@ -22,7 +22,9 @@ def main() -> None:
 
     client = openai.OpenAI(api_key=common.API_KEY, max_retries=0)
     tokens = []
-    with client.realtime.connect(model="gpt-realtime") as connection:
+    # Other tests may have the machine to themselves for a while.
+    patient = {"open_timeout": 120}
+    with client.realtime.connect(model="gpt-realtime", websocket_connection_options=patient) as connection:
         connection.session.update(session={"type": "realtime", "output_modalities": ["text"], "instructions": "You help."})
         for turn in range(arguments.turns):
             text = arguments.text if turn == 0 else f"And then? ({turn})"

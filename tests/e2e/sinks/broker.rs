@@ -113,6 +113,8 @@ fn a_broker_that_is_away_misses_nothing() {
     let agent = scene.agent();
     scene.lines(100);
     scene.until_stored(&agent);
+    // This one confirms what comes while it ends, and forgets it.
+    scene.until_delivered(&agent, SINK);
     broker.terminate().unwrap();
     let outage = Deadline::after(outage_s());
     while !outage.passed() {

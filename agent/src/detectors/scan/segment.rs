@@ -167,10 +167,19 @@ impl LogLines<'_> {
                 _ => line,
             };
         }
-        match self.lines.line(line.end + 1) {
+        // PERF: where the next line ends is only looked for when it begins so.
+        let next = Some(line.end + 1).filter(|at| self.may_give(*at)).and_then(|at| self.lines.line(at));
+        match next {
             Some(next) if gives(&next) && names(&line) && !self.in_text(&next) => line.start..next.end,
             _ => line,
         }
+    }
+
+    /// A line that begins here may give a value.
+    fn may_give(&self, at: usize) -> bool {
+        let rest = self.lines.0.get(at..).unwrap_or_default();
+        let first = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\x0c'));
+        first.is_some_and(|first| VALUES.iter().any(|value| value.first() == Some(first)))
     }
 
     /// It belongs to a text of several lines.

@@ -130,7 +130,7 @@ impl Ledger {
         let client = link.client();
         client.begin_transaction().map_err(|error| broken("no transaction can begin", &error))?;
         let sent = if records.len() == 1 { Sent::Alone } else { Sent::Together };
-        let (mut deliveries, mut topic) = (Vec::new(), None);
+        let (mut deliveries, mut topic, mut excess) = (Vec::new(), None, None);
         for record in records {
             // By an earlier transaction of this batch, which was taken back.
             if refused.iter().any(|refused| refused.seq == record.seq()) {
@@ -142,11 +142,16 @@ impl Ledger {
                     deliveries.push(link.delivered(delivery, sent));
                 }
                 Err(Denial::Record { reason, detail }) => give_up(link, record, reason, detail, refused).await?,
+                // librdkafka's queue may be set to hold less than a batch.
+                Err(Denial::NotNow { .. }) if sent == Sent::Together => {
+                    excess = Some(Denial::Suspect);
+                    break;
+                }
                 Err(denial) => return Err(denial),
             }
         }
         let denials = link.patiently(join_all(deliveries)).await;
-        let denied = denials.into_iter().flatten().max_by_key(Denial::reach);
+        let denied = denials.into_iter().flatten().chain(excess).max_by_key(Denial::reach);
         let (client, group) = (client.clone(), Arc::clone(&self.group));
         let Some(topic) = topic.map(str::to_owned).filter(|_| denied.is_none()) else {
             let aborted = spawn_blocking(move || client.abort_transaction(PATIENCE)).await;

@@ -91,3 +91,14 @@ fn what_the_broker_refuses_together_is_sent_in_halves() {
     check(&place, &cluster.consume(8));
     assert!(place.reader().dead_letters(10).unwrap().is_empty());
 }
+
+#[test]
+fn a_queue_that_holds_less_than_a_batch_gets_halves() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(700));
+    let sinks = cluster.start(&place, &format!("{ONCE}settings = {{ \"queue.buffering.max.messages\" = 200 }}\n"));
+    drained(&place, &sinks);
+    assert_eq!(sinks.stats().next().unwrap().1.failures(), 0);
+    sinks.finish(LIMIT).unwrap();
+    check(&place, &cluster.consume(700));
+}
