@@ -98,7 +98,9 @@ fn a_queue_that_holds_less_than_a_batch_gets_halves() {
     place.find(keys(700));
     let sinks = cluster.start(&place, &format!("{ONCE}settings = {{ \"queue.buffering.max.messages\" = 200 }}\n"));
     drained(&place, &sinks);
+    // The mock shows what was taken back as well, so what it holds says nothing.
     assert_eq!(sinks.stats().next().unwrap().1.failures(), 0);
     sinks.finish(LIMIT).unwrap();
-    check(&place, &cluster.consume(700));
+    assert!(place.reader().dead_letters(10).unwrap().is_empty());
+    assert_eq!(place.reader().cursor("kafka").unwrap(), place.reader().head().unwrap());
 }
