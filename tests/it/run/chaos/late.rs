@@ -38,7 +38,6 @@ fn what_was_given_up_is_not_sent_any_more() {
     for (name, port) in names.iter().zip(&ports) {
         agent.until(&format!("something under way to {name}"), |_| is_under_way(*port));
     }
-    // Also when the agent is killed: the last of it is what an orphan holds.
     let limit = Deadline::after(LIMIT_S);
     limit
         .until("sockets that hold nothing", || Ok((!ports.iter().any(|port| is_under_way(*port))).then_some(())))

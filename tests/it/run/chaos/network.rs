@@ -1,5 +1,5 @@
 //! A network of a test's own, which can be cut. Enters: the name of a test. Leaves: that test, run again in network and mount namespaces of its
-//! own, in which everything it starts is; they go with it, whatever it has mounted too. Nothing outside of it loses a packet. And what is on its way in it.
+//! own, in which everything it starts is; they go with it, whatever it has mounted too. Nothing outside of it loses a packet. Also whether anything is on its way in it.
 
 use std::process::Command;
 
