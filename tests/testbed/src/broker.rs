@@ -135,7 +135,12 @@ impl Broker {
 
     /// Everything in a topic, from the beginning to the present end; nothing when there is no such topic.
     pub fn consume(&self, topic: &str) -> Result<Vec<Message>> {
-        kcat::consume(&self.address, topic)
+        kcat::consume(&self.address, topic, "read_committed")
+    }
+
+    /// The same with what stands in transactions that were not committed, or were aborted.
+    pub fn consume_uncommitted(&self, topic: &str) -> Result<Vec<Message>> {
+        kcat::consume(&self.address, topic, "read_uncommitted")
     }
 
     /// Reads a topic again and again until `enough` is content with what is in it. After `seconds` it gives what there is, so that the test

@@ -55,8 +55,9 @@ fn text(bytes: Option<&[u8]>) -> String {
 }
 
 /// All of a topic, from its beginning to its present end, by partition and offset; nothing when there is no such topic.
-pub(crate) fn consume(brokers: &str, topic: &str) -> Result<Vec<Message>> {
-    let arguments = ["-C", "-b", brokers, "-t", topic, "-o", "beginning", "-e", "-q", "-J"];
+pub(crate) fn consume(brokers: &str, topic: &str, isolation: &str) -> Result<Vec<Message>> {
+    let isolation = format!("isolation.level={isolation}");
+    let arguments = ["-C", "-b", brokers, "-t", topic, "-o", "beginning", "-e", "-q", "-J", "-X", &isolation];
     let output = match run(&arguments) {
         Ok(output) => output,
         Err(error) if format!("{error:#}").contains("Unknown topic or partition") => Vec::new(),

@@ -240,6 +240,7 @@ enum Op {
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => (1..12u8).prop_map(Op::Lines),
+        1 => (12..60u8).prop_map(Op::Lines),
         4 => (0..40u8).prop_map(Op::Step),
         3 => any::<u8>().prop_map(Op::Peek),
         3 => Just(Op::Commit),

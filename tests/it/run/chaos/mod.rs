@@ -1,6 +1,6 @@
 //! Everything around delivery breaks, one thing after another, while lines are written: the network is cut, the broker goes, stands still and
 //! crawls, collectors throttle, talk nonsense, say nothing and go, the disk is full, the agent is killed. One agent sends to a broker, to collectors over both
-//! transports and to a file. In the end an oracle says what each of them must have, from the lines and from the store: [`oracle`].
+//! transports and to a file. It happens twice: with a sink that may repeat on Kafka, and with one that writes in transactions and may not. In the end an oracle says what each of them must have, from the lines and from the store: [`oracle`].
 //!
 //! OUTFLOW_LONG=1 (`cargo xtask chaos --long`) breaks 60 things, each for longer; OUTFLOW_TEST_FAULTS names those that are to happen alone. What is not here: an end of the broker in the middle of a burst,
 //! by kill -9 or SIGTERM, because this one forgets what it confirmed (`tests/e2e/sinks/kills.rs` says what holds then), and steps of the clock, which the store's model test plays
@@ -83,6 +83,8 @@ struct World {
     dice: Dice,
     peak_kib: u64,
     is_long: bool,
+    /// The broker has each record once.
+    is_once: bool,
     disk: Option<Disk>,
     network: Option<Network>,
     _folder: tempfile::TempDir,
@@ -90,7 +92,7 @@ struct World {
 
 impl World {
     /// None when there can be no broker.
-    fn new(is_long: bool, network: Option<Network>) -> Option<Self> {
+    fn new(is_long: bool, is_once: bool, network: Option<Network>) -> Option<Self> {
         if let Some(missing) = testbed::missing_for_broker() {
             assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "{missing}");
             println!("skipped: {missing}");
@@ -105,7 +107,7 @@ impl World {
         let place = disk.as_ref().map_or_else(Place::new, |disk| Place::on(disk.path()));
         let otlp = Otlp::both();
         let topic = broker.topic("chaos");
-        place.configure(&receivers::config(&broker, &topic, &otlp, &place));
+        place.configure(&receivers::config(&broker, &topic, is_once, &otlp, &place));
         let life = Some(place.start().ready());
         let (log, dice) = (Log::new(&place.logs()), Dice::new());
         let (repeated, peak_kib) = (0, 0);
@@ -120,6 +122,7 @@ impl World {
             dice,
             peak_kib,
             is_long,
+            is_once,
             disk,
             network,
             _folder: folder,
@@ -148,6 +151,15 @@ impl World {
     fn until_delivered(&mut self, sinks: &[&str]) {
         let (agent, place) = self.living();
         agent.until("everything delivered", |_| receivers::delivered(place, sinks));
+    }
+
+    /// An agent that is killed before that leaves its last request to the system, and the broker takes it minutes later, behind newer ones
+    /// (docs/SINKS.md says so): librdkafka sets no TCP_USER_TIMEOUT. Transactions fence it.
+    fn until_nothing_under_way(&mut self) {
+        let port = |broker: &str| broker.rsplit_once(':').unwrap().1.parse().unwrap();
+        let ports: Vec<u16> = self.broker.address().split(',').map(port).collect();
+        let is_empty = |_: &mut Agent| !ports.iter().any(|port| network::is_under_way(*port));
+        self.living().0.until("the broker to have what was on its way", is_empty);
     }
 
     /// What stands still does so a little longer in the long form.
@@ -188,17 +200,9 @@ impl World {
                 if let Some(network) = &self.network {
                     network.mend();
                 }
-                // An agent that is killed before that leaves its last request to the system, and the broker takes it minutes later, behind newer
-                // ones (docs/SINKS.md says so): librdkafka sets no TCP_USER_TIMEOUT. Transactions fence it (tests/e2e/sinks/kills.rs).
-                let ports: Vec<u16> = self
-                    .broker
-                    .address()
-                    .split(',')
-                    .map(|broker| broker.rsplit_once(':').unwrap().1.parse().unwrap())
-                    .collect();
-                self.living().0.until("the broker to have what was on its way", |_| {
-                    !ports.iter().any(|port| network::is_under_way(*port))
-                });
+                if !self.is_once {
+                    self.until_nothing_under_way();
+                }
             }
             Fault::StopBroker => {
                 // This one confirms what comes while it ends, and forgets it: seen as 44 records that the cursor had passed with the broker gone.
@@ -289,14 +293,24 @@ impl World {
 
 #[test]
 fn chaos_around_delivery_loses_nothing_and_changes_nothing() {
+    chaos("chaos_around_delivery_loses_nothing_and_changes_nothing", false);
+}
+
+#[test]
+fn chaos_around_transactions_repeats_nothing() {
+    chaos("chaos_around_transactions_repeats_nothing", true);
+}
+
+/// All of it: for the test of this name.
+fn chaos(test: &str, is_once: bool) {
     let is_long = std::env::var("OUTFLOW_LONG").is_ok_and(|long| long == "1");
     let network = match Network::of_this_process() {
         None if network::can_be_had() => {
-            return network::run_in_one("run::chaos::chaos_around_delivery_loses_nothing_and_changes_nothing");
+            return network::run_in_one(&format!("run::chaos::{test}"));
         }
         network => network,
     };
-    let Some(mut world) = World::new(is_long, network) else { return };
+    let Some(mut world) = World::new(is_long, is_once, network) else { return };
     let mut order = Vec::new();
     for _ in 0..FAULTS[usize::from(is_long)] {
         if order.is_empty() {

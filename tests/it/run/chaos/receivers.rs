@@ -73,11 +73,11 @@ pub(super) fn file(place: &Place) -> PathBuf {
 }
 
 /// The end of the config. Revisions are cut every second, so that findings that repeat have several.
-pub(super) fn config(broker: &Broker, topic: &str, otlp: &[Otlp; 2], place: &Place) -> String {
+pub(super) fn config(broker: &Broker, topic: &str, is_once: bool, otlp: &[Otlp; 2], place: &Place) -> String {
     let brokers: Vec<_> = broker.address().split(',').collect();
     let mut text = format!(
         "[store]\nupdate_interval = \"1s\"\nwal_bytes = \"1 MiB\"\n\
-         [[sinks.kafka]]\nname = \"kafka\"\nbrokers = {brokers:?}\ntopic = {topic:?}\n\
+         [[sinks.kafka]]\nname = \"kafka\"\nbrokers = {brokers:?}\ntopic = {topic:?}\nexactly_once = {is_once}\n\
          settings = {{ \"socket.timeout.ms\" = 2000, \"request.timeout.ms\" = 1500 }}\n\
          [[sinks.file]]\nname = \"file\"\npath = \"{}\"\n",
         file(place).display()
