@@ -76,7 +76,14 @@ pub(super) fn check(mut world: World) {
         if sink == "kafka" && !missed.is_empty() {
             let all = world.broker.consume_uncommitted(&world.topic).unwrap();
             println!("{} records can be read, {} with those that were not committed", received.len(), all.len());
-            for m in &all { println!("{} {:?} {}", m.offset, m.header("ce_id"), received.iter().any(|r| Some(&r.id) == m.header("ce_id").as_ref())); }
+            for m in &all {
+                println!(
+                    "{} {:?} {}",
+                    m.offset,
+                    m.header("ce_id"),
+                    received.iter().any(|r| Some(&r.id) == m.header("ce_id").as_ref())
+                );
+            }
         }
         assert!(missed.is_empty() && strange.is_empty(), "{sink}: {}", told(&world.place, &missed, &strange));
         let repeats = received.len() - arrived.len();
