@@ -365,16 +365,16 @@ impl Follower {
         if matches!(judged, Judged::Waits) {
             return Ok(None);
         }
-        // Of a file of which nothing was read only the place is known: it is the one that stands there, unless that is a copy.
-        let empty = || {
-            let nothing_read =
-                |key: &&String| self.departures.get(key).is_some_and(|it| it.record.position.offset == 0);
-            here.iter()
-                .find(nothing_read)
-                .map(|key| (key.clone(), 0))
-                .filter(|_| matches!((&like, &judged), (None, Judged::New)))
-        };
-        let resume = same.or_else(empty).and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
+        // Of a file of which nothing was read the place is known, and perhaps how it begins: it is the one that stands there, unless that is a copy.
+        let nothing_read = |record: &Record| record.position.offset == 0;
+        let mut unread = None;
+        for key in here.iter().filter(|_| matches!((&like, &judged), (None, Judged::New))) {
+            let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
+            if unread.is_none() && nothing_read(record) && record.may_begin(file)? {
+                unread = Some((key.clone(), 0));
+            }
+        }
+        let resume = same.or(unread).and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
         for key in &here {
             self.displace(key, *id, &found.path, &mut mark);
         }

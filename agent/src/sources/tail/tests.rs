@@ -316,6 +316,11 @@ fn a_reused_inode_is_another_file() {
     let before = [Lines(2), Step(27), Lines(7), Rotate, Compress { zstd: false, whole: true }, Kill(6), Lines(1)];
     let after = [Peek(234), copy(true), Peek(1)];
     run(&[before.as_slice(), &after].concat(), true, true);
+    // Of the one whose inode it was, only the beginning was seen.
+    let part = Compress { zstd: false, whole: false };
+    let before = [Lines(2), Step(0), Rotate, Lines(1), Step(30), Lines(1), part.clone(), copy(true), Kill(1), Step(0)];
+    let after = [Kill(1), part, Rotate, Lines(7), copy(false), Step(0), Step(30)];
+    run(&[before.as_slice(), &after].concat(), true, true);
 }
 
 /// Seen, not read, killed, and packed under a name that does not begin with the one that was seen: nothing of it is lost.
