@@ -376,7 +376,8 @@ impl Archive {
             // An archive that was told in an earlier life was not opened in this one.
             let read = || File::open(&self.path).and_then(|file| beginning(&Arc::new(file), Caps::default()));
             let is_unknown = self.beginning.bytes().is_empty();
-            seen.begins(&self.beginning) || is_unknown && read().is_ok_and(|beginning| seen.begins(&beginning))
+            seen.begins(self.beginning.bytes())
+                || is_unknown && read().is_ok_and(|beginning| seen.begins(beginning.bytes()))
         })
     }
 

@@ -385,6 +385,12 @@ impl Followed {
         record
     }
 
+    /// May this hold all of a file of which nothing was consumed, and how it begins was seen?
+    pub(super) fn has_all_of_unread(&self, record: &Record) -> bool {
+        let begins = || record.seen.as_ref().is_some_and(|seen| seen.begins(&self.first));
+        record.position.offset == 0 && record.size <= self.size && begins()
+    }
+
     /// Who writes it may stand in its lines, and when it was found it had none.
     fn judge_sharing(&mut self) {
         let shared = if self.has_service { Shared::No } else { Shared::of(&self.path, &self.first) };

@@ -18,7 +18,7 @@ use super::{
     Gap, GapReason, LAGGING_MAX, LogInput, Mark, Out, Stopped, TailError, TailNotice, TailSettings, TailStats,
     archive::{self, Archives},
     departed::{Copies, Departed, Departures, Judged, Starts},
-    file::{Followed, Skipped, State},
+    file::{Followed, Skipped, State, first_bytes},
     finished::Finished,
     glob::{self, Found, Patterns},
     rate::Rate,
@@ -366,14 +366,14 @@ impl Follower {
             return Ok(None);
         }
         // Of a file of which nothing was read the place is known, and perhaps how it begins: it is the one that stands there, unless that is a copy.
-        let nothing_read = |record: &Record| record.position.offset == 0;
-        let mut unread = None;
-        for key in here.iter().filter(|_| matches!((&like, &judged), (None, Judged::New))) {
-            let Some(Departed { record, .. }) = self.departures.get(key) else { continue };
-            if unread.is_none() && nothing_read(record) && record.may_begin(file)? {
-                unread = Some((key.clone(), 0));
-            }
-        }
+        let first = first_bytes(file)?;
+        let is_unread = |key: &&String| {
+            let record = self.departures.get(key).map(|departed| &departed.record);
+            let begins = |record: &Record| record.seen.as_ref().is_none_or(|seen| seen.begins(&first));
+            record.is_some_and(|record| record.position.offset == 0 && begins(record))
+        };
+        let can_be = matches!((&like, &judged), (None, Judged::New));
+        let unread = here.iter().find(|key| can_be && is_unread(key)).map(|key| (key.clone(), 0));
         let resume = same.or(unread).and_then(|(key, _)| Some((self.departures.take(&key)?.record, key)));
         for key in &here {
             self.displace(key, *id, &found.path, &mut mark);
@@ -530,7 +530,9 @@ impl Follower {
     /// Nothing with the bytes of this file turned up: they are lost, and that is told.
     fn give_up(&mut self, key: String, departed: Departed, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         let mut mark = Mark { file: departed.record.shown(), ..Mark::at(now) };
-        if !departed.record.ended && !self.archives.has_all_of(&departed.record) {
+        let is_read = self.archives.has_all_of(&departed.record)
+            || self.files.values().any(|file| file.has_all_of_unread(&departed.record));
+        if !departed.record.ended && !is_read {
             let gap = departed.gap(now);
             self.stats.gaps.fetch_add(1, Relaxed);
             self.stats.gap_bytes.fetch_add(gap.known_bytes, Relaxed);

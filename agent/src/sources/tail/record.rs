@@ -94,9 +94,9 @@ impl Seen {
         Self { bytes: first.len(), hash: hashed(first) }
     }
 
-    /// Does a file begin with them?
-    pub(super) fn begins(&self, beginning: &Beginning) -> bool {
-        beginning.bytes.get(..self.bytes).is_some_and(|bytes| hashed(bytes) == self.hash)
+    /// Does a file with this beginning begin with them?
+    pub(super) fn begins(&self, beginning: &[u8]) -> bool {
+        beginning.get(..self.bytes).is_some_and(|bytes| hashed(bytes) == self.hash)
     }
 }
 
@@ -178,18 +178,6 @@ impl Record {
     /// Bytes that were there and had not been consumed when it was last looked at.
     pub(super) fn unread(&self) -> u64 {
         self.size.saturating_sub(self.position.offset)
-    }
-
-    /// Does a file begin with what was seen of this one, of which nothing was consumed? True also when nothing was seen.
-    pub(super) fn may_begin(&self, file: &File) -> io::Result<bool> {
-        let Some(seen) = &self.seen else { return Ok(true) };
-        let mut buffer = [0; HEAD_BYTES];
-        let Some(first) = buffer.get_mut(..seen.bytes) else { return Ok(false) };
-        match file.read_exact_at(first, 0) {
-            Ok(()) => Ok(hashed(first) == seen.hash),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Is this the file that was consumed so far? True also for a longer one that starts with the same bytes, such as a copy.
