@@ -87,7 +87,9 @@ pub(super) fn refused(wire: Wire, code: i32, http_status: u16, message: &str) ->
 /// A gRPC status alone.
 pub(super) fn status(wire: Wire, code: i32, message: &str, details: &[u8]) -> Answer {
     if wire != Wire::Grpc {
-        return refused(wire, code, 400, message);
+        // UNAVAILABLE passes; 400 would be the end of a record that is alone in its request.
+        let status = if code == 14 { 503 } else { 400 };
+        return refused(wire, code, status, message);
     }
     let escaped: String = message.bytes().map(escape).collect();
     let mut headers = vec![
