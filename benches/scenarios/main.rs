@@ -86,7 +86,7 @@ fn play_all(scenarios: &[Scenario], rules: &Rules, way: Way) -> Result<Vec<Score
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let scored = rooms::play(scenario, rules, way);
+            let scored = rooms::play(scenario, rules, way, |_| {});
             done.lock().unwrap_or_else(PoisonError::into_inner).push((scenario.name.as_str(), scored));
         }
     };

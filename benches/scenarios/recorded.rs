@@ -19,8 +19,8 @@ pub(crate) fn findings(paths: &[PathBuf], rules: &Rules) -> Result<BTreeMap<Stri
     }
     rooms.finish(&session);
     let mut found: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-    for fired in ear.take().into_iter().flat_map(|heard| heard.findings) {
-        *found.entry(fired.rule).or_default().entry(fired.title).or_default() += 1;
+    for finding in ear.take().into_iter().flat_map(|heard| heard.findings) {
+        *found.entry(finding.rule.id).or_default().entry(finding.title).or_default() += 1;
     }
     Ok(found)
 }

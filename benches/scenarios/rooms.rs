@@ -33,7 +33,7 @@ pub(crate) struct Heard {
     service: String,
     at_ns: u64,
     cost_nano_usd: u64,
-    pub(crate) findings: Vec<Fired>,
+    pub(crate) findings: Vec<Finding>,
     /// What a finding holds back of what it should tell: all names in simulated traffic are plain.
     masked: Option<String>,
 }
@@ -52,17 +52,10 @@ impl Sink for Ear {
     fn told(&mut self, told: Told<'_>) -> io::Result<()> {
         let (service, at_ns) = (told.subject.origin().service.clone(), told.subject.at().0);
         let behaviours = told.findings.into_iter().filter(|finding| finding.category != Category::Leak);
-        let behaviours: Vec<Finding> = behaviours.collect();
-        let masked = behaviours.iter().find_map(masked);
-        let findings = behaviours.into_iter().map(|finding| Fired {
-            rule: finding.rule.id,
-            service: service.clone(),
-            finding_id: finding.finding_id,
-            title: finding.title,
-            at_ns,
-        });
+        let findings: Vec<Finding> = behaviours.collect();
+        let masked = findings.iter().find_map(masked);
         let cost_nano_usd = told.cost.map_or(0, |cost| cost.nano_usd.0);
-        let heard = Heard { cost_nano_usd, at_ns, findings: findings.collect(), service: service.clone(), masked };
+        let heard = Heard { service, at_ns, cost_nano_usd, findings, masked };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
         Ok(())
     }
@@ -166,8 +159,8 @@ fn tell(session: &Session, exchanges: Vec<Exchange>) {
     }
 }
 
-/// Sends a scenario through the rooms.
-pub(crate) fn play(scenario: &Scenario, rules: &Rules, way: Way) -> Result<Scored> {
+/// Sends a scenario through the rooms; `see` sees what is found.
+pub(crate) fn play(scenario: &Scenario, rules: &Rules, way: Way, mut see: impl FnMut(&Finding)) -> Result<Scored> {
     let (session, ear) = session(rules, &scenario.config)?;
     let mut rooms = Rooms::new(rules, &session, way)?;
     let mut scorer = Scorer::new(scenario)?;
@@ -189,8 +182,13 @@ pub(crate) fn play(scenario: &Scenario, rules: &Rules, way: Way) -> Result<Score
                 if let Some(masked) = heard.masked {
                     bail!("{}: a finding hides what it says: {masked}", scenario.name);
                 }
-                scorer.called(&heard.service, heard.at_ns, heard.cost_nano_usd);
-                heard.findings.iter().for_each(|fired| scorer.found(fired));
+                let Heard { service, at_ns, cost_nano_usd, findings, .. } = heard;
+                scorer.called(&service, at_ns, cost_nano_usd);
+                for finding in findings {
+                    see(&finding);
+                    let Finding { finding_id, title, rule, .. } = finding;
+                    scorer.found(&Fired { rule: rule.id, service: service.clone(), finding_id, title, at_ns });
+                }
             }
         }
         let Some(call) = call else { return Ok(scorer.finish()) };

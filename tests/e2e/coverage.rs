@@ -24,7 +24,7 @@ fn tap(bench: &Bench, options: &[&str], command: Vec<OsString>) -> (Vec<Value>, 
     all.extend(["--output".into(), data.clone().into_os_string(), "--".into()]);
     all.extend(command);
     let mut sandbox = bench.sandboxed(&all);
-    sandbox.env("STATE_DIRECTORY", bench.dir().join("state"));
+    sandbox.env("STATE_DIRECTORY", bench.dir().join("state")).env("OUTFLOW_TEST_OUTPUT", &data);
     let ended = Job::start(sandbox, bench.dir(), "tap").unwrap().wait(CLIENT_TIMEOUT_S).unwrap();
     let text = std::fs::read_to_string(&data).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
     let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -15,7 +15,8 @@ use std::{
 use outflow::{
     cli::replay,
     engine::Rules,
-    rules::RuleSource,
+    findings::Finding,
+    rules::{BehaviourRules, RuleSource},
     sources::{
         StreamId,
         replay::{Options, Record},
@@ -39,27 +40,47 @@ fn scenarios() -> Vec<Scenario> {
     simulator::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios")).unwrap()
 }
 
-fn play_all(scenarios: &[Scenario]) -> Vec<Scored> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+/// All of them, played: scores, and a finding of each rule.
+static PLAYED: LazyLock<(Vec<Scored>, BTreeMap<String, Finding>)> = LazyLock::new(|| {
+    let scenarios = scenarios();
+    let (next, done, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let scored = play(scenario, &RULES, Way::WithoutScanner).unwrap();
+            let see = |finding: &Finding| {
+                let mut found = found.lock().unwrap();
+                if !found.contains_key(&finding.rule.id) {
+                    found.insert(finding.rule.id.clone(), finding.clone());
+                }
+            };
+            let scored = play(scenario, &RULES, Way::WithoutScanner, see).unwrap();
             done.lock().unwrap().insert(scenario.name.clone(), scored);
         }
     };
     thread::scope(|scope| (0..2).for_each(|_| _ = scope.spawn(work)));
-    done.into_inner().unwrap().into_values().collect()
+    (done.into_inner().unwrap().into_values().collect(), found.into_inner().unwrap())
+});
+
+/// What detectors find in simulated traffic, besides the samples that tests make by hand: together all that there is.
+pub(crate) fn findings() -> impl Iterator<Item = (String, Finding)> {
+    PLAYED.1.iter().map(|(rule, finding)| (format!("{rule} in a scenario"), finding.clone()))
+}
+
+/// Rules of behaviour of which neither has a finding.
+pub(crate) fn without_finding(samples: &[(String, Finding)]) -> Vec<String> {
+    let seen: BTreeSet<&str> = samples.iter().map(|(_, finding)| finding.rule.id.as_str()).collect();
+    let rules = BehaviourRules::embedded();
+    rules.iter().map(|rule| rule.id.clone()).filter(|id| !seen.contains(id.as_str())).collect()
 }
 
 #[test]
 fn every_label_is_found_in_time_and_nothing_else() {
-    let scored = play_all(&scenarios());
+    let scored = &PLAYED.0;
     assert!(scored.len() >= 60, "{} scenarios", scored.len());
-    println!("{}", report::markdown(&scored));
-    let (weeks, alarms) = report::calm(&scored);
+    println!("{}", report::markdown(scored));
+    let (weeks, alarms) = report::calm(scored);
     assert!(weeks >= 4.0, "{weeks} service-weeks of normal traffic");
     assert!(alarms as f64 <= weeks, "{alarms} false alarms in {weeks} service-weeks of normal traffic");
-    let wrongs = report::wrongs(&scored);
+    let wrongs = report::wrongs(scored);
     let wrong: BTreeSet<&str> = wrongs.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
     let known = BTreeSet::from(KNOWN.map(|(name, _)| name));
     assert_eq!(wrong, known, "\n{wrongs}");
@@ -70,7 +91,7 @@ fn a_sample_gives_the_same_score_the_whole_way() {
     for name in ["moving-ids", "stream-without-usage", "gateway-falls-back"] {
         let scenario = scenarios().into_iter().find(|scenario| scenario.name == name).unwrap();
         let score = |way| {
-            let scored = play(&scenario, &RULES, way).unwrap();
+            let scored = play(&scenario, &RULES, way, |_| {}).unwrap();
             (scored.calls, report::markdown(from_ref(&scored)), report::wrongs(from_ref(&scored)))
         };
         assert_eq!(score(Way::Whole), score(Way::WithoutScanner), "{name}");

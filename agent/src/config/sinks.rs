@@ -42,10 +42,10 @@ pub struct Sinks {
     pub max_call_bytes: Size<MIB, { 64 * GIB }>,
     /// A Kafka topic that gets one record for each revision of a finding; `[[sinks.kafka]]` may be given several times. The producer is
     /// idempotent and waits for all replicas; a record counts as delivered when the broker has confirmed it. Its key is the
-    /// finding's id. Its headers follow CloudEvents 1.0, and `ce_id` is the record's id, the same when it is sent again.
+    /// finding's id, unless `partition_by` says otherwise. Its headers follow CloudEvents 1.0, and `ce_id` is the record's id, the same when it is sent again.
     pub kafka: Vec<KafkaSink>,
-    /// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics; `[[sinks.otlp]]` may
-    /// be given several times. [OTLP.md](OTLP.md) has the names of attributes and what each answer leads to.
+    /// An OpenTelemetry collector that gets one log record for each revision of a finding, and the agent's metrics, and spans of calls
+    /// if you ask for them (`traces`); `[[sinks.otlp]]` may be given several times. [OTLP.md](OTLP.md) has the names of attributes and what each answer leads to.
     pub otlp: Vec<OtlpSink>,
     /// A file that gets one line of JSON for each revision of a finding; `[[sinks.file]]` may be given several times. A record counts as
     /// delivered when it is on the disk. [SINKS.md](SINKS.md) says what happens at a rotation, a crash and a full disk.

@@ -13,13 +13,11 @@ Prints one JSON line with what its TLS library said.
 
 import argparse
 import http.client
-import os
-import pathlib
 import socket
 import ssl
-import time
 
 import common
+import told
 
 HOST = "api.openai.com"
 OTHER = "api.mistral.ai"
@@ -56,14 +54,6 @@ def attempt(case: str) -> str:
         plain.close()
 
 
-def wait_until_told() -> None:
-    output = pathlib.Path(os.environ["OUTFLOW_TEST_OUTPUT"])
-    end = time.monotonic() + 30
-    while "vendor.handshake_failed" not in (output.read_text() if output.exists() else ""):
-        common.check(time.monotonic() < end, f"{output} does not say it")
-        time.sleep(0.01)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=["untrusting", "other-name", "old", "unverified"])
@@ -72,7 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     said = [attempt(args.case) for _ in range(args.times)]
     if args.told:
-        wait_until_told()
+        told.wait_until_told("vendor.handshake_failed")
     common.report("handshake_client", said=said)
 
 

@@ -30,7 +30,7 @@ def main() -> None:
 async def turns(arguments: argparse.Namespace) -> list[list[int]]:
     client = openai.AsyncOpenAI(api_key=common.API_KEY, max_retries=0)
     tokens = []
-    # Other tests may have the machine to themselves for a while.
+    # Other tests may have the machine to themselves for a while; the test waits a minute for all of it.
     patient = {"open_timeout": 40}
     async with client.realtime.connect(model="gpt-realtime", websocket_connection_options=patient) as connection:
         await connection.session.update(session={"type": "realtime", "output_modalities": ["text"], "instructions": "You help."})

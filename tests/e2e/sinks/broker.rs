@@ -98,6 +98,41 @@ fn every_revision_of_every_finding_is_in_the_topic_once_and_in_order() {
     assert_eq!(partitions.len(), PARTITIONS as usize);
 }
 
+/// One sink for each, all with SASL PLAIN: this broker takes every password, so what is tested is that it is asked for one and that we talk on.
+#[test]
+fn every_codec_arrives_behind_a_password() {
+    const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+    let Some(mut stage) = Stage::set("codecs") else { return };
+    if !stage.broker.skip_unless_ours() {
+        return;
+    }
+    let (scene, brokers) = (&mut stage.scene, [stage.broker.address()]);
+    let secret = scene.folder("secrets").join("password");
+    std::fs::write(&secret, "outflow-test").unwrap();
+    let sink = |codec: &str| {
+        make_topic(brokers[0], codec);
+        format!(
+            "[[sinks.kafka]]\nname = {codec:?}\nbrokers = {brokers:?}\ntopic = {codec:?}\nsettings = {{ \"compression.type\" = {codec:?}, \
+             \"security.protocol\" = \"SASL_PLAINTEXT\", \"sasl.mechanism\" = \"PLAIN\", \"sasl.username\" = \"outflow\", \
+             \"sasl.password\" = {{ file = {:?} }} }}\n",
+            secret.display().to_string()
+        )
+    };
+    scene.configure(&CODECS.map(sink).concat());
+    let agent = scene.agent();
+    scene.lines(300);
+    scene.until_stored(&agent);
+    for codec in CODECS {
+        scene.until_delivered(&agent, codec);
+        let records = scene.records();
+        let all = |messages: &[testbed::Message]| topic::ids(messages).len() >= records.len();
+        topic::check(&stage.broker.consume_until(codec, LIMIT_S, all).unwrap(), &records);
+    }
+    let talk = agent.talk().unwrap();
+    assert!(!talk.contains("outflow-test"), "a secret is never said: {talk}");
+    agent.terminate(END_LIMIT_S).unwrap();
+}
+
 /// How long the broker is away: long enough that librdkafka gives records back to the store when it is a minute.
 fn outage_s() -> u64 {
     if std::env::var("OUTFLOW_LONG").is_ok_and(|long| long == "1") { 65 } else { 20 }

@@ -10,7 +10,10 @@ use std::{
 use outflow::{findings::Finding, sinks::ecs::encode, units::Timestamp};
 use serde_json::Value;
 
-use crate::ocsf::{host, page::replace, samples};
+use crate::{
+    ocsf::{host, page::replace, samples},
+    scenarios,
+};
 
 /// The fields of ECS that documents use, and their types there. Read off `generated/ecs_flat.js` of the package @elastic/ecs 9.4.0 of the npm
 /// registry (of `gen_ai.*`: `generated/gen_ai.ts`); `node -e 'console.log(require("./generated/ecs_flat.js").EcsFlat["event.kind"])'` shows one.
@@ -153,7 +156,9 @@ fn documents_use_fields_of_ecs_and_of_ours() {
     let fields: BTreeMap<_, _> = FIELDS.into_iter().chain(MORE_FIELDS).chain([OFFSET]).collect();
     assert_eq!(fields.len(), FIELDS.len() + MORE_FIELDS.len() + 1, "none twice");
     let mut used = BTreeSet::new();
-    for (name, finding) in all() {
+    let samples: Vec<_> = all().into_iter().chain(samples::not_simulated()).chain(scenarios::findings()).collect();
+    assert_eq!(scenarios::without_finding(&samples), [""; 0], "rules of which no document was checked");
+    for (name, finding) in samples {
         let document = document(&finding);
         let mut found = BTreeMap::new();
         values(&document, "", &mut found);

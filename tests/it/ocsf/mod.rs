@@ -14,6 +14,8 @@ use outflow::{
 };
 use serde_json::Value;
 
+use crate::scenarios;
+
 mod calls;
 pub(crate) mod page;
 pub(crate) mod samples;
@@ -86,6 +88,8 @@ fn findings_of_every_kind_are_valid_events() {
         "secret.openai-api-key",
     ];
     assert_eq!(rules.into_iter().collect::<Vec<_>>(), expected);
+    let samples: Vec<_> = samples.into_iter().chain(samples::not_simulated()).chain(scenarios::findings()).collect();
+    assert_eq!(scenarios::without_finding(&samples), [""; 0], "rules of which no event was checked");
     let Some(python) = python() else { return };
     // A host may have no id.
     let bare = Host { name: "node-17".into(), id: None };

@@ -11,15 +11,17 @@ use outflow::{
         budget::BudgetWatch,
         pinning::Pinning,
         resolved_model::ResolvedModel,
+        retrieval::Retrieval,
         scan::{RuleSet, ScanDetector},
         untracked_spend::UntrackedSpend,
     },
-    exchange::{Api, Catalogue, Exchange, Prices, Usage},
+    exchange::{Api, Catalogue, Exchange, Prices, RetrievalFacts, Usage, Vector},
     findings::{Activity, Category, Finding, FingerprintKey, FleetStale, Maker, Policy, store_damaged, store_full},
     rules::{ModelRules, RuleSource, scan},
     sources::{
         Origin,
         coverage::{How, KnownBy, Look, TlsFile, Unseen},
+        handshake::FailedHandshake,
         log::{LogBlock, LogFile},
         tail::{Gap, GapReason},
     },
@@ -46,6 +48,53 @@ pub(crate) fn kinds() -> Vec<Sample> {
     samples.extend(unseen());
     samples.extend(store_losses());
     samples.push(stale_fleet());
+    samples
+}
+
+/// Of each rule that no simulated traffic has.
+pub(crate) fn not_simulated() -> Vec<Sample> {
+    let mut retrieval = Retrieval::new(Arc::default());
+    let mut samples = Vec::new();
+    for second in 0..130 {
+        // From the hundredth on all searches find the same, and pieces are three times as long.
+        let is_late = second >= 100;
+        let mut call = exchange("", "");
+        (call.request_model, call.response_model) = (None, None);
+        call.vendor = Some("qdrant".into());
+        (call.host, call.path) = ("abc.cloud.qdrant.io".into(), "/collections/notes/points/query".into());
+        (call.api, call.asking.body_digest) = (Api::VectorQuery, Some(second));
+        call.started_at.0 += second * 1_000_000_000;
+        call.ended_at = Timestamp(call.started_at.0 + 100_000_000);
+        let mut piece = call.clone();
+        call.retrieval = Some(Box::new(RetrievalFacts {
+            index: Some("notes".into()),
+            vectors: vec![Vector { digest: second, dimensions: 1536 }],
+            matches: Some(3),
+            matches_digest: Some(if is_late { 7 } else { second }),
+            ..RetrievalFacts::default()
+        }));
+        samples.extend(inspect(&mut retrieval, &call));
+        (piece.vendor, piece.api) = (Some("openai".into()), Api::Embeddings);
+        (piece.host, piece.path) = ("api.openai.com".into(), "/v1/embeddings".into());
+        piece.request_model = Some("text-embedding-3-small".into());
+        // A little apart, as pieces are.
+        let bytes = if is_late { 3000 } else { 1000 } * (90 + second * 7 % 21) / 100;
+        piece.retrieval = Some(Box::new(RetrievalFacts {
+            items: 2,
+            input_bytes: 2 * bytes,
+            vectors: [second, second + 1].map(|digest| Vector { digest, dimensions: 8 }).into(),
+            ..RetrievalFacts::default()
+        }));
+        samples.extend(inspect(&mut retrieval, &piece));
+    }
+    let at = Timestamp(1_795_392_000_000_000_000);
+    for refused in [None, Some(10)] {
+        let origin =
+            Arc::new(Origin { pid: 7, process: "python3".into(), service: "shop".into(), ..Origin::default() });
+        let failed = FailedHandshake { at, origin, host: "api.openai.com".into(), refused, failed: 5, since: at };
+        let finding = maker().handshake(&failed, Some("openai"), &Policy::default());
+        samples.push((format!("{}: {}", finding.rule.id, finding.title), finding));
+    }
     samples
 }
 

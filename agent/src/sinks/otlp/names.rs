@@ -1,6 +1,6 @@
 //! All names that a finding has as a log record, in one table. Enters: nothing. Leaves: names, and what each says, for the encoder and for
 //! `docs/OTLP.md`. Names of the semantic conventions are used where there is one that is not about to change; the rest is `outflow.*`, and ours.
-//! The conventions for generative AI are in development (they moved to a repository of their own with 1.42), so they stand here and nowhere else.
+//! The conventions for generative AI are in development (they moved to a repository of their own with 1.42), so those of findings stand here alone; those of metrics are in `genai.rs`, those of spans in `traces.rs`.
 
 /// The conventions that the `gen_ai.*` names are taken from.
 pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai/1.42.0";

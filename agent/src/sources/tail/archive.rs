@@ -11,7 +11,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
     fs::File,
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
@@ -361,15 +360,7 @@ impl Archive {
     /// May this hold a log of which nothing was read? It has the log's name and what rotation adds to it, and begins as the log did, when that is
     /// known.
     fn may_be_all_of(&self, record: &Record) -> bool {
-        let path = Path::new(&record.path);
-        let name = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
-        // It may have been found when it was rotated already: `app.log.2`.
-        let base = |name: String| {
-            name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_')).to_owned()
-        };
-        let is_named_after =
-            || name(&self.path).zip(name(path).map(base)).is_some_and(|(own, its)| own.starts_with(&its));
-        if record.position.offset > 0 || self.path.parent() != path.parent() || !is_named_after() {
+        if record.position.offset > 0 || !record.may_be_rotated_to(&self.path) {
             return false;
         }
         record.seen.as_ref().is_none_or(|seen| {

@@ -98,10 +98,25 @@ impl Departures {
         self.all.insert(key, departed);
     }
 
+    /// With what the keys of those begin that were there.
+    pub(super) fn place(id: FileId) -> String {
+        format!("{DEPARTED}{:x}:{}:", id.dev, id.ino)
+    }
+
     /// Keeps one for `wait_ns`; gives the checkpoint that remembers it.
     pub(super) fn add(&mut self, id: FileId, mut departed: Departed, now: Timestamp, wait_ns: u64) -> Checkpoint {
         departed.given_up_at = Some(Timestamp(now.0.saturating_add(wait_ns)));
-        let key = format!("{DEPARTED}{:x}:{}:{:x}:{}", id.dev, id.ino, now.0, departed.record.position.offset);
+        // Two may leave one place at once: records of nothing read, or a file that is cut twice while it is looked at.
+        let mut number = 0_u32;
+        let mut key = || {
+            number += 1;
+            format!("{}{:x}:{number}", Self::place(id), now.0)
+        };
+        let mut free = key();
+        while self.all.contains_key(&free) {
+            free = key();
+        }
+        let key = free;
         let checkpoint = departed.record.checkpoint(key.clone());
         self.all.insert(key, departed);
         checkpoint
@@ -268,4 +283,22 @@ fn is_snapshot(file: &File, size: u64, other: &Followed) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::tail::record::Consumed;
+
+    #[test]
+    fn two_that_leave_one_place_at_once_are_two() {
+        let mut departures = Departures::new(&[]);
+        let mut add = |name: &str| {
+            let record = Consumed::nothing().record(name, "app", 7, Timestamp(1), false);
+            let departed = Departed { record, reason: GapReason::Gone, given_up_at: None, rest: Vec::new() };
+            departures.add(FileId { dev: 1, ino: 2 }, departed, Timestamp(3), 5).key
+        };
+        assert_ne!(add("one"), add("two"));
+        assert_eq!(departures.given_up(Timestamp(8), |_| false).len(), 2);
+    }
 }

@@ -385,10 +385,11 @@ impl Followed {
         record
     }
 
-    /// May this hold all of a file of which nothing was consumed, and how it begins was seen?
+    /// Does this hold all of a file of which nothing was consumed, as far as one can say? It has its name and what rotation adds, begins as it was
+    /// seen to begin, and is as long.
     pub(super) fn has_all_of_unread(&self, record: &Record) -> bool {
         let begins = || record.seen.as_ref().is_some_and(|seen| seen.begins(&self.first));
-        record.position.offset == 0 && record.size <= self.size && begins()
+        record.position.offset == 0 && record.size <= self.size && record.may_be_rotated_to(&self.path) && begins()
     }
 
     /// Who writes it may stand in its lines, and when it was found it had none.

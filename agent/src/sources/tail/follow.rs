@@ -289,7 +289,7 @@ impl Follower {
             let Some(Departed { record, .. }) = self.departures.get(&key) else { continue };
             let is_same = match &record.packed {
                 Some(packing) => packing.is_of(file, metadata.len())?,
-                // Of which nothing was read, may be any file.
+                // One of which nothing was read is told by its beginning, behind those of which something was.
                 None => record.position.offset > 0 && record.is_of(file)?,
             };
             if is_same {
@@ -366,7 +366,7 @@ impl Follower {
             return Ok(None);
         }
         // Of a file of which nothing was read the place is known, and perhaps how it begins: it is the one that stands there, unless that is a copy.
-        let first = first_bytes(file)?;
+        let first = if here.is_empty() { Vec::new() } else { first_bytes(file)? };
         let is_unread = |key: &&String| {
             let record = self.departures.get(key).map(|departed| &departed.record);
             let begins = |record: &Record| record.seen.as_ref().is_none_or(|seen| seen.begins(&first));
@@ -530,9 +530,11 @@ impl Follower {
     /// Nothing with the bytes of this file turned up: they are lost, and that is told.
     fn give_up(&mut self, key: String, departed: Departed, now: Timestamp, out: &mut Out<'_>) -> Result<(), Stopped> {
         let mut mark = Mark { file: departed.record.shown(), ..Mark::at(now) };
-        let is_read = self.archives.has_all_of(&departed.record)
-            || self.files.values().any(|file| file.has_all_of_unread(&departed.record));
-        if !departed.record.ended && !is_read {
+        // Its own next life is no copy of it.
+        let is_other = |id: FileId| !key.starts_with(&Departures::place(id));
+        let is_elsewhere = self.archives.has_all_of(&departed.record)
+            || self.files.iter().any(|(id, file)| is_other(*id) && file.has_all_of_unread(&departed.record));
+        if !departed.record.ended && !is_elsewhere {
             let gap = departed.gap(now);
             self.stats.gaps.fetch_add(1, Relaxed);
             self.stats.gap_bytes.fetch_add(gap.known_bytes, Relaxed);

@@ -5,7 +5,7 @@
 //! rotations. So a file is known by what was consumed of it: a hash of the first [`HEAD_BYTES`] and one of the last
 //! [`ANCHOR_BYTES`] before the position. Both grow with what was consumed, so a small file is known from its first line on.
 
-use std::{fmt::Write as _, fs::File, io, os::unix::fs::FileExt as _};
+use std::{ffi::OsStr, fmt::Write as _, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use memchr::{memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
@@ -178,6 +178,18 @@ impl Record {
     /// Bytes that were there and had not been consumed when it was last looked at.
     pub(super) fn unread(&self) -> u64 {
         self.size.saturating_sub(self.position.offset)
+    }
+
+    /// Has a path the folder and the name of this file, and what rotation adds to it?
+    pub(super) fn may_be_rotated_to(&self, path: &Path) -> bool {
+        let own = Path::new(&self.path);
+        let name = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
+        // It may have been found when it was rotated already: `app.log.2`.
+        let base = |name: String| {
+            name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_')).to_owned()
+        };
+        own.parent() == path.parent()
+            && name(path).zip(name(own).map(base)).is_some_and(|(its, own)| its.starts_with(&own))
     }
 
     /// Is this the file that was consumed so far? True also for a longer one that starts with the same bytes, such as a copy.

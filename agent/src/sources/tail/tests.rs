@@ -125,7 +125,7 @@ impl World {
 
     /// A look at everything, or at these alone; true when there is more.
     fn look(&mut self, at: Option<BTreeSet<PathBuf>>) -> bool {
-        // No two looks have the same time: by it two departed files are told apart that had one inode and one length.
+        // No two looks have the same time: by it two files are told apart that had one inode.
         self.now.0 += 1;
         // A life begins with a look at everything.
         let at = at.filter(|_| self.follower.is_some());

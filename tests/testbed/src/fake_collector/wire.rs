@@ -87,8 +87,12 @@ pub(super) fn refused(wire: Wire, code: i32, http_status: u16, message: &str) ->
 /// A gRPC status alone.
 pub(super) fn status(wire: Wire, code: i32, message: &str, details: &[u8]) -> Answer {
     if wire != Wire::Grpc {
-        // UNAVAILABLE passes; 400 would be the end of a record that is alone in its request.
-        let status = if code == 14 { 503 } else { 400 };
+        // Those that pass, by the OTLP specification; 400 would be the end of a record that is alone in its request.
+        let status = match code {
+            8 => 429,
+            1 | 4 | 10 | 11 | 14 | 15 => 503,
+            _ => 400,
+        };
         return refused(wire, code, status, message);
     }
     let escaped: String = message.bytes().map(escape).collect();

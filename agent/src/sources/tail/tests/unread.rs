@@ -57,3 +57,30 @@ fn what_is_left_out_is_not_unreadable() {
     world.commit();
     assert_eq!(world.stored.gaps, []);
 }
+
+/// Of the log only the beginning was seen when it was cut. Another one that begins so is no copy of it, nor is its own next life; one with its
+/// name is.
+#[test]
+fn what_was_only_seen_is_a_gap_unless_a_rotated_file_may_hold_it() {
+    let gaps_with = |name: &str| {
+        let mut world = World::new();
+        world.settings.groups[0].globs.push(format!("{}/web.log", world.folder.path().display()));
+        world.append("first\n");
+        world.step(1);
+        world.commit();
+        // It is seen that this is another file, and what it says is lost with the agent.
+        fs::write(world.log(), "second, and longer\n").unwrap();
+        world.step(1);
+        world.kill(1);
+        fs::write(world.log(), "third, which is longer again\n").unwrap();
+        fs::write(world.folder.path().join(name), "second, and longer\nand more\n").unwrap();
+        for _ in 0..4 {
+            world.step(40);
+            world.commit();
+        }
+        world.stored.gaps.iter().map(|(_, gap)| (gap.reason, gap.known_bytes)).collect::<Vec<_>>()
+    };
+    assert_eq!(gaps_with("web.log"), [(GapReason::Truncated, 19)]);
+    assert_eq!(gaps_with("app.log"), [(GapReason::Truncated, 19)], "in its own place");
+    assert_eq!(gaps_with("app.log.1"), []);
+}
