@@ -78,7 +78,9 @@ fn what_was_only_seen_is_a_gap_unless_a_rotated_file_may_hold_it() {
             world.step(40);
             world.commit();
         }
-        world.stored.gaps.iter().map(|(_, gap)| (gap.reason, gap.known_bytes)).collect::<Vec<_>>()
+        // Of the first one nobody knows whether there was more.
+        let gaps = world.stored.gaps.iter().map(|(_, gap)| (gap.reason, gap.known_bytes));
+        gaps.filter(|(_, known_bytes)| *known_bytes > 0).collect::<Vec<_>>()
     };
     assert_eq!(gaps_with("web.log"), [(GapReason::Truncated, 19)]);
     assert_eq!(gaps_with("app.log"), [(GapReason::Truncated, 19)], "in its own place");
