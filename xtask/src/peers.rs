@@ -2,7 +2,7 @@
 //! tansu, which keeps its word under kill -9 and asks who comes, and the collector otelite, which does not read all compressions. Enters: nothing.
 //! Leaves: the tests' verdict (`tests/e2e/sinks/tansu.rs`, `otelite.rs`). The programs stay in `target/tools`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, ensure};
 
@@ -29,10 +29,17 @@ pub(crate) fn run() -> Result<()> {
     println!("{}", bench::machine());
     let mut command = sh::cargo("test");
     command.args(["--workspace", "--test", "e2e", "--", "--nocapture", "--test-threads=1"]);
-    for peer in PEERS {
-        command.arg(format!("sinks::{}", peer.name)).env(peer.variable, peer.program()?);
-    }
+    command.args(PEERS.map(|peer| format!("sinks::{}", peer.name)));
+    name_them(&mut command)?;
     sh::run(&mut command)
+}
+
+/// Tells the tests where the programs are; builds what is missing.
+pub(crate) fn name_them(command: &mut Command) -> Result<()> {
+    for peer in PEERS {
+        command.env(peer.variable, peer.program()?);
+    }
+    Ok(())
 }
 
 impl Peer {
