@@ -223,9 +223,10 @@ fn a_reader_in_the_same_process_leaves_the_locks_of_the_writer() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     keep(&store, found(vec![finding("a", 0)]));
-    let before = (0..READS).map(|_| locks(&place(&folder))).max().unwrap();
-    assert!(before > 0, "without a lock another process may delete the log when it closes the file");
+    // How many they are changes while the writer's own threads are at work. Closing a file takes all of them.
+    let is_locked = || (0..READS).any(|_| locks(&place(&folder)) > 0);
+    assert!(is_locked(), "without a lock another process may delete the log when it closes the file");
     drop(store.reader().unwrap());
     assert_eq!(store.checkpoints("").unwrap(), []);
-    assert_eq!((0..READS).map(|_| locks(&place(&folder))).max().unwrap(), before);
+    assert!(is_locked());
 }
