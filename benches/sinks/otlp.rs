@@ -42,7 +42,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     sched_setaffinity(None, &cores.rest)?;
     println!("{} findings a run, {BATCH_RECORDS} a request, medians of {ROUNDS}", place.findings);
     let requests: Vec<ExportLogsServiceRequest> =
-        place.records()?.chunks(BATCH_RECORDS).map(|chunk| request(chunk, &place.host)).collect();
+        place.records()?.chunks(BATCH_RECORDS).map(|chunk| request(chunk, &place.host, false)).collect();
     let (grpc_to, http_to) = (collector.grpc_endpoint(), collector.http_endpoint());
     for (protocol, endpoint) in [("grpc", grpc_to), ("http", http_to)] {
         for compression in ["gzip", "none"] {

@@ -47,7 +47,11 @@ impl Place {
         for chunk in made.chunks(BATCH) {
             store.submit(Batch { findings: chunk.to_vec(), ..Batch::default() })?.wait()?;
         }
-        let host = Host { name: "bench-host".to_owned(), id: Some("0123456789abcdef0123456789abcdef".to_owned()) };
+        let host = Host {
+            name: "bench-host".to_owned(),
+            id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+            cloud: None,
+        };
         Ok(Self { store, host, findings, dir })
     }
 

@@ -115,7 +115,9 @@ fn only_rules_and_budgets_are_taken_up_while_it_runs() {
 }
 
 /// Every kind of mistake, each with the file that makes it.
-const MISTAKES: [(&str, &str); 45] = [
+const MISTAKES: [(&str, &str); 47] = [
+    ("a cloud of nobody", "[sinks.cloud]\nregion = \"eu-central-1\"\n"),
+    ("no name of a cloud", "[sinks.cloud]\nprovider = \"Amazon Web Services\"\n"),
     ("no TOML", "[logs\nscan_interval = \"1s\"\n"),
     ("two syntax errors", "[logs]\nscan_interval = 1s\nline_bytes = = 4\n"),
     ("a key twice", "[store]\nmax_bytes = \"1 GiB\"\nmax_bytes = \"2 GiB\"\n"),
@@ -249,6 +251,7 @@ fn shown(name: &str, text: &str) {
 fn run(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outflow"));
     command.args(arguments).current_dir(folder).env("STATE_DIRECTORY", "/state");
+    command.env("OUTFLOW_CLOUD_REGION", "elsewhere").env("OUTFLOW_CLOUD_ZONE", "eu-central-1a");
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let line = arguments.join(" ");
@@ -267,6 +270,8 @@ fn the_command_says_what_a_file_is_worth() {
     write("good.toml", "[[logs.files]]\nglobs = [\"/var/log/*.log\"]\n[[budget]]\nservice = \"*\"\nlimit_usd = 0.5\n");
     write("bad.toml", "[logs]\nscan_intervall = \"1s\"\n[store]\nmax_bytes = 7\n");
     write("one.toml", "[admin]\nlisten = \"0.0.0.0:80\"\n");
+    // The zone is the environment's, the region is not.
+    write("cloud.toml", "[sinks.cloud]\nprovider = \"aws\"\nregion = \"eu-central-1\"\n");
     let mut all = String::new();
     for arguments in [
         &["config", "--help"][..],
@@ -280,6 +285,7 @@ fn the_command_says_what_a_file_is_worth() {
         &["config", "check"],
         &["config", "show", "good.toml"],
         &["config", "show", "--effective", "good.toml"],
+        &["config", "show", "--effective", "cloud.toml"],
         &["config", "show", "--effective", "bad.toml"],
         &["config", "show", "--effective"],
     ] {

@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::{Format, exit, state};
-use crate::config::{AbsolutePath, Config, ConfigError, HostName};
+use crate::config::{AbsolutePath, CloudName, Config, ConfigError, HostName};
 
 /// Checks a config file, or shows what it comes to
 #[derive(Debug, clap::Args)]
@@ -71,13 +71,26 @@ pub fn effective(mut config: Config) -> Config {
         config.state.directory = state::folder().and_then(AbsolutePath::from_found);
     }
     if config.sinks.host_name.is_none() {
-        config.sinks.host_name = std::env::var(HOST_NAME).ok().and_then(|name| HostName::from_found(&name));
+        config.sinks.host_name = variable(HOST_NAME).and_then(|name| HostName::from_found(&name));
+    }
+    if let Some(cloud) = &mut config.sinks.cloud {
+        let found = |name| variable(name).and_then(|name| CloudName::from_found(&name));
+        cloud.region = cloud.region.take().or_else(|| found(CLOUD_REGION));
+        cloud.zone = cloud.zone.take().or_else(|| found(CLOUD_ZONE));
     }
     config
 }
 
 /// Names this host where the system's own name says nothing, as in a pod.
 const HOST_NAME: &str = "OUTFLOW_HOST_NAME";
+/// The region of this host, where the config says which cloud it is in.
+const CLOUD_REGION: &str = "OUTFLOW_CLOUD_REGION";
+/// Its zone.
+const CLOUD_ZONE: &str = "OUTFLOW_CLOUD_ZONE";
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 /// Each problem on a line of its own that begins with the file, as editors and people look for it.
 pub(super) fn refused(error: &ConfigError) -> ExitCode {

@@ -44,15 +44,15 @@ pub use self::{
     fleet::Fleet,
     logs::{JournalSince, Journald, LogFiles, Logs},
     names::{AbsolutePath, Listen, NameGlob, PathGlob, RuleId, ServiceName, VendorHost},
-    places::{Broker, Endpoint, HostName, SinkName, SyslogAddress, Topic},
+    places::{Broker, CloudName, Endpoint, HostName, SinkName, SyslogAddress, Topic},
     prices::{Price, Prices},
     reference::reference,
     retrieval::RetrievalAge,
     rules::{RuleAllow, RuleOverride, Rules},
     silence::{FindingId, Moment, Silence, SilenceFile},
     sinks::{
-        FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink, PartitionBy,
-        RecordFormat, Setting, SettingError, Sinks, SyslogFacility, SyslogSink, WebhookBody, WebhookSink,
+        Cloud, FileCompression, FileSink, FindingMatch, Flow, KafkaSink, OtlpCompression, OtlpProtocol, OtlpSink,
+        PartitionBy, RecordFormat, Setting, SettingError, Sinks, SyslogFacility, SyslogSink, WebhookBody, WebhookSink,
     },
     tap::{Scope, Tap},
 };

@@ -14,6 +14,8 @@ use super::{
 
 /// Longest name of a host, bytes (RFC 1035, section 2.3.4).
 const HOST_BYTES_MAX: usize = 253;
+/// A region, a zone or an account: the longest of them, a project of Google within a domain, has less.
+const CLOUD_BYTES_MAX: usize = 128;
 
 leaf_text! {
     /// The name of a sink.
@@ -32,6 +34,11 @@ leaf_text! {
 leaf_text! {
     /// The name of a host in what is sent.
     HostName, "a host's name, such as \"node-17\"", |text| plain(text, HOST_BYTES_MAX, &['-', '_', '.', ':'])
+}
+
+leaf_text! {
+    /// A name that a cloud gave: a region, an account.
+    CloudName, "letters, digits, '-', '_', '.' and ':', such as \"eu-central-1\"", |text| plain(text, CLOUD_BYTES_MAX, &['-', '_', '.', ':'])
 }
 
 leaf_text! {
@@ -109,6 +116,13 @@ impl SinkName {
 
 impl HostName {
     /// A name that the agent itself found; `None` when it is none.
+    pub fn from_found(name: &str) -> Option<Self> {
+        Self::parse(name).ok()
+    }
+}
+
+impl CloudName {
+    /// As [`HostName::from_found`].
     pub fn from_found(name: &str) -> Option<Self> {
         Self::parse(name).ok()
     }

@@ -11,12 +11,14 @@ use serde::{
     ser::SerializeMap as _,
 };
 
+mod cloud;
 mod file;
 mod flow;
 mod syslog;
 mod webhook;
 
 pub use self::{
+    cloud::Cloud,
     file::{FileCompression, FileSink},
     flow::{FindingMatch, Flow},
     syslog::{SyslogFacility, SyslogSink},
@@ -36,6 +38,9 @@ pub struct Sinks {
     /// name that the system has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<HostName>,
+    /// Where this host runs: `cloud` in OCSF and ECS, `cloud.*` of OpenTelemetry's resources. Outflow asks no cloud for it; without this section nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<Cloud>,
     /// How much of the store calls may take that wait for sinks that stream them (`calls_topic`, `usage_topic`); a call takes about one KiB,
     /// until each of these sinks has it. Beyond that the oldest are dropped and counted (`outflow_store_dropped_calls_total`), so that calls
     /// never take the room of findings. At most half of `[store] max_bytes`.
@@ -62,6 +67,7 @@ impl Default for Sinks {
     fn default() -> Self {
         Self {
             host_name: None,
+            cloud: None,
             max_call_bytes: Size::from_bytes(128 * MIB),
             kafka: Vec::new(),
             otlp: Vec::new(),
@@ -209,6 +215,10 @@ pub struct OtlpSink {
     /// Names of their attributes are those of conventions that are still in development. Spans are sent once and not kept.
     #[serde(default)]
     pub traces: bool,
+    /// Whether names go out too that are only proposed to the conventions for generative AI: `gen_ai.security.*` of findings,
+    /// `gen_ai.usage.cost.*` of spans ([OTLP.md](OTLP.md#proposed-names)). They stand beside ours and may change with any version.
+    #[serde(default)]
+    pub experimental_names: bool,
     /// Which findings go here, as `[[sinks.kafka.only]]` says; without any, all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<FindingMatch>,

@@ -55,7 +55,7 @@ mod words;
 
 pub use self::{
     digest::DIGEST,
-    host::Host,
+    host::{Cloud, Host},
     receiver::{Answer, Answering, Appetite, CallRecord, ConnectError, Receiver, Record, Refused},
     silences::Silences,
     stats::{ClientFigures, SinkStats},

@@ -18,10 +18,14 @@ use crate::{
 /// The fields of ECS that documents use, and their types there. Read off `generated/ecs_flat.js` of the package @elastic/ecs 9.4.0 of the npm
 /// registry (of `gen_ai.*`: `generated/gen_ai.ts`); `node -e 'console.log(require("./generated/ecs_flat.js").EcsFlat["event.kind"])'` shows one.
 /// `[]` takes a list.
-const FIELDS: [(&str, &str); 48] = [
+const FIELDS: [(&str, &str); 52] = [
     ("@timestamp", "date"),
     ("agent.type", "keyword"),
     ("agent.version", "keyword"),
+    ("cloud.account.id", "keyword"),
+    ("cloud.availability_zone", "keyword"),
+    ("cloud.provider", "keyword"),
+    ("cloud.region", "keyword"),
     ("container.id", "keyword"),
     ("container.name", "keyword"),
     ("destination.address", "keyword"),

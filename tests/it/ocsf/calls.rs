@@ -127,7 +127,7 @@ fn event(call: &Call) -> Value {
 #[test]
 fn calls_of_every_kind_are_valid_events() {
     let Some(python) = python() else { return };
-    let hosts = [host(), Host { name: "node-17".into(), id: None }];
+    let hosts = [host(), Host { name: "node-17".into(), id: None, cloud: None }];
     let samples = samples();
     for host in &hosts {
         let events: Vec<_> = samples.iter().map(|(_, call)| encode_call(call, RECORD_ID, host).unwrap()).collect();
@@ -145,7 +145,10 @@ fn calls_of_every_kind_are_valid_events() {
     let cases = [
         (with("/ai_model", "colour", "red".into()), "'colour' was unexpected"),
         (with("/message_context", "prompt_tokens", "7".into()), "$.message_context.prompt_tokens"),
-        (with("/metadata", "profiles", serde_json::json!(["host"])), "'ai_model', 'message_context' were unexpected"),
+        (
+            with("/metadata", "profiles", serde_json::json!(["host"])),
+            "'ai_model', 'cloud', 'message_context' were unexpected",
+        ),
         (with("", "status", "Success!".into()), "$.status_id: 1 is 'Success'"),
         (with("", "actor", Value::Null), "$.actor"),
     ];

@@ -10,7 +10,7 @@ use std::{
 
 use outflow::{
     findings::{FLEET_STALE, Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
-    sinks::{Host, ocsf::encode},
+    sinks::{Cloud, Host, ocsf::encode},
 };
 use serde_json::Value;
 
@@ -21,7 +21,16 @@ pub(crate) mod page;
 pub(crate) mod samples;
 
 pub(crate) fn host() -> Host {
-    Host { name: "node-17".into(), id: Some("0123456789abcdef0123456789abcdef".into()) }
+    Host {
+        name: "node-17".into(),
+        id: Some("0123456789abcdef0123456789abcdef".into()),
+        cloud: Some(Cloud {
+            provider: "aws".into(),
+            region: Some("eu-central-1".into()),
+            zone: Some("eu-central-1a".into()),
+            account: Some("123456789012".into()),
+        }),
+    }
 }
 
 fn event(finding: &Finding) -> Value {
@@ -92,7 +101,7 @@ fn findings_of_every_kind_are_valid_events() {
     assert_eq!(scenarios::without_finding(&samples), [""; 0], "rules of which no event was checked");
     let Some(python) = python() else { return };
     // A host may have no id.
-    let bare = Host { name: "node-17".into(), id: None };
+    let bare = Host { name: "node-17".into(), id: None, cloud: None };
     let hosts = [host(), bare];
     let events = |host| samples.iter().map(|(_, finding)| encode(finding, host).unwrap()).collect::<Vec<_>>();
     for host in &hosts {

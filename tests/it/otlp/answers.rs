@@ -21,7 +21,7 @@ const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 fn assert_bytes(collector: &FakeCollector, records: &[Record]) {
     for taken in collector.taken() {
         let sent = records.iter().find(|record| record.record_id == taken.record_id).unwrap();
-        assert_eq!(taken.bytes, log_record(sent).encode_to_vec(), "{}", taken.record_id);
+        assert_eq!(taken.bytes, log_record(sent, false).encode_to_vec(), "{}", taken.record_id);
     }
 }
 

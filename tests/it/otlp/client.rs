@@ -27,6 +27,7 @@ pub(super) fn settings(endpoint: String, protocol: Protocol) -> OtlpSettings {
         compression: Compression::None,
         headers: Vec::new(),
         timeout: Duration::from_secs(20),
+        experimental_names: false,
         ca_file: None,
         cert_file: None,
         key_file: None,
@@ -34,7 +35,7 @@ pub(super) fn settings(endpoint: String, protocol: Protocol) -> OtlpSettings {
 }
 
 pub(super) fn host() -> Host {
-    Host { name: "node-17".into(), id: Some("0123456789abcdef0123456789abcdef".into()) }
+    crate::ocsf::host()
 }
 
 /// A record that no other one is like.

@@ -23,7 +23,7 @@ use super::client::{BOTH, LIMIT, host, settings};
 
 const TICK: Duration = Duration::from_millis(50);
 
-fn exchange(model: &str) -> Exchange {
+pub(super) fn exchange(model: &str) -> Exchange {
     let at = 1_795_392_000_000_000_000;
     Exchange {
         vendor: Some("mistral".into()),
@@ -36,7 +36,7 @@ fn exchange(model: &str) -> Exchange {
     }
 }
 
-fn cost(nano: u64) -> Cost {
+pub(super) fn cost(nano: u64) -> Cost {
     Cost { nano_usd: NanoUsd(nano), source: CostSource::Catalogue, catalogue: "c".into() }
 }
 

@@ -12,13 +12,14 @@ use outflow::{
         Answer, Record,
         otlp::{Compression, OtlpMetrics, OtlpSettings, Protocol, request},
     },
-    telemetry::{Metric, Metrics},
+    telemetry::{self, Metrics},
 };
-use testbed::{Attributes, Collector, Record as Received, Value};
+use testbed::{Attributes, Collector, Metric, Point, Record as Received, Value};
 
 use super::{
     client::{Client, LIMIT, batch, host, ids, settings},
     faults::pump,
+    metrics,
 };
 
 /// Seconds until what was taken must be printed.
@@ -82,7 +83,7 @@ fn without_lists(attributes: &Attributes) -> Attributes {
 /// What was sent, as the collector would print it.
 fn expected(sent: &[Record]) -> BTreeMap<String, Received> {
     let mut all = BTreeMap::new();
-    for group in request(sent, &host()).resource_logs {
+    for group in request(sent, &host(), false).resource_logs {
         let resource = printed(&group.resource.unwrap().attributes);
         for scope in group.scope_logs {
             let from = scope.scope.unwrap();
@@ -180,10 +181,12 @@ fn it_was_away_and_nothing_is_missing() {
 fn it_receives_metrics() {
     let Some((_folder, collector)) = collector() else { return };
     for protocol in [Protocol::Grpc, Protocol::Http] {
-        let metrics = Metrics::new();
-        metrics.add(Metric::Findings, &["high", "leak"], 7);
+        let registry = Metrics::new();
+        registry.add(telemetry::Metric::Findings, &["high", "leak"], 7);
         let to = settings(endpoint(&collector, protocol), protocol);
-        let sending = OtlpMetrics::start(&to, LIMIT, &metrics, &host()).unwrap();
+        let sending = OtlpMetrics::start(&to, LIMIT, &registry, &host()).unwrap();
+        let model = format!("mistral-small-by-{protocol:?}");
+        sending.exchange(&metrics::exchange(&model), Some(&metrics::cost(2_500_000_000)));
         sending.shutdown();
         if !collector.skip_unless_ours() {
             continue;
@@ -194,6 +197,7 @@ fn it_receives_metrics() {
                 .until(&name, || Ok(collector.metrics()?.into_iter().rfind(|metric| metric.name == name)))
                 .unwrap()
         };
+        of_a_call(&collector, &model);
         let findings = found("outflow_findings_total");
         let labels: Attributes = [("severity", "high"), ("category", "leak")]
             .map(|(key, value)| (key.into(), Value::Text(value.into())))
@@ -201,5 +205,78 @@ fn it_receives_metrics() {
         assert_eq!((findings.points[0].attributes.clone(), findings.points[0].value), (labels, Some(7.0)));
         assert_eq!(findings.resource.get("service.name").and_then(Value::text), Some("outflow"));
         assert_eq!(found("outflow_build_info").points[0].value, Some(1.0));
+    }
+}
+
+/// The three metrics that a call of [`metrics::exchange`] makes, field by field.
+fn of_a_call(collector: &Collector, model: &str) {
+    let has_model = |metric: &Metric| {
+        let models = metric.points.iter().map(|point| point.attributes.get("gen_ai.request.model"));
+        models.into_iter().any(|name| name.and_then(Value::text) == Some(model))
+    };
+    let names = ["gen_ai.client.token.usage", "gen_ai.client.operation.duration", "outflow.cost"];
+    let ours = |metrics: &[Metric]| -> Vec<Metric> {
+        let ours = names.map(|name| metrics.iter().rfind(|metric| metric.name == name && has_model(metric)));
+        ours.into_iter().flatten().cloned().collect()
+    };
+    // The last line of a point is a bucket, or the value.
+    let is_whole = |metric: &Metric| {
+        let of = |point: &Point| point.value.is_some() || point.buckets.len() == point.bounds.len() + 1;
+        metric.points.iter().all(of)
+    };
+    let metrics = collector
+        .metrics_until(PRINTED_S, |metrics| {
+            let ours = ours(metrics);
+            ours.len() == names.len() && ours.iter().all(is_whole) && ours[0].points.len() == 2
+        })
+        .unwrap();
+    let mut ours = ours(&metrics);
+    let call = Attributes::from(
+        [
+            ("gen_ai.operation.name", "chat"),
+            ("gen_ai.provider.name", "mistral_ai"),
+            ("gen_ai.request.model", model),
+            ("outflow.service", "shop"),
+            ("server.address", "api.mistral.ai"),
+        ]
+        .map(|(name, value)| (name.to_owned(), Value::Text(value.to_owned()))),
+    );
+    let with = |name: &str, value: &str| {
+        let mut all = call.clone();
+        all.insert("server.port".to_owned(), Value::Int(8443));
+        if !name.is_empty() {
+            all.insert(name.to_owned(), Value::Text(value.to_owned()));
+        }
+        all
+    };
+    // In the conventions' words: powers of four, and 0.01 doubled.
+    let tokens: Vec<f64> = (0..14).map(|power| 4_f64.powi(power)).collect();
+    let seconds = vec![0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+    let counted = |attributes, sum: f64, bounds: &[f64]| {
+        let buckets = (0..=bounds.len()).map(|bucket| u64::from(bounds.partition_point(|end| *end < sum) == bucket));
+        let (buckets, bounds) = (buckets.collect(), bounds.to_vec());
+        Point { attributes, value: None, count: Some(1), sum: Some(sum), bounds, buckets }
+    };
+    let cost = Point { attributes: with("outflow.cost.source", "catalogue"), value: Some(2.5), ..Point::default() };
+    let kind = "gen_ai.token.type";
+    let expected = [
+        (
+            "{token}",
+            "Histogram",
+            vec![counted(with(kind, "input"), 1000.0, &tokens), counted(with(kind, "output"), 3.0, &tokens)],
+        ),
+        ("s", "Histogram", vec![counted(with("", ""), 1.25, &seconds)]),
+        ("{USD}", "Sum", vec![cost]),
+    ];
+    let order = |point: &Point| point.attributes.get(kind).and_then(Value::text).map(str::to_owned);
+    for (metric, (unit, data, points)) in ours.iter_mut().zip(expected) {
+        metric.points.sort_by_key(order);
+        assert_eq!((metric.unit.as_str(), metric.kind.as_str()), (unit, data), "{}", metric.name);
+        assert_eq!(metric.temporality, "CUMULATIVE", "{}", metric.name);
+        assert_eq!(metric.points, points, "{}", metric.name);
+        let of = |name: &str| metric.resource.get(name).and_then(Value::text);
+        let resource = ["service.name", "host.name", "cloud.provider"].map(of);
+        assert_eq!(resource, [Some("outflow"), Some("node-17"), Some("aws")], "{}", metric.name);
+        assert_eq!(metric.scope, format!("outflow {}", env!("CARGO_PKG_VERSION")));
     }
 }

@@ -1,24 +1,58 @@
-//! Spans as a collector gets them: a real one, over both transports, and none at all.
+//! Spans as a collector gets them: a real one, field by field, over both transports, and none at all.
 
 use outflow::{
-    exchange::{Cost, CostSource, Exchange, Usage},
-    sinks::otlp::{OtlpTraces, Protocol},
+    exchange::{Api, Cost, CostSource, Exchange, McpCall, Usage},
+    sinks::otlp::{OtlpSettings, OtlpTraces, Protocol},
     telemetry::{Metric, Metrics},
-    units::NanoUsd,
+    units::{NanoUsd, Timestamp},
 };
-use testbed::Collector;
+use testbed::{Attributes, Collector, Span, Value};
 
 use super::client::{host, settings};
 
 /// Seconds until what was taken must be printed.
 const PRINTED_S: u64 = 120;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
 
 fn call(model: &str) -> Exchange {
     let mut exchange = crate::schema::exchange(model, model);
-    exchange.usage = Usage { input_tokens: Some(1234), output_tokens: Some(5), ..Usage::default() };
-    exchange.headers.traceparent = Some(format!("00-{TRACE}-b7ad6b7169203331-01"));
+    exchange.usage = Usage {
+        input_tokens: Some(1234),
+        output_tokens: Some(5),
+        cache_read_tokens: Some(1000),
+        cache_write_tokens: Some(30),
+        reasoning_tokens: Some(4),
+        ..Usage::default()
+    };
+    exchange.headers.traceparent = Some(format!("00-{TRACE}-{PARENT}-01"));
+    exchange.response_id = Some("chatcmpl-1".into());
+    exchange.feature = Some("search".into());
+    exchange.streaming = true;
+    exchange.first_token_at = Some(Timestamp(exchange.started_at.0 + 500_000_000));
+    exchange.ended_at = Timestamp(exchange.started_at.0 + 2_500_000_000);
     exchange
+}
+
+fn tool_call(tool: &str) -> Exchange {
+    let call = McpCall {
+        method: Some("tools/call".into()),
+        id: Some("7".into()),
+        tool: Some(tool.into()),
+        session: Some("s-1".into()),
+        version: Some("2025-11-25".into()),
+        tool_failed: true,
+    };
+    Exchange {
+        vendor: None,
+        host: "mcp.example.com".into(),
+        api: Api::McpStreamableHttp,
+        request_model: None,
+        response_model: None,
+        usage: Usage::default(),
+        mcp: Some(call),
+        ..crate::schema::exchange("", "")
+    }
 }
 
 fn sent(metrics: &Metrics, outcome: &str) -> u64 {
@@ -38,23 +72,122 @@ fn a_real_collector_has_the_span_of_each_call() {
         return;
     }
     let cost = Cost { nano_usd: NanoUsd(987_654), source: CostSource::Catalogue, catalogue: "c".into() };
-    for (protocol, model) in [(Protocol::Grpc, "gpt-4o-by-grpc"), (Protocol::Http, "gpt-4o-by-http")] {
+    for (protocol, experimental_names) in [(Protocol::Grpc, false), (Protocol::Http, true)] {
         let endpoint = match protocol {
             Protocol::Grpc => collector.grpc_endpoint(),
             Protocol::Http => collector.http_endpoint(),
         };
+        let model = format!("gpt-4o-by-{protocol:?}");
         let metrics = Metrics::new();
-        let traces = OtlpTraces::start(&settings(endpoint.to_owned(), protocol), "otlp", &metrics, &host()).unwrap();
-        traces.exchange(&call(model), Some(&cost));
+        let to = OtlpSettings { experimental_names, ..settings(endpoint.to_owned(), protocol) };
+        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host()).unwrap();
+        traces.exchange(&call(&model), Some(&cost));
+        traces.exchange(&tool_call(&model), None);
         traces.shutdown();
-        assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (1, 0), "{model}");
-        let name = format!("chat {model}");
-        let text = collector.printed_until(PRINTED_S, |text| text.contains(&name)).unwrap();
-        let span = text.split("Span #").find(|span| span.contains(&name)).unwrap_or(&text);
-        for part in [TRACE, "b7ad6b7169203331", "gen_ai.usage.input_tokens", "1234", "outflow.cost.nano_usd", "987654"]
-        {
-            assert!(span.contains(part), "{part} is not in\n{span}");
+        assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (2, 0), "{model}");
+        let proposed = attributes([
+            ("gen_ai.usage.cost.amount", Value::Double(0.000_987_654)),
+            ("gen_ai.usage.cost.currency", text("USD")),
+            ("gen_ai.usage.cost.source", text("local")),
+        ]);
+        let mut expected = [expected_call(&model), expected_tool_call(&model)];
+        if experimental_names {
+            expected[0].attributes.extend(proposed);
         }
+        let is_ours = |span: &Span| expected.iter().any(|ours| ours.name == span.name);
+        let is_whole = |span: &Span| expected.iter().any(|ours| ours.attributes.len() <= span.attributes.len());
+        let spans = collector
+            .spans_until(PRINTED_S, |spans| spans.iter().filter(|span| is_ours(span) && is_whole(span)).count() == 2)
+            .unwrap();
+        for (mut span, expected) in spans.into_iter().filter(is_ours).zip(&expected) {
+            // What it is made of is the agent's own affair; that it is one span's is not.
+            assert_eq!(std::mem::take(&mut span.id).len(), 16, "{span:?}");
+            if expected.parent_id.is_empty() {
+                assert_eq!(std::mem::take(&mut span.trace_id).len(), 32, "{span:?}");
+            }
+            assert_eq!(span, *expected, "{protocol:?}");
+        }
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn attributes<const N: usize>(all: [(&str, Value); N]) -> Attributes {
+    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What a collector must have of [`call`].
+fn expected_call(model: &str) -> Span {
+    Span {
+        resource: attributes([
+            ("service.name", text("shop")),
+            ("container.id", text("c0ffee")),
+            ("host.name", text("node-17")),
+            ("host.id", text("0123456789abcdef0123456789abcdef")),
+            ("cloud.provider", text("aws")),
+            ("cloud.region", text("eu-central-1")),
+            ("cloud.availability_zone", text("eu-central-1a")),
+            ("cloud.account.id", text("123456789012")),
+        ]),
+        scope: format!("outflow {}", env!("CARGO_PKG_VERSION")),
+        schema_url: "https://opentelemetry.io/schemas/gen-ai/1.42.0".to_owned(),
+        trace_id: TRACE.to_owned(),
+        parent_id: PARENT.to_owned(),
+        id: String::new(),
+        name: format!("chat {model}"),
+        kind: "CLIENT".to_owned(),
+        start_ns: 1_795_392_000_000_000_000,
+        end_ns: 1_795_392_002_500_000_000,
+        status: "UNSET".to_owned(),
+        attributes: attributes([
+            ("server.address", text("api.openai.com")),
+            ("gen_ai.provider.name", text("openai")),
+            ("gen_ai.request.model", text(model)),
+            ("gen_ai.response.model", text(model)),
+            ("gen_ai.operation.name", text("chat")),
+            ("gen_ai.response.id", text("chatcmpl-1")),
+            ("gen_ai.response.time_to_first_chunk", Value::Double(0.5)),
+            ("gen_ai.usage.input_tokens", Value::Int(1234)),
+            ("gen_ai.usage.output_tokens", Value::Int(5)),
+            ("gen_ai.usage.cache_read.input_tokens", Value::Int(1000)),
+            ("gen_ai.usage.cache_creation.input_tokens", Value::Int(30)),
+            ("gen_ai.usage.reasoning.output_tokens", Value::Int(4)),
+            ("process.pid", Value::Int(7)),
+            ("process.executable.name", text("python3")),
+            ("http.response.status_code", Value::Int(200)),
+            ("outflow.feature", text("search")),
+            ("outflow.cost.nano_usd", Value::Int(987_654)),
+            ("outflow.cost.source", text("catalogue")),
+        ]),
+    }
+}
+
+/// What a collector must have of [`tool_call`]: a root, for its request names no span.
+fn expected_tool_call(model: &str) -> Span {
+    let call = expected_call(model);
+    Span {
+        // The first half of the digest that makes the ids of a call's own.
+        trace_id: String::new(),
+        parent_id: String::new(),
+        name: format!("tools/call {model}"),
+        status: "ERROR".to_owned(),
+        attributes: attributes([
+            ("server.address", text("mcp.example.com")),
+            ("gen_ai.operation.name", text("execute_tool")),
+            ("gen_ai.tool.name", text(model)),
+            ("mcp.method.name", text("tools/call")),
+            ("mcp.session.id", text("s-1")),
+            ("mcp.protocol.version", text("2025-11-25")),
+            ("jsonrpc.request.id", text("7")),
+            ("process.pid", Value::Int(7)),
+            ("process.executable.name", text("python3")),
+            ("http.response.status_code", Value::Int(200)),
+            ("error.type", text("tool_error")),
+        ]),
+        end_ns: call.start_ns,
+        ..call
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::{
     Deadline, Job, peers,
     port::Port,
-    received::{Metric, Received, Record},
+    received::{Metric, Received, Record, Span},
 };
 
 /// How long it may take to answer; it takes less than a second.
@@ -140,37 +140,27 @@ impl Collector {
         Ok(received)
     }
 
-    /// What it printed of all that it received, once `enough` is content with it; after `seconds` it gives what there is.
-    pub fn printed_until(&self, seconds: u64, mut enough: impl FnMut(&str) -> bool) -> Result<String> {
-        let server = self.server.as_ref().context("what this collector received cannot be read back")?;
-        let deadline = Deadline::after(seconds);
-        deadline.until("never", || {
-            let mut text = String::new();
-            for life in 1..=server.lives {
-                text += &String::from_utf8_lossy(&std::fs::read(server.dir.join(format!("collector-{life}.stdout")))?);
-            }
-            let over = deadline.passed();
-            Ok((enough(&text) || over).then_some(text))
-        })
-    }
-
     /// Reads what it received until `enough` is content. After `seconds` it gives what there is, so that the test can say what is missing.
     pub fn records_until(&self, seconds: u64, mut enough: impl FnMut(&[Record]) -> bool) -> Result<Vec<Record>> {
-        let deadline = Deadline::after(seconds);
-        deadline.until("never", || {
-            let records = self.records()?;
-            let over = deadline.passed();
-            Ok((enough(&records) || over).then_some(records))
-        })
+        Ok(self.until(seconds, |received| enough(&received.records))?.records)
     }
 
     /// Likewise for metrics.
     pub fn metrics_until(&self, seconds: u64, mut enough: impl FnMut(&[Metric]) -> bool) -> Result<Vec<Metric>> {
+        Ok(self.until(seconds, |received| enough(&received.metrics))?.metrics)
+    }
+
+    /// Likewise for spans; the last one may be there in part.
+    pub fn spans_until(&self, seconds: u64, mut enough: impl FnMut(&[Span]) -> bool) -> Result<Vec<Span>> {
+        Ok(self.until(seconds, |received| enough(&received.spans))?.spans)
+    }
+
+    fn until(&self, seconds: u64, mut enough: impl FnMut(&Received) -> bool) -> Result<Received> {
         let deadline = Deadline::after(seconds);
         deadline.until("never", || {
-            let metrics = self.metrics()?;
+            let received = self.received()?;
             let over = deadline.passed();
-            Ok((enough(&metrics) || over).then_some(metrics))
+            Ok((enough(&received) || over).then_some(received))
         })
     }
 }

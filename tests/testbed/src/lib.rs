@@ -50,7 +50,7 @@ pub use pod::{Podman, Sees, missing_for_pods, mounts_below};
 pub use port::Port;
 pub use private_copy::{private_copy, private_libraries, private_tree};
 pub use private_tls::PrivateTls;
-pub use received::{Attributes, Metric, Point, Record, Value};
+pub use received::{Attributes, Metric, Point, Record, Span, Value};
 pub use rendezvous::Rendezvous;
 pub use rights::{missing_for_bpf, missing_for_sandbox};
 

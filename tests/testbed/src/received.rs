@@ -1,5 +1,6 @@
 //! Reads what a collector prints: rotel's detailed debug log, which is the OpenTelemetry Collector's. Enters: that text, perhaps cut in the
-//! middle of what is being printed just now. Leaves: log records and metrics that stand in it whole.
+//! middle of what is being printed just now. Leaves: log records, metrics and spans that stand in it; of the last metric and the last span
+//! what is printed so far.
 //!
 //! The format escapes nothing. A text with line breaks is put together again, unless its lines look like the format's own; and what stands
 //! inside a list or a map is left as it was printed. It never fails: what it does not know it passes over.
@@ -82,6 +83,8 @@ pub struct Metric {
     pub unit: String,
     /// `Sum`, `Gauge`, `Histogram`.
     pub kind: String,
+    /// `CUMULATIVE` or `DELTA`, when it has any.
+    pub temporality: String,
     /// Its data points.
     pub points: Vec<Point>,
 }
@@ -97,6 +100,39 @@ pub struct Point {
     pub count: Option<u64>,
     /// What a histogram added up to.
     pub sum: Option<f64>,
+    /// Where a histogram's buckets end, but for the last.
+    pub bounds: Vec<f64>,
+    /// How many are in each of them.
+    pub buckets: Vec<u64>,
+}
+
+/// A span.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Span {
+    /// Attributes of the resource that it belongs to.
+    pub resource: Attributes,
+    /// Name and version of the instrumentation scope.
+    pub scope: String,
+    /// The schema of the scope's names.
+    pub schema_url: String,
+    /// Its trace, 32 hexadecimal digits.
+    pub trace_id: String,
+    /// The span above it, 16 digits; empty for a root.
+    pub parent_id: String,
+    /// Its own id, 16 digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `CLIENT`.
+    pub kind: String,
+    /// When it began.
+    pub start_ns: u64,
+    /// When it ended.
+    pub end_ns: u64,
+    /// `UNSET`, `OK` or `ERROR`.
+    pub status: String,
+    /// Its attributes.
+    pub attributes: Attributes,
 }
 
 /// All that was printed.
@@ -104,6 +140,7 @@ pub struct Point {
 pub(crate) struct Received {
     pub(crate) records: Vec<Record>,
     pub(crate) metrics: Vec<Metric>,
+    pub(crate) spans: Vec<Span>,
 }
 
 /// To whom the next attributes belong.
@@ -114,6 +151,7 @@ enum Owner {
     Resource,
     Record,
     Point,
+    Span,
 }
 
 /// A value that may go on in the next line.
@@ -130,21 +168,27 @@ struct Open {
 struct Place {
     resource: Attributes,
     scope: String,
+    schema_url: String,
     record: Option<Record>,
+    /// What is described is a span.
+    is_span: bool,
     owner: Owner,
     open: Option<Open>,
 }
 
 /// How lines of the format begin, beside attributes (`     -> `). A line that begins otherwise belongs to the text before it.
-const STARTS: [&str; 32] = [
+const STARTS: [&str; 46] = [
     "ResourceLog #",
     "ResourceMetrics #",
+    "ResourceSpans #",
     "Resource SchemaURL:",
     "Resource attributes:",
     "ScopeLogs #",
     "ScopeLogs SchemaURL:",
     "ScopeMetrics #",
     "ScopeMetrics SchemaURL:",
+    "ScopeSpans #",
+    "ScopeSpans SchemaURL:",
     "InstrumentationScope ",
     "LogRecord #",
     "ObservedTimestamp: ",
@@ -157,6 +201,15 @@ const STARTS: [&str; 32] = [
     "Attributes:",
     "    Trace ID       : ",
     "    Span ID        : ",
+    "Span #",
+    "    Parent ID      : ",
+    "    ID             : ",
+    "    Name           : ",
+    "    Kind           : ",
+    "Start time: ",
+    "End time: ",
+    "    Status code    : ",
+    "    Status message : ",
     "Flags: ",
     "Metric #",
     "Descriptor:",
@@ -168,6 +221,8 @@ const STARTS: [&str; 32] = [
     "Value: ",
     "Count: ",
     "Sum: ",
+    "ExplicitBounds #",
+    "Buckets #",
     "\u{1b}[2m", // a line of rotel's own log
 ];
 
@@ -214,19 +269,28 @@ impl Received {
                 "Name" => &mut metric.name,
                 "Unit" => &mut metric.unit,
                 "DataType" => &mut metric.kind,
+                "AggregationTemporality" => &mut metric.temporality,
                 _ => return,
             };
-            value.clone_into(field);
+            value.trim_start_matches("AGGREGATION_TEMPORALITY_").clone_into(field);
         }
     }
 
     fn field(&mut self, place: &mut Place, line: &str) {
         let (name, value) = line.split_once(": ").unwrap_or((line, ""));
-        let name = name.split(" #").next().unwrap_or(name);
+        let name = name.split(" #").next().unwrap_or(name).trim();
         place.owner = Owner::Nobody;
         match name {
-            "ResourceLog" | "ResourceMetrics" => *place = Place::default(),
-            "ScopeLogs" | "ScopeMetrics" => place.scope.clear(),
+            "ResourceLog" | "ResourceMetrics" | "ResourceSpans" => *place = Place::default(),
+            "ScopeLogs" | "ScopeMetrics" | "ScopeSpans" => place.scope.clear(),
+            "ScopeSpans SchemaURL" => value.clone_into(&mut place.schema_url),
+            "Attributes:" if place.is_span => place.owner = Owner::Span,
+            "Span" => {
+                let (resource, scope) = (place.resource.clone(), place.scope.clone());
+                let schema_url = place.schema_url.clone();
+                self.spans.push(Span { resource, scope, schema_url, ..Span::default() });
+                place.is_span = true;
+            }
             "Resource attributes:" => place.owner = Owner::Resource,
             "Attributes:" => place.owner = Owner::Record,
             "Data point attributes:" => place.owner = Owner::Point,
@@ -248,6 +312,8 @@ impl Received {
             _ => {
                 if let Some(scope) = line.strip_prefix("InstrumentationScope ") {
                     scope.trim_end().clone_into(&mut place.scope);
+                } else if let Some(span) = self.spans.last_mut().filter(|_| place.is_span) {
+                    span.set(name, value);
                 } else if let Some(record) = &mut place.record {
                     record.set(name, value);
                 } else if let Some(point) = self.metrics.last_mut().and_then(|metric| metric.points.last_mut()) {
@@ -272,6 +338,7 @@ impl Received {
             Owner::Nobody => None,
             Owner::Resource => Some(&mut place.resource),
             Owner::Record => place.record.as_mut().map(|record| &mut record.attributes),
+            Owner::Span => self.spans.last_mut().map(|span| &mut span.attributes),
             Owner::Point => point.map(|point| &mut point.attributes),
         };
         attributes.map(|attributes| attributes.insert(key, value));
@@ -301,6 +368,25 @@ impl Point {
             "Value" => self.value = value.parse().ok(),
             "Count" => self.count = value.parse().ok(),
             "Sum" => self.sum = value.parse().ok(),
+            "ExplicitBounds" => self.bounds.extend(value.parse::<f64>()),
+            // `Buckets #7, Count: 1`.
+            "Buckets" => self.buckets.extend(value.parse::<u64>()),
+            _ => {}
+        }
+    }
+}
+
+impl Span {
+    fn set(&mut self, name: &str, value: &str) {
+        match name {
+            "Trace ID" => value.clone_into(&mut self.trace_id),
+            "Parent ID" => value.clone_into(&mut self.parent_id),
+            "ID" => value.clone_into(&mut self.id),
+            "Name" => value.clone_into(&mut self.name),
+            "Kind" => value.trim_start_matches("SPAN_KIND_").clone_into(&mut self.kind),
+            "Start time" => self.start_ns = value.parse().unwrap_or(0),
+            "End time" => self.end_ns = value.parse().unwrap_or(0),
+            "Status code" => value.trim_start_matches("STATUS_CODE_").clone_into(&mut self.status),
             _ => {}
         }
     }

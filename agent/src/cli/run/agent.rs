@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cli::state,
     clock,
-    config::{self, Config, HostName, JournalSince, Journald, Size},
+    config::{self, Config, JournalSince, Journald, Size},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
     sinks::{Host, Silences, SinkNotice, Sinks},
@@ -101,7 +101,7 @@ impl Agent {
         figures.store_opened();
         let damages = tell_damage(&store.stats(), 0);
 
-        let host = Host::find(config.sinks.host_name.as_ref().map(HostName::as_str));
+        let host = Host::find(&config.sinks);
         let silences = KeptSilences::read(folder)?;
         let sinks = Sinks::start_with(
             &config.sinks,

@@ -137,6 +137,12 @@ fn who(document: &mut Document, process: &Process, host: &Host) {
     document.set("host.hostname", host.name.as_str());
     document.set_some("host.id", host.id.as_deref());
     document.set("related.hosts", [host.name.as_str()].as_slice());
+    if let Some(cloud) = &host.cloud {
+        document.set("cloud.provider", cloud.provider.as_str());
+        document.set_some("cloud.region", cloud.region.as_deref());
+        document.set_some("cloud.availability_zone", cloud.zone.as_deref());
+        document.set_some("cloud.account.id", cloud.account.as_deref());
+    }
     document.set_text("service.name", &process.service);
     document.set_some("process.pid", Some(process.pid).filter(|pid| *pid != 0));
     document.set_text("process.name", &process.name);

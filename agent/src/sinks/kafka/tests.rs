@@ -110,7 +110,7 @@ impl Cluster {
 }
 
 fn host() -> Host {
-    Host { name: "node-1".to_owned(), id: None }
+    Host { name: "node-1".to_owned(), id: None, cloud: None }
 }
 
 pub(super) fn keys(count: usize) -> impl Iterator<Item = String> {

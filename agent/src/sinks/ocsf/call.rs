@@ -5,8 +5,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{
     OCSF_VERSION,
-    kind::Caption,
-    objects::{Actor, Device, Endpoint, Observable, PRODUCT, Process, Product, Reporter, integer},
+    kind::{self, Caption},
+    objects::{Actor, Cloud, Device, Endpoint, Observable, PRODUCT, Process, Product, Reporter, integer},
     unmapped::{entry, some},
 };
 use crate::{
@@ -42,6 +42,8 @@ pub(super) struct CallEvent<'a> {
     message: String,
     metadata: Metadata<'a>,
     device: Device<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud: Option<Cloud<'a>>,
     actor: Actor<'a>,
     api: Api<'a>,
     src_endpoint: Endpoint<'a>,
@@ -153,7 +155,13 @@ impl<'a> CallEvent<'a> {
         let service = some(&record.process.service);
         let error = call.error_code.as_deref();
         let is_in_container = Process::of(&record.process).is_some_and(|process| process.is_in_container());
-        let profiles = [("container", is_in_container), ("trace", call.trace_id.is_some())];
+        let profiles = kind::profiles([
+            ("ai_operation", true),
+            ("cloud", host.cloud.is_some()),
+            ("container", is_in_container),
+            ("host", true),
+            ("trace", call.trace_id.is_some()),
+        ]);
         let url = some(&record.path).map(|path| Url {
             path,
             hostname: endpoint.and_then(|endpoint| endpoint.hostname),
@@ -183,14 +191,11 @@ impl<'a> CallEvent<'a> {
                 version: OCSF_VERSION,
                 uid: record_id,
                 product: PRODUCT,
-                profiles: ["ai_operation"]
-                    .into_iter()
-                    .chain(profiles.iter().filter(|(_, is)| *is).map(|(name, _)| *name))
-                    .chain(["host"])
-                    .collect(),
+                profiles,
                 reporter: Reporter::new(host),
             },
             device: Device::new(host),
+            cloud: Cloud::new(host),
             actor: Actor::of_call(&record.process),
             api: Api {
                 operation: operation(call),

@@ -9,8 +9,8 @@ use super::{
     data_security::{DataClassification, DataSecurity},
     kind::{self, Caption, Class, Kind},
     objects::{
-        Actor, Analytic, Compliance, Description, Device, Endpoint, Evidence, File, Observable, PRODUCT, Process,
-        Product, Remediation, Reporter, Resource, integer,
+        Actor, Analytic, Cloud, Compliance, Description, Device, Endpoint, Evidence, File, Observable, PRODUCT,
+        Process, Product, Remediation, Reporter, Resource, integer,
     },
     unmapped::Unmapped,
 };
@@ -55,6 +55,8 @@ pub(super) struct Event<'a> {
     remediation: Option<Remediation<'a>>,
     device: Device<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cloud: Option<Cloud<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<Actor<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     src_endpoint: Option<Endpoint<'a>>,
@@ -80,7 +82,7 @@ struct Metadata<'a> {
     event_code: &'a str,
     sequence: u32,
     product: Product,
-    profiles: &'static [&'static str],
+    profiles: Vec<&'static str>,
     reporter: Reporter<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data_classifications: Option<[DataClassification<'a>; 1]>,
@@ -119,6 +121,7 @@ impl<'a> Event<'a> {
         let first_seen = ms(&finding.first_seen)?;
         let last_seen = if finding.last_seen == finding.first_seen { first_seen } else { ms(&finding.last_seen)? };
         let is_leak = class == Class::DataSecurity;
+        let is_in_container = Process::new(finding).is_some_and(|process| process.is_in_container());
         let endpoint = finding.destination.as_ref().and_then(Endpoint::new);
         let file = File::new(finding.location.as_ref());
         let classification = is_leak.then(|| DataClassification::new(finding, kind));
@@ -149,7 +152,7 @@ impl<'a> Event<'a> {
                 event_code: &finding.rule.id,
                 sequence: finding.revision,
                 product: PRODUCT,
-                profiles: class.profiles(Process::new(finding).is_some_and(|process| process.is_in_container())),
+                profiles: class.profiles(is_in_container, host.cloud.is_some()),
                 reporter: Reporter::new(host),
                 data_classifications: classification.map(|classification| [classification]),
             },
@@ -158,6 +161,7 @@ impl<'a> Event<'a> {
             data_security: classification.map(|classification| DataSecurity::new(finding, classification)),
             remediation: (!is_leak).then(|| Remediation::new(finding)),
             device: Device::new(host),
+            cloud: Cloud::new(host),
             actor: Actor::new(finding),
             src_endpoint: (is_leak && endpoint.is_some()).then(|| Endpoint::of_host(host)),
             dst_endpoint: endpoint.filter(|_| is_leak),

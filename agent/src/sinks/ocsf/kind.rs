@@ -194,14 +194,15 @@ impl Class {
     }
 
     /// The profiles that an event of this class uses.
-    pub(super) fn profiles(self, container: bool) -> &'static [&'static str] {
-        match (self, container) {
-            (Self::DataSecurity, true) => &["container", "data_classification", "host"],
-            (Self::DataSecurity, false) => &["data_classification", "host"],
-            (_, true) => &["container", "host"],
-            (_, false) => &["host"],
-        }
+    pub(super) fn profiles(self, container: bool, cloud: bool) -> Vec<&'static str> {
+        let of_data = self == Self::DataSecurity;
+        profiles([("cloud", cloud), ("container", container), ("data_classification", of_data), ("host", true)])
     }
+}
+
+/// Those that are used.
+pub(super) fn profiles<const N: usize>(all: [(&'static str, bool); N]) -> Vec<&'static str> {
+    all.into_iter().filter_map(|(name, is_used)| is_used.then_some(name)).collect()
 }
 
 pub(super) fn activity(activity: Activity) -> Caption {

@@ -79,12 +79,70 @@ pub(super) struct Device<'a> {
     hostname: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
 }
 
 impl<'a> Device<'a> {
     pub(super) fn new(host: &'a Host) -> Self {
         let Caption(type_id, r#type) = Caption(0, "Unknown");
-        Self { type_id, r#type, hostname: &host.name, uid: host.id.as_deref() }
+        let cloud = host.cloud.as_ref();
+        Self {
+            type_id,
+            r#type,
+            hostname: &host.name,
+            uid: host.id.as_deref(),
+            region: cloud.and_then(|cloud| cloud.region.as_deref()),
+            zone: cloud.and_then(|cloud| cloud.zone.as_deref()),
+        }
+    }
+}
+
+/// The cloud that the host runs in.
+#[derive(Debug, Serialize)]
+pub(super) struct Cloud<'a> {
+    provider: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<Account<'a>>,
+}
+
+/// Who pays for it.
+#[derive(Debug, Serialize)]
+struct Account<'a> {
+    type_id: u8,
+    r#type: &'static str,
+    uid: &'a str,
+}
+
+impl<'a> Cloud<'a> {
+    pub(super) fn new(host: &'a Host) -> Option<Self> {
+        let cloud = host.cloud.as_ref()?;
+        Some(Self {
+            provider: &cloud.provider,
+            region: cloud.region.as_deref(),
+            zone: cloud.zone.as_deref(),
+            account: cloud.account.as_deref().map(|uid| {
+                let Caption(type_id, r#type) = account(&cloud.provider);
+                Account { type_id, r#type, uid }
+            }),
+        })
+    }
+}
+
+/// What accounts are called there. Providers by the names of OpenTelemetry's `cloud.provider`.
+fn account(provider: &str) -> Caption {
+    match provider {
+        "aws" => Caption(10, "AWS Account"),
+        "gcp" => Caption(11, "GCP Project"),
+        "oracle_cloud" => Caption(12, "OCI Compartment"),
+        "azure" => Caption(13, "Azure Subscription"),
+        _ => Caption(0, "Unknown"),
     }
 }
 

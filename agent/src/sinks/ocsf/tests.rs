@@ -19,7 +19,7 @@ use crate::{
 };
 
 fn host() -> Host {
-    Host { name: "node-17".into(), id: Some("0123456789abcdef0123456789abcdef".into()) }
+    Host { name: "node-17".into(), id: Some("0123456789abcdef0123456789abcdef".into()), cloud: None }
 }
 
 fn event(finding: &Finding) -> Value {

@@ -56,6 +56,7 @@ pub(super) struct Collector {
     /// It took something.
     proven: Arc<AtomicBool>,
     host: Host,
+    experimental_names: bool,
     timeout: Duration,
     words: Words,
 }
@@ -80,6 +81,7 @@ impl Collector {
             understood: AtomicBool::new(false),
             proven,
             host,
+            experimental_names: settings.experimental_names,
             timeout: settings.timeout,
             words: settings.words(),
         })
@@ -125,7 +127,7 @@ impl Collector {
     }
 
     async fn ask(&self, records: &[Record], packing: Packing) -> Outcome {
-        let request = request(records, &self.host);
+        let request = request(records, &self.host, self.experimental_names);
         let bytes = request.encoded_len();
         if bytes > REQUEST_BYTES_MAX {
             return Outcome::TooLarge(format!("{bytes} bytes, and a request holds {REQUEST_BYTES_MAX} at most"));

@@ -30,8 +30,12 @@ const FIELDS: usize = 32;
 /// A service without a name (resource conventions, `service.name`).
 pub(super) const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// All records as one request, in their order within each service.
-pub fn request<'a>(records: impl IntoIterator<Item = &'a Record>, host: &Host) -> ExportLogsServiceRequest {
+/// All records as one request, in their order within each service; with names that are only proposed to the conventions, if asked for.
+pub fn request<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+    host: &Host,
+    experimental_names: bool,
+) -> ExportLogsServiceRequest {
     let mut groups: Vec<(&Process, Vec<LogRecord>)> = Vec::new();
     for record in records {
         let process = &record.finding.process;
@@ -40,8 +44,8 @@ pub fn request<'a>(records: impl IntoIterator<Item = &'a Record>, host: &Host) -
                 == (&process.service, &process.container, &process.pod, &process.kubernetes)
         };
         match groups.iter_mut().find(|(other, _)| is_same(other)) {
-            Some((_, group)) => group.push(log_record(record)),
-            None => groups.push((process, vec![log_record(record)])),
+            Some((_, group)) => group.push(log_record(record, experimental_names)),
+            None => groups.push((process, vec![log_record(record, experimental_names)])),
         }
     }
     let resource_logs = groups.into_iter().map(|(process, log_records)| ResourceLogs {
@@ -65,8 +69,9 @@ fn resource(process: &Process, host: &Host) -> Resource {
     let service = if process.service.is_empty() { UNKNOWN_SERVICE } else { &process.service };
     let mut fields = Fields::default();
     fields.text(names::SERVICE, service);
-    fields.text(names::HOST_NAME, &host.name);
-    fields.some(names::HOST_ID, host.id.as_deref());
+    for (name, value) in names::of_host(host) {
+        fields.text(name, value);
+    }
     fields.some(names::CONTAINER, process.container.as_deref());
     fields.some(names::POD, process.pod.as_deref());
     if let Some(Kubernetes { namespace, pod, container }) = &process.kubernetes {
@@ -78,7 +83,7 @@ fn resource(process: &Process, host: &Host) -> Resource {
 }
 
 /// One record. Event time and observed time are both the newest occurrence: the time of sending would make other bytes of it each time.
-pub fn log_record(record: &Record) -> LogRecord {
+pub fn log_record(record: &Record, experimental_names: bool) -> LogRecord {
     let finding = &record.finding;
     let time_unix_nano = Timestamp::parse(&finding.last_seen).unwrap_or_default().0;
     LogRecord {
@@ -87,7 +92,7 @@ pub fn log_record(record: &Record) -> LogRecord {
         severity_number: severity(finding.severity).into(),
         severity_text: finding.severity.as_str().to_owned(),
         body: Some(text(&finding.title)),
-        attributes: attributes(record),
+        attributes: attributes(record, experimental_names),
         event_name: FINDING_EVENT.to_owned(),
         ..LogRecord::default()
     }
@@ -104,7 +109,7 @@ fn severity(severity: Severity) -> SeverityNumber {
     }
 }
 
-fn attributes(record: &Record) -> Vec<KeyValue> {
+fn attributes(record: &Record, experimental_names: bool) -> Vec<KeyValue> {
     let Finding { rule, fingerprint, excerpt, location, process, destination, model, coverage, .. } = &record.finding;
     let finding = &record.finding;
     let mut fields = Fields(Vec::with_capacity(FIELDS + finding.attributes.len()));
@@ -153,6 +158,11 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
     fields.some(names::EXECUTABLE, Some(process.name.as_str()).filter(|name| !name.is_empty()));
     fields.some(names::FEATURE, process.feature.as_deref());
     fields.some(names::UNIT, process.unit.as_deref());
+    if experimental_names {
+        fields.text(names::PROPOSED_FINDING, &finding.finding_id);
+        fields.text(names::PROPOSED_RULE, &rule.id);
+        fields.text(names::PROPOSED_CATEGORY, finding.category.as_str());
+    }
     for (name, fact) in &finding.attributes {
         if let Some(AnyValue { value: Some(value) }) = any(fact, 0) {
             fields.put(&format!("{}{name}", names::FACT), value);

@@ -127,9 +127,8 @@ fn resource(host: &Host) -> Resource {
         KeyValue::new(names::SERVICE, SCOPE),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", instance_id(host)),
-        KeyValue::new(names::HOST_NAME, host.name.clone()),
     ];
-    fields.extend(host.id.clone().map(|id| KeyValue::new(names::HOST_ID, id)));
+    fields.extend(names::of_host(host).map(|(name, value)| KeyValue::new(name, value.to_owned())));
     Resource::builder_empty().with_attributes(fields).build()
 }
 

@@ -66,6 +66,8 @@ pub struct OtlpSettings {
     pub headers: Vec<(String, String)>,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Names that are only proposed to the conventions go out too.
+    pub experimental_names: bool,
     /// Certificates of those whose word is taken for who the collector is, PEM; else those of the system.
     pub ca_file: Option<PathBuf>,
     /// Our own certificate, PEM, when the collector asks for one.
@@ -123,6 +125,7 @@ impl OtlpSettings {
             compression: compression.unwrap_or_default(),
             headers,
             timeout: timeout.unwrap_or(TIMEOUT),
+            experimental_names: sink.experimental_names,
             ca_file,
             cert_file,
             key_file,

@@ -2,6 +2,8 @@
 //! `docs/OTLP.md`. Names of the semantic conventions are used where there is one that is not about to change; the rest is `outflow.*`, and ours.
 //! The conventions for generative AI are in development (they moved to a repository of their own with 1.42), so those of findings stand here alone; those of metrics are in `genai.rs`, those of spans in `traces.rs`.
 
+use crate::sinks::Host;
+
 /// The conventions that the `gen_ai.*` names are taken from.
 pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai/1.42.0";
 
@@ -83,12 +85,48 @@ names! {
     ERROR = "error.type": "The vendor's code of a failure, its status, `tool_error`, or `no_answer`; absent when it did not fail",
 }
 
+names! {
+    /// Names that are proposed to the conventions, and go out only when somebody asks for them: those of findings from pull request 427 of
+    /// open-telemetry/semantic-conventions-genai, those of cost, of spans, from 443.
+    PROPOSED:
+    PROPOSED_FINDING = "gen_ai.security.external_finding_id": "Of a finding: as `outflow.finding.id`",
+    PROPOSED_RULE = "gen_ai.security.policy.rule.id": "Of a finding: as `outflow.finding.rule.id`",
+    PROPOSED_CATEGORY = "gen_ai.security.risk.category": "Of a finding: as `outflow.finding.category`",
+    PROPOSED_COST = "gen_ai.usage.cost.amount": "Of a span: what the call cost",
+    PROPOSED_CURRENCY = "gen_ai.usage.cost.currency": "Of a span with an amount: `USD`",
+    PROPOSED_SOURCE = "gen_ai.usage.cost.source": "Of a span with an amount: `provider` when the answer said it, else `local`",
+}
+
 /// Resource: what the finding's process is for.
 pub(super) const SERVICE: &str = "service.name";
 /// Resource: the host that the agent runs on.
 pub(super) const HOST_NAME: &str = "host.name";
 /// Resource: its machine id.
 pub(super) const HOST_ID: &str = "host.id";
+/// Resource: who runs the cloud that the host is in.
+pub(super) const CLOUD_PROVIDER: &str = "cloud.provider";
+/// Resource: its region.
+pub(super) const CLOUD_REGION: &str = "cloud.region";
+/// Resource: the zone in it.
+pub(super) const CLOUD_ZONE: &str = "cloud.availability_zone";
+/// Resource: the account that pays.
+pub(super) const CLOUD_ACCOUNT: &str = "cloud.account.id";
+
+/// What resources say of the host.
+pub(super) fn of_host(host: &Host) -> impl Iterator<Item = (&'static str, &str)> {
+    let cloud = host.cloud.as_ref();
+    [
+        (HOST_NAME, Some(host.name.as_str())),
+        (HOST_ID, host.id.as_deref()),
+        (CLOUD_PROVIDER, cloud.map(|cloud| cloud.provider.as_str())),
+        (CLOUD_REGION, cloud.and_then(|cloud| cloud.region.as_deref())),
+        (CLOUD_ZONE, cloud.and_then(|cloud| cloud.zone.as_deref())),
+        (CLOUD_ACCOUNT, cloud.and_then(|cloud| cloud.account.as_deref())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
 /// Metrics: the service that called, for their resource is the agent.
 pub(super) const CALLER: &str = "outflow.service";
 /// Resource: the container of the finding's process.

@@ -86,7 +86,7 @@ is the finding's title. The scope is `outflow` with the agent's version.
 | critical | 18, ERROR2 | `critical` |
 
 The resource is who the finding is about: `service.name`, `host.name`, `host.id`, `container.id`, `k8s.pod.uid`, `k8s.namespace.name`,
-`k8s.pod.name`, `k8s.container.name`.
+`k8s.pod.name`, `k8s.container.name`; with `[sinks.cloud]` also `cloud.provider`, `cloud.region`, `cloud.availability_zone` and `cloud.account.id`.
 
 | attribute | what |
 | --- | --- |
@@ -102,7 +102,7 @@ version.
 ## Metrics
 
 The resource is the agent: `service.name` is `outflow`, `service.version`, `service.instance.id` (another one for each start), `host.name`,
-`host.id`. All metrics of [METRICS.md](METRICS.md) go out under the names that they have there, labels as attributes; and for each call:
+`host.id`, and the cloud as above. All metrics of [METRICS.md](METRICS.md) go out under the names that they have there, labels as attributes; and for each call:
 
 | metric | unit | attributes | what |
 | --- | --- | --- | --- |
@@ -128,6 +128,19 @@ wait, is dropped and counted in `outflow_sink_spans_total`. Besides `gen_ai.oper
 | --- | --- |
 ";
 
+/// Behind the spans.
+const PROPOSED: &str = "
+## Proposed names
+
+With `experimental_names = true` these go out besides. They are proposals to the conventions (pull requests
+[427](https://github.com/open-telemetry/semantic-conventions-genai/pull/427) and
+[443](https://github.com/open-telemetry/semantic-conventions-genai/pull/443)), not in any version of them yet, and follow what becomes of
+those: do not build on them what must not break. The names under `outflow.` stay.
+
+| attribute | what |
+| --- | --- |
+";
+
 /// The text of `docs/OTLP.md`.
 pub fn reference() -> String {
     let mut out = HEAD.to_owned();
@@ -141,6 +154,10 @@ pub fn reference() -> String {
     }
     out.push_str(TAIL);
     for (name, says) in names::SPAN {
+        let _ = writeln!(out, "| `{name}` | {says} |");
+    }
+    out.push_str(PROPOSED);
+    for (name, says) in names::PROPOSED {
         let _ = writeln!(out, "| `{name}` | {says} |");
     }
     out

@@ -23,7 +23,7 @@ use crate::{
     exchange::{Cost, CostSource, Exchange, sample},
     findings::{Finding, FingerprintKey, Maker},
     rules::ScanRule,
-    sinks::{Host, Record, later::AFTER_MAX},
+    sinks::{Cloud, Host, Record, later::AFTER_MAX},
     units::{NanoUsd, Severity, Timestamp},
 };
 
@@ -39,6 +39,7 @@ fn settings() -> OtlpSettings {
         compression: Compression::Gzip,
         headers: vec![("authorization".into(), SECRET.into())],
         timeout: Duration::from_secs(10),
+        experimental_names: false,
         ca_file: None,
         cert_file: None,
         key_file: None,
@@ -46,7 +47,16 @@ fn settings() -> OtlpSettings {
 }
 
 fn host() -> Host {
-    Host { name: "node-17".into(), id: Some("0123456789abcdef0123456789abcdef".into()) }
+    Host {
+        name: "node-17".into(),
+        id: Some("0123456789abcdef0123456789abcdef".into()),
+        cloud: Some(Cloud {
+            provider: "aws".into(),
+            region: Some("eu-central-1".into()),
+            zone: Some("eu-central-1a".into()),
+            account: Some("123456789012".into()),
+        }),
+    }
 }
 
 fn record(seq: u64, finding: Finding) -> Record {
@@ -116,7 +126,7 @@ fn by_name(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
 fn a_leak_is_a_log_record_without_its_text() {
     let exchange = Exchange { host: "api.openai.com:8443".into(), ..sample::exchange("openai", "gpt-4o") };
     let record = record(7, leak(&exchange));
-    let log = log_record(&record);
+    let log = log_record(&record, false);
     assert_eq!((log.event_name.as_str(), log.severity_text.as_str()), ("outflow.finding", "high"));
     assert_eq!(log.severity_number, i32::from(SeverityNumber::Error));
     assert_eq!((log.time_unix_nano, log.observed_time_unix_nano), (NOW.0, NOW.0));
@@ -160,9 +170,28 @@ fn a_leak_is_a_log_record_without_its_text() {
 }
 
 #[test]
+fn proposed_names_go_out_only_when_asked_for() {
+    let record = record(7, leak(&sample::exchange("openai", "gpt-4o")));
+    let (without, with) = (log_record(&record, false), log_record(&record, true));
+    let (without, with) = (by_name(&without.attributes), by_name(&with.attributes));
+    let more: BTreeMap<&str, &str> = with
+        .iter()
+        .filter(|(name, _)| !without.contains_key(*name))
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let expected = [
+        ("gen_ai.security.external_finding_id", record.finding.finding_id.as_str()),
+        ("gen_ai.security.policy.rule.id", "pii.email"),
+        ("gen_ai.security.risk.category", "leak"),
+    ];
+    assert_eq!(more, expected.into());
+    assert!(without.iter().all(|(name, value)| with.get(name) == Some(value)), "ours stay");
+}
+
+#[test]
 fn facts_keep_their_names_and_types() {
     let exchange = sample::exchange("anthropic", "claude-3");
-    let log = log_record(&record(1, behaviour(&exchange)));
+    let log = log_record(&record(1, behaviour(&exchange)), false);
     let attributes = by_name(&log.attributes);
     assert_eq!(attributes["outflow.fact.model.pin_class"], "alias");
     assert_eq!(attributes["outflow.fact.model.days_left"], "12");
@@ -180,13 +209,16 @@ fn a_batch_is_grouped_by_service_and_always_the_same_bytes() {
         finding.process.container = (service == "billing").then(|| "c0ffee".into());
         records.push(record(seq, finding));
     }
-    let first = request(&records, &host());
+    let first = request(&records, &host(), false);
     let services: Vec<_> = first
         .resource_logs
         .iter()
         .map(|group| {
             let resource = by_name(&group.resource.as_ref().unwrap().attributes);
             assert_eq!((resource["host.name"].as_str(), resource["host.id"].len()), ("node-17", 32));
+            let cloud = ["provider", "region", "availability_zone", "account.id"];
+            let cloud = cloud.map(|name| resource[format!("cloud.{name}").as_str()].as_str());
+            assert_eq!(cloud, ["aws", "eu-central-1", "eu-central-1a", "123456789012"]);
             assert!(!resource.contains_key(names::PID), "a process is no resource");
             let scope = &group.scope_logs[0];
             assert_eq!(scope.scope.as_ref().unwrap().name, "outflow");
@@ -200,7 +232,7 @@ fn a_batch_is_grouped_by_service_and_always_the_same_bytes() {
         [service("checkout", None, 2), service("billing", Some("c0ffee"), 1), service("unknown_service", None, 1)]
     );
     let again: Vec<Record> = records.iter().map(|old| Record { finding: read_back(old), ..old.clone() }).collect();
-    assert_eq!(request(&again, &host()).encode_to_vec(), first.encode_to_vec());
+    assert_eq!(request(&again, &host(), false).encode_to_vec(), first.encode_to_vec());
 }
 
 /// The finding as it comes out of the outbox.
@@ -213,7 +245,7 @@ fn severities_keep_their_order() {
     let exchange = sample::exchange("openai", "gpt-4o");
     let mut last = 0;
     for severity in [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical] {
-        let log = log_record(&record(1, Finding { severity, ..behaviour(&exchange) }));
+        let log = log_record(&record(1, Finding { severity, ..behaviour(&exchange) }), false);
         assert!(log.severity_number > last, "{severity}");
         let line = format!("| {severity} | {}, ", log.severity_number);
         assert!(reference().contains(&line), "docs/OTLP.md does not say {line}");

@@ -32,7 +32,7 @@ use super::{
     sdk::{OwnClient, failed, only},
 };
 use crate::{
-    exchange::{Cost, Exchange, McpCall},
+    exchange::{Cost, CostSource, Exchange, McpCall},
     findings,
     sinks::{ConnectError, Host, gen_ai},
     sources::Origin,
@@ -55,6 +55,7 @@ pub struct OtlpTraces {
     queue: SyncSender<Call>,
     thread: JoinHandle<()>,
     counts: Counts,
+    experimental_names: bool,
 }
 
 /// A span and whose it is.
@@ -96,12 +97,15 @@ impl OtlpTraces {
             .name("outflow-spans".to_owned())
             .spawn(move || sender.run(&waiting))
             .map_err(|error| failed("spans", settings, &error))?;
-        Ok(Self { queue, thread, counts })
+        Ok(Self { queue, thread, counts, experimental_names: settings.experimental_names })
     }
 
     /// Hands a call over, when it is one that has a span.
     pub fn exchange(&self, exchange: &Exchange, cost: Option<&Cost>) {
-        let Some(span) = span(exchange, cost) else { return };
+        let Some(mut span) = span(exchange, cost) else { return };
+        if let Some(cost) = cost.filter(|_| self.experimental_names && exchange.mcp.is_none()) {
+            span.attributes.extend(proposed(cost));
+        }
         match self.queue.try_send(Call { owner: Owner::of(&exchange.origin), span }) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.counts.add("dropped", 1),
@@ -222,12 +226,11 @@ impl Owner {
 
     fn resource(&self, host: &Host) -> Resource {
         let service = if self.service.is_empty() { UNKNOWN_SERVICE } else { &self.service };
-        let mut fields =
-            vec![KeyValue::new(names::SERVICE, service.to_owned()), KeyValue::new(names::HOST_NAME, host.name.clone())];
+        let mut fields = vec![KeyValue::new(names::SERVICE, service.to_owned())];
+        fields.extend(names::of_host(host).map(|(name, value)| KeyValue::new(name, value.to_owned())));
         let mut some = |name, value: Option<&String>| {
             fields.extend(value.map(|value| KeyValue::new(name, value.clone())));
         };
-        some(names::HOST_ID, host.id.as_ref());
         some(names::CONTAINER, self.container.as_ref());
         some(names::POD, self.pod.as_ref());
         if let Some([namespace, pod, container]) = &self.kubernetes {
@@ -370,6 +373,19 @@ fn attributes(
         all.push(KeyValue::new(names::FINISH_REASONS, Value::Array(Array::String(reasons))));
     }
     all
+}
+
+/// What a call cost by names that are only proposed to the conventions. They tell a price of the answer's from one of ours.
+fn proposed(cost: &Cost) -> [KeyValue; 3] {
+    let source = match cost.source {
+        CostSource::Provider => "provider",
+        CostSource::Override | CostSource::Catalogue | CostSource::Estimated => "local",
+    };
+    [
+        KeyValue::new(names::PROPOSED_COST, cost.nano_usd.0 as f64 / 1e9),
+        KeyValue::new(names::PROPOSED_CURRENCY, "USD"),
+        KeyValue::new(names::PROPOSED_SOURCE, source),
+    ]
 }
 
 fn time(at: Timestamp) -> SystemTime {

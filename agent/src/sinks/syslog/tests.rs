@@ -29,7 +29,7 @@ fn start(place: &Place, config: &str) -> (Sinks, mpsc::Receiver<SinkNotice>) {
     let config = Config::parse("outflow.toml", config).unwrap_or_else(|error| panic!("{error}"));
     let (notices, heard) = mpsc::channel();
     let tell = Arc::new(move |notice| drop(notices.send(notice)));
-    let host = Host { name: "node-17".to_owned(), id: None };
+    let host = Host { name: "node-17".to_owned(), id: None, cloud: None };
     (Sinks::start(&config.sinks, &place.store, &host, tell).unwrap(), heard)
 }
 
@@ -73,7 +73,7 @@ fn record(finding: Finding) -> Record {
 fn messages(more: &str) -> Messages {
     let text = format!("[[sinks.syslog]]\naddress = \"tcp://127.0.0.1:601\"\n{more}");
     let sink: SyslogSink = Config::parse("outflow.toml", &text).unwrap().sinks.syslog.remove(0);
-    Messages::new(&sink, Host { name: "node 17".to_owned(), id: None })
+    Messages::new(&sink, Host { name: "node 17".to_owned(), id: None, cloud: None })
 }
 
 #[test]

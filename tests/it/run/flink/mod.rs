@@ -61,7 +61,7 @@ fn leaks(broker: &Broker, topic: &str) -> BTreeMap<(String, String), [u64; 3]> {
     let mut known = BTreeSet::new();
     for (number, finding) in kinds.iter().enumerate() {
         for host in 0..=number % 3 {
-            let node = Node { name: format!("node-{host}"), id: Some(format!("{host:032x}")) };
+            let node = Node { name: format!("node-{host}"), id: Some(format!("{host:032x}")), cloud: None };
             let mut finding = finding.clone();
             for count in 1..=1 + host as u64 {
                 finding.count = count;

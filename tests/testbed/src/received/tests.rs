@@ -79,6 +79,34 @@ Timestamp: 0
 Value: 1.5
 ";
 
+const SPANS: &str = "ResourceSpans #0
+Resource SchemaURL: \nResource attributes:
+     -> service.name: Str(shop)
+ScopeSpans #0
+ScopeSpans SchemaURL: https://example.com/1.0.0
+InstrumentationScope outflow 0.1.0
+Span #0
+    Trace ID       : 0af7651916cd43dd8448eb211c80319c
+    Parent ID      : b7ad6b7169203331
+    ID             : 3b770ddb3ccb4bb3
+    Name           : chat gpt-4o
+    Kind           : SPAN_KIND_CLIENT
+Start time: 5
+End time: 7
+    Status code    : STATUS_CODE_UNSET
+    Status message : \nAttributes:
+     -> server.port: Int(443)
+Span #1
+    Trace ID       : 0af7651916cd43dd8448eb211c80319c
+    Parent ID      : \n    ID             : 4b770ddb3ccb4bb3
+    Name           : chat
+    Kind           : SPAN_KIND_CLIENT
+Start time: 6
+End time: 8
+    Status code    : STATUS_CODE_ERROR
+    Status message : no answer
+";
+
 fn read(output: &str) -> Received {
     let mut received = Received::default();
     received.read(output.as_bytes());
@@ -129,12 +157,45 @@ fn metrics_are_read_with_their_points() {
     );
     assert_eq!((&*tokens.scope, &tokens.resource["service.name"]), ("outflow", &text("outflow")));
     let attributes = Attributes::from([("gen_ai.token.type".to_owned(), text("input"))]);
-    assert_eq!(tokens.points, [Point { attributes, value: None, count: Some(3), sum: Some(42.5) }]);
+    let (bounds, buckets) = (vec![1.0], vec![1, 2]);
+    assert_eq!(tokens.points, [Point { attributes, value: None, count: Some(3), sum: Some(42.5), bounds, buckets }]);
+    assert_eq!((tokens.temporality.as_str(), sent.temporality.as_str()), ("CUMULATIVE", ""));
     assert_eq!((sent.name.as_str(), sent.kind.as_str()), ("sent", "Sum"));
     let values: Vec<_> = sent.points.iter().map(|point| point.value).collect();
     assert_eq!(values, [Some(12.0), Some(1.5)]);
     assert_eq!(sent.points[0].attributes["sink"], text("kafka"));
     assert!(sent.points[1].attributes.is_empty());
+}
+
+#[test]
+fn spans_are_read_with_where_they_hang() {
+    let received = read(&format!("{SPANS}{LOGS}"));
+    let first = Span {
+        resource: Attributes::from([("service.name".to_owned(), text("shop"))]),
+        scope: "outflow 0.1.0".to_owned(),
+        schema_url: "https://example.com/1.0.0".to_owned(),
+        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        parent_id: "b7ad6b7169203331".to_owned(),
+        id: "3b770ddb3ccb4bb3".to_owned(),
+        name: "chat gpt-4o".to_owned(),
+        kind: "CLIENT".to_owned(),
+        start_ns: 5,
+        end_ns: 7,
+        status: "UNSET".to_owned(),
+        attributes: Attributes::from([("server.port".to_owned(), Value::Int(443))]),
+    };
+    let second = Span {
+        parent_id: String::new(),
+        id: "4b770ddb3ccb4bb3".to_owned(),
+        name: "chat".to_owned(),
+        start_ns: 6,
+        end_ns: 8,
+        status: "ERROR".to_owned(),
+        attributes: Attributes::new(),
+        ..first.clone()
+    };
+    assert_eq!(received.spans, [first, second]);
+    assert_eq!(received.records, read(LOGS).records, "what follows is read as without them");
 }
 
 /// Cut anywhere, it shows a beginning of what is there, and each of it whole.
