@@ -48,7 +48,7 @@ pub use self::{
     policy::{Allow, Policy, Silence},
     record::{EXCHANGE_EVENT, ExchangeRecord},
     shown::{host, identifier},
-    store_loss::{STORE_DAMAGED, STORE_FULL, store_damaged, store_full},
+    store_loss::{STORE_DAMAGED, STORE_FULL, store_damaged, store_full, store_refused},
     unseen::UNKNOWN_TLS_STACK,
 };
 

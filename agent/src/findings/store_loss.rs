@@ -1,4 +1,4 @@
-//! The findings that the store makes about itself: what went because it was full, and that its file was damaged. Enters: paths and counts. Leaves:
+//! The findings that the store makes about itself: what went or found no room because it was full, and that its file was damaged. Enters: paths and counts. Leaves:
 //! one occurrence of `coverage.store-full` or `coverage.store-damaged`. Nothing of what was lost is known here.
 
 use std::{collections::BTreeMap, path::Path};
@@ -36,6 +36,19 @@ pub fn store_full(
     let title = "The store was full: its oldest findings were dropped, delivered or not";
     let count = revisions.saturating_add(findings).max(1);
     Finding { count, ..about(STORE_FULL, store, title.to_owned(), Severity::High, facts, at, policy) }
+}
+
+/// So many batches of live sources were refused, because the store had no room or no time for them. Each of them is an occurrence.
+pub fn store_refused(store: &Path, batches: u64, max_bytes: u64, at: Timestamp, policy: &Policy) -> Finding {
+    let facts = BTreeMap::from([
+        ("store.dropped_batches".to_owned(), batches.into()),
+        ("store.max_bytes".to_owned(), max_bytes.into()),
+    ]);
+    let title = "The store was full: findings of calls that the tap saw were dropped".to_owned();
+    let about = about(STORE_FULL, store, title, Severity::High, facts, at, policy);
+    // Beside what went by `drop_oldest`: one finding has one title.
+    let finding_id = stable_id(&[STORE_FULL, "outflow", "tap", &about.finding_id]);
+    Finding { count: batches.max(1), finding_id, ..about }
 }
 
 /// The file of the store was damaged, and a new one goes on in its place.
@@ -92,6 +105,10 @@ mod tests {
         assert_eq!(full.attributes["store.dropped_records"], 7);
         assert!(full.remedy.contains("max_bytes"), "{}", full.remedy);
         assert_eq!(full.finding_id, store_full(store, (1, 0), 9, Timestamp(5), &policy).finding_id);
+        let refused = store_refused(store, 5, 9, at, &policy);
+        assert_eq!((refused.count, &refused.attributes["store.dropped_batches"]), (5, &Value::from(5)));
+        assert_eq!(refused.finding_id, store_refused(store, 1, 9, Timestamp(5), &policy).finding_id);
+        assert!(refused.finding_id != full.finding_id && refused.finding_id.len() == full.finding_id.len());
         let damaged = store_damaged(store, Path::new("/x/y"), "malformed", at, &policy);
         assert_eq!((damaged.count, &damaged.attributes["store.set_aside"]), (1, &Value::from("/x/y")));
         assert!(damaged.remedy.contains("outflow verify"), "{}", damaged.remedy);

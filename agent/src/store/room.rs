@@ -13,7 +13,11 @@ use super::{
     prune::{self, Pruned, Retention},
     writer::Writer,
 };
-use crate::{clock, findings::store_full, units::Timestamp};
+use crate::{
+    clock,
+    findings::{store_full, store_refused},
+    units::Timestamp,
+};
 
 /// Longest that batches wait for what is pruned because of its age.
 const PRUNE_TIME: Duration = Duration::from_millis(20);
@@ -158,6 +162,19 @@ impl Writer {
         self.oldest = sweep;
         self.shared.dropped(&missed);
         gone.rows()
+    }
+
+    /// A finding tells of what was refused since the last time. When there is no room for it either, the next time tells it.
+    pub(super) fn tell_refused(&mut self) {
+        let refused = self.shared.refused_so_far();
+        let untold = refused - self.refused_told;
+        if untold == 0 {
+            return;
+        }
+        let finding = store_refused(&self.path, untold, self.limits.max_bytes, clock::now(), &self.shared.policy());
+        if self.transact(|ledger, db| ledger.count(db, &finding, false)).is_ok() {
+            self.refused_told = refused;
+        }
     }
 
     /// The store itself is full, not the disk.

@@ -117,6 +117,11 @@ impl Shared {
         stats.refused = stats.refused.saturating_add(u64::try_from(batches).unwrap_or(u64::MAX));
     }
 
+    /// How many were refused since the store was opened.
+    pub(super) fn refused_so_far(&self) -> u64 {
+        self.lock().refused
+    }
+
     /// These went.
     pub(super) fn pruned(&self, gone: &Pruned) {
         self.lock().pruned.add(gone);

@@ -90,6 +90,8 @@ pub(super) struct Writer {
     /// Where pruning goes on: what is old, and what goes when the store is full.
     pub(super) sweep: Sweep,
     pub(super) oldest: Sweep,
+    /// How many refused batches a finding tells of.
+    pub(super) refused_told: u64,
     /// Room on a full disk.
     pub(super) ballast: Ballast,
     /// What is known of the database; nothing after a transaction failed.
@@ -137,6 +139,7 @@ impl Writer {
             ledger: Some(ledger),
             ids: None,
             mending: None,
+            refused_told: 0,
             ending: false,
             closers: Vec::new(),
             _lock: lock,
@@ -184,6 +187,7 @@ impl Writer {
                     self.shared.committed(rows);
                     group.drain(..).for_each(|pending| pending.answer(Ok(())));
                     self.relieve();
+                    self.tell_refused();
                 }
                 Err(error) if self.takes_damage(&error) => {}
                 Err(StoreError::Full { .. }) if !self.is_held() && self.make_room() => {}
@@ -306,6 +310,7 @@ impl Writer {
 
     /// An interval of 0 cuts all.
     fn cut(&mut self, now: Timestamp, interval_ns: u64) -> Result<usize, StoreError> {
+        self.tell_refused();
         let mut cut = 0;
         loop {
             let rows = match self.transact(|ledger, db| ledger.cut(db, now, interval_ns, CUT_ROWS)) {

@@ -69,6 +69,27 @@ fn errors(python: &Path, events: &[String]) -> Vec<Vec<String>> {
     errors
 }
 
+/// The rules whose findings say with what they compare.
+const COMPARE: [&str; 17] = [
+    "agent.runaway",
+    "cost.burn_rate",
+    "cost.creep",
+    "cost.rate_shift",
+    "cost.request_outlier",
+    "model.flapping",
+    "model.resolved_changed",
+    "output.filtered",
+    "output.refusals",
+    "output.truncated",
+    "output.unparsable",
+    "retrieval.chunks_changed",
+    "retrieval.empty",
+    "retrieval.old_documents",
+    "tool.errors",
+    "tool.slow",
+    "vendor.slow",
+];
+
 #[test]
 fn findings_of_every_kind_are_valid_events() {
     let samples = samples::all();
@@ -99,6 +120,12 @@ fn findings_of_every_kind_are_valid_events() {
     assert_eq!(rules.into_iter().collect::<Vec<_>>(), expected);
     let samples: Vec<_> = samples.into_iter().chain(samples::not_simulated()).chain(scenarios::findings()).collect();
     assert_eq!(scenarios::without_finding(&samples), [""; 0], "rules of which no event was checked");
+    let compare: BTreeSet<&str> = samples
+        .iter()
+        .filter(|(_, finding)| event(finding).get("anomaly_analyses").is_some())
+        .map(|(_, finding)| finding.rule.id.as_str())
+        .collect();
+    assert_eq!(compare, COMPARE.into(), "rules that say what is usual");
     let Some(python) = python() else { return };
     // A host may have no id.
     let bare = Host { name: "node-17".into(), id: None, cloud: None };
@@ -138,7 +165,7 @@ fn refuses_what_is_wrong(python: &Path, samples: &[samples::Sample]) {
         (with(&leak, "/data_security", "category", "Security".into()), "$.data_security.category_id"),
         (with(&leak, "", "type_uid", 200_602.into()), "$.type_uid: not of this class and activity"),
         (with(&leak, "", "device", Value::Null), "$.device: null"),
-        (with(&cost, "/metadata", "profiles", serde_json::json!([])), "'actor' was unexpected"),
+        (with(&cost, "/metadata", "profiles", serde_json::json!([])), "'actor', 'cloud' were unexpected"),
         (with(&cost, "/metadata", "profiles", serde_json::json!(["ai_operation", "host"])), "has no ai_operation"),
         (leak.to_string().replacen('{', "{\"count\":1,", 1), "twice in one object: count"),
     ];

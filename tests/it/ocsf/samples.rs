@@ -16,7 +16,10 @@ use outflow::{
         untracked_spend::UntrackedSpend,
     },
     exchange::{Api, Catalogue, Exchange, Prices, RetrievalFacts, Usage, Vector},
-    findings::{Activity, Category, Finding, FingerprintKey, FleetStale, Maker, Policy, store_damaged, store_full},
+    findings::{
+        Activity, Category, Finding, FingerprintKey, FleetStale, Maker, Policy, store_damaged, store_full,
+        store_refused,
+    },
     rules::{ModelRules, RuleSource, scan},
     sources::{
         Origin,
@@ -193,6 +196,7 @@ fn store_losses() -> Vec<Sample> {
     let aside = Path::new("/var/lib/outflow/outflow.db.damaged-20261126T100000Z");
     let losses = [
         store_full(store, (500, 12), 1 << 30, at, &policy),
+        store_refused(store, 40, 1 << 30, at, &policy),
         store_damaged(store, aside, "database disk image is malformed", at, &policy),
     ];
     losses.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()

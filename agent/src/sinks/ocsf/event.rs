@@ -168,7 +168,7 @@ impl<'a> Event<'a> {
             file: file.filter(|_| is_leak),
             evidences: if is_leak { None } else { Evidence::new(finding, endpoint, file).map(|evidence| [evidence]) },
             resources: if is_leak { None } else { Resource::new(finding, kind).map(|resource| [resource]) },
-            anomaly_analyses: Analysis::of(finding, kind),
+            anomaly_analyses: Analysis::of(finding),
             observables: Observable::new(endpoint, file, !is_leak).map(|observable| [observable]),
             unmapped: Unmapped { finding, class },
         })

@@ -324,6 +324,15 @@ fn findings_that_compare_say_with_what() {
     let analysis = &event(&behaviour("cost.burn_rate", facts))["anomaly_analyses"][0];
     assert_eq!(analysis["analysis_targets"][0]["name"], "checkout");
     assert_eq!(analysis["anomalies"][0]["observations"], json!([{"value": "25"}]));
+    let facts = vec![("output.recent", json!([18, 20])), ("output.baseline", json!([3, 400]))];
+    let analysis = &event(&behaviour("output.refusals", facts))["anomaly_analyses"][0];
+    assert_eq!(analysis["anomalies"][0]["observations"], json!([{"value": "18 of 20"}]));
+    assert_eq!(analysis["baselines"][0]["observations"], json!([{"value": "3 of 400"}]));
+    // Of two ways to tell a rule, the one whose facts are there.
+    let facts =
+        vec![("agent.turns", json!(9)), ("agent.input_tokens_before", json!(7)), ("agent.input_tokens", json!(8))];
+    let analysis = &event(&behaviour("agent.runaway", facts))["anomaly_analyses"][0];
+    assert_eq!(analysis["anomalies"][0]["observation_parameter"], "gen_ai.usage.input_tokens");
     // Without its facts a finding has no analysis, and the rest of it is told.
     assert!(event(&behaviour("model.flapping", Vec::new())).get("anomaly_analyses").is_none());
 }

@@ -1,6 +1,7 @@
 //! When there is no room: who waits, who is refused, and that it goes on by itself.
 
 use super::*;
+use crate::findings::STORE_FULL;
 
 /// Puts findings in until the store is full; gives the ids of those that are kept and the receipt of the batch that waits.
 fn fill(store: &Store) -> (Vec<String>, Receipt) {
@@ -57,7 +58,14 @@ fn a_full_store_makes_files_wait_refuses_live_sources_and_recovers_by_itself() {
     assert_eq!((stats.full_since, stats.full_because), (None, None));
     assert_eq!(stats.refused, 5 - live_kept as u64);
     let reader = store.reader().unwrap();
-    assert_eq!(reader.count(&Filter::default()).unwrap(), (kept.len() - 60 + 10 + live_kept + 1) as u64);
+    assert_eq!(reader.count(&Filter::default()).unwrap(), (kept.len() - 60 + 10 + live_kept + 1 + 1) as u64);
+    // The one that nobody submitted tells how many are missing.
+    let all = reader.findings(&Filter::default()).unwrap();
+    let [told] = &all.iter().filter(|finding| finding.rule.id == STORE_FULL).collect::<Vec<_>>()[..] else {
+        panic!("{all:?}")
+    };
+    assert_eq!(told.count, stats.refused);
+    assert!(told.title.contains("tap"), "{}", told.title);
     assert_eq!(whole(&reader).erased, 60);
 }
 
