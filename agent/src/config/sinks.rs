@@ -118,7 +118,7 @@ pub struct KafkaSink {
     pub exactly_once: bool,
     /// Where records go that the broker will never take, too large or invalid, with the reason in the headers `outflow_dead_letter_*` and
     /// the first 32 KiB of the record. The store lists them in either case: `outflow findings deliveries`. Records of all streams of this
-    /// sink go there.
+    /// sink go there. While the topic is missing, and the broker makes none, the sink waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_topic: Option<Topic>,
     /// Where each call to an LLM vendor goes that was seen, as an OCSF event of class 6003 without any text of prompts or answers; without it calls

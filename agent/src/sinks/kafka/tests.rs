@@ -239,18 +239,24 @@ fn what_is_too_large_is_a_dead_letter_and_the_rest_arrives() {
 }
 
 #[test]
-fn a_topic_that_may_not_be_written_holds_everything_until_it_may() {
-    let (cluster, place) = (Cluster::new(), Place::new());
-    cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
-    place.find(keys(3));
-    let sinks = cluster.start(&place, "");
-    let reason = waits(&sinks);
-    assert!(reason.contains("may not write to topic found"), "{reason}");
-    cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
-    drained(&place, &sinks);
-    sinks.finish(LIMIT).unwrap();
-    assert_eq!(place.reader().dead_letters(10).unwrap(), []);
-    check(&place, &cluster.consume(3));
+fn a_topic_that_cannot_be_written_holds_everything_until_it_can() {
+    for (error, words) in [
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "may not write to topic found"),
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "there is no topic found: make it"),
+    ] {
+        let (cluster, place) = (Cluster::new(), Place::new());
+        cluster.mock.topic_error(TOPIC, error).unwrap();
+        place.find(keys(3));
+        // librdkafka believes in a missing topic only after a while: the cluster may just be making it.
+        let sinks = cluster.start(&place, "settings = { \"topic.metadata.propagation.max.ms\" = 100 }\n");
+        let reason = waits(&sinks);
+        assert!(reason.contains(words), "{reason}");
+        cluster.mock.topic_error(TOPIC, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+        drained(&place, &sinks);
+        sinks.finish(LIMIT).unwrap();
+        assert_eq!(place.reader().dead_letters(10).unwrap(), []);
+        check(&place, &cluster.consume(3));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt as _, path:
 use super::{
     Gap, GapReason,
     file::{FIRST_BYTES, Followed},
-    record::{DEPARTED, FileId, HEAD_BYTES, LIVE, Record},
+    record::{DEPARTED, FileId, HEAD_BYTES, LIVE, Record, free_key},
 };
 use crate::{
     sources::{
@@ -107,16 +107,7 @@ impl Departures {
     pub(super) fn add(&mut self, id: FileId, mut departed: Departed, now: Timestamp, wait_ns: u64) -> Checkpoint {
         departed.given_up_at = Some(Timestamp(now.0.saturating_add(wait_ns)));
         // Two may leave one place at once: records of nothing read, or a file that is cut twice while it is looked at.
-        let mut number = 0_u32;
-        let mut key = || {
-            number += 1;
-            format!("{}{:x}:{number}", Self::place(id), now.0)
-        };
-        let mut free = key();
-        while self.all.contains_key(&free) {
-            free = key();
-        }
-        let key = free;
+        let key = free_key(&self.all, |number| format!("{}{:x}:{number}", Self::place(id), now.0));
         let checkpoint = departed.record.checkpoint(key.clone());
         self.all.insert(key, departed);
         checkpoint

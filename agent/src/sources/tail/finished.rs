@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Mark,
-    record::{FINISHED, Record},
+    record::{FINISHED, Record, free_key},
 };
 use crate::{sources::Checkpoint, units::Timestamp};
 
@@ -29,15 +29,7 @@ impl Finished {
         if record.position.offset == 0 || self.0.values().any(|known| known.is_same(&record)) {
             return;
         }
-        let mut number = 0_u32;
-        let mut key = || {
-            number += 1;
-            format!("{FINISHED}{:016x}:{number:08x}", now.0)
-        };
-        let mut free = key();
-        while self.0.contains_key(&free) {
-            free = key();
-        }
+        let free = free_key(&self.0, |number| format!("{FINISHED}{:016x}:{number:08x}", now.0));
         mark.checkpoints.push(record.checkpoint(free.clone()));
         self.0.insert(free, record);
         while self.0.len() > FINISHED_MAX {

@@ -5,7 +5,7 @@
 //! rotations. So a file is known by what was consumed of it: a hash of the first [`HEAD_BYTES`] and one of the last
 //! [`ANCHOR_BYTES`] before the position. Both grow with what was consumed, so a small file is known from its first line on.
 
-use std::{ffi::OsStr, fmt::Write as _, fs::File, io, os::unix::fs::FileExt as _, path::Path};
+use std::{collections::BTreeMap, ffi::OsStr, fmt::Write as _, fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use memchr::{memchr_iter, memrchr};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,11 @@ pub(super) const DEPARTED: &str = "tail/departed/";
 
 /// Prefix of checkpoints of files that are gone for good.
 pub(super) const FINISHED: &str = "tail/done/";
+
+/// The first of these keys that is not taken: two files may leave at one time.
+pub(super) fn free_key<V>(taken: &BTreeMap<String, V>, key: impl Fn(u32) -> String) -> String {
+    (1..).map(key).find(|key| !taken.contains_key(key)).unwrap_or_default()
+}
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
