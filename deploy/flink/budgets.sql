@@ -7,6 +7,7 @@
 -- No watermarks and no windows of Flink: a call is added to the period of its event time however late it comes, and no partition that is idle for
 -- a while has its calls dropped. Money is BIGINT, billionths of a dollar: sums of DOUBLE drift.
 
+SET 'table.local-time-zone' = 'UTC';
 SET 'table.exec.state.ttl' = '3 d';
 SET 'table.exec.mini-batch.enabled' = 'true';
 SET 'table.exec.mini-batch.allow-latency' = '1 s';
@@ -15,7 +16,8 @@ SET 'execution.checkpointing.interval' = '10 s';
 
 CREATE TABLE calls_used (
   schema_version INT, event_name STRING, usage_id STRING, service STRING, feature STRING, requested_model STRING, `model` STRING,
-  cost_nano_usd BIGINT, input_tokens BIGINT, output_tokens BIGINT, at_ms BIGINT, seen_at AS PROCTIME()
+  cost_nano_usd BIGINT, input_tokens BIGINT, output_tokens BIGINT, at_ms BIGINT, seen_at AS PROCTIME(),
+  part INT METADATA FROM 'partition' VIRTUAL, written_at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL
 ) WITH (
   'connector' = 'kafka', 'topic' = '${USAGE_TOPIC}', 'properties.bootstrap.servers' = '${BROKERS}', 'properties.group.id' = 'outflow-flink-budgets',
   'scan.startup.mode' = 'earliest-offset', 'format' = 'json', 'json.ignore-parse-errors' = 'true'
@@ -52,9 +54,18 @@ SELECT budget, unit, service, feature, `model`, caller, server, part, period_sta
        SUM(cost_nano_usd), COUNT(*), MAX(at_ms)
 FROM spent GROUP BY budget, unit, service, feature, `model`, caller, server, part, period_start_ms;
 
--- A sign of life each second, in the same job: a job that fails or is stopped leaves totals that grow old, and agents see it. It does not say
--- whether the job keeps up with the topic: watch the lag of its group.
-CREATE TABLE beats (beat BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '1', 'fields.beat.kind' = 'random');
+-- How far the job is. Five records a second that are no calls go through the usage topic, with chance keys, so to all its partitions; of each the
+-- job remembers when its newest record was written, and totals hold everything up to the oldest of these. So a job that fails, is stopped, or does not keep
+-- up with one partition leaves totals that grow old, and agents see it. Readers of the usage topic pass over `outflow.beat`, as over every
+-- `event_name` that they do not know.
+CREATE TABLE beats (beat BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '5', 'fields.beat.kind' = 'random');
+
+CREATE TABLE beats_written (beat STRING, schema_version INT, event_name STRING) WITH (
+  'connector' = 'kafka', 'topic' = '${USAGE_TOPIC}', 'properties.bootstrap.servers' = '${BROKERS}', 'key.format' = 'raw', 'key.fields' = 'beat',
+  'value.format' = 'json', 'value.fields-include' = 'EXCEPT_KEY', 'sink.parallelism' = '1'
+);
+
+INSERT INTO beats_written SELECT CAST(beat AS STRING), 1, 'outflow.beat' FROM beats;
 
 CREATE TABLE budget_progress (
   progress INT, schema_version INT, event_name STRING, part INT, as_of_ms BIGINT, PRIMARY KEY (progress) NOT ENFORCED
@@ -64,4 +75,6 @@ CREATE TABLE budget_progress (
 );
 
 INSERT INTO budget_progress
-SELECT -1, 1, 'outflow.fleet.progress', -1, UNIX_TIMESTAMP() * 1000 FROM beats;
+SELECT progress, 1, 'outflow.fleet.progress', -1, MIN(as_of_ms)
+FROM (SELECT -1 AS progress, part, MAX(UNIX_TIMESTAMP(CAST(written_at AS STRING)) * 1000) AS as_of_ms FROM calls_used GROUP BY part)
+GROUP BY progress;

@@ -24,7 +24,7 @@ const TYPOS_HASHES: [&str; 2] = [
 ];
 
 /// Debian packages, and what for.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("g++", "compiles Vectorscan, the scanner's engine"),
     ("cmake", "builds Vectorscan"),
     ("libboost-dev", "headers that Vectorscan compiles with"),
@@ -33,6 +33,7 @@ const PACKAGES: [(&str, &str); 10] = [
     ("iproute2", "tests make network namespaces"),
     ("util-linux", "tests make mount and process namespaces"),
     ("openssl", "tests and the demo make TLS clients of the system's library"),
+    ("libfaketime", "a test sets the clock of an agent back and forth"),
     ("kcat", "tests and the demo read back what was sent to Kafka"),
     ("libpython3.11", "the collector of tests and the demo links it"),
 ];

@@ -60,9 +60,14 @@ impl Host {
 
     /// A line of the log that tells of a call.
     pub(super) fn calls(&mut self, host: u64, tokens: u64) {
+        self.calls_of("gpt-4o", host, tokens);
+    }
+
+    /// Likewise, of this model.
+    pub(super) fn calls_of(&mut self, model: &str, host: u64, tokens: u64) {
         self.calls += 1;
         let line = format!(
-            "{{\"gen_ai.provider.name\":\"openai\",\"gen_ai.request.model\":\"gpt-4o\",\"gen_ai.response.model\":\"gpt-4o\",\
+            "{{\"gen_ai.provider.name\":\"openai\",\"gen_ai.request.model\":\"{model}\",\"gen_ai.response.model\":\"{model}\",\
              \"gen_ai.response.id\":\"chatcmpl-{host}-{}\",\"gen_ai.usage.input_tokens\":{tokens},\"gen_ai.usage.output_tokens\":0}}\n",
             self.calls
         );
@@ -72,6 +77,13 @@ impl Host {
     pub(super) fn findings(&self, rule: &str) -> Vec<Finding> {
         let Ok(reader) = StoreReader::open(&self.place.store()) else { return Vec::new() };
         reader.findings(&Filter { rule: Some(rule.to_owned()), ..Filter::default() }).unwrap()
+    }
+
+    /// What its store holds: what the calls cost, nano-USD, and how many they are.
+    pub(super) fn used(&self) -> (u64, u64) {
+        let Ok(reader) = StoreReader::open(&self.place.store()) else { return (0, 0) };
+        let rows = reader.usage(0).unwrap();
+        rows.iter().fold((0, 0), |(spent, calls), row| (spent + row.cost_nano_usd.0, calls + row.calls))
     }
 
     /// What the running agent says of its only budget: what was spent here, and by the fleet.

@@ -96,7 +96,7 @@ fn what_the_broker_refuses_together_is_sent_in_halves() {
 fn a_queue_that_holds_less_than_a_batch_gets_halves() {
     let (cluster, place) = (Cluster::new(), Place::new());
     place.find(keys(700));
-    let sinks = cluster.start(&place, &format!("{ONCE}settings = {{ \"queue.buffering.max.messages\" = 200 }}\n"));
+    let sinks = cluster.start(&place, &format!("{ONCE}settings = {{ \"queue.buffering.max.messages\" = 20 }}\n"));
     drained(&place, &sinks);
     // The mock shows what was taken back as well, so what it holds says nothing.
     assert_eq!(sinks.stats().next().unwrap().1.failures(), 0);

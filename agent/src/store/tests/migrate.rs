@@ -4,8 +4,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use rusqlite::types::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::units::hex;
 
 /// Columns and rows of each table.
 type Tables = BTreeMap<String, (Vec<String>, Vec<Vec<Value>>)>;
@@ -104,6 +106,26 @@ fn dump(db: &Connection, like: Option<&Tables>) -> Tables {
             (table, (columns, rows))
         })
         .collect()
+}
+
+/// The first 16 digits of the SHA-256 of each step. A step that stands here was in somebody's hands: it does not change any more, and what is
+/// to be different is a step more. So [`older`] makes what earlier versions made.
+const FROZEN: [&str; 9] = [
+    "dce898df8e74a306",
+    "61222d11a06caacd",
+    "6a8b14a4cc2dd3e3",
+    "b403b99e6831d7dc",
+    "f3b305a8bfa68c68",
+    "97fa671b9b551fa9",
+    "328dec7218b8ce88",
+    "8d56103fb149a46b",
+    "50f9294d8298f5bf",
+];
+
+#[test]
+fn a_step_that_was_released_never_changes() {
+    let digest = |step: &&str| hex(&Sha256::digest(step.as_bytes()), 16);
+    assert_eq!(schema::STEPS.iter().map(digest).collect::<Vec<_>>(), FROZEN);
 }
 
 #[test]

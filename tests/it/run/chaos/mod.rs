@@ -1,22 +1,23 @@
 //! Everything around delivery breaks, one thing after another, while lines are written: the network is cut, the broker goes, stands still and
-//! crawls, collectors throttle, talk nonsense, say nothing and go, the disk is full, the agent is killed. One agent sends to a broker, to collectors over both
+//! crawls, the clock is set, collectors throttle, talk nonsense, say nothing and go, the disk is full, the agent is killed. One agent sends to a broker, to collectors over both
 //! transports and to a file. It happens twice: with a sink that may repeat on Kafka, and with one that writes in transactions and may not. In the end an oracle says what each of them must have, from the lines and from the store: [`oracle`].
 //!
 //! OUTFLOW_LONG=1 (`cargo xtask chaos --long`) breaks 60 things, each for longer; OUTFLOW_TEST_FAULTS names those that are to happen alone. What is not here: an end of the broker in the middle of a burst,
-//! by kill -9 or SIGTERM, because this one forgets what it confirmed (`tests/e2e/sinks/kills.rs` says what holds then), and steps of the clock, which the store's model test plays
-//! (`store/tests/model.rs`): pauses and time-outs of sinks run by the monotonic clock, which nobody sets.
+//! by kill -9 or SIGTERM, because this one forgets what it confirmed (`tests/e2e/sinks/kills.rs` says what holds then).
 
+mod fake_clock;
 mod late;
 mod network;
 mod oracle;
 mod receivers;
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
-use outflow::clock;
+use outflow::{clock, store::Filter, units::Timestamp};
 use testbed::{Broker, Deadline, fake_collector::Behaviour};
 
 use self::{
+    fake_clock::FakeClock,
     network::Network,
     receivers::{Otlp, SINKS},
 };
@@ -51,10 +52,11 @@ enum Fault {
     CollectorsBabble,
     CollectorsSilent,
     FullDisk,
+    StepClock,
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::KillAgent,
         Self::EndAgent,
         Self::CutNetwork,
@@ -66,6 +68,7 @@ impl Fault {
         Self::CollectorsBabble,
         Self::CollectorsSilent,
         Self::FullDisk,
+        Self::StepClock,
     ];
 }
 
@@ -87,6 +90,7 @@ struct World {
     is_once: bool,
     disk: Option<Disk>,
     network: Option<Network>,
+    clock: Option<FakeClock>,
     _folder: tempfile::TempDir,
 }
 
@@ -111,7 +115,12 @@ impl World {
         let otlp = Otlp::both();
         let topic = broker.topic("chaos");
         place.configure(&receivers::config(&broker, &topic, is_once, &otlp, &place));
-        let life = Some(place.start().ready());
+        let clock = FakeClock::new(folder.path());
+        if clock.is_none() {
+            assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "there is no libfaketime");
+            println!("skipped: there is no libfaketime, so the clock stays as it is");
+        }
+        let life = Some(start(&place, clock.as_ref()));
         let (log, dice) = (Log::new(&place.logs()), Dice::new());
         let (repeated, peak_kib) = (0, 0);
         Some(Self {
@@ -128,6 +137,7 @@ impl World {
             is_once,
             disk,
             network,
+            clock,
             _folder: folder,
         })
     }
@@ -267,7 +277,26 @@ impl World {
                 self.disk.as_ref().unwrap().free();
                 self.until_stored();
             }
+            Fault::StepClock => self.step_clock(),
         }
+    }
+
+    /// In the middle of work, back or forth; it stays so until the next step.
+    fn step_clock(&mut self) {
+        self.write();
+        let Self { life, place, log, clock: Some(clock), dice, .. } = self else { return };
+        clock.step(dice.throw(0..1000));
+        println!("the clock is {} s off", clock.offset_s());
+        let findings = || place.reader().findings(&Filter::default()).unwrap();
+        let known: BTreeSet<String> = findings().into_iter().map(|finding| finding.finding_id).collect();
+        life.as_mut().unwrap().until("a finding by the new clock", |_| {
+            log.lines(1);
+            let mut new = findings().into_iter().filter(|finding| !known.contains(&finding.finding_id));
+            new.any(|finding| clock.shows(Timestamp::parse(&finding.first_seen).unwrap()))
+        });
+        self.write();
+        self.until_stored();
+        self.until_delivered(&SINKS);
     }
 
     /// Ends the agent in one way or another, and starts the next.
@@ -275,7 +304,7 @@ impl World {
         self.note_peak();
         // The lock of the store lets no second one in: the first must be gone.
         end(self.life.take().unwrap());
-        self.life = Some(self.place.start().ready());
+        self.life = Some(start(&self.place, self.clock.as_ref()));
     }
 
     /// Ends the last one. Gives all that it said.
@@ -301,6 +330,13 @@ impl World {
         self.until_stored();
         self.until_delivered(&["grpc", "http"]);
     }
+}
+
+/// An agent by this clock.
+fn start(place: &Place, clock: Option<&FakeClock>) -> Agent {
+    let variables = clock.map(FakeClock::variables).unwrap_or_default();
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Agent::command("run", &place.config(), &variables).ready()
 }
 
 #[test]

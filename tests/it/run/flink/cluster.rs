@@ -103,6 +103,11 @@ impl Cluster {
         job.wait(30).unwrap();
     }
 
+    /// It stands still, and goes on.
+    pub(super) fn signal_task_manager(&self, signal: Signal) {
+        self.task_manager.as_ref().unwrap().signal(signal).unwrap();
+    }
+
     /// Hands a job of `deploy/flink` to the cluster, as its README says.
     pub(super) fn submit(&self, job: &str, variables: &[(&str, String)]) -> String {
         let deploy = testbed::workspace().join("deploy/flink");

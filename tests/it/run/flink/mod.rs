@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use outflow::{
     clock,
-    findings::Finding,
+    findings::{Activity, Finding},
     sinks::{Host as Node, ocsf},
     units::Timestamp,
 };
+use rustix::process::Signal;
 use serde_json::Value;
 use testbed::Broker;
 
@@ -126,6 +127,7 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
             messages.map(|id| (records[id].feature.clone(), serde_json::to_string(&records[id]).unwrap())).collect();
         produce(&broker, &topic("fleet-usage"), &messages);
     };
+    let replayed = replay(&broker, &topic("fleet-usage"));
     for job in ["budgets.sql", "rollouts.sql", "leaks.sql"] {
         println!("{job}: {}", cluster.submit(job, &variables));
     }
@@ -136,12 +138,27 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
     };
     cluster.until("the first totals", LIMIT_S, || calls(&days(&broker, &topic("fleet-state"))) > 0);
     cluster.kill_task_manager();
+    let known = as_of_ms(&broker, &topic("fleet-state"));
     send(30_000, 60_000);
+    assert_eq!(as_of_ms(&broker, &topic("fleet-state")), known, "nobody adds up, so totals grow old");
     cluster.start_task_manager();
     cluster.until("all totals", LIMIT_S, || calls(&days(&broker, &topic("fleet-state"))) >= 60_000);
-    cluster.until("all totals of models", LIMIT_S, || days(&broker, &topic("fleet-state")) == expected_days(&records));
-    let found = days(&broker, &topic("fleet-state"));
+    let made_up = || {
+        let mut all = days(&broker, &topic("fleet-state"));
+        all.retain(|(_, owner, _), _| owner != REPLAYED);
+        all
+    };
+    cluster.until("all totals of models", LIMIT_S, || made_up() == expected_days(&records));
+    let found = made_up();
     assert_eq!(found, expected_days(&records));
+    let of_agents = || {
+        let all = days(&broker, &topic("fleet-state")).into_iter().filter(|((_, owner, _), _)| owner == REPLAYED);
+        all.fold((0, 0), |(spent, calls), (_, (more, of))| (spent + more, calls + of))
+    };
+    cluster.until("the totals of the agents", LIMIT_S, || of_agents() == replayed);
+    println!("three agents: {} calls, {} nano-USD", replayed.1, replayed.0);
+    let sent_at = clock::now().0 / 1_000_000;
+    cluster.until("totals of now", LIMIT_S, || as_of_ms(&broker, &topic("fleet-state")) > sent_at);
     let by_feature: u64 =
         found.iter().filter(|((budget, ..), _)| budget.starts_with("features")).map(|(_, (spent, _))| spent).sum();
     let plain: u64 = oracle(&records)
@@ -153,7 +170,11 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
     println!("budgets: {} totals of {} calls of 7 hosts, each exact; {plain} nano-USD", found.len(), records.len());
 
     let expected = expected_rollouts(&records);
-    let read = || rollouts(&broker, &topic("fleet-rollouts"));
+    let read = || {
+        let mut all = rollouts(&broker, &topic("fleet-rollouts"));
+        all.retain(|(asked, _), _| asked != REPLAYED);
+        all
+    };
     cluster.until("all roll-outs", LIMIT_S, || read() == expected);
     for ((asked, answered), [hosts, calls]) in &expected {
         println!("roll-out: {asked} answered by {answered}: {hosts} hosts, {calls} calls");
@@ -163,11 +184,45 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
     for ((rule, service), [findings, occurrences, hosts]) in &expected_leaks {
         println!("leak: {rule} in {service:?}: {findings} findings, {occurrences} occurrences, {hosts} hosts");
     }
-    judged(&broker);
+    judged(&broker, &cluster);
 }
 
-/// An agent judges by what Flink wrote, and hears when Flink ends.
-fn judged(broker: &Broker) {
+/// A model that only the agents call.
+const REPLAYED: &str = "gpt-4.1-nano";
+
+/// Three agents, each with a log of 20 calls, which they tell the topic of; then they end. What their stores say that this cost, and how many calls it
+/// were.
+fn replay(broker: &Broker, usage_topic: &str) -> (u64, u64) {
+    let brokers: Vec<_> = broker.address().split(',').collect();
+    // The jars here have no zstd-jni: deploy/flink/README.md says what to do.
+    let settings = "settings = { \"compression.type\" = \"gzip\" }";
+    let mut sum = (0, 0);
+    for number in 0..3 {
+        let mut host = Host::new(&format!(
+            "[sinks]\nhost_name = \"replay-{number}\"\n[[sinks.kafka]]\nbrokers = {brokers:?}\nusage_topic = {usage_topic:?}\n{settings}\n"
+        ));
+        for call in 1..=20 {
+            host.calls_of(REPLAYED, number, 1000 * (number + call));
+        }
+        let mut agent = host.place.start();
+        agent.until("all calls in the store", |_| host.used().1 == 20);
+        // An end in order waits for the sinks.
+        agent.terminate();
+        let (spent, calls) = host.used();
+        sum = (sum.0 + spent, sum.1 + calls);
+    }
+    assert!(sum.0 > 0 && sum.1 == 60, "{sum:?}");
+    sum
+}
+
+/// Up to when the totals hold everything, by the newest progress; 0 without one.
+fn as_of_ms(broker: &Broker, topic: &str) -> u64 {
+    let progress = newest(broker, topic).into_values().find(|value| value["event_name"] == "outflow.fleet.progress");
+    progress.and_then(|value| value["as_of_ms"].as_u64()).unwrap_or(0)
+}
+
+/// An agent judges by what Flink wrote, and hears when Flink stands still and when it goes on.
+fn judged(broker: &Broker, cluster: &Cluster) {
     let brokers: Vec<_> = broker.address().split(',').collect();
     let (usage, state) = (broker.topic("other-usage"), broker.topic("fleet-state"));
     let mut host = Host::new(&format!(
@@ -187,6 +242,15 @@ fn judged(broker: &Broker) {
     let finding = host.findings("cost.budget").remove(0);
     println!("agent: {}", finding.title);
     assert!(finding.title.contains("fleet budget"), "{}", finding.title);
+    let is_stale = |host: &Host| {
+        let found = host.findings(outflow::findings::FLEET_STALE);
+        found.iter().any(|finding| finding.activity != Activity::Close)
+    };
+    agent.until("fresh totals", |_| !is_stale(&host));
+    cluster.signal_task_manager(Signal::STOP);
+    agent.until("the finding of stale totals", |_| is_stale(&host));
+    cluster.signal_task_manager(Signal::CONT);
+    agent.until("its end", |_| !is_stale(&host));
     agent.terminate();
 }
 
