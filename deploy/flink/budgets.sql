@@ -1,8 +1,8 @@
 -- Budgets of the whole fleet, per feature and per model: what `outflow fleet` does, on Flink. Writes the same records to the same kind of topic,
 -- so agents with `[[budget]] fleet = true` and the names below need nothing else.
 --
--- Names, windows and owners stand here a second time: `budget` is the `name` in outflow.toml, 86400000 is `window = "1d"` in milliseconds, and the
--- column that is not '' is what the budget tells owners apart by.
+-- Names, windows and owners stand here a second time: `budget` is the `name` in outflow.toml, 86400000 is `window = "1d"` in milliseconds, 'usd' is
+-- `limit_usd` and 'tokens' `limit_tokens`, and the column that is not '' is what the budget tells owners apart by.
 --
 -- No watermarks and no windows of Flink: a call is added to the period of its event time however late it comes, and no partition that is idle for
 -- a while has its calls dropped. Money is BIGINT, billionths of a dollar: sums of DOUBLE drift.
@@ -25,10 +25,11 @@ CREATE TABLE calls_used (
 
 -- A call that was sent twice counts once, for as long as the state is kept.
 CREATE TEMPORARY VIEW calls_once AS
-SELECT feature, COALESCE(requested_model, `model`) AS `model`, cost_nano_usd, at_ms, at_ms - MOD(at_ms, 86400000) AS period_start_ms
+SELECT feature, COALESCE(requested_model, `model`) AS `model`, COALESCE(cost_nano_usd, 0) AS cost_nano_usd,
+       COALESCE(input_tokens, 0) + COALESCE(output_tokens, 0) AS tokens, at_ms
 FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY usage_id ORDER BY seen_at ASC) AS sighting FROM calls_used
       WHERE schema_version = 1 AND event_name = 'outflow.usage' AND usage_id IS NOT NULL AND at_ms >= 0)
-WHERE sighting = 1 AND cost_nano_usd > 0;
+WHERE sighting = 1;
 
 -- The columns of the key in this order: compaction and agents compare its bytes.
 CREATE TABLE budget_totals (
@@ -39,20 +40,26 @@ CREATE TABLE budget_totals (
   'connector' = 'upsert-kafka', 'topic' = '${STATE_TOPIC}', 'properties.bootstrap.servers' = '${BROKERS}', 'key.format' = 'json', 'value.format' = 'json'
 );
 
--- A budget is a SELECT here: its name, its unit, and its owner in the column that tells owners apart.
+-- A budget is a SELECT here: its name, its unit, its owner in the column that tells owners apart, its window, and what a call takes of it.
 CREATE TEMPORARY VIEW spent AS
-SELECT 'features, whole fleet' AS budget, 'usd' AS unit, '' AS service, feature, '' AS `model`, '' AS caller, '' AS server, -1 AS part,
-       period_start_ms, cost_nano_usd, at_ms
+SELECT 'features, whole fleet' AS budget, 'usd' AS unit, '' AS service, feature, '' AS `model`, '' AS caller, '' AS server,
+       CAST(86400000 AS BIGINT) AS period_ms, cost_nano_usd AS amount, at_ms
 FROM calls_once WHERE feature IS NOT NULL AND CHAR_LENGTH(feature) <= 64
 UNION ALL
-SELECT 'models, whole fleet', 'usd', '', '', `model`, '', '', -1, period_start_ms, cost_nano_usd, at_ms
-FROM calls_once WHERE `model` IS NOT NULL AND CHAR_LENGTH(`model`) <= 64;
+SELECT 'models, whole fleet', 'usd', '', '', `model`, '', '', CAST(86400000 AS BIGINT), cost_nano_usd, at_ms
+FROM calls_once WHERE `model` IS NOT NULL AND CHAR_LENGTH(`model`) <= 64
+UNION ALL
+SELECT 'tokens of an hour, whole fleet', 'tokens', '', feature, '', '', '', CAST(3600000 AS BIGINT), tokens, at_ms
+FROM calls_once WHERE feature IS NOT NULL AND CHAR_LENGTH(feature) <= 64;
+
+CREATE TEMPORARY VIEW spent_in_periods AS
+SELECT *, -1 AS part, at_ms - MOD(at_ms, period_ms) AS period_start_ms FROM spent WHERE amount > 0;
 
 -- Grouped by exactly the columns of the key: then an update is one record. Otherwise Flink writes a tombstone before each.
 INSERT INTO budget_totals
-SELECT budget, unit, service, feature, `model`, caller, server, part, period_start_ms, 1, 'outflow.fleet.total', 86400000,
-       SUM(cost_nano_usd), COUNT(*), MAX(at_ms)
-FROM spent GROUP BY budget, unit, service, feature, `model`, caller, server, part, period_start_ms;
+SELECT budget, unit, service, feature, `model`, caller, server, part, period_start_ms, 1, 'outflow.fleet.total', MAX(period_ms),
+       SUM(amount), COUNT(*), MAX(at_ms)
+FROM spent_in_periods GROUP BY budget, unit, service, feature, `model`, caller, server, part, period_start_ms;
 
 -- How far the job is. Five records a second that are no calls go through the usage topic, with chance keys, so to all its partitions; of each the
 -- job remembers when its newest record was written, and totals hold everything up to the oldest of these. So a job that fails, is stopped, or does not keep

@@ -26,6 +26,7 @@ use crate::ocsf::samples;
 const LIMIT_S: u64 = 240;
 
 const DAY_MS: u64 = 86_400_000;
+const HOUR_MS: u64 = 3_600_000;
 
 /// The newest value of each key.
 fn newest(broker: &Broker, topic: &str) -> BTreeMap<String, Value> {
@@ -39,10 +40,10 @@ fn newest(broker: &Broker, topic: &str) -> BTreeMap<String, Value> {
     newest
 }
 
-/// Budget, owner, start of the day: spent and calls.
-type Days = BTreeMap<(String, String, u64), (u64, u64)>;
+/// Budget, owner, start of the period: spent and calls.
+type Totals = BTreeMap<(String, String, u64), (u64, u64)>;
 
-fn days(broker: &Broker, topic: &str) -> Days {
+fn totals(broker: &Broker, topic: &str) -> Totals {
     let totals = newest(broker, topic).into_values().filter(|value| value["event_name"] == "outflow.fleet.total");
     let text = |value: &Value, field: &str| value[field].as_str().unwrap().to_owned();
     let number = |value: &Value, field: &str| value[field].as_u64().unwrap();
@@ -133,26 +134,30 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
     }
     let expected_leaks = leaks(&broker, &topic("fleet-found"));
     send(0, 30_000);
-    let calls = |days: &Days| {
-        days.iter().filter(|((budget, ..), _)| budget.starts_with("features")).map(|(_, (_, calls))| calls).sum::<u64>()
+    let calls = |totals: &Totals| {
+        totals
+            .iter()
+            .filter(|((budget, ..), _)| budget.starts_with("features"))
+            .map(|(_, (_, calls))| calls)
+            .sum::<u64>()
     };
-    cluster.until("the first totals", LIMIT_S, || calls(&days(&broker, &topic("fleet-state"))) > 0);
+    cluster.until("the first totals", LIMIT_S, || calls(&totals(&broker, &topic("fleet-state"))) > 0);
     cluster.kill_task_manager();
     let known = as_of_ms(&broker, &topic("fleet-state"));
     send(30_000, 60_000);
     assert_eq!(as_of_ms(&broker, &topic("fleet-state")), known, "nobody adds up, so totals grow old");
     cluster.start_task_manager();
-    cluster.until("all totals", LIMIT_S, || calls(&days(&broker, &topic("fleet-state"))) >= 60_000);
+    cluster.until("all totals", LIMIT_S, || calls(&totals(&broker, &topic("fleet-state"))) >= 60_000);
     let made_up = || {
-        let mut all = days(&broker, &topic("fleet-state"));
+        let mut all = totals(&broker, &topic("fleet-state"));
         all.retain(|(_, owner, _), _| owner != REPLAYED);
         all
     };
-    cluster.until("all totals of models", LIMIT_S, || made_up() == expected_days(&records));
+    cluster.until("all totals of models", LIMIT_S, || made_up() == expected_totals(&records));
     let found = made_up();
-    assert_eq!(found, expected_days(&records));
+    assert_eq!(found, expected_totals(&records));
     let of_agents = || {
-        let all = days(&broker, &topic("fleet-state")).into_iter().filter(|((_, owner, _), _)| owner == REPLAYED);
+        let all = totals(&broker, &topic("fleet-state")).into_iter().filter(|((_, owner, _), _)| owner == REPLAYED);
         all.fold((0, 0), |(spent, calls), (_, (more, of))| (spent + more, calls + of))
     };
     cluster.until("the totals of the agents", LIMIT_S, || of_agents() == replayed);
@@ -254,19 +259,21 @@ fn judged(broker: &Broker, cluster: &Cluster) {
     agent.terminate();
 }
 
-fn expected_days(records: &[outflow::sinks::usage::UsageRecord]) -> Days {
-    let mut days = Days::new();
+fn expected_totals(records: &[outflow::sinks::usage::UsageRecord]) -> Totals {
+    let mut totals = Totals::new();
     for record in records {
-        let (cost, start) = (record.cost_nano_usd.unwrap().0, record.at_ms - record.at_ms % DAY_MS);
-        let mut add = |budget: &str, owner: &Option<String>| {
-            let key = (budget.to_owned(), owner.clone().unwrap(), start);
-            let (spent, calls) = days.entry(key).or_default();
-            (*spent, *calls) = (*spent + cost, *calls + 1);
+        let cost = record.cost_nano_usd.unwrap().0;
+        let tokens = record.input_tokens.unwrap() + record.output_tokens.unwrap();
+        let mut add = |budget: &str, owner: &Option<String>, period_ms: u64, amount: u64| {
+            let key = (budget.to_owned(), owner.clone().unwrap(), record.at_ms - record.at_ms % period_ms);
+            let (spent, calls) = totals.entry(key).or_default();
+            (*spent, *calls) = (*spent + amount, *calls + 1);
         };
-        add("features, whole fleet", &record.feature);
-        add("models, whole fleet", &record.requested_model);
+        add("features, whole fleet", &record.feature, DAY_MS, cost);
+        add("models, whole fleet", &record.requested_model, DAY_MS, cost);
+        add("tokens of an hour, whole fleet", &record.feature, HOUR_MS, tokens);
     }
-    days
+    totals
 }
 
 type Rollouts = BTreeMap<(String, String), [u64; 2]>;
