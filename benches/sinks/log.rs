@@ -17,14 +17,11 @@ use crate::{
     Settings,
     agent::Agent,
     consumer::{Consumer, Ready, producer, send},
-    figures::{delays, now_ns},
+    figures::{delays, now_ns, say_target},
 };
 
 /// Lines a second when they are not written one at a time, and for how many seconds at least.
 const PACES: [(usize, usize); 2] = [(100, 3), (5_000, 5)];
-
-/// What 99 of 100 lines are to be under, milliseconds.
-const TARGET_MS: f64 = 250.0;
 
 /// Lines that are not timed: connections are made for the first ones.
 const WARM_LINES: usize = 5;
@@ -66,8 +63,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         for (pace, seconds) in PACES.into_iter().filter(|_| is_default) {
             let lines = settings.lines.max(pace * seconds);
             let p99_ms = delays(&format!("{name}, {pace} lines/s"), paced(&logs, &consumer, pace, lines)?);
-            let word = if p99_ms < TARGET_MS { "met" } else { "MISSED" };
-            println!("target of {TARGET_MS:.0} ms for p99: {word}");
+            say_target(p99_ms);
         }
     }
     Ok(())

@@ -1,6 +1,8 @@
-"""One TLS connection to a vendor's name, one call for each line in a pipe, each with an e-mail address of its own.
+"""One TLS connection to a vendor's name, one call for each line in a pipe, each with e-mail addresses of its own.
 
-Usage: tls_client.py READY_FIFO GO_FIFO CALLS
+Usage: tls_client.py READY_FIFO GO_FIFO CALLS [PACE LEAKS]
+
+With PACE, one line starts all calls: so many a second, each at its time, with LEAKS addresses each; one that comes late does not move the next.
 
 The clock is read right before the one SSL_write that carries a whole request, and when the whole answer is there. Prints one JSON line: the
 TLS libraries that this process has mapped, and both times of each call in nanoseconds (CLOCK_MONOTONIC).
@@ -16,12 +18,13 @@ import time
 HOST = "api.openai.com"
 
 
-def request(number: int) -> bytes:
-    """Model and prompt hold nothing to find but the address."""
-    content = f"refund for person-{number}@outflow-bench-shop.com"
+def request(number: int, pace: int, leaks: int) -> bytes:
+    """Model and prompt hold nothing to find but the addresses. The feature says of which call they are."""
+    names = (f"person-{number}-{leak}-at-{pace}-of-{leaks}@outflow-bench-shop.com" for leak in range(leaks))
+    content = f"refund for {' and for '.join(names)}"
     body = json.dumps({"model": "gpt-4o-2024-08-06", "messages": [{"role": "user", "content": content}]}).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n"
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\nx-feature: call-{number}\r\n"
         f"authorization: Bearer outflow-local-fixture\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -35,6 +38,7 @@ def mapped_tls() -> list:
 
 def main() -> None:
     ready_path, go_path, calls = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    pace, leaks = (int(sys.argv[4]), int(sys.argv[5])) if len(sys.argv) > 4 else (0, 1)
     plain = socket.create_connection((HOST, 443))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection = ssl.create_default_context().wrap_socket(plain, server_hostname=HOST)
@@ -42,10 +46,14 @@ def main() -> None:
         ready.write("ready\n")
     times = []
     with open(go_path, encoding="utf-8") as go:
+        begun = None
         for number in range(calls):
-            if go.readline() != "go\n":
+            if (begun is None or not pace) and go.readline() != "go\n":
                 sys.exit("told to stop")
-            whole = request(number)
+            begun = begun or time.monotonic()
+            whole = request(number, pace, leaks)
+            if pace:
+                time.sleep(max(0, begun + number / pace - time.monotonic()))
             sent_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             connection.sendall(whole)
             answer = http.client.HTTPResponse(connection, method="POST")
