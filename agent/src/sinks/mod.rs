@@ -32,6 +32,7 @@ mod host;
 pub mod kafka;
 #[cfg(feature = "https")]
 mod later;
+mod names;
 pub mod ocsf;
 #[cfg(feature = "otlp")]
 pub mod otlp;

@@ -166,7 +166,7 @@ mod tests {
     fn of_each_metric_the_newest_export_is_shown() {
         let metric = |count, sum| {
             let attributes = [("gen_ai.request.model".to_owned(), Value::Text("m".into()))].into();
-            let point = Point { attributes, value: None, count: Some(count), sum: Some(sum) };
+            let point = Point { attributes, count: Some(count), sum: Some(sum), ..Point::default() };
             Metric { name: "tokens".into(), unit: "{token}".into(), points: vec![point], ..Metric::default() }
         };
         let all = [metric(1, 7.0), Metric::default(), metric(2, 7.25)];

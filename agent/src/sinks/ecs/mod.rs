@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Host, gen_ai, ocsf::Endpoint};
+use super::{Host, gen_ai, names, ocsf::Endpoint};
 use crate::{
     exchange::CostSource,
     findings::{Category, Destination, Finding, Location, Process},
@@ -162,7 +162,7 @@ fn who(document: &mut Document, process: &Process, host: &Host) {
 }
 
 fn whom(document: &mut Document, destination: &Destination, host: &Host) {
-    document.set_some("gen_ai.operation.name", gen_ai::operation_name(&destination.api));
+    document.set_some(names::OPERATION, gen_ai::operation_name(&destination.api));
     document.set("outflow.destination.api", destination.api.as_str());
     document.set_some("outflow.destination.vendor", destination.vendor.as_deref());
     document.set_some("service.target.name", destination.vendor.as_deref());
@@ -197,8 +197,8 @@ fn place(document: &mut Document, location: &Location) {
 
 fn details(document: &mut Document, finding: &Finding) {
     if let Some(model) = &finding.model {
-        document.set_some("gen_ai.request.model", model.requested.as_deref());
-        document.set_some("gen_ai.response.model", model.resolved.as_deref());
+        document.set_some(names::REQUEST_MODEL, model.requested.as_deref());
+        document.set_some(names::RESPONSE_MODEL, model.resolved.as_deref());
     }
     document.set("outflow.schema_version", finding.schema_version);
     document.set("outflow.finding.id", finding.finding_id.as_str());

@@ -4,7 +4,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::findings::Finding;
+use crate::{findings::Finding, sinks::names};
 
 /// A pair of facts that a rule compares.
 struct Comparison {
@@ -61,8 +61,8 @@ const fn comparison(
 /// The rules that compare. Of several rows of one rule, the first is used whose facts the finding has.
 #[rustfmt::skip]
 const COMPARISONS: [Comparison; 16] = [
-    comparison("model.resolved_changed", MODEL, "gen_ai.response.model", Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
-    comparison("model.flapping", MODEL, "gen_ai.response.model", Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
+    comparison("model.resolved_changed", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
+    comparison("model.flapping", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
     comparison("cost.burn_rate", Service, "spend in a window of the budget, nano-USD", Plain("budget.projected_nano_usd"), Plain("budget.limit_nano_usd"), None),
     comparison("cost.rate_shift", Service, "spend in an hour, nano-USD", Plain("cost.hour_nano_usd"), Plain("cost.usual_hour_nano_usd"), None),
     comparison("cost.rate_shift", Service, "spend, nano-USD", Plain("cost.spent_nano_usd"), Plain("cost.usual_nano_usd"), None),
@@ -70,7 +70,7 @@ const COMPARISONS: [Comparison; 16] = [
     comparison("cost.request_outlier", Service, "cost of a call, nano-USD", Plain("cost.request_nano_usd"), Plain("cost.median_nano_usd"), None),
     comparison("output.*", Service, "answers of that kind", Pair("output.recent"), Pair("output.baseline"), None),
     comparison("agent.runaway", Service, "turns of a conversation", Plain("agent.turns"), Plain("agent.usual_turns"), None),
-    comparison("agent.runaway", Service, "gen_ai.usage.input_tokens", Plain("agent.input_tokens"), Plain("agent.input_tokens_before"), None),
+    comparison("agent.runaway", Service, names::INPUT_TOKENS, Plain("agent.input_tokens"), Plain("agent.input_tokens_before"), None),
     comparison("tool.slow", TOOL, "time of a call (p95), ms", Plain("tool.p95_ms"), Plain("tool.usual_p95_ms"), None),
     comparison("tool.errors", TOOL, "calls that failed", Share("tool.failures", "tool.calls"), Percent("tool.usual_failures_percent"), None),
     comparison("vendor.slow", Named("vendor.id", "vendor"), "latency, ms", Plain("vendor.latency_ms"), Plain("vendor.latency_usual_ms"), Some("vendor.baseline_calls")),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     findings::Call,
-    sinks::{Host, gen_ai},
+    sinks::{Host, gen_ai, names},
 };
 
 const NS_IN_MS: u64 = 1_000_000;
@@ -308,19 +308,19 @@ impl Serialize for Unmapped<'_> {
         let (record, process, usage) = (&call.record, &call.record.process, &call.record.usage);
         let mut map = serializer.serialize_map(None)?;
         let vendor = record.destination.vendor.as_deref();
-        entry(&mut map, "gen_ai.provider.name", vendor.map(gen_ai::provider_name))?;
-        entry(&mut map, "gen_ai.operation.name", gen_ai::operation_name(&record.destination.api))?;
-        entry(&mut map, "gen_ai.request.model", record.model.requested.as_ref())?;
-        entry(&mut map, "gen_ai.response.model", record.model.resolved.as_ref())?;
-        entry(&mut map, "gen_ai.response.id", record.response_id.as_ref())?;
-        entry(&mut map, "gen_ai.response.finish_reasons", list(&record.finish_reasons))?;
-        entry(&mut map, "gen_ai.tool.name", record.mcp_tool.as_ref())?;
-        entry(&mut map, "gen_ai.usage.input_tokens", usage.input_tokens)?;
-        entry(&mut map, "gen_ai.usage.output_tokens", usage.output_tokens)?;
-        entry(&mut map, "gen_ai.usage.cache_read.input_tokens", usage.cache_read_tokens)?;
-        entry(&mut map, "gen_ai.usage.cache_creation.input_tokens", usage.cache_write_tokens)?;
-        entry(&mut map, "gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens)?;
-        entry(&mut map, "mcp.method.name", record.mcp_method.as_ref())?;
+        entry(&mut map, names::PROVIDER, vendor.map(gen_ai::provider_name))?;
+        entry(&mut map, names::OPERATION, gen_ai::operation_name(&record.destination.api))?;
+        entry(&mut map, names::REQUEST_MODEL, record.model.requested.as_ref())?;
+        entry(&mut map, names::RESPONSE_MODEL, record.model.resolved.as_ref())?;
+        entry(&mut map, names::RESPONSE_ID, record.response_id.as_ref())?;
+        entry(&mut map, names::FINISH_REASONS, list(&record.finish_reasons))?;
+        entry(&mut map, names::TOOL, record.mcp_tool.as_ref())?;
+        entry(&mut map, names::INPUT_TOKENS, usage.input_tokens)?;
+        entry(&mut map, names::OUTPUT_TOKENS, usage.output_tokens)?;
+        entry(&mut map, names::CACHE_READ_TOKENS, usage.cache_read_tokens)?;
+        entry(&mut map, names::CACHE_WRITE_TOKENS, usage.cache_write_tokens)?;
+        entry(&mut map, names::REASONING_TOKENS, usage.reasoning_tokens)?;
+        entry(&mut map, names::MCP_METHOD, record.mcp_method.as_ref())?;
         if process.pid == 0 {
             entry(&mut map, "process.executable.name", some(&process.name))?;
             entry(&mut map, "container.id", process.container.as_ref())?;

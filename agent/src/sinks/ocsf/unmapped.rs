@@ -5,7 +5,10 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
 use super::{kind::Class, objects::Endpoint};
-use crate::{findings::Finding, sinks::gen_ai};
+use crate::{
+    findings::Finding,
+    sinks::{gen_ai, names},
+};
 
 /// Serialises as the object.
 #[derive(Debug)]
@@ -65,15 +68,15 @@ impl Serialize for Unmapped<'_> {
 /// Whom the call went to and which model it was about.
 fn call<M: SerializeMap>(finding: &Finding, map: &mut M) -> Result<(), M::Error> {
     if let Some(model) = &finding.model {
-        entry(map, "gen_ai.request.model", model.requested.as_ref())?;
-        entry(map, "gen_ai.response.model", model.resolved.as_ref())?;
+        entry(map, names::REQUEST_MODEL, model.requested.as_ref())?;
+        entry(map, names::RESPONSE_MODEL, model.resolved.as_ref())?;
     }
     let Some(destination) = &finding.destination else { return Ok(()) };
-    entry(map, "gen_ai.provider.name", destination.vendor.as_deref().map(gen_ai::provider_name))?;
-    entry(map, "gen_ai.operation.name", gen_ai::operation_name(&destination.api))?;
+    entry(map, names::PROVIDER, destination.vendor.as_deref().map(gen_ai::provider_name))?;
+    entry(map, names::OPERATION, gen_ai::operation_name(&destination.api))?;
     if let Some(endpoint) = Endpoint::new(destination) {
-        entry(map, "server.address", Some(endpoint.address()))?;
-        entry(map, "server.port", endpoint.port)?;
+        entry(map, names::SERVER_ADDRESS, Some(endpoint.address()))?;
+        entry(map, names::SERVER_PORT, endpoint.port)?;
     }
     entry(map, "outflow.destination.api", Some(&destination.api))
 }

@@ -107,7 +107,7 @@ impl GenAi {
         }
         let seconds = exchange.ended_at.since_ns(exchange.started_at) as f64 / 1e9;
         match failure(exchange) {
-            Some(error) => self.seconds.record(seconds, &with("error.type", &error)),
+            Some(error) => self.seconds.record(seconds, &with(names::ERROR, &error)),
             None => self.seconds.record(seconds, &call),
         }
         if let Some(cost) = cost {

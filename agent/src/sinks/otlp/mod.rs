@@ -14,7 +14,6 @@ mod genai;
 mod grpc;
 mod http;
 mod metrics;
-mod names;
 mod outcome;
 mod receiver;
 mod reference;
@@ -26,7 +25,7 @@ mod traces;
 use std::{fmt, path::PathBuf, time::Duration};
 
 pub(crate) use super::tls;
-use super::{ConnectError, tls::Trust, words, words::Words};
+use super::{ConnectError, names, tls::Trust, words, words::Words};
 use crate::config::{AbsolutePath, OtlpSink};
 pub use crate::config::{OtlpCompression as Compression, OtlpProtocol as Protocol};
 use environment::Environment;

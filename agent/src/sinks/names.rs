@@ -1,21 +1,21 @@
-//! All names that a finding has as a log record, in one table. Enters: nothing. Leaves: names, and what each says, for the encoder and for
+//! All names of OpenTelemetry's that sinks use, in one table. Enters: nothing. Leaves: names, and what each says, for encoders and for
 //! `docs/OTLP.md`. Names of the semantic conventions are used where there is one that is not about to change; the rest is `outflow.*`, and ours.
 //! The conventions for generative AI are in development (they moved to a repository of their own with 1.42), so those of findings stand here alone; those of metrics are in `genai.rs`, those of spans in `traces.rs`.
 
-use crate::sinks::Host;
+use super::Host;
 
 /// The conventions that the `gen_ai.*` names are taken from.
-pub(super) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai/1.42.0";
+pub(in crate::sinks) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai/1.42.0";
 
 /// Facts of a finding have names of their own behind this.
-pub(super) const FACT: &str = "outflow.fact.";
+pub(in crate::sinks) const FACT: &str = "outflow.fact.";
 
 macro_rules! names {
     ($(#[$about:meta])* $list:ident: $($constant:ident = $name:literal: $says:literal,)*) => {
-        $(#[doc = $says] pub(super) const $constant: &str = $name;)*
+        $(#[doc = $says] pub(in crate::sinks) const $constant: &str = $name;)*
 
         $(#[$about])*
-        pub(super) const $list: &[(&str, &str)] = &[$(($name, $says),)*];
+        pub(in crate::sinks) const $list: &[(&str, &str)] = &[$(($name, $says),)*];
     };
 }
 
@@ -98,22 +98,22 @@ names! {
 }
 
 /// Resource: what the finding's process is for.
-pub(super) const SERVICE: &str = "service.name";
+pub(in crate::sinks) const SERVICE: &str = "service.name";
 /// Resource: the host that the agent runs on.
-pub(super) const HOST_NAME: &str = "host.name";
+pub(in crate::sinks) const HOST_NAME: &str = "host.name";
 /// Resource: its machine id.
-pub(super) const HOST_ID: &str = "host.id";
+pub(in crate::sinks) const HOST_ID: &str = "host.id";
 /// Resource: who runs the cloud that the host is in.
-pub(super) const CLOUD_PROVIDER: &str = "cloud.provider";
+pub(in crate::sinks) const CLOUD_PROVIDER: &str = "cloud.provider";
 /// Resource: its region.
-pub(super) const CLOUD_REGION: &str = "cloud.region";
+pub(in crate::sinks) const CLOUD_REGION: &str = "cloud.region";
 /// Resource: the zone in it.
-pub(super) const CLOUD_ZONE: &str = "cloud.availability_zone";
+pub(in crate::sinks) const CLOUD_ZONE: &str = "cloud.availability_zone";
 /// Resource: the account that pays.
-pub(super) const CLOUD_ACCOUNT: &str = "cloud.account.id";
+pub(in crate::sinks) const CLOUD_ACCOUNT: &str = "cloud.account.id";
 
 /// What resources say of the host.
-pub(super) fn of_host(host: &Host) -> impl Iterator<Item = (&'static str, &str)> {
+pub(in crate::sinks) fn of_host(host: &Host) -> impl Iterator<Item = (&'static str, &str)> {
     let cloud = host.cloud.as_ref();
     [
         (HOST_NAME, Some(host.name.as_str())),
@@ -128,14 +128,14 @@ pub(super) fn of_host(host: &Host) -> impl Iterator<Item = (&'static str, &str)>
 }
 
 /// Metrics: the service that called, for their resource is the agent.
-pub(super) const CALLER: &str = "outflow.service";
+pub(in crate::sinks) const CALLER: &str = "outflow.service";
 /// Resource: the container of the finding's process.
-pub(super) const CONTAINER: &str = "container.id";
+pub(in crate::sinks) const CONTAINER: &str = "container.id";
 /// Resource: its Kubernetes pod.
-pub(super) const POD: &str = "k8s.pod.uid";
+pub(in crate::sinks) const POD: &str = "k8s.pod.uid";
 /// Resource: the pod's namespace.
-pub(super) const NAMESPACE: &str = "k8s.namespace.name";
+pub(in crate::sinks) const NAMESPACE: &str = "k8s.namespace.name";
 /// Resource: the pod's name.
-pub(super) const POD_NAME: &str = "k8s.pod.name";
+pub(in crate::sinks) const POD_NAME: &str = "k8s.pod.name";
 /// Resource: the name of the container in its pod.
-pub(super) const CONTAINER_NAME: &str = "k8s.container.name";
+pub(in crate::sinks) const CONTAINER_NAME: &str = "k8s.container.name";
