@@ -60,6 +60,13 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     delays("SSL_write to the consumer, linger.ms 10, one call at a time", timed().flat_map(arrived).collect());
     for leaks in LEAKS {
         let paced = calls(&tools, &broker, PACE * SECONDS, Some(leaks))?;
+        ensure!(
+            paced.iter().all(|call| call.arrived_ns.len() == leaks),
+            "a call has more or fewer findings than leaks"
+        );
+        let (first, last) = (paced.first().context("no call")?, paced.last().context("no call")?);
+        let pace = (paced.len() - 1) as f64 * 1e9 / (last.sent_ns - first.sent_ns) as f64;
+        ensure!(pace > 0.95 * PACE as f64, "the client made {pace:.0} calls a second");
         let name = format!("SSL_write to the consumer, linger.ms 10, {} findings/s", PACE * leaks);
         let p99_ms = delays(&name, paced.iter().flat_map(arrived).collect());
         say_target(p99_ms);
@@ -68,6 +75,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
 }
 
 /// A call and its findings.
+#[expect(clippy::struct_field_names, reason = "each is a time of one clock")]
 struct Call {
     sent_ns: u64,
     had_ns: u64,

@@ -50,6 +50,7 @@ impl Durable {
         let receipt = match self.when_full {
             WhenFull::Wait => self.store.submit(batch),
             WhenFull::Fail => self.store.try_submit(batch),
+            WhenFull::Retry => self.store.offer(batch),
         };
         match receipt {
             Ok(receipt) => self.receipts.push_back(receipt),

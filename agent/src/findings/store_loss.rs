@@ -38,13 +38,11 @@ pub fn store_full(
     Finding { count, ..about(STORE_FULL, store, title.to_owned(), Severity::High, facts, at, policy) }
 }
 
-/// So many batches of live sources were refused, because the store had no room or no time for them. Each of them is an occurrence.
+/// So many batches of live sources, each of one call or connection, were refused, because the store had no room or no time for them. Each of them
+/// is an occurrence.
 pub fn store_refused(store: &Path, batches: u64, max_bytes: u64, at: Timestamp, policy: &Policy) -> Finding {
-    let facts = BTreeMap::from([
-        ("store.dropped_batches".to_owned(), batches.into()),
-        ("store.max_bytes".to_owned(), max_bytes.into()),
-    ]);
-    let title = "The store was full: findings of calls that the tap saw were dropped".to_owned();
+    let facts = BTreeMap::from([("store.max_bytes".to_owned(), max_bytes.into())]);
+    let title = "The store had no room or no time: what was found in calls that the tap saw was dropped".to_owned();
     let about = about(STORE_FULL, store, title, Severity::High, facts, at, policy);
     // Beside what went by `drop_oldest`: one finding has one title.
     let finding_id = stable_id(&[STORE_FULL, "outflow", "tap", &about.finding_id]);
@@ -106,7 +104,7 @@ mod tests {
         assert!(full.remedy.contains("max_bytes"), "{}", full.remedy);
         assert_eq!(full.finding_id, store_full(store, (1, 0), 9, Timestamp(5), &policy).finding_id);
         let refused = store_refused(store, 5, 9, at, &policy);
-        assert_eq!((refused.count, &refused.attributes["store.dropped_batches"]), (5, &Value::from(5)));
+        assert_eq!((refused.count, &refused.attributes["store.max_bytes"]), (5, &Value::from(9)));
         assert_eq!(refused.finding_id, store_refused(store, 1, 9, Timestamp(5), &policy).finding_id);
         assert!(refused.finding_id != full.finding_id && refused.finding_id.len() == full.finding_id.len());
         let damaged = store_damaged(store, Path::new("/x/y"), "malformed", at, &policy);

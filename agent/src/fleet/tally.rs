@@ -129,6 +129,7 @@ impl Tally {
             Err(_) if !is_new => return,
             Err(Unread::UnknownVersion) => return self.counts.unknown_version += 1,
             Err(Unread::Invalid) => return self.counts.invalid += 1,
+            Err(Unread::Beat) => return,
         };
         let is_first = self.seen.add(offset, id);
         if !is_new {
@@ -251,9 +252,14 @@ pub enum Oddity {
     },
 }
 
+/// What `deploy/flink/budgets.sql` sends through the topic to see how far it is.
+const BEAT_EVENT: &str = "outflow.beat";
+
 enum Unread {
     UnknownVersion,
     Invalid,
+    /// No call, and meant to be there.
+    Beat,
 }
 
 fn read(payload: Option<&[u8]>) -> Result<(UsageRecord, CallId), Unread> {
@@ -267,6 +273,7 @@ fn read(payload: Option<&[u8]>) -> Result<(UsageRecord, CallId), Unread> {
     match (head.schema_version, head.event_name.as_str()) {
         (USAGE_SCHEMA_VERSION, USAGE_EVENT) => {}
         (_, USAGE_EVENT) => return Err(Unread::UnknownVersion),
+        (_, BEAT_EVENT) => return Err(Unread::Beat),
         _ => return Err(Unread::Invalid),
     }
     let record: UsageRecord = serde_json::from_slice(payload).map_err(|_| Unread::Invalid)?;

@@ -32,6 +32,7 @@ mod host;
 pub mod kafka;
 #[cfg(feature = "https")]
 mod later;
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "most are names of OTLP's records"))]
 mod names;
 pub mod ocsf;
 #[cfg(feature = "otlp")]

@@ -146,6 +146,8 @@ pub enum WhenFull {
     Wait,
     /// It is refused and counted: a live source cannot wait.
     Fail,
+    /// It is refused and not counted: whoever gave it tries it again.
+    Retry,
 }
 
 /// Resolves when a batch is on the disk, or when it will never be.

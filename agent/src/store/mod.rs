@@ -154,18 +154,27 @@ impl Store {
     /// Hands a batch over without waiting, for live sources. When the queue is full or there is no room, it is refused and counted:
     /// at once, or later by its receipt.
     pub fn try_submit(&self, batch: Batch) -> Result<Receipt, StoreError> {
+        self.hand_over(batch, WhenFull::Fail).inspect_err(|error| {
+            if matches!(error, StoreError::Busy) {
+                self.shared.refused(1);
+            }
+        })
+    }
+
+    /// Likewise for who tries it again: it is refused without being counted.
+    pub fn offer(&self, batch: Batch) -> Result<Receipt, StoreError> {
+        self.hand_over(batch, WhenFull::Retry)
+    }
+
+    fn hand_over(&self, batch: Batch, when_full: WhenFull) -> Result<Receipt, StoreError> {
         // One goes through to see whether there is room again.
         if self.shared.is_full() && !self.batches.is_empty() {
-            self.shared.refused(1);
             return Err(StoreError::Busy);
         }
-        let (pending, receipt) = pending(batch, WhenFull::Fail);
+        let (pending, receipt) = pending(batch, when_full);
         match self.batches.try_send(pending) {
             Ok(()) => Ok(receipt),
-            Err(TrySendError::Full(_)) => {
-                self.shared.refused(1);
-                Err(StoreError::Busy)
-            }
+            Err(TrySendError::Full(_)) => Err(StoreError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(StoreError::Closed),
         }
     }

@@ -164,10 +164,11 @@ impl Writer {
         gone.rows()
     }
 
-    /// A finding tells of what was refused since the last time. When there is no room for it either, the next time tells it.
+    /// A finding tells of what was refused since the last time: when revisions are cut, for a commit more after each batch would be time that
+    /// batches lack. When there is no room for it either, the next time tells it.
     pub(super) fn tell_refused(&mut self) {
         let refused = self.shared.refused_so_far();
-        let untold = refused - self.refused_told;
+        let untold = refused.saturating_sub(self.refused_told);
         if untold == 0 {
             return;
         }

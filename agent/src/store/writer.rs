@@ -187,7 +187,6 @@ impl Writer {
                     self.shared.committed(rows);
                     group.drain(..).for_each(|pending| pending.answer(Ok(())));
                     self.relieve();
-                    self.tell_refused();
                 }
                 Err(error) if self.takes_damage(&error) => {}
                 Err(StoreError::Full { .. }) if !self.is_held() && self.make_room() => {}

@@ -231,6 +231,7 @@ fn of_a_call(collector: &Collector, model: &str) {
         })
         .unwrap();
     let mut ours = ours(&metrics);
+    assert_eq!(ours.len(), names.len(), "{ours:#?}");
     let call = Attributes::from(
         [
             ("gen_ai.operation.name", "chat"),

@@ -66,12 +66,18 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
 
 /// Comes back when all of them, each with its key, are in the topic.
 pub(super) fn produce(broker: &Broker, topic: &str, messages: &[(Option<String>, String)]) {
+    produce_at(broker, topic, messages, None);
+}
+
+/// Likewise, by a clock that shows this, milliseconds.
+pub(super) fn produce_at(broker: &Broker, topic: &str, messages: &[(Option<String>, String)], at_ms: Option<u64>) {
     let producer: FutureProducer = client(broker).create().unwrap();
     wait(async {
         let mut under_way = Vec::new();
         for (key, value) in messages {
             let mut record = FutureRecord::to(topic).payload(value);
             record.key = key.as_ref();
+            record.timestamp = at_ms.and_then(|at| at.try_into().ok());
             under_way.push(producer.send_result(record).map_err(|(error, _)| error).unwrap());
         }
         for delivery in under_way {

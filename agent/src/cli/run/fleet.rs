@@ -75,7 +75,7 @@ impl FleetWatch {
             }
         }
         // Without room it is tried again at the next tick.
-        self.telling = store.try_submit(batch).ok().map(|receipt| (is_fresh, receipt));
+        self.telling = store.offer(batch).ok().map(|receipt| (is_fresh, receipt));
     }
 
     fn settle(&mut self) {

@@ -132,9 +132,10 @@ fn what_is_no_usage_is_counted_and_passed() {
     tally.take(91, Some(later.as_bytes()), &budgets, NOW);
     let long = UsageRecord { feature: Some("x".repeat(NAME_BYTES_MAX + 1)), requested_model: Some("m".into()), ..good };
     tally.take(92, Some(&bytes(&long)), &budgets, NOW);
+    tally.take(93, Some(br#"{"schema_version":1,"event_name":"outflow.beat"}"#), &budgets, NOW);
     let counts = tally.counts();
     let expected = Counts { counted: 1, unknown_version: 1, invalid: bad.len() as u64 + 1, refused: 2, ..counts };
-    assert_eq!((counts, totals(&mut tally).len(), tally.next_offset()), (expected, 0, 93));
+    assert_eq!((counts, totals(&mut tally).len(), tally.next_offset()), (expected, 0, 94));
     assert_eq!(counts.repeated + counts.too_late, 0);
 }
 

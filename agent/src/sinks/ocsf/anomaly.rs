@@ -60,10 +60,11 @@ const fn comparison(
 
 /// The rules that compare. Of several rows of one rule, the first is used whose facts the finding has.
 #[rustfmt::skip]
-const COMPARISONS: [Comparison; 16] = [
+const COMPARISONS: [Comparison; 17] = [
     comparison("model.resolved_changed", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
     comparison("model.flapping", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
     comparison("cost.burn_rate", Service, "spend in a window of the budget, nano-USD", Plain("budget.projected_nano_usd"), Plain("budget.limit_nano_usd"), None),
+    comparison("cost.burn_rate", Service, "tokens in a window of the budget", Plain("budget.projected_tokens"), Plain("budget.limit_tokens"), None),
     comparison("cost.rate_shift", Service, "spend in an hour, nano-USD", Plain("cost.hour_nano_usd"), Plain("cost.usual_hour_nano_usd"), None),
     comparison("cost.rate_shift", Service, "spend, nano-USD", Plain("cost.spent_nano_usd"), Plain("cost.usual_nano_usd"), None),
     comparison("cost.creep", Service, "weighted tokens of a call", Plain("cost.weighted_tokens"), Plain("cost.usual_weighted_tokens"), None),

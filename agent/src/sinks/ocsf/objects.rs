@@ -81,22 +81,14 @@ pub(super) struct Device<'a> {
     uid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    zone: Option<&'a str>,
 }
 
 impl<'a> Device<'a> {
     pub(super) fn new(host: &'a Host) -> Self {
         let Caption(type_id, r#type) = Caption(0, "Unknown");
-        let cloud = host.cloud.as_ref();
-        Self {
-            type_id,
-            r#type,
-            hostname: &host.name,
-            uid: host.id.as_deref(),
-            region: cloud.and_then(|cloud| cloud.region.as_deref()),
-            zone: cloud.and_then(|cloud| cloud.zone.as_deref()),
-        }
+        // Its own `zone` is one of the network.
+        let region = host.cloud.as_ref().and_then(|cloud| cloud.region.as_deref());
+        Self { type_id, r#type, hostname: &host.name, uid: host.id.as_deref(), region }
     }
 }
 

@@ -324,6 +324,9 @@ fn findings_that_compare_say_with_what() {
     let analysis = &event(&behaviour("cost.burn_rate", facts))["anomaly_analyses"][0];
     assert_eq!(analysis["analysis_targets"][0]["name"], "checkout");
     assert_eq!(analysis["anomalies"][0]["observations"], json!([{"value": "25"}]));
+    let facts = vec![("budget.limit_tokens", json!(100)), ("budget.projected_tokens", json!(250))];
+    let analysis = &event(&behaviour("cost.burn_rate", facts))["anomaly_analyses"][0];
+    assert_eq!(analysis["baselines"][0]["observations"], json!([{"value": "100"}]));
     let facts = vec![("output.recent", json!([18, 20])), ("output.baseline", json!([3, 400]))];
     let analysis = &event(&behaviour("output.refusals", facts))["anomaly_analyses"][0];
     assert_eq!(analysis["anomalies"][0]["observations"], json!([{"value": "18 of 20"}]));

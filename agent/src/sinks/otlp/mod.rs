@@ -160,6 +160,7 @@ impl fmt::Debug for OtlpSettings {
             .field("compression", &self.compression)
             .field("headers", &headers)
             .field("timeout", &self.timeout)
+            .field("experimental_names", &self.experimental_names)
             .field("ca_file", &self.ca_file)
             .field("cert_file", &self.cert_file)
             .field("key_file", &self.key_file)

@@ -33,7 +33,8 @@ pub(super) const FINISHED: &str = "tail/done/";
 
 /// The first of these keys that is not taken: two files may leave at one time.
 pub(super) fn free_key<V>(taken: &BTreeMap<String, V>, key: impl Fn(u32) -> String) -> String {
-    (1..).map(key).find(|key| !taken.contains_key(key)).unwrap_or_default()
+    // So many are never taken.
+    (1..=u32::MAX).map(key).find(|key| !taken.contains_key(key)).unwrap_or_default()
 }
 
 /// Device and inode.

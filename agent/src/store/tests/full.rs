@@ -54,6 +54,9 @@ fn a_full_store_makes_files_wait_refuses_live_sources_and_recovers_by_itself() {
     let live_kept = live.into_iter().flatten().filter_map(|receipt| receipt.wait().ok()).count();
     // What came while only a few were erased may have found no room yet.
     keep(&store, found(vec![finding("last", 0)]));
+    // Who tries again has lost nothing. The finding is told where revisions are cut.
+    store.offer(found(vec![finding("last", 0)])).unwrap().wait().unwrap();
+    store.settle().unwrap();
     let stats = store.stats();
     assert_eq!((stats.full_since, stats.full_because), (None, None));
     assert_eq!(stats.refused, 5 - live_kept as u64);

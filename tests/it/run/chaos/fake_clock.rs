@@ -17,9 +17,11 @@ const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 /// The library looks at its file no more often.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
-/// Steps, seconds: as a time server makes them, and as a wrong date does. Apache Kafka 4 refuses records that are more than an hour ahead.
+/// Steps, seconds: as a time server makes them, and as a wrong date does. Apache Kafka 4 refuses records that are more than an hour ahead
+/// (`message.timestamp.after.max.ms`).
 const STEPS_S: [i64; 5] = [-86_400, -3000, 0, 600, 3000];
 
+/// The clock, and what makes an agent see it.
 #[derive(Debug)]
 pub(super) struct FakeClock {
     libraries: [PathBuf; 2],
@@ -27,23 +29,6 @@ pub(super) struct FakeClock {
     file: PathBuf,
     offset_s: i64,
 }
-
-/// The waits of C11, by which librdkafka waits and which libfaketime does not know, as those of POSIX, which it does: else each would end by
-/// the clock of the system, as much too early or too late as this one is off.
-fn waits(folder: &Path) -> PathBuf {
-    let (source, library) = (folder.join("waits.c"), folder.join("waits.so"));
-    fs::write(&source, WAITS).unwrap();
-    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
-    assert!(status.success(), "cc: {status}");
-    library
-}
-
-/// glibc's `cnd_t` is its `pthread_cond_t`, and `mtx_t` its `pthread_mutex_t`.
-const WAITS: &str = "#include <errno.h>\n#include <pthread.h>\n#include <threads.h>\n\
-    int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {\n\
-        int error = pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until);\n\
-        return error == 0 ? thrd_success : error == ETIMEDOUT ? thrd_timedout : thrd_error;\n\
-    }\n";
 
 impl FakeClock {
     /// As far on as the system's; none without the library.
@@ -95,3 +80,20 @@ impl FakeClock {
         .into()
     }
 }
+
+/// The waits of C11, by which librdkafka waits and which libfaketime does not know, as those of POSIX, which it does: else each would end by
+/// the clock of the system, as much too early or too late as this one is off.
+fn waits(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("waits.c"), folder.join("waits.so"));
+    fs::write(&source, WAITS).unwrap();
+    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status().unwrap();
+    assert!(status.success(), "cc: {status}");
+    library
+}
+
+/// In glibc a `cnd_t` holds a `pthread_cond_t`, and a `mtx_t` a `pthread_mutex_t` (nptl/cnd_timedwait.c).
+const WAITS: &str = "#include <errno.h>\n#include <pthread.h>\n#include <threads.h>\n\
+    int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {\n\
+        int error = pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until);\n\
+        return error == 0 ? thrd_success : error == ETIMEDOUT ? thrd_timedout : thrd_error;\n\
+    }\n";
