@@ -46,14 +46,18 @@ const POD_PACKAGES: [(&str, &str); 4] = [
     ("ca-certificates", "the image carries them, for sinks with TLS"),
 ];
 
-/// Debian packages for what the tap's tests tap: programs, libraries that two of them link, and what builds another. Half a minute.
-const CLIENT_PACKAGES: [(&str, &str); 8] = [
+/// Debian packages for what the tap's tests tap: programs, libraries that two of them link, and what builds another; and a server that
+/// reads what sinks send. Half a minute.
+const CLIENT_PACKAGES: [(&str, &str); 11] = [
     ("curl", "tests tap it: OpenSSL"),
     ("wget", "tests tap it: GnuTLS"),
     ("libcurl3-gnutls", "tests tap it: GnuTLS under another program"),
     ("libcurl3-nss", "tests tap it: NSS"),
     ("libssl-dev", "builds a client that does with OpenSSL what others rarely do"),
     ("golang-go", "builds a client that tests tap: Go"),
+    ("rsyslog", "tests send it what a sink sends, and it reads a topic"),
+    ("rsyslog-openssl", "with TLS"),
+    ("rsyslog-kafka", "its module for Kafka"),
     ("systemd-journal-remote", "tests follow a journal that it writes"),
     ("openjdk-17-jdk-headless", "tests see that it is told as not tapped: Java"),
 ];

@@ -113,16 +113,6 @@ fn all() -> Vec<(String, Finding)> {
         all.push((name.to_owned(), finding));
     };
     add("to an address", &|finding| finding.destination.as_mut().unwrap().host = "10.0.0.7:8443".into());
-    add("in Kubernetes", &|finding| {
-        finding.process.pod = Some("0f1e2d3c".into());
-        finding.process.unit = Some("shop.service".into());
-        finding.process.feature = Some("checkout".into());
-        finding.process.kubernetes = Some(outflow::findings::Kubernetes {
-            namespace: "shop".into(),
-            pod: "shop-1".into(),
-            container: "app".into(),
-        });
-    });
     all
 }
 
@@ -155,6 +145,25 @@ fn fits(value: &Value, kind: &str) -> bool {
     }
 }
 
+/// What it has of ECS is of ECS's types; gives which fields these are. Whatever else it has is `outflow`.
+pub(crate) fn check(name: &str, document: &Value) -> BTreeSet<String> {
+    let fields: BTreeMap<_, _> = FIELDS.into_iter().chain(MORE_FIELDS).chain([OFFSET]).collect();
+    let (mut found, mut used) = (BTreeMap::new(), BTreeSet::new());
+    values(document, "", &mut found);
+    for (field, value) in found.iter().filter(|(field, _)| !field.starts_with("outflow.")) {
+        let kind = fields.get(field.as_str()).unwrap_or_else(|| panic!("{name}: ECS has no {field}"));
+        assert!(fits(value, kind), "{name}: {field} is no {kind}: {value}");
+        used.insert(field.clone());
+    }
+    assert!(!found.values().any(|value| value.is_null()), "{name}: {document:#}");
+    let kind = document["event"]["type"][0].as_str().unwrap();
+    for category in document["event"]["category"].as_array().unwrap() {
+        let (_, allowed) = TYPES.iter().find(|(known, _)| category == known).expect("a category of ECS");
+        assert!(allowed.contains(&kind), "{name}: {category} has no type {kind}");
+    }
+    used
+}
+
 #[test]
 fn documents_use_fields_of_ecs_and_of_ours() {
     let fields: BTreeMap<_, _> = FIELDS.into_iter().chain(MORE_FIELDS).chain([OFFSET]).collect();
@@ -164,19 +173,7 @@ fn documents_use_fields_of_ecs_and_of_ours() {
     assert_eq!(scenarios::without_finding(&samples), [""; 0], "rules of which no document was checked");
     for (name, finding) in samples {
         let document = document(&finding);
-        let mut found = BTreeMap::new();
-        values(&document, "", &mut found);
-        for (field, value) in found.iter().filter(|(field, _)| !field.starts_with("outflow.")) {
-            let kind = fields.get(field.as_str()).unwrap_or_else(|| panic!("{name}: ECS has no {field}"));
-            assert!(fits(value, kind), "{name}: {field} is no {kind}: {value}");
-            used.insert(field.clone());
-        }
-        assert!(!found.values().any(|value| value.is_null()), "{name}: {document:#}");
-        let kind = document["event"]["type"][0].as_str().unwrap();
-        for category in document["event"]["category"].as_array().unwrap() {
-            let (_, allowed) = TYPES.iter().find(|(known, _)| category == known).expect("a category of ECS");
-            assert!(allowed.contains(&kind), "{name}: {category} has no type {kind}");
-        }
+        used.extend(check(&name, &document));
         assert_eq!(
             (&document["event"]["kind"], &document["event"]["id"]),
             (&"alert".into(), &finding.record_id.as_str().into())
@@ -235,7 +232,8 @@ fn the_page_shows_what_documents_are() {
 
 fn kinds() -> String {
     let mut rows = BTreeSet::new();
-    for (_, finding) in samples::kinds() {
+    let all = samples::kinds().into_iter().chain(samples::not_simulated()).chain(scenarios::findings());
+    for (_, finding) in all {
         let event = &document(&finding)["event"];
         let rule = match finding.rule.id.split_once('.') {
             Some((family @ ("pii" | "secret"), _)) => {

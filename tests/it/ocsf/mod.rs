@@ -38,7 +38,7 @@ fn event(finding: &Finding) -> Value {
 }
 
 /// The interpreter that has the schema; none when there is no network to get it by.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let programs = Path::new(env!("CARGO_BIN_EXE_outflow")).parent().unwrap();
     match testbed::python(programs.parent().unwrap()) {
         Ok(python) => Some(python),
@@ -52,7 +52,7 @@ fn python() -> Option<PathBuf> {
 }
 
 /// What the schema has against each event.
-fn errors(python: &Path, events: &[String]) -> Vec<Vec<String>> {
+pub(crate) fn errors(python: &Path, events: &[String]) -> Vec<Vec<String>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/it/ocsf/check.py");
     let mut input = tempfile::tempfile().unwrap();
     for event in events {

@@ -7,6 +7,7 @@ use outflow::findings::Finding;
 use serde_json::Value;
 
 use super::{event, samples};
+use crate::scenarios;
 
 #[test]
 fn the_page_shows_what_events_are() {
@@ -42,7 +43,8 @@ pub(crate) fn replace(page: &str, name: &str, text: &str) -> String {
 /// A row for each rule of behaviour, and one for each way in which leaks are found.
 fn kinds() -> String {
     let mut rows = BTreeSet::new();
-    for (_, finding) in samples::kinds() {
+    let all = samples::kinds().into_iter().chain(samples::not_simulated()).chain(scenarios::findings());
+    for (_, finding) in all {
         let event = event(&finding);
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let rule = match finding.rule.id.split_once('.') {

@@ -17,7 +17,7 @@ use outflow::{
     },
     exchange::{Api, Catalogue, Exchange, Prices, RetrievalFacts, Usage, Vector},
     findings::{
-        Activity, Category, Finding, FingerprintKey, FleetStale, Maker, Policy, store_damaged, store_full,
+        Activity, Category, Finding, FingerprintKey, FleetStale, Kubernetes, Maker, Policy, store_damaged, store_full,
         store_refused,
     },
     rules::{ModelRules, RuleSource, scan},
@@ -240,6 +240,16 @@ fn variants(finding: &Finding) -> Vec<Sample> {
     add("over", &|finding| finding.revise(3, Activity::Close));
     add("no container", &|finding| finding.process.container = None);
     add("no process", &|finding| finding.process.pid = 0);
+    for (what, pid) in [("in Kubernetes", 7), ("in Kubernetes, no process", 0)] {
+        add(what, &|finding| {
+            finding.process.pid = pid;
+            finding.process.pod = Some("0f1e2d3c".into());
+            finding.process.unit = Some("shop.service".into());
+            finding.process.feature = Some("checkout".into());
+            finding.process.kubernetes =
+                Some(Kubernetes { namespace: "shop".into(), pod: "shop-1".into(), container: "app".into() });
+        });
+    }
     add("nothing of a process", &|finding| {
         finding.process.pid = 0;
         finding.process.name.clear();

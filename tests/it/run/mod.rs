@@ -11,6 +11,7 @@ mod collector;
 mod context;
 mod damage;
 mod dice;
+mod digest;
 mod drain;
 #[cfg(feature = "kafka")]
 mod fleet;
@@ -31,8 +32,9 @@ mod reload;
 mod rotel;
 #[cfg(feature = "otlp")]
 mod sink_file;
-mod sink_silence;
 #[cfg(feature = "otlp")]
+mod sink_kafka_rsyslog;
+mod sink_silence;
 mod sink_syslog;
 #[cfg(feature = "kafka")]
 mod streams;

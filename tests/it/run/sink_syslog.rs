@@ -17,7 +17,7 @@ use super::{LIMIT, collector::outbox, log::Log, place::Place};
 const PROGRAM: &str = "/usr/sbin/rsyslogd";
 
 /// A server of the test's own. Killed on drop.
-struct Rsyslog {
+pub(super) struct Rsyslog {
     child: Child,
     port: u16,
 }
@@ -54,16 +54,9 @@ impl Rsyslog {
             at("out.jsonl"),
             at("port")
         );
-        fs::write(at("rsyslog.conf"), config).unwrap();
-        for left in ["port", "pid"] {
-            let _ = fs::remove_file(at(left));
-        }
-        let words = fs::File::create(at("words")).unwrap();
-        let mut command = Command::new(PROGRAM);
-        command.args(["-n", "-f", &at("rsyslog.conf"), "-i", &at("pid")]);
-        let child = command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap();
-        // From here on it is killed, whatever happens.
-        let mut server = Self { child, port };
+        let _ = fs::remove_file(at("port"));
+        let mut server = Self::run(folder, &config);
+        server.port = port;
         let started = clock::instant();
         // It tells only a port that it chose itself; whoever knows the port tries until somebody answers.
         while server.port == 0 {
@@ -76,6 +69,28 @@ impl Rsyslog {
         }
         server
     }
+}
+
+impl Rsyslog {
+    /// With this config; whether it listens or reads is the caller's to see.
+    pub(super) fn run(folder: &Path, config: &str) -> Self {
+        let at = |name: &str| folder.join(name).display().to_string();
+        fs::write(at("rsyslog.conf"), config).unwrap();
+        let _ = fs::remove_file(at("pid"));
+        let words = fs::File::create(at("words")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["-n", "-f", &at("rsyslog.conf"), "-i", &at("pid")]);
+        let child = command.stdin(Stdio::null()).stdout(words.try_clone().unwrap()).stderr(words).spawn().unwrap();
+        Self { child, port: 0 }
+    }
+}
+
+/// What is missing for a server with this module.
+pub(super) fn missing_module(name: &str) -> Option<String> {
+    let file = format!("rsyslog/{name}.so");
+    let is_there = fs::read_dir("/usr/lib").unwrap().flatten().any(|entry| entry.path().join(&file).exists());
+    (!Path::new(PROGRAM).exists() || !is_there)
+        .then(|| format!("no {PROGRAM} with {name} (Debian: apt-get install rsyslog rsyslog-openssl rsyslog-kafka)"))
 }
 
 impl Drop for Rsyslog {
@@ -103,23 +118,15 @@ fn ids(folder: &Path) -> BTreeSet<String> {
 
 #[test]
 fn a_real_syslog_server_reads_all_fields_also_after_it_was_killed() {
-    if !Path::new(PROGRAM).exists() {
-        println!("skipped: no {PROGRAM} (Debian: apt-get install rsyslog rsyslog-openssl)");
+    if let Some(missing) = missing_module("lmnsd_ossl") {
+        assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "{missing}");
+        println!("skipped: {missing}");
         return;
     }
     for scheme in ["tcp", "tls"] {
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::make(folder.path(), &[]).unwrap();
         let with_tls = Some(&certificates).filter(|_| scheme == "tls");
-        if with_tls.is_some()
-            && !fs::read_dir("/usr/lib")
-                .unwrap()
-                .flatten()
-                .any(|entry| entry.path().join("rsyslog/lmnsd_ossl.so").exists())
-        {
-            println!("skipped over TLS: rsyslog has no driver for OpenSSL (Debian: apt-get install rsyslog-openssl)");
-            return;
-        }
         let server = Rsyslog::start(folder.path(), with_tls, 0);
         let place = Place::new();
         let ca = with_tls.map(|made| format!("ca_file = {:?}\n", made.ca_file)).unwrap_or_default();

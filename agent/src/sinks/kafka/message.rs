@@ -22,6 +22,9 @@ const USAGE_TYPE: &str = "outflow.usage.v1";
 /// Where OCSF keeps the schema of what it calls events.
 const OCSF_SCHEMA: &str = "https://schema.ocsf.io/1.8.0";
 
+/// Elastic has one page for all versions; which one it is stands behind it.
+const ECS_SCHEMA: &str = "https://www.elastic.co/docs/reference/ecs#9.4.0";
+
 const NS_IN_MS: u64 = 1_000_000;
 
 /// Which of its streams a sink writes.
@@ -97,7 +100,7 @@ impl Writer {
         match self.sink.format {
             RecordFormat::Native => "urn:outflow:schema:finding-v1",
             RecordFormat::Ocsf => OCSF_SCHEMA,
-            RecordFormat::Ecs => "https://www.elastic.co/docs/reference/ecs",
+            RecordFormat::Ecs => ECS_SCHEMA,
         }
     }
 }

@@ -485,7 +485,8 @@ fn a_host_can_be_the_key() {
     for message in &got {
         let document: serde_json::Value = serde_json::from_str(&message.payload).unwrap();
         assert_eq!(document["event"]["id"], message.id.as_str());
-        assert!(message.headers["ce_dataschema"].contains("ecs"));
+        let schema = &message.headers["ce_dataschema"];
+        assert!(schema.ends_with(&format!("/ecs#{}", crate::sinks::ecs::ECS_VERSION)), "{schema}");
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{
     OCSF_VERSION,
     kind::{self, Caption},
-    objects::{Actor, Cloud, Device, Endpoint, Observable, PRODUCT, Process, Product, Reporter, integer},
+    objects::{Actor, Cloud, Container, Device, Endpoint, Observable, PRODUCT, Product, Reporter, integer},
     unmapped::{entry, some},
 };
 use crate::{
@@ -154,7 +154,7 @@ impl<'a> CallEvent<'a> {
         let provider = destination.vendor.as_deref().or(some(&destination.host)).unwrap_or("unknown");
         let service = some(&record.process.service);
         let error = call.error_code.as_deref();
-        let is_in_container = Process::of(&record.process).is_some_and(|process| process.is_in_container());
+        let is_in_container = Container::of(&record.process).is_some();
         let profiles = kind::profiles([
             ("ai_operation", true),
             ("cloud", host.cloud.is_some()),
@@ -194,7 +194,7 @@ impl<'a> CallEvent<'a> {
                 profiles,
                 reporter: Reporter::new(host),
             },
-            device: Device::new(host),
+            device: Device::new(host, &record.process),
             cloud: Cloud::new(host),
             actor: Actor::of_call(&record.process),
             api: Api {
@@ -323,7 +323,6 @@ impl Serialize for Unmapped<'_> {
         entry(&mut map, names::MCP_METHOD, record.mcp_method.as_ref())?;
         if process.pid == 0 {
             entry(&mut map, "process.executable.name", some(&process.name))?;
-            entry(&mut map, "container.id", process.container.as_ref())?;
         }
         entry(&mut map, "outflow.api", Some(&record.destination.api))?;
         entry(&mut map, "outflow.cost_nano_usd", record.cost_nano_usd)?;

@@ -9,8 +9,8 @@ use super::{
     data_security::{DataClassification, DataSecurity},
     kind::{self, Caption, Class, Kind},
     objects::{
-        Actor, Analytic, Cloud, Compliance, Description, Device, Endpoint, Evidence, File, Observable, PRODUCT,
-        Process, Product, Remediation, Reporter, Resource, integer,
+        Actor, Analytic, Cloud, Compliance, Container, Description, Device, Endpoint, Evidence, File, Observable,
+        PRODUCT, Product, Remediation, Reporter, Resource, integer,
     },
     unmapped::Unmapped,
 };
@@ -121,7 +121,7 @@ impl<'a> Event<'a> {
         let first_seen = ms(&finding.first_seen)?;
         let last_seen = if finding.last_seen == finding.first_seen { first_seen } else { ms(&finding.last_seen)? };
         let is_leak = class == Class::DataSecurity;
-        let is_in_container = Process::new(finding).is_some_and(|process| process.is_in_container());
+        let is_in_container = Container::of(&finding.process).is_some();
         let endpoint = finding.destination.as_ref().and_then(Endpoint::new);
         let file = File::new(finding.location.as_ref());
         let classification = is_leak.then(|| DataClassification::new(finding, kind));
@@ -160,7 +160,7 @@ impl<'a> Event<'a> {
             compliance: Compliance::new(finding, kind),
             data_security: classification.map(|classification| DataSecurity::new(finding, classification)),
             remediation: (!is_leak).then(|| Remediation::new(finding)),
-            device: Device::new(host),
+            device: Device::new(host, &finding.process),
             cloud: Cloud::new(host),
             actor: Actor::new(finding),
             src_endpoint: (is_leak && endpoint.is_some()).then(|| Endpoint::of_host(host)),

@@ -81,14 +81,18 @@ pub(super) struct Device<'a> {
     uid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Container<'a>>,
 }
 
 impl<'a> Device<'a> {
-    pub(super) fn new(host: &'a Host) -> Self {
+    /// With the container that it is about, when there is no process to say it of: that of a log.
+    pub(super) fn new(host: &'a Host, process: &'a findings::Process) -> Self {
         let Caption(type_id, r#type) = Caption(0, "Unknown");
         // Its own `zone` is one of the network.
         let region = host.cloud.as_ref().and_then(|cloud| cloud.region.as_deref());
-        Self { type_id, r#type, hostname: &host.name, uid: host.id.as_deref(), region }
+        let container = Container::of(process).filter(|_| process.pid == 0);
+        Self { type_id, r#type, hostname: &host.name, uid: host.id.as_deref(), region, container }
     }
 }
 
@@ -183,18 +187,29 @@ impl<'a> Process<'a> {
     }
 
     pub(super) fn of(process: &'a findings::Process) -> Option<Self> {
-        let container = process.container.as_deref().map(|uid| Container { uid });
+        let container = Container::of(process);
         (process.pid != 0).then_some(Self { pid: process.pid, name: &process.name, container })
-    }
-
-    pub(super) fn is_in_container(&self) -> bool {
-        self.container.is_some()
     }
 }
 
+/// Where a process runs, or who wrote a log.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Container<'a> {
-    uid: &'a str,
+pub(super) struct Container<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orchestrator: Option<&'static str>,
+}
+
+impl<'a> Container<'a> {
+    pub(super) fn of(process: &'a findings::Process) -> Option<Self> {
+        let (uid, kubernetes) = (process.container.as_deref(), process.kubernetes.as_ref());
+        let name = kubernetes.map(|kubernetes| kubernetes.container.as_str()).filter(|name| !name.is_empty());
+        let orchestrator = kubernetes.map(|_| "Kubernetes");
+        (uid.is_some() || name.is_some()).then_some(Self { uid, name, orchestrator })
+    }
 }
 
 /// One end of a connection.

@@ -211,9 +211,16 @@ fn what_is_not_known_is_left_out() {
     finding.process.pid = 0;
     let no_process = event(&finding);
     assert_eq!(no_process["actor"], json!({"app_name": "checkout"}));
-    assert_eq!(no_process["metadata"]["profiles"], json!(["data_classification", "host"]));
-    let others = ["process.executable.name", "container.id"].map(|name| &no_process["unmapped"][name]);
-    assert_eq!(others, [&json!("python3.11"), &json!("c0ffee")]);
+    assert_eq!(no_process["metadata"]["profiles"], json!(["container", "data_classification", "host"]));
+    assert_eq!(no_process["device"]["container"], json!({"uid": "c0ffee"}));
+    assert_eq!(no_process["unmapped"]["process.executable.name"], "python3.11");
+    finding.process.kubernetes =
+        Some(crate::findings::Kubernetes { namespace: "shop".into(), pod: "shop-1".into(), container: "app".into() });
+    let named = json!({"uid": "c0ffee", "name": "app", "orchestrator": "Kubernetes"});
+    assert_eq!(event(&finding)["device"]["container"], named);
+    finding.process.kubernetes = None;
+    finding.process.container = None;
+    assert_eq!(event(&finding)["metadata"]["profiles"], json!(["data_classification", "host"]));
 
     finding.process.service.clear();
     finding.destination = None;

@@ -24,7 +24,6 @@ impl Serialize for Unmapped<'_> {
         call(finding, &mut map)?;
         if finding.process.pid == 0 {
             entry(&mut map, "process.executable.name", some(&finding.process.name))?;
-            entry(&mut map, "container.id", finding.process.container.as_ref())?;
         }
         entry(&mut map, "outflow.schema_version", Some(finding.schema_version))?;
         entry(&mut map, "outflow.cost_nano_usd", finding.cost_nano_usd)?;

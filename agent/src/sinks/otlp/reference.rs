@@ -8,8 +8,8 @@ use super::{genai, names};
 const HEAD: &str = "# OTLP
 
 What `outflow run` sends to an OpenTelemetry collector: every revision of a finding as a log record, metrics, and if wanted a span for each call. Over gRPC (mostly port
-4317) or HTTP with protobuf (mostly port 4318; `/v1/logs`, `/v1/metrics` and `/v1/traces` are added to the endpoint), with gzip, zstd or neither, with TLS
-and a certificate of our own where the collector wants one. No redirect is followed, no proxy asked.
+4317) or HTTP with protobuf (mostly port 4318; `/v1/logs`, `/v1/metrics` and `/v1/traces` are added to the endpoint), with TLS
+and a certificate of our own where the collector wants one. Findings are compressed with gzip, zstd or neither; metrics and spans are not. No redirect is followed, no proxy asked.
 
 This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write it anew.
 
@@ -39,7 +39,7 @@ Where a key of `[[sinks.otlp]]` is missing, the agent's environment is asked, as
 | `OTEL_EXPORTER_OTLP_ENDPOINT` | `endpoint` | an address. Over HTTP, `/v1/logs` and so on are added; not to that of one signal, which is used as it is |
 | `OTEL_EXPORTER_OTLP_INSECURE` | | `true`: an address without a scheme (gRPC only) is not encrypted; else it is |
 | `OTEL_EXPORTER_OTLP_PROTOCOL` | `protocol` | `grpc` or `http/protobuf` |
-| `OTEL_EXPORTER_OTLP_COMPRESSION` | `compression` | `gzip`, `zstd` or `none` |
+| `OTEL_EXPORTER_OTLP_COMPRESSION` | `compression` | `gzip`, `zstd` or `none`, for findings; `…_METRICS_COMPRESSION` and `…_TRACES_COMPRESSION` change nothing |
 | `OTEL_EXPORTER_OTLP_HEADERS` | `headers` | `name=value,name=value`, percent-encoded |
 | `OTEL_EXPORTER_OTLP_TIMEOUT` | `timeout` | milliseconds, 100 to 300,000 |
 | `OTEL_EXPORTER_OTLP_CERTIFICATE` | `ca_file` | an absolute path. The three are passed over where the address is not encrypted |
@@ -120,7 +120,8 @@ With `traces = true` each call to a model, and each of MCP, that the tap sees is
 request carries, and has none when that one's trace is not recorded (flag 0); without one it is the root of a trace of its own. Its name is
 the operation and the model, or MCP's method and the tool. The resource is that of findings: the service that called. No prompt, answer or
 argument is in it. Spans go over the exporter of `opentelemetry-otlp`, once: what a collector does not take, or finds no room among 8,192 that
-wait, is dropped and counted in `outflow_sink_spans_total`. Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
+wait, is dropped and counted in `outflow_sink_spans_total`; spans that it refuses of a request that it takes count as sent, for the exporter does
+not tell of them. Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
 `gen_ai.provider.name`, `gen_ai.request.model`, `gen_ai.response.model`, `server.address`, `server.port`, `process.pid`,
 `process.executable.name`, `outflow.feature`, `outflow.cost.nano_usd` and `outflow.cost.source`:
 
