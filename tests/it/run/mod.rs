@@ -32,9 +32,10 @@ mod reload;
 mod rotel;
 #[cfg(feature = "otlp")]
 mod sink_file;
-#[cfg(feature = "otlp")]
+#[cfg(all(feature = "kafka", feature = "otlp"))]
 mod sink_kafka_rsyslog;
 mod sink_silence;
+#[cfg(feature = "otlp")]
 mod sink_syslog;
 #[cfg(feature = "kafka")]
 mod streams;
