@@ -17,9 +17,9 @@ mod otlp;
 mod place;
 mod tls;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::atomic::Ordering::Relaxed};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 /// As the agent has it.
 #[global_allocator]
@@ -55,5 +55,7 @@ fn main() -> Result<()> {
             part(&settings)?;
         }
     }
+    let missed = figures::MISSED.load(Relaxed);
+    ensure!(missed == 0, "{missed} gates or targets were missed");
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use outflow::{clock, units::Timestamp};
+use rustix::process::Pid;
 
 /// Where Debian's package libfaketime has it, below the folder of the architecture.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
@@ -28,6 +29,8 @@ pub(super) struct FakeClock {
     /// Holds how far it is off.
     file: PathBuf,
     offset_s: i64,
+    /// Who saw it.
+    agents: Vec<Pid>,
 }
 
 impl FakeClock {
@@ -35,7 +38,8 @@ impl FakeClock {
     pub(super) fn new(folder: &Path) -> Option<Self> {
         let places = fs::read_dir("/usr/lib").ok()?.flatten().map(|place| place.path().join(LIBRARY));
         let library = places.into_iter().find(|library| library.is_file())?;
-        let clock = Self { libraries: [waits(folder), library], file: folder.join("clock"), offset_s: 0 };
+        let clock =
+            Self { libraries: [waits(folder), library], file: folder.join("clock"), offset_s: 0, agents: Vec::new() };
         clock.write();
         Some(clock)
     }
@@ -73,11 +77,25 @@ impl FakeClock {
             ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
             ("FAKETIME_CACHE_DURATION", LOOKS_EVERY.as_secs().to_string()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            // It leaves nothing in /dev/shm when it is killed.
-            ("FAKETIME_DISABLE_SHM", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+
+    /// This agent sees it.
+    pub(super) fn seen_by(&mut self, agent: Pid) {
+        self.agents.push(agent);
+    }
+}
+
+impl Drop for FakeClock {
+    /// The library leaves two files for each process that was killed.
+    fn drop(&mut self) {
+        for agent in self.agents.iter().map(|agent| agent.as_raw_nonzero()) {
+            for left in [format!("/dev/shm/faketime_shm_{agent}"), format!("/dev/shm/sem.faketime_sem_{agent}")] {
+                let _ = fs::remove_file(left);
+            }
+        }
     }
 }
 

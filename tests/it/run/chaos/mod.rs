@@ -115,12 +115,12 @@ impl World {
         let otlp = Otlp::both();
         let topic = broker.topic("chaos");
         place.configure(&receivers::config(&broker, &topic, is_once, &otlp, &place));
-        let clock = FakeClock::new(folder.path());
+        let mut clock = FakeClock::new(folder.path());
         if clock.is_none() {
             assert!(std::env::var_os("OUTFLOW_REQUIRE_BPF").is_none(), "there is no libfaketime");
             println!("skipped: there is no libfaketime, so the clock stays as it is");
         }
-        let life = Some(start(&place, clock.as_ref()));
+        let life = Some(start(&place, clock.as_mut()));
         let (log, dice) = (Log::new(&place.logs()), Dice::new());
         let (repeated, peak_kib) = (0, 0);
         Some(Self {
@@ -304,7 +304,7 @@ impl World {
         self.note_peak();
         // The lock of the store lets no second one in: the first must be gone.
         end(self.life.take().unwrap());
-        self.life = Some(start(&self.place, self.clock.as_ref()));
+        self.life = Some(start(&self.place, self.clock.as_mut()));
     }
 
     /// Ends the last one. Gives all that it said.
@@ -333,10 +333,14 @@ impl World {
 }
 
 /// An agent by this clock.
-fn start(place: &Place, clock: Option<&FakeClock>) -> Agent {
-    let variables = clock.map(FakeClock::variables).unwrap_or_default();
+fn start(place: &Place, clock: Option<&mut FakeClock>) -> Agent {
+    let variables = clock.as_ref().map(|clock| clock.variables()).unwrap_or_default();
     let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Agent::command("run", &place.config(), &variables).ready()
+    let agent = Agent::command("run", &place.config(), &variables);
+    if let Some(clock) = clock {
+        clock.seen_by(agent.pid());
+    }
+    agent.ready()
 }
 
 #[test]
