@@ -1,4 +1,5 @@
--- Which rules leak most, over all hosts: a table by rule and service with how many findings, occurrences and hosts. Reads findings as
+-- Which rules leak most, over all hosts: the first ${TOP_LEAKS} of a table by rule and service, by occurrences, with how many findings, occurrences
+-- and hosts, and with their `place`, 1 for the worst. Reads findings as
 -- `[[sinks.kafka]]` writes them (`format = "ocsf"`, the default); revisions of a finding on a host count once, with the newest count.
 
 SET 'table.exec.state.ttl' = '8 d';
@@ -17,17 +18,23 @@ CREATE TABLE findings (
 );
 
 CREATE TABLE top_leaks (
-  rule STRING, service STRING, title STRING, findings BIGINT, occurrences BIGINT, hosts BIGINT, last_seen_ms BIGINT,
+  rule STRING, service STRING, place BIGINT, title STRING, findings BIGINT, occurrences BIGINT, hosts BIGINT, last_seen_ms BIGINT,
   PRIMARY KEY (rule, service) NOT ENFORCED
 ) WITH (
   'connector' = 'upsert-kafka', 'topic' = '${LEAKS_TOPIC}', 'properties.bootstrap.servers' = '${BROKERS}', 'key.format' = 'json', 'value.format' = 'json'
 );
 
--- 2006 is OCSF's class of leaked data. Counts only rise, so the newest revision is the largest; a repeat changes nothing.
+-- 2006 is OCSF's class of leaked data. Counts only rise, so the newest revision is the largest; a repeat changes nothing. A row that falls behind the
+-- last place is deleted from the topic. Rule and service make a tie's order the same each time.
 INSERT INTO top_leaks
-SELECT rule, service, MAX(title), COUNT(*), SUM(occurrences), COUNT(DISTINCT host), MAX(last_seen_ms)
-FROM (SELECT finding_info.uid AS finding, COALESCE(device.uid, device.hostname, '') AS host, finding_info.analytic.uid AS rule,
-             COALESCE(actor.app_name, '') AS service, MAX(finding_info.analytic.name) AS title, MAX(`count`) AS occurrences, MAX(`time`) AS last_seen_ms
-      FROM findings WHERE class_uid = 2006 AND finding_info.uid IS NOT NULL AND finding_info.analytic.uid IS NOT NULL
-      GROUP BY finding_info.uid, COALESCE(device.uid, device.hostname, ''), finding_info.analytic.uid, COALESCE(actor.app_name, ''))
-GROUP BY rule, service;
+SELECT rule, service, place, title, findings, occurrences, hosts, last_seen_ms
+FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY occurrences DESC, findings DESC, rule, service) AS place
+      FROM (SELECT rule, service, MAX(title) AS title, COUNT(*) AS findings, SUM(occurrences) AS occurrences, COUNT(DISTINCT host) AS hosts,
+                   MAX(last_seen_ms) AS last_seen_ms
+            FROM (SELECT finding_info.uid AS finding, COALESCE(device.uid, device.hostname, '') AS host, finding_info.analytic.uid AS rule,
+                         COALESCE(actor.app_name, '') AS service, MAX(finding_info.analytic.name) AS title, MAX(`count`) AS occurrences,
+                         MAX(`time`) AS last_seen_ms
+                  FROM findings WHERE class_uid = 2006 AND finding_info.uid IS NOT NULL AND finding_info.analytic.uid IS NOT NULL
+                  GROUP BY finding_info.uid, COALESCE(device.uid, device.hostname, ''), finding_info.analytic.uid, COALESCE(actor.app_name, ''))
+            GROUP BY rule, service))
+WHERE place <= ${TOP_LEAKS};

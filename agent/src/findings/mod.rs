@@ -52,7 +52,11 @@ pub use self::{
     unseen::UNKNOWN_TLS_STACK,
 };
 
-pub(crate) use self::{absorb::record_id, maker::Identity, parties::UsageNames};
+pub(crate) use self::{
+    absorb::record_id,
+    maker::Identity,
+    parties::{UsageNames, process},
+};
 
 /// Longest text that a peer or a program may put into one field of a finding, in characters.
 const MAX_FIELD_CHARS: usize = 256;

@@ -36,7 +36,7 @@ impl Parties {
 }
 
 /// Who did it.
-pub(super) fn process(origin: &Origin) -> Process {
+pub(crate) fn process(origin: &Origin) -> Process {
     Process {
         pid: origin.pid,
         name: field(&origin.process),

@@ -1,7 +1,10 @@
 //! What a sink says of itself. Enters: what happened to it. Leaves: notices for people, once a change, and figures. It never repeats what
 //! is known already: a receiver that is down for an hour is one notice.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use super::{receiver::Refused, stats::SinkStats};
 
@@ -19,6 +22,22 @@ pub enum SinkNotice {
     GoesOn {
         /// Its name.
         sink: String,
+    },
+    /// It does not send what nobody keeps, such as spans.
+    Drops {
+        /// Its name.
+        sink: String,
+        /// What.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// It sends them again.
+    Sends {
+        /// Its name.
+        sink: String,
+        /// What.
+        what: &'static str,
     },
     /// A record that its receiver will never take.
     DeadLetter {
@@ -71,5 +90,37 @@ impl Voice {
     pub(super) fn refused(&self, refused: &Refused) {
         let (record_id, reason) = (refused.record_id.clone(), refused.detail.clone());
         (self.tell)(SinkNotice::DeadLetter { sink: self.sink.to_string(), record_id, reason });
+    }
+}
+
+/// The voice of what a sink sends besides findings.
+#[cfg(feature = "otlp")]
+pub(super) struct SideVoice {
+    sink: Arc<str>,
+    what: &'static str,
+    fails: AtomicBool,
+    tell: Tell,
+}
+
+#[cfg(feature = "otlp")]
+impl SideVoice {
+    /// `what`: "spans", "metrics".
+    pub(super) fn new(sink: &str, what: &'static str, tell: Tell) -> Self {
+        Self { sink: sink.into(), what, fails: AtomicBool::new(false), tell }
+    }
+
+    /// Some were not taken; said when those before them were.
+    pub(super) fn fails(&self, reason: &str) {
+        if !self.fails.swap(true, Relaxed) {
+            let (sink, what, reason) = (self.sink.to_string(), self.what, reason.to_owned());
+            (self.tell)(SinkNotice::Drops { sink, what, reason });
+        }
+    }
+
+    /// They were taken; said when those before them were not.
+    pub(super) fn goes_on(&self) {
+        if self.fails.swap(false, Relaxed) {
+            (self.tell)(SinkNotice::Sends { sink: self.sink.to_string(), what: self.what });
+        }
     }
 }

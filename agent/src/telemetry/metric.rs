@@ -477,7 +477,7 @@ impl Metric {
                 "outflow_sink_spans",
                 None,
                 &["sink", "outcome"],
-                "Spans of calls; `outcome` is `sent`, or `dropped`: the collector did not take them, or they found no room",
+                "Spans of calls; `outcome` is `sent`, `refused` by the collector for good, or `dropped`: it did not take them in time, or they found no room",
             ),
             Self::SinkFailures => counter(
                 "outflow_sink_failures",

@@ -172,6 +172,8 @@ fn documents_use_fields_of_ecs_and_of_ours() {
     let samples: Vec<_> = all().into_iter().chain(samples::not_simulated()).chain(scenarios::findings()).collect();
     assert_eq!(scenarios::without_finding(&samples), [""; 0], "rules of which no document was checked");
     for (name, finding) in samples {
+        #[cfg(feature = "kafka")]
+        check(&name, &document(&samples::trimmed(&finding)));
         let document = document(&finding);
         used.extend(check(&name, &document));
         assert_eq!(

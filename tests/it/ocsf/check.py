@@ -1,4 +1,5 @@
-"""Checks events against the schema of OCSF 1.8.0, offline. Enters: one event a line. Leaves: one JSON list of errors a line.
+"""Checks events against the schema of OCSF 1.8.0, offline. Enters: one event a line. Leaves: one JSON list of errors a line; called with
+`recommended`, one object a line instead: which fields that OCSF recommends it `holds`, and which it `lacks`.
 
 The package ocsf-json-schema carries the schema. JSON Schema says which fields a class has and of which types; what it cannot say is
 checked here against the same schema: that a caption is the one of its number, that profiles exist, that nothing is deprecated.
@@ -73,5 +74,28 @@ def errors(line):
     yield from meaning(event, described["attributes"], "$")
 
 
+def recommended(value, attributes, path, profiles):
+    """Recommended fields of one object and of those below it, with whether they are there."""
+    for name, described in attributes.items():
+        here, inner = f"{path}.{name}", value.get(name)
+        theirs = described.get("profiles")
+        if "@deprecated" in described or (theirs is not None and not set(theirs) & set(profiles)):
+            continue
+        if described["requirement"] == "recommended":
+            yield here, inner is not None
+        below = SCHEMA["objects"].get(described.get("object_type"), {}).get("attributes", {})
+        for item in inner if isinstance(inner, list) else [inner]:
+            if isinstance(item, dict):
+                yield from recommended(item, below, here, profiles)
+
+
+def holdings(line):
+    event = json.loads(line)
+    described = CLASSES[event["class_uid"]]
+    found = list(recommended(event, described["attributes"], described["name"], event["metadata"]["profiles"]))
+    return {"holds": sorted({path for path, held in found if held}), "lacks": sorted({path for path, held in found if not held})}
+
+
+answer = holdings if sys.argv[1:] == ["recommended"] else lambda line: list(errors(line))
 for line in sys.stdin:
-    print(json.dumps(list(errors(line))))
+    print(json.dumps(answer(line)))

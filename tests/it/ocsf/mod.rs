@@ -12,12 +12,14 @@ use outflow::{
     findings::{FLEET_STALE, Finding, LOG_GAP, STORE_DAMAGED, STORE_FULL, UNKNOWN_TLS_STACK},
     sinks::{Cloud, Host, ocsf::encode},
 };
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::scenarios;
 
 mod calls;
 pub(crate) mod page;
+mod recommended;
 pub(crate) mod samples;
 
 pub(crate) fn host() -> Host {
@@ -53,6 +55,11 @@ pub(crate) fn python() -> Option<PathBuf> {
 
 /// What the schema has against each event.
 pub(crate) fn errors(python: &Path, events: &[String]) -> Vec<Vec<String>> {
+    ask(python, &[], events)
+}
+
+/// What check.py says of each event.
+fn ask<T: DeserializeOwned>(python: &Path, arguments: &[&str], events: &[String]) -> Vec<T> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/it/ocsf/check.py");
     let mut input = tempfile::tempfile().unwrap();
     for event in events {
@@ -61,12 +68,12 @@ pub(crate) fn errors(python: &Path, events: &[String]) -> Vec<Vec<String>> {
     }
     input.rewind().unwrap();
     let mut command = Command::new(python);
-    let output = command.arg(script).stdin(input).stderr(Stdio::inherit()).output().unwrap();
+    let output = command.arg(script).args(arguments).stdin(input).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "check.py failed with {}", output.status);
     let text = String::from_utf8(output.stdout).unwrap();
-    let errors: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(errors.len(), events.len(), "an event was not checked");
-    errors
+    let answers: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), events.len(), "an event was not checked");
+    answers
 }
 
 /// The rules whose findings say with what they compare.
@@ -137,7 +144,16 @@ fn findings_of_every_kind_are_valid_events() {
             assert!(errors.is_empty(), "{name}: {errors:#?} in {event}");
         }
     }
+    #[cfg(feature = "kafka")]
+    {
+        let short = |finding| encode(&samples::trimmed(finding), &host()).unwrap();
+        let events: Vec<String> = samples.iter().map(|(_, finding)| short(finding)).collect();
+        for (((name, _), event), errors) in samples.iter().zip(&events).zip(errors(&python, &events)) {
+            assert!(errors.is_empty() && event.contains("record.trimmed"), "{name}, trimmed: {errors:#?} in {event}");
+        }
+    }
     refuses_what_is_wrong(&python, &samples);
+    recommended::are_there(&python, &events(&hosts[0]));
 }
 
 /// The check itself: each of these must be found, at the place where it is wrong.

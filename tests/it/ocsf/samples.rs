@@ -321,3 +321,12 @@ fn unseen() -> Vec<Sample> {
     let findings = ways.map(|how| maker().unseen(&unseen(how), Some("openai"), &Policy::default()));
     findings.into_iter().map(|finding| (format!("{}: {}", finding.rule.id, finding.title), finding)).collect()
 }
+
+/// A finding that is too large for a topic, as it is sent then.
+#[cfg(feature = "kafka")]
+pub(crate) fn trimmed(finding: &Finding) -> Finding {
+    let mut long = finding.clone();
+    long.remedy = long.remedy.repeat(20);
+    long.attributes.insert("tool.names".to_owned(), vec!["x".repeat(100); 50].into());
+    outflow::sinks::kafka::trimmed(&long)
+}

@@ -10,7 +10,7 @@ use outflow::{
     },
 };
 use prost::Message as _;
-use testbed::fake_collector::{Behaviour, FakeCollector, Wire};
+use testbed::fake_collector::{Behaviour, FakeCollector, Signals, Wire};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::client::{BOTH, Client, batch, ids, settings, sized};
@@ -52,7 +52,8 @@ fn a_batch_is_taken_once() {
         assert_eq!(collector.taken().len(), 502);
         assert_eq!(taken_ids(&collector), ids(&all).into_iter().collect());
         assert_bytes(&collector, &all);
-        assert_eq!(collector.asked()[0].request.resource_logs.len(), 3, "a service each");
+        let Signals::Logs(request) = &collector.asked()[0].request else { panic!("spans") };
+        assert_eq!(request.resource_logs.len(), 3, "a service each");
     }
 }
 

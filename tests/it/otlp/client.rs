@@ -1,11 +1,14 @@
 //! Records, and somebody who hands them to a receiver. Enters: settings. Leaves: answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use outflow::{
     findings::{Activity, Finding},
     sinks::{
-        Answer, Host, Receiver as _, Record,
+        Answer, Host, Receiver as _, Record, SinkNotice, Tell,
         otlp::{Compression, OtlpReceiver, OtlpSettings, Protocol},
     },
 };
@@ -36,6 +39,19 @@ pub(super) fn settings(endpoint: String, protocol: Protocol) -> OtlpSettings {
 
 pub(super) fn host() -> Host {
     crate::ocsf::host()
+}
+
+/// Notices that nobody hears.
+pub(super) fn to_nobody() -> Tell {
+    Arc::new(|_| {})
+}
+
+/// Notices, and who hears them.
+pub(super) fn heard() -> (Tell, mpsc::Receiver<SinkNotice>) {
+    let (said, hears) = mpsc::channel();
+    // The receiver may be gone when the test is over.
+    let tell = move |notice| drop(said.send(notice));
+    (Arc::new(tell), hears)
 }
 
 /// A record that no other one is like.

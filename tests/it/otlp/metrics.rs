@@ -13,13 +13,16 @@ use opentelemetry_proto::tonic::{
 };
 use outflow::{
     exchange::{Api, Cost, CostSource, Exchange, Usage},
-    sinks::otlp::{OtlpMetrics, OtlpSettings, Protocol},
+    sinks::{
+        SinkNotice,
+        otlp::{OtlpMetrics, OtlpSettings, Protocol},
+    },
     telemetry::{Health, Metric, Metrics},
     units::{NanoUsd, Timestamp},
 };
 use testbed::fake_collector::FakeCollector;
 
-use super::client::{BOTH, LIMIT, host, settings};
+use super::client::{BOTH, LIMIT, heard, host, settings, to_nobody};
 
 const TICK: Duration = Duration::from_millis(50);
 
@@ -103,7 +106,9 @@ fn everything_on_the_page_goes_out() {
     for (protocol, wire) in BOTH {
         let collector = FakeCollector::start(wire).unwrap();
         let metrics = Metrics::new();
-        let sending = OtlpMetrics::start(&settings(collector.endpoint(), protocol), TICK, &metrics, &host()).unwrap();
+        let sending =
+            OtlpMetrics::start(&settings(collector.endpoint(), protocol), "otlp", TICK, &metrics, &host(), to_nobody())
+                .unwrap();
         for metric in Metric::ALL {
             metrics.add(metric, &vec!["x"; metric.about().labels.len()], 5_000_000_000);
         }
@@ -140,7 +145,9 @@ fn what_goes_from_the_page_goes_from_the_export() {
     let collector = FakeCollector::start(wire).unwrap();
     let metrics = Metrics::new();
     metrics.set(Metric::BudgetLimit, &["daily", "checkout"], 1);
-    let sending = OtlpMetrics::start(&settings(collector.endpoint(), protocol), TICK, &metrics, &host()).unwrap();
+    let sending =
+        OtlpMetrics::start(&settings(collector.endpoint(), protocol), "otlp", TICK, &metrics, &host(), to_nobody())
+            .unwrap();
     assert!(collector.wait(0, 1, LIMIT));
     let has = |request: &ExportMetricsServiceRequest| by_name(request).contains_key("outflow_budget_limit_usd");
     assert!(has(&collector.metrics()[0]));
@@ -152,8 +159,15 @@ fn what_goes_from_the_page_goes_from_the_export() {
 fn calls_are_measured_as_the_conventions_say() {
     for (protocol, wire) in BOTH {
         let collector = FakeCollector::start(wire).unwrap();
-        let sending =
-            OtlpMetrics::start(&settings(collector.endpoint(), protocol), TICK, &Metrics::new(), &host()).unwrap();
+        let sending = OtlpMetrics::start(
+            &settings(collector.endpoint(), protocol),
+            "otlp",
+            TICK,
+            &Metrics::new(),
+            &host(),
+            to_nobody(),
+        )
+        .unwrap();
         sending.exchange(&exchange("m1"), Some(&cost(1_500_000)));
         sending.exchange(&exchange("m1"), Some(&cost(500_000)));
         let failed = Exchange { status: Some(429), error: Some("rate_limited".into()), ..exchange("m1") };
@@ -214,8 +228,15 @@ fn calls_are_measured_as_the_conventions_say() {
 fn models_without_end_make_no_series_without_end() {
     let (protocol, wire) = BOTH[0];
     let collector = FakeCollector::start(wire).unwrap();
-    let sending =
-        OtlpMetrics::start(&settings(collector.endpoint(), protocol), LIMIT, &Metrics::new(), &host()).unwrap();
+    let sending = OtlpMetrics::start(
+        &settings(collector.endpoint(), protocol),
+        "otlp",
+        LIMIT,
+        &Metrics::new(),
+        &host(),
+        to_nobody(),
+    )
+    .unwrap();
     for number in 0..3000 {
         sending.exchange(&exchange(&format!("m{number}")), Some(&cost(1_000_000_000)));
     }
@@ -237,15 +258,18 @@ fn a_collector_that_is_away_holds_nobody_up() {
     let nobody = format!("http://{}", reserved.local_addr().unwrap());
     for (protocol, _) in BOTH {
         let nobody = settings(nobody.clone(), protocol);
-        let sending = OtlpMetrics::start(&nobody, TICK, &Metrics::new(), &host()).unwrap();
+        let (tell, told) = heard();
+        let sending = OtlpMetrics::start(&nobody, "otlp", TICK, &Metrics::new(), &host(), tell).unwrap();
         sending.exchange(&exchange("m1"), None);
         sending.shutdown();
+        let told: Vec<_> = told.iter().collect();
+        assert!(matches!(told.as_slice(), [SinkNotice::Drops { what: "metrics", .. }]), "it is told once: {told:?}");
 
         // One who accepts and never answers.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", silent.local_addr().unwrap());
         let slow = OtlpSettings { timeout: Duration::from_mins(5), ..settings(endpoint, protocol) };
-        let sending = OtlpMetrics::start(&slow, TICK, &Metrics::new(), &host()).unwrap();
+        let sending = OtlpMetrics::start(&slow, "otlp", TICK, &Metrics::new(), &host(), to_nobody()).unwrap();
         sending.exchange(&exchange("m1"), None);
         // It waits for no answer: this one would come in five minutes, when the test has long been ended for its time.
         sending.shutdown();
@@ -258,14 +282,20 @@ fn a_collector_that_comes_back_gets_the_totals() {
     for (protocol, wire) in BOTH {
         let collector = FakeCollector::start(wire).unwrap();
         let address = collector.address();
+        let (tell, told) = heard();
         let sending =
-            OtlpMetrics::start(&settings(collector.endpoint(), protocol), TICK, &Metrics::new(), &host()).unwrap();
+            OtlpMetrics::start(&settings(collector.endpoint(), protocol), "otlp", TICK, &Metrics::new(), &host(), tell)
+                .unwrap();
         sending.exchange(&exchange("m1"), Some(&cost(1_000_000_000)));
         assert!(collector.wait(0, 1, LIMIT));
         drop(collector);
+        let failed = told.recv_timeout(LIMIT);
+        assert!(matches!(failed, Ok(SinkNotice::Drops { what: "metrics", .. })), "{failed:?}");
         sending.exchange(&exchange("m1"), Some(&cost(1_000_000_000)));
         let collector = FakeCollector::start_at(address, wire, None).unwrap();
         assert!(collector.wait(0, 1, LIMIT), "it is tried again");
+        let back = told.recv_timeout(LIMIT);
+        assert!(matches!(back, Ok(SinkNotice::Sends { what: "metrics", .. })), "{back:?}");
         sending.exchange(&exchange("m1"), Some(&cost(1_000_000_000)));
         let came = by_name(&last(&collector, sending));
         let all = came["outflow.cost"].numbers[0].1;
@@ -279,6 +309,6 @@ fn settings_that_cannot_work_are_refused() {
         ca_file: Some("/nowhere/ca.pem".into()),
         ..settings("https://localhost:1".into(), Protocol::Http)
     };
-    let error = OtlpMetrics::start(&bad, TICK, &Metrics::new(), &host()).unwrap_err().to_string();
+    let error = OtlpMetrics::start(&bad, "otlp", TICK, &Metrics::new(), &host(), to_nobody()).unwrap_err().to_string();
     assert!(error.contains("cannot read /nowhere/ca.pem"), "{error}");
 }

@@ -17,7 +17,7 @@ use outflow::{
 use testbed::{Attributes, Collector, Metric, Point, Record as Received, Value};
 
 use super::{
-    client::{Client, LIMIT, batch, host, ids, settings},
+    client::{Client, LIMIT, batch, host, ids, settings, to_nobody},
     faults::pump,
     metrics,
 };
@@ -184,7 +184,7 @@ fn it_receives_metrics() {
         let registry = Metrics::new();
         registry.add(telemetry::Metric::Findings, &["high", "leak"], 7);
         let to = settings(endpoint(&collector, protocol), protocol);
-        let sending = OtlpMetrics::start(&to, LIMIT, &registry, &host()).unwrap();
+        let sending = OtlpMetrics::start(&to, "otlp", LIMIT, &registry, &host(), to_nobody()).unwrap();
         let model = format!("mistral-small-by-{protocol:?}");
         sending.exchange(&metrics::exchange(&model), Some(&metrics::cost(2_500_000_000)));
         sending.shutdown();

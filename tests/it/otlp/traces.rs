@@ -2,20 +2,26 @@
 
 use outflow::{
     exchange::{Api, Cost, CostSource, Exchange, McpCall, Usage},
-    sinks::otlp::{OtlpSettings, OtlpTraces, Protocol},
+    sinks::{
+        SinkNotice,
+        otlp::{Compression, OtlpSettings, OtlpTraces, Protocol},
+    },
     telemetry::{Metric, Metrics},
     units::{NanoUsd, Timestamp},
 };
-use testbed::{Attributes, Collector, Span, Value};
+use testbed::{
+    Attributes, Collector, Span, Value,
+    fake_collector::{Behaviour, FakeCollector},
+};
 
-use super::client::{host, settings};
+use super::client::{BOTH, LIMIT, heard, host, settings, to_nobody};
 
 /// Seconds until what was taken must be printed.
 const PRINTED_S: u64 = 120;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-fn call(model: &str) -> Exchange {
+pub(super) fn call(model: &str) -> Exchange {
     let mut exchange = crate::schema::exchange(model, model);
     exchange.usage = Usage {
         input_tokens: Some(1234),
@@ -80,7 +86,7 @@ fn a_real_collector_has_the_span_of_each_call() {
         let model = format!("gpt-4o-by-{protocol:?}");
         let metrics = Metrics::new();
         let to = OtlpSettings { experimental_names, ..settings(endpoint.to_owned(), protocol) };
-        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host()).unwrap();
+        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), to_nobody()).unwrap();
         traces.exchange(&call(&model), Some(&cost));
         traces.exchange(&tool_call(&model), None);
         traces.shutdown();
@@ -202,12 +208,84 @@ fn without_a_collector_spans_are_dropped_and_counted() {
     let address = reserved.local_addr().unwrap();
     for protocol in [Protocol::Grpc, Protocol::Http] {
         let metrics = Metrics::new();
-        let traces =
-            OtlpTraces::start(&settings(format!("http://{address}"), protocol), "otlp", &metrics, &host()).unwrap();
+        let (tell, told) = heard();
+        let nobody = settings(format!("http://{address}"), protocol);
+        let traces = OtlpTraces::start(&nobody, "otlp", &metrics, &host(), tell).unwrap();
         for _ in 0..3 {
             traces.exchange(&call("gpt-4o"), None);
         }
         traces.shutdown();
         assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (0, 3));
+        let told: Vec<SinkNotice> = told.iter().collect();
+        let [SinkNotice::Drops { sink, what: "spans", reason }] = told.as_slice() else { panic!("{told:?}") };
+        assert!(sink == "otlp" && reason.starts_with("cannot reach http://127.0.0.1:"), "{reason}");
+    }
+}
+
+#[test]
+fn what_the_collector_cannot_unpack_goes_out_as_it_is() {
+    for (protocol, wire) in BOTH {
+        for (compression, encoding) in [(Compression::Gzip, "gzip"), (Compression::Zstd, "zstd")] {
+            for reads in [true, false] {
+                let collector = FakeCollector::start(wire).unwrap();
+                collector.rules(|rules| rules.compressed = reads);
+                let metrics = Metrics::new();
+                let to = OtlpSettings { compression, ..settings(collector.endpoint(), protocol) };
+                let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), to_nobody()).unwrap();
+                traces.exchange(&call("first"), None);
+                assert!(collector.wait(1, 0, LIMIT));
+                traces.exchange(&call("second"), None);
+                traces.shutdown();
+                assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (2, 0));
+                let encodings: Vec<Option<String>> =
+                    collector.asked().into_iter().map(|asked| asked.encoding).collect();
+                let packed = Some(encoding.to_owned());
+                let expected = if reads { vec![packed.clone(), packed] } else { vec![packed, None, None] };
+                assert_eq!(encodings, expected, "{protocol:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_collector_refuses_is_counted_and_told_once() {
+    for (protocol, wire) in BOTH {
+        let collector = FakeCollector::start(wire).unwrap();
+        collector.rules(|rules| rules.reject = Box::new(|name| name.contains("bad")));
+        let metrics = Metrics::new();
+        let (tell, told) = heard();
+        let to = settings(collector.endpoint(), protocol);
+        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), tell).unwrap();
+        for model in ["good", "bad-1", "bad-2"] {
+            traces.exchange(&call(model), None);
+        }
+        assert!(collector.wait(1, 0, LIMIT));
+        traces.exchange(&call("bad-3"), None);
+        traces.shutdown();
+        let counted = ["sent", "refused", "dropped"].map(|outcome| sent(&metrics, outcome));
+        assert_eq!(counted, [1, 3, 0], "{protocol:?}");
+        let told: Vec<SinkNotice> = told.iter().collect();
+        let [SinkNotice::Drops { what: "spans", reason, .. }] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(reason, "the collector refuses some of them: not this one");
+    }
+}
+
+#[test]
+fn a_collector_that_says_later_is_asked_again() {
+    for (protocol, wire) in BOTH {
+        let collector = FakeCollector::start(wire).unwrap();
+        // UNAVAILABLE, and 503 over HTTP.
+        collector.then(Behaviour::Status { code: 14, message: "starting", details: Vec::new() });
+        collector.then(Behaviour::Close);
+        let metrics = Metrics::new();
+        let (tell, told) = heard();
+        let to = settings(collector.endpoint(), protocol);
+        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), tell).unwrap();
+        traces.exchange(&call("gpt-4o"), None);
+        assert!(collector.wait(1, 0, LIMIT), "{protocol:?}");
+        traces.shutdown();
+        assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (1, 0), "{protocol:?}");
+        assert_eq!(collector.asked().len(), 3, "{protocol:?}");
+        assert_eq!(told.iter().count(), 0, "nothing was lost");
     }
 }

@@ -2,13 +2,19 @@
 
 use std::fs;
 
-use outflow::sinks::{
-    Answer,
-    otlp::{Compression, OtlpSettings, Protocol},
+use outflow::{
+    sinks::{
+        Answer,
+        otlp::{Compression, OtlpMetrics, OtlpSettings, OtlpTraces, Protocol},
+    },
+    telemetry::{Metric, Metrics},
 };
 use testbed::fake_collector::{Certificates, FakeCollector, Wire};
 
-use super::client::{BOTH, Client, batch, settings};
+use super::{
+    client::{BOTH, Client, LIMIT, batch, host, settings, to_nobody},
+    traces::call,
+};
 
 /// What a server of this protocol offers (ALPN).
 fn offered(protocol: Protocol) -> &'static [&'static str] {
@@ -100,5 +106,37 @@ fn a_collector_can_ask_who_we_are() {
         assert!(reason.to_lowercase().contains("certificate"), "{reason}");
         let known = OtlpSettings { cert_file: Some(made.cert_file), key_file: Some(made.key_file), ..nobody };
         assert_eq!(Client::new(known).send(&batch([1])), Answer::Taken(Vec::new()));
+    }
+}
+
+#[test]
+fn metrics_and_spans_go_the_same_way() {
+    for (protocol, wire) in BOTH {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Certificates::make(folder.path(), offered(protocol)).unwrap();
+        let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+        let collector = FakeCollector::start_at(address, wire, Some(made.strict_server.clone())).unwrap();
+        let known = OtlpSettings {
+            ca_file: Some(made.ca_file),
+            cert_file: Some(made.cert_file),
+            key_file: Some(made.key_file),
+            headers: vec![("x-scope-orgid".into(), "t1".into())],
+            ..settings(collector.endpoint(), protocol)
+        };
+        let nobody = OtlpSettings { cert_file: None, key_file: None, ..known.clone() };
+        for (settings, is_known) in [(nobody, false), (known, true)] {
+            let registry = Metrics::new();
+            let traces = OtlpTraces::start(&settings, "otlp", &registry, &host(), to_nobody()).unwrap();
+            traces.exchange(&call("gpt-4o"), None);
+            traces.shutdown();
+            let sent = registry.get(Metric::SinkSpans, &["otlp", "sent"]);
+            assert_eq!(sent.is_some_and(|sent| sent == 1), is_known, "{protocol:?}");
+            let metrics = OtlpMetrics::start(&settings, "otlp", LIMIT, &registry, &host(), to_nobody()).unwrap();
+            metrics.shutdown();
+            assert_eq!(collector.metrics().len(), usize::from(is_known), "{protocol:?}");
+        }
+        assert!(collector.metric_headers().contains("x-scope-orgid"), "{protocol:?}");
+        let asked = collector.asked();
+        assert_eq!((asked.len(), asked[0].header("x-scope-orgid")), (1, Some("t1")), "{protocol:?}");
     }
 }

@@ -23,7 +23,10 @@ use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::{
-    collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest},
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
     common::v1::any_value::Value,
     logs::v1::LogRecord,
 };
@@ -120,7 +123,7 @@ impl Default for Rules {
     }
 }
 
-/// One request with logs in it, taken or not.
+/// One request with logs or spans in it, taken or not.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Header fields, names in lower case.
@@ -128,7 +131,7 @@ pub struct Asked {
     /// How it was packed.
     pub encoding: Option<String>,
     /// What was in it.
-    pub request: ExportLogsServiceRequest,
+    pub request: Signals,
 }
 
 impl Asked {
@@ -138,12 +141,21 @@ impl Asked {
     }
 }
 
-/// A record that it has.
+/// What a request holds.
+#[derive(Clone, Debug)]
+pub enum Signals {
+    /// Findings.
+    Logs(ExportLogsServiceRequest),
+    /// Calls.
+    Traces(ExportTraceServiceRequest),
+}
+
+/// A record that it has, or a span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Its id.
+    /// Its id; a span's name.
     pub record_id: String,
-    /// The log record.
+    /// The log record, or the span.
     pub bytes: Vec<u8>,
     /// The port of who sent it: a connection.
     pub port: u16,
@@ -363,9 +375,13 @@ impl Server {
             self.shared.lock().metric_headers.extend(head.headers.keys().map(|name| name.as_str().to_owned()));
             return Ok(self.take_metrics(&message.bytes));
         }
-        let Ok(request) = ExportLogsServiceRequest::decode(message.bytes.clone()) else {
-            return Ok(wire::refused(self.wire, 3, 400, "is no request"));
+        let path = head.uri.path().to_ascii_lowercase();
+        let request = if path.contains("trace") {
+            ExportTraceServiceRequest::decode(message.bytes.clone()).map(Signals::Traces)
+        } else {
+            ExportLogsServiceRequest::decode(message.bytes.clone()).map(Signals::Logs)
         };
+        let Ok(request) = request else { return Ok(wire::refused(self.wire, 3, 400, "is no request")) };
         let headers = head
             .headers
             .iter()
@@ -418,13 +434,23 @@ impl Server {
         self.shared.changed.notify_all();
     }
 
-    /// The records of a request with their ids.
+    /// The records or spans of a request with their ids.
     #[expect(clippy::disallowed_methods, reason = "told to who reads of a failure; nothing depends on it")]
-    fn records(&self, request: &ExportLogsServiceRequest) -> Vec<Taken> {
+    fn records(&self, request: &Signals) -> Vec<Taken> {
         let (port, at) = (self.port, SystemTime::now());
-        let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
-        let records = scopes.flat_map(|scope| &scope.log_records);
-        records.map(|record| Taken { record_id: record_id(record), bytes: record.encode_to_vec(), port, at }).collect()
+        let taken = |record_id, bytes| Taken { record_id, bytes, port, at };
+        match request {
+            Signals::Logs(request) => {
+                let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+                let records = scopes.flat_map(|scope| &scope.log_records);
+                records.map(|record| taken(record_id(record), record.encode_to_vec())).collect()
+            }
+            Signals::Traces(request) => {
+                let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+                let spans = scopes.flat_map(|scope| &scope.spans);
+                spans.map(|span| taken(span.name.clone(), span.encode_to_vec())).collect()
+            }
+        }
     }
 
     fn take_metrics(&self, bytes: &Bytes) -> Answer {

@@ -27,7 +27,7 @@ use crate::{
     config::{self, Config, JournalSince, Journald, Size},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
-    sinks::{Host, Silences, SinkNotice, Sinks},
+    sinks::{Host, Silences, SinkNotice, Sinks, Tell},
     sources::{
         journal::{self, Journal, JournalNotice, JournalSettings, Since},
         log::{CutLimits, Messages},
@@ -103,16 +103,17 @@ impl Agent {
 
         let host = Host::find(&config.sinks);
         let silences = KeptSilences::read(folder)?;
+        let say: Tell = Arc::new(sink_notice);
         let sinks = Sinks::start_with(
             &config.sinks,
             Silences::new(silences.with(&config.silence)),
             &store,
             &host,
-            Arc::new(sink_notice),
+            Arc::clone(&say),
         )?;
         store.keep(retention(&config, &sinks))?;
         store.say(Arc::clone(&rules.now().policy));
-        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host));
+        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host, &say));
 
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
         let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));
@@ -446,6 +447,8 @@ fn sink_notice(notice: SinkNotice) {
             notice!("sink {sink} waits, findings stay in the store: {reason}");
         }
         SinkNotice::GoesOn { sink } => notice!("sink {sink} delivers again"),
+        SinkNotice::Drops { sink, what, reason } => notice!("sink {sink} does not send its {what}: {reason}"),
+        SinkNotice::Sends { sink, what } => notice!("sink {sink} sends its {what} again"),
         SinkNotice::DeadLetter { sink, record_id, reason } => {
             notice!("sink {sink} will never deliver {record_id}: {reason}");
         }

@@ -2,7 +2,7 @@
 //! nobody up: an export of metrics that fails is made good by the next, spans are dropped and counted.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -11,7 +11,7 @@ use crate::{
     config,
     exchange::{Cost, Exchange},
     sinks::{
-        Host,
+        Host, Tell,
         otlp::{OtlpMetrics, OtlpSettings, OtlpTraces, Signal, variable},
     },
     telemetry::Metrics,
@@ -28,27 +28,28 @@ enum Meter {
 
 impl Meters {
     /// Starts them. Where one cannot be started, everything else goes on without it: findings matter more.
-    pub(super) fn start(sinks: &config::Sinks, metrics: &Metrics, host: &Host) -> Self {
+    pub(super) fn start(sinks: &config::Sinks, metrics: &Metrics, host: &Host, tell: &Tell) -> Self {
         let start = || {
             let mut started = Vec::new();
             for sink in &sinks.otlp {
                 let settings = |signal| OtlpSettings::read(sink, signal, &variable);
+                let name = sink.name.as_str();
                 let meter = sink.metrics.then(|| {
                     let interval = sink.metrics_interval.get();
-                    let meter = settings(Signal::Metrics)
-                        .and_then(|settings| OtlpMetrics::start(&settings, interval, metrics, host));
+                    let meter = settings(Signal::Metrics).and_then(|settings| {
+                        OtlpMetrics::start(&settings, name, interval, metrics, host, Arc::clone(tell))
+                    });
                     ("metrics", meter.map(Meter::Metrics))
                 });
                 let traces = sink.traces.then(|| {
                     let traces = settings(Signal::Traces)
-                        .and_then(|settings| OtlpTraces::start(&settings, sink.name.as_str(), metrics, host));
+                        .and_then(|settings| OtlpTraces::start(&settings, name, metrics, host, Arc::clone(tell)));
                     ("spans", traces.map(Meter::Traces))
                 });
                 for (what, meter) in meter.into_iter().chain(traces) {
                     match meter {
                         Ok(meter) => started.push(meter),
                         Err(error) => {
-                            let name = &sink.name;
                             notice!("sink {name} sends no {what} until the next start: {error}");
                         }
                     }

@@ -27,12 +27,12 @@ mod trim;
 mod trouble;
 
 pub(super) use self::message::{What, Writer};
-pub use self::settings::refusal;
 use self::{
     link::{Denial, Link, Sent},
     message::Outgoing,
     once::Ledger,
 };
+pub use self::{settings::refusal, trim::trimmed};
 
 /// Records of a batch: a batch is what one answer is waited for, not what librdkafka puts into one request.
 const BATCH_RECORDS: usize = 100;

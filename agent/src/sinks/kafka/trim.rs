@@ -15,7 +15,7 @@ const FACT_BYTES_MAX: usize = 1024;
 const REMEDY_BYTES_MAX: usize = 1024;
 
 /// Without addresses of documents, long facts and the end of a long remedy.
-pub(super) fn trimmed(finding: &Finding) -> Finding {
+pub fn trimmed(finding: &Finding) -> Finding {
     let mut short = finding.clone();
     let mut lacks: Vec<Value> = Vec::new();
     if !short.rule.references.is_empty() {

@@ -1,4 +1,4 @@
-//! The one who is talked to, over either transport. Enters: records. Leaves: an [`Outcome`] within the time that one request may take. It
+//! The one who is talked to, over either transport. Enters: requests of one signal. Leaves: an [`Outcome`] within the time that one request may take. It
 //! remembers what the collector has shown of itself: whether it takes what is compressed, and whether it ever took anything.
 
 use std::{
@@ -9,21 +9,20 @@ use std::{
     time::Duration,
 };
 
-use prost::Message as _;
 use reqwest::{
     Url,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
 use super::{
-    OtlpSettings, Protocol,
-    encode::request,
+    OtlpSettings, Protocol, Signal,
+    export::Export,
     grpc::Grpc,
     http::Http,
     outcome::{Outcome, Packing},
     words::Words,
 };
-use crate::sinks::{ConnectError, Host, Record};
+use crate::sinks::ConnectError;
 
 /// How we call ourselves.
 pub(super) const AGENT: &str = concat!("outflow/", env!("CARGO_PKG_VERSION"));
@@ -55,8 +54,6 @@ pub(super) struct Collector {
     understood: AtomicBool,
     /// It took something.
     proven: Arc<AtomicBool>,
-    host: Host,
-    experimental_names: bool,
     timeout: Duration,
     words: Words,
 }
@@ -69,35 +66,33 @@ enum Transport {
 
 impl Collector {
     /// Reads certificates and makes a client; nobody is asked yet. Needs a tokio runtime around it.
-    pub(super) fn new(settings: &OtlpSettings, host: Host, proven: Arc<AtomicBool>) -> Result<Self, ConnectError> {
+    pub(super) fn new(settings: &OtlpSettings, signal: Signal, proven: Arc<AtomicBool>) -> Result<Self, ConnectError> {
         let headers = checked(settings)?;
         let transport = match settings.protocol {
             Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(settings, headers)?)),
-            Protocol::Http => Transport::Http(Http::new(settings, headers)?),
+            Protocol::Http => Transport::Http(Http::new(settings, signal, headers)?),
         };
         Ok(Self {
             transport,
             compress: AtomicBool::new(settings.compression.encoding().is_some()),
             understood: AtomicBool::new(false),
             proven,
-            host,
-            experimental_names: settings.experimental_names,
             timeout: settings.timeout,
             words: settings.words(),
         })
     }
 
-    /// Sends these records in one request; uncompressed and at once again when the collector takes nothing that is compressed, or when that
+    /// Sends this request; uncompressed and at once again when the collector takes nothing that is compressed, or when that
     /// may be what is wrong.
-    pub(super) async fn export(&self, records: &[Record]) -> Outcome {
+    pub(super) async fn export<R: Export>(&self, request: impl Fn() -> R + Sync) -> Outcome {
         let packing = match (self.compress.load(Relaxed), self.understood.load(Relaxed)) {
             (false, _) => Packing::Plain,
             (true, false) => Packing::Untried,
             (true, true) => Packing::Understood,
         };
-        let outcome = match self.ask(records, packing).await {
+        let outcome = match self.ask(request(), packing).await {
             told @ (Outcome::Compressed | Outcome::Suspect) => {
-                let plain = self.ask(records, Packing::Plain).await;
+                let plain = self.ask(request(), Packing::Plain).await;
                 if told == Outcome::Compressed || plain.is_read() {
                     self.compress.store(false, Relaxed);
                 }
@@ -126,8 +121,7 @@ impl Collector {
         self.words.endpoint()
     }
 
-    async fn ask(&self, records: &[Record], packing: Packing) -> Outcome {
-        let request = request(records, &self.host, self.experimental_names);
+    async fn ask<R: Export>(&self, request: R, packing: Packing) -> Outcome {
         let bytes = request.encoded_len();
         if bytes > REQUEST_BYTES_MAX {
             return Outcome::TooLarge(format!("{bytes} bytes, and a request holds {REQUEST_BYTES_MAX} at most"));

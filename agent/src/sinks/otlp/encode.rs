@@ -28,7 +28,7 @@ const DEPTH_MAX: usize = 8;
 const FIELDS: usize = 32;
 
 /// A service without a name (resource conventions, `service.name`).
-pub(super) const UNKNOWN_SERVICE: &str = "unknown_service";
+const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// All records as one request, in their order within each service; with names that are only proposed to the conventions, if asked for.
 pub fn request<'a>(
@@ -39,33 +39,36 @@ pub fn request<'a>(
     let mut groups: Vec<(&Process, Vec<LogRecord>)> = Vec::new();
     for record in records {
         let process = &record.finding.process;
-        let is_same = |other: &Process| {
-            (&other.service, &other.container, &other.pod, &other.kubernetes)
-                == (&process.service, &process.container, &process.pod, &process.kubernetes)
-        };
-        match groups.iter_mut().find(|(other, _)| is_same(other)) {
+        match groups.iter_mut().find(|(other, _)| is_one_resource(other, process)) {
             Some((_, group)) => group.push(log_record(record, experimental_names)),
             None => groups.push((process, vec![log_record(record, experimental_names)])),
         }
     }
     let resource_logs = groups.into_iter().map(|(process, log_records)| ResourceLogs {
         resource: Some(resource(process, host)),
-        scope_logs: vec![ScopeLogs {
-            scope: Some(InstrumentationScope {
-                name: SCOPE.to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                ..InstrumentationScope::default()
-            }),
-            log_records,
-            schema_url: names::SCHEMA_URL.to_owned(),
-        }],
+        scope_logs: vec![ScopeLogs { scope: Some(scope()), log_records, schema_url: names::SCHEMA_URL.to_owned() }],
         schema_url: String::new(),
     });
     ExportLogsServiceRequest { resource_logs: resource_logs.collect() }
 }
 
-/// Who the finding is about. The process id is none of it: it would make a resource of every run.
-fn resource(process: &Process, host: &Host) -> Resource {
+/// What sends.
+pub(super) fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: SCOPE.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    }
+}
+
+/// Whether [`resource`] says the same of both.
+pub(super) fn is_one_resource(one: &Process, other: &Process) -> bool {
+    (&one.service, &one.container, &one.pod, &one.kubernetes)
+        == (&other.service, &other.container, &other.pod, &other.kubernetes)
+}
+
+/// Who the finding, or the call, is about. The process id is none of it: it would make a resource of every run.
+pub(super) fn resource(process: &Process, host: &Host) -> Resource {
     let service = if process.service.is_empty() { UNKNOWN_SERVICE } else { &process.service };
     let mut fields = Fields::default();
     fields.text(names::SERVICE, service);

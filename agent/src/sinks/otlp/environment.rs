@@ -49,6 +49,15 @@ impl Signal {
         }
     }
 
+    /// As pipelines of collectors are called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Logs => "logs",
+            Self::Metrics => "metrics",
+            Self::Traces => "traces",
+        }
+    }
+
     /// What HTTP adds to an endpoint that serves all signals.
     pub(super) fn path(self) -> &'static str {
         match self {

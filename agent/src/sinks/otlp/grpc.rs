@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, logs_service_client::LogsServiceClient,
-};
 use reqwest::header::HeaderMap;
 use tonic::{
     Request,
@@ -17,7 +14,8 @@ use tonic::{
 use super::{
     Compression, OtlpSettings,
     collector::{AGENT, CONNECT_TIME},
-    outcome::{ANSWER_BYTES_MAX, Outcome, Packing, of_answer, of_status},
+    export::Export,
+    outcome::{Outcome, Packing, of_answer, of_status},
     tls::Tls,
     words::{Words, chain},
 };
@@ -29,8 +27,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A connection to be.
 #[derive(Debug)]
 pub(super) struct Grpc {
-    plain: LogsServiceClient<Channel>,
-    packed: Option<LogsServiceClient<Channel>>,
+    channel: Channel,
+    encoding: Option<CompressionEncoding>,
     headers: MetadataMap,
 }
 
@@ -66,23 +64,21 @@ pub(super) fn channel(settings: &OtlpSettings) -> Result<Channel, ConnectError> 
 
 impl Grpc {
     pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
-        let plain = LogsServiceClient::new(channel(settings)?).max_decoding_message_size(ANSWER_BYTES_MAX);
-        let packed = match settings.compression {
+        let encoding = match settings.compression {
             Compression::None => None,
-            Compression::Gzip => Some(plain.clone().send_compressed(CompressionEncoding::Gzip)),
-            Compression::Zstd => Some(plain.clone().send_compressed(CompressionEncoding::Zstd)),
+            Compression::Gzip => Some(CompressionEncoding::Gzip),
+            Compression::Zstd => Some(CompressionEncoding::Zstd),
         };
-        Ok(Self { plain, packed, headers: MetadataMap::from_headers(headers) })
+        Ok(Self { channel: channel(settings)?, encoding, headers: MetadataMap::from_headers(headers) })
     }
 
-    pub(super) async fn export(&self, request: ExportLogsServiceRequest, packing: Packing, words: &Words) -> Outcome {
-        let packed = self.packed.as_ref().filter(|_| packing != Packing::Plain);
-        let mut client = packed.unwrap_or(&self.plain).clone();
+    pub(super) async fn export<R: Export>(&self, request: R, packing: Packing, words: &Words) -> Outcome {
+        let encoding = self.encoding.filter(|_| packing != Packing::Plain);
         let mut request = Request::new(request);
         *request.metadata_mut() = self.headers.clone();
-        match client.export(request).await {
-            Ok(answer) => of_answer(answer.into_inner(), words),
-            Err(status) => of_status(&status, packing, words),
+        match R::ask(request, self.channel.clone(), encoding).await {
+            Ok(answer) => of_answer(&R::partial(answer.into_inner()), words),
+            Err(status) => of_status(R::SIGNAL, &status, packing, words),
         }
     }
 }

@@ -4,8 +4,6 @@
 use std::io::{self, Write as _};
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use prost::Message as _;
 use reqwest::{
     Client, ClientBuilder, Response,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER},
@@ -15,6 +13,7 @@ use reqwest::{
 use super::{
     Compression, OtlpSettings, Signal,
     collector::{AGENT, CONNECT_TIME},
+    export::Export,
     outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_failure, of_http},
     tls::{self, Tls},
     words::Words,
@@ -24,7 +23,7 @@ use crate::{clock, sinks::ConnectError};
 /// What OTLP bodies are.
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// A client with its connections.
+/// A client with its connections, for one signal.
 #[derive(Debug)]
 pub(super) struct Http {
     client: Client,
@@ -56,21 +55,21 @@ pub(super) fn client(settings: &OtlpSettings, headers: HeaderMap) -> Result<Clie
 }
 
 impl Http {
-    pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
+    pub(super) fn new(settings: &OtlpSettings, signal: Signal, headers: HeaderMap) -> Result<Self, ConnectError> {
         let client = client(settings, headers)?
             .build()
             .map_err(|error| ConnectError(format!("cannot talk to {}: {}", settings.endpoint, error.without_url())))?;
-        Ok(Self { client, url: url(settings, Signal::Logs), compression: settings.compression })
+        Ok(Self { client, url: url(settings, signal), compression: settings.compression })
     }
 
-    pub(super) async fn export(&self, request: &ExportLogsServiceRequest, packing: Packing, words: &Words) -> Outcome {
+    pub(super) async fn export<R: Export>(&self, request: &R, packing: Packing, words: &Words) -> Outcome {
         let encoding = self.compression.encoding().filter(|_| packing != Packing::Plain);
         let body = request.encode_to_vec();
         let body = match encoding {
             None => body,
             Some(_) => match packed(&body, self.compression) {
                 Ok(body) => body,
-                Err(error) => return Outcome::not_now(format!("cannot compress findings: {error}")),
+                Err(error) => return Outcome::not_now(format!("cannot compress {}: {error}", R::SIGNAL.name())),
             },
         };
         let mut sending = self.client.post(&self.url).header(CONTENT_TYPE, PROTOBUF).body(body);
@@ -98,7 +97,7 @@ impl Http {
             retry_after: text(&headers, &RETRY_AFTER),
             body: &body,
         };
-        of_http(answer, packing, clock::now(), words)
+        of_http::<R>(answer, packing, clock::now(), words)
     }
 }
 

@@ -10,7 +10,11 @@ use opentelemetry_otlp::{
 };
 use opentelemetry_sdk::{
     Resource,
-    metrics::{Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality},
+    error::OTelSdkResult,
+    metrics::{
+        Instrument, PeriodicReader, SdkMeterProvider, Stream, Temporality, data::ResourceMetrics,
+        exporter::PushMetricExporter,
+    },
 };
 use reqwest::header::HeaderMap;
 use sha2::{Digest as _, Sha256};
@@ -22,11 +26,12 @@ use super::{
     genai::{GenAi, SERIES_MAX},
     grpc, http, names,
     sdk::{OwnClient, failed, only},
+    words::Words,
 };
 use crate::{
     clock,
     exchange::{Cost, Exchange},
-    sinks::{ConnectError, Host},
+    sinks::{ConnectError, Host, Tell, voice::SideVoice},
     telemetry::{Kind, Metric, Metrics, Unit},
     units::hex,
 };
@@ -41,12 +46,14 @@ pub struct OtlpMetrics {
 }
 
 impl OtlpMetrics {
-    /// Starts the thread that sends. Must not be called inside a tokio runtime, and neither must the drop: HTTP's client waits.
+    /// Starts the thread that sends; `tell` hears when `sink` begins to fail at it, and when it sends again. Must not be called inside a tokio runtime, and neither must the drop: HTTP's client waits.
     pub fn start(
         settings: &OtlpSettings,
+        sink: &str,
         interval: Duration,
         metrics: &Metrics,
         host: &Host,
+        tell: Tell,
     ) -> Result<Self, ConnectError> {
         let headers = checked(settings)?;
         let (exporter, runtime) = match settings.protocol {
@@ -56,6 +63,7 @@ impl OtlpMetrics {
             }
             Protocol::Http => (over_http(settings, headers)?, None),
         };
+        let exporter = Telling { exporter, voice: SideVoice::new(sink, "metrics", tell), words: settings.words() };
         let provider = SdkMeterProvider::builder()
             .with_resource(resource(host))
             .with_reader(PeriodicReader::builder(exporter).with_interval(interval).build())
@@ -85,6 +93,36 @@ impl OtlpMetrics {
         if let Some(runtime) = self.runtime {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Says when exports begin to fail and when they go on, which the SDK does to nobody.
+struct Telling {
+    exporter: MetricExporter,
+    voice: SideVoice,
+    words: Words,
+}
+
+impl PushMetricExporter for Telling {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let exported = self.exporter.export(metrics).await;
+        match &exported {
+            Ok(()) => self.voice.goes_on(),
+            Err(error) => self.voice.fails(&self.words.quoted(&error.to_string())),
+        }
+        exported
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
     }
 }
 

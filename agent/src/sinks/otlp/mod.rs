@@ -10,6 +10,7 @@
 mod collector;
 mod encode;
 mod environment;
+mod export;
 mod genai;
 mod grpc;
 mod http;

@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
 use prost::Message as _;
 use serde_json::{Map, Value as Json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::words::{self, Words};
+use super::{
+    Signal,
+    export::{Export, Partial},
+    words::{self, Words},
+};
 use crate::{
     sinks::later::{AFTER_MAX, retry_after},
     units::Timestamp,
@@ -76,18 +79,17 @@ impl Outcome {
 }
 
 /// An answer that came as one.
-pub(super) fn of_answer(answer: ExportLogsServiceResponse, words: &Words) -> Outcome {
-    let Some(partial) = answer.partial_success else { return Outcome::Taken };
-    match u64::try_from(partial.rejected_log_records) {
+pub(super) fn of_answer(partial: &Partial, words: &Words) -> Outcome {
+    match u64::try_from(partial.rejected) {
         // A message without rejected records is a warning.
         Ok(0) => Outcome::Taken,
-        Ok(count) => Outcome::Rejected { count, detail: words.quoted(&partial.error_message) },
+        Ok(count) => Outcome::Rejected { count, detail: words.quoted(&partial.message) },
         Err(_) => Outcome::not_now(format!("{} says that it rejected fewer than no records", words.endpoint())),
     }
 }
 
 /// A gRPC call that failed.
-pub(super) fn of_status(status: &Status, packing: Packing, words: &Words) -> Outcome {
+pub(super) fn of_status(signal: Signal, status: &Status, packing: Packing, words: &Words) -> Outcome {
     // A status that the collector did not send has an error behind it.
     if let Some(error) = std::error::Error::source(status) {
         return match (words::is_transport(error), words::is_later(error)) {
@@ -106,7 +108,10 @@ pub(super) fn of_status(status: &Status, packing: Packing, words: &Words) -> Out
         // Not every receiver has these words for what it cannot unpack.
         Code::InvalidArgument | Code::Internal | Code::Unknown if packing == Packing::Untried => Outcome::Suspect,
         Code::Unimplemented => {
-            later("takes no logs over gRPC: check `endpoint` and `protocol`, and that its logs pipeline is on")
+            let of = signal.name();
+            later(&format!(
+                "takes no {of} over gRPC: check `endpoint` and `protocol`, and that its {of} pipeline is on"
+            ))
         }
         Code::InvalidArgument => Outcome::Invalid(format!("INVALID_ARGUMENT{because}")),
         // What a receiver's limit on messages makes of a large one: grpc-go RESOURCE_EXHAUSTED, tonic OUT_OF_RANGE. Sent again as
@@ -160,7 +165,7 @@ pub(super) struct HttpAnswer<'a> {
 }
 
 /// An HTTP answer. `now` is for a date in `retry-after`.
-pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, words: &Words) -> Outcome {
+pub(super) fn of_http<R: Export>(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, words: &Words) -> Outcome {
     let (endpoint, status) = (words.endpoint(), answer.status);
     let said = said(answer);
     let because = words.because(&said);
@@ -171,8 +176,8 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, 
     // Headers and certificates are read again for the next connection: they may have been changed.
     let anew = |what: &str| Outcome::Broken(format!("{endpoint} {what}{because}"));
     match status {
-        200..=299 => match taken(answer) {
-            Some(taken) => of_answer(taken, words),
+        200..=299 => match taken::<R>(answer) {
+            Some(taken) => of_answer(&taken, words),
             None => Outcome::not_now(words.foreign(HTTP, &format!("{status} with something else in it"))),
         },
         415 if packing != Packing::Plain => Outcome::Compressed,
@@ -186,7 +191,10 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, 
         )),
         401 => anew("does not know us (401): check `headers`, and the certificate if it wants one"),
         403 => anew("refuses us (403): check what the token in `headers` may do"),
-        404 => later("has nothing at this path (404): check `endpoint`, and that its logs pipeline is on"),
+        404 => later(&format!(
+            "has nothing at this path (404): check `endpoint`, and that its {} pipeline is on",
+            R::SIGNAL.name()
+        )),
         429 => later("has no room (429)"),
         502..=504 => later(&format!("is unavailable ({status})")),
         _ => later(&format!("answers {status}")),
@@ -194,43 +202,41 @@ pub(super) fn of_http(answer: HttpAnswer<'_>, packing: Packing, now: Timestamp, 
 }
 
 /// The body of a success; `None` when it is none. Nothing at all is the whole message of "all taken".
-fn taken(answer: HttpAnswer<'_>) -> Option<ExportLogsServiceResponse> {
+fn taken<R: Export>(answer: HttpAnswer<'_>) -> Option<Partial> {
     if answer.body.is_empty() && !is_type(answer, "text/html") {
-        return Some(ExportLogsServiceResponse::default());
+        return Some(Partial::default());
     }
     if is_type(answer, "application/json") {
-        return taken_in_json(answer.body);
+        return taken_in_json(answer.body, R::REJECTED);
     }
     // Other texts can look like protobuf with fields that nobody knows.
-    if is_type(answer, "application/x-protobuf") { ExportLogsServiceResponse::decode(answer.body).ok() } else { None }
+    is_type(answer, "application/x-protobuf").then(|| R::Answer::decode(answer.body).ok().map(R::partial)).flatten()
 }
 
 /// Some receivers answer protobuf in JSON, and not only what OTLP has for it: otelite says `{"status": "success"}`. Whoever says nothing of the kind may
 /// be no receiver at all.
-fn taken_in_json(body: &[u8]) -> Option<ExportLogsServiceResponse> {
+fn taken_in_json(body: &[u8], rejected: [&str; 2]) -> Option<Partial> {
     let Ok(Json::Object(said)) = serde_json::from_slice(body) else { return None };
     // Readers of ProtoJSON take both spellings.
     let member = |of: &Map<String, Json>, names: [&str; 2]| names.iter().find_map(|name| of.get(*name)).cloned();
-    let partial_success = match member(&said, ["partialSuccess", "partial_success"]) {
+    match member(&said, ["partialSuccess", "partial_success"]) {
         None => {
             let is_success = said.get("status").is_some_and(|status| status == "success" || status == "ok");
-            return (said.is_empty() || is_success).then(ExportLogsServiceResponse::default);
+            (said.is_empty() || is_success).then(Partial::default)
         }
-        Some(Json::Null) => None,
+        Some(Json::Null) => Some(Partial::default()),
         Some(Json::Object(partial)) => {
             // 64-bit numbers are texts in JSON.
             let count = |value: Json| value.as_i64().or_else(|| value.as_str()?.parse().ok());
-            let rejected =
-                member(&partial, ["rejectedLogRecords", "rejected_log_records"]).filter(|count| !count.is_null());
+            let rejected = member(&partial, rejected).filter(|count| !count.is_null());
             let words = member(&partial, ["errorMessage", "error_message"]);
-            Some(ExportLogsPartialSuccess {
-                rejected_log_records: rejected.map_or(Some(0), count)?,
-                error_message: words.as_ref().and_then(Json::as_str).unwrap_or_default().to_owned(),
+            Some(Partial {
+                rejected: rejected.map_or(Some(0), count)?,
+                message: words.as_ref().and_then(Json::as_str).unwrap_or_default().to_owned(),
             })
         }
-        Some(_) => return None,
-    };
-    Some(ExportLogsServiceResponse { partial_success })
+        Some(_) => None,
+    }
 }
 
 /// The message of a failure: a google.rpc.Status in protobuf, or plain text. A page is not worth passing on.

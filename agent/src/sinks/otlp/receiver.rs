@@ -15,8 +15,9 @@ use std::{
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    OtlpSettings,
+    OtlpSettings, Signal,
     collector::{Collector, REQUEST_BYTES_MAX},
+    encode::request,
     outcome::Outcome,
 };
 use crate::sinks::{Answer, Answering, Appetite, ConnectError, Host, Receiver, Record, Refused};
@@ -35,11 +36,18 @@ pub struct OtlpReceiver {
     /// Asked for whenever a connection is made: a header may be read from a file that changes.
     settings: Box<dyn Fn() -> Result<OtlpSettings, ConnectError> + Send>,
     host: Host,
-    collector: Option<Arc<Collector>>,
+    connected: Option<Arc<Connected>>,
     /// The collector took something once.
     proven: Arc<AtomicBool>,
     /// Batches that are not answered yet, as far as is known: [`BATCHES`] at most.
     under_way: Vec<UnderWay>,
+}
+
+/// A collector, and what goes along with every finding.
+struct Connected {
+    collector: Collector,
+    host: Host,
+    experimental_names: bool,
 }
 
 /// A batch whose answer is still to come.
@@ -69,7 +77,7 @@ async fn is_taken(mut earlier: watch::Receiver<Option<bool>>) -> bool {
 impl OtlpReceiver {
     /// Nothing is read or asked before [`connect`](Receiver::connect).
     pub fn new(settings: impl Fn() -> Result<OtlpSettings, ConnectError> + Send + 'static, host: Host) -> Self {
-        Self { settings: Box::new(settings), host, collector: None, proven: Arc::default(), under_way: Vec::new() }
+        Self { settings: Box::new(settings), host, connected: None, proven: Arc::default(), under_way: Vec::new() }
     }
 }
 
@@ -79,10 +87,12 @@ impl Receiver for OtlpReceiver {
     }
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
-        self.collector = None;
+        self.connected = None;
         self.under_way.clear();
-        let (settings, host) = ((self.settings)()?, self.host.clone());
-        self.collector = Some(Arc::new(Collector::new(&settings, host, Arc::clone(&self.proven))?));
+        let settings = (self.settings)()?;
+        let collector = Collector::new(&settings, Signal::Logs, Arc::clone(&self.proven))?;
+        let experimental_names = settings.experimental_names;
+        self.connected = Some(Arc::new(Connected { collector, host: self.host.clone(), experimental_names }));
         Ok(())
     }
 
@@ -93,7 +103,7 @@ impl Receiver for OtlpReceiver {
         let earlier: Vec<_> = earlier.map(|earlier| earlier.taken.clone()).collect();
         let (told, taken) = watch::channel(None);
         self.under_way.push(UnderWay { batch: Arc::clone(batch), taken });
-        let (collector, batch) = (self.collector.clone(), Arc::clone(batch));
+        let (connected, batch) = (self.connected.clone(), Arc::clone(batch));
         let delivery = async move {
             for earlier in earlier {
                 if !is_taken(earlier).await {
@@ -101,8 +111,8 @@ impl Receiver for OtlpReceiver {
                     return Answer::NotNow { reason, after: None };
                 }
             }
-            match collector {
-                Some(collector) => deliver(&collector, &batch).await,
+            match connected {
+                Some(connected) => deliver(&connected, &batch).await,
                 None => Answer::Broken { reason: "there is no connection yet".to_owned() },
             }
         };
@@ -123,11 +133,12 @@ impl Receiver for OtlpReceiver {
 }
 
 /// Sends a batch, and what is left of it in halves, until it is known of each record whether the collector has it.
-async fn deliver(collector: &Collector, batch: &[Record]) -> Answer {
+async fn deliver(connected: &Connected, batch: &[Record]) -> Answer {
+    let Connected { collector, host, experimental_names } = connected;
     let mut refused = Vec::new();
     let mut left = vec![batch];
     while let Some(records) = left.pop() {
-        let (reason, detail) = match collector.export(records).await {
+        let (reason, detail) = match collector.export(|| request(records, host, *experimental_names)).await {
             Outcome::Taken => continue,
             Outcome::Rejected { count, detail } => {
                 if count >= records.len() as u64 {

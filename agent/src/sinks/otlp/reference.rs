@@ -9,7 +9,8 @@ const HEAD: &str = "# OTLP
 
 What `outflow run` sends to an OpenTelemetry collector: every revision of a finding as a log record, metrics, and if wanted a span for each call. Over gRPC (mostly port
 4317) or HTTP with protobuf (mostly port 4318; `/v1/logs`, `/v1/metrics` and `/v1/traces` are added to the endpoint), with TLS
-and a certificate of our own where the collector wants one. Findings are compressed with gzip, zstd or neither; metrics and spans are not. No redirect is followed, no proxy asked.
+and a certificate of our own where the collector wants one. Findings and spans are compressed with gzip, zstd or neither; metrics, one
+small request an interval, are not. No redirect is followed, no proxy asked.
 
 This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write it anew.
 
@@ -22,8 +23,9 @@ This page is made from the code: run the tests with `OUTFLOW_BLESS=1` to write i
 - **Nothing is dropped silently.** What the collector will never take becomes a dead letter with its reason; everything else waits.
 - **No matched text.** The body is the finding's title: words of the rule, and names that may be shown. The masked excerpt is an
   attribute. Values of `headers` stand in no message of the agent, also when the collector quotes them.
-- **Metrics are best effort.** They go through the SDK. A point that is lost is made good by the next one: all totals count from the start
-  of the agent.
+- **Metrics are best effort.** They go through the SDK and `opentelemetry-otlp`. A point that is lost is made good by the next one: all totals
+  count from the start of the agent. The agent's log says when exports begin to fail; points that a collector refuses of an export that it takes
+  are told by nobody, for the exporter keeps that to itself.
 
 A collector has queues too, which it loses when it ends, unless it is told to keep them: give its exporters a `sending_queue` with
 `file_storage`.
@@ -39,7 +41,7 @@ Where a key of `[[sinks.otlp]]` is missing, the agent's environment is asked, as
 | `OTEL_EXPORTER_OTLP_ENDPOINT` | `endpoint` | an address. Over HTTP, `/v1/logs` and so on are added; not to that of one signal, which is used as it is |
 | `OTEL_EXPORTER_OTLP_INSECURE` | | `true`: an address without a scheme (gRPC only) is not encrypted; else it is |
 | `OTEL_EXPORTER_OTLP_PROTOCOL` | `protocol` | `grpc` or `http/protobuf` |
-| `OTEL_EXPORTER_OTLP_COMPRESSION` | `compression` | `gzip`, `zstd` or `none`, for findings; `…_METRICS_COMPRESSION` and `…_TRACES_COMPRESSION` change nothing |
+| `OTEL_EXPORTER_OTLP_COMPRESSION` | `compression` | `gzip`, `zstd` or `none`; `…_METRICS_COMPRESSION` changes nothing |
 | `OTEL_EXPORTER_OTLP_HEADERS` | `headers` | `name=value,name=value`, percent-encoded |
 | `OTEL_EXPORTER_OTLP_TIMEOUT` | `timeout` | milliseconds, 100 to 300,000 |
 | `OTEL_EXPORTER_OTLP_CERTIFICATE` | `ca_file` | an absolute path. The three are passed over where the address is not encrypted |
@@ -119,9 +121,10 @@ combinations of them; what goes beyond is counted together under `otel.metric.ov
 With `traces = true` each call to a model, and each of MCP, that the tap sees is a client span. It hangs below the span whose `traceparent` the
 request carries, and has none when that one's trace is not recorded (flag 0); without one it is the root of a trace of its own. Its name is
 the operation and the model, or MCP's method and the tool. The resource is that of findings: the service that called. No prompt, answer or
-argument is in it. Spans go over the exporter of `opentelemetry-otlp`, once: what a collector does not take, or finds no room among 8,192 that
-wait, is dropped and counted in `outflow_sink_spans_total`; spans that it refuses of a request that it takes count as sent, for the exporter does
-not tell of them. Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
+argument is in it. What a collector's answer leads to
+stands above, but for this: nothing is kept in the store, and nothing is sent in halves. A request of 512 spans at most is tried again for a
+minute, as late as the collector asks, and dropped then; 8,192 spans wait meanwhile, and what finds no room is dropped. Those that it refuses are
+given up. `outflow_sink_spans_total` counts all of it, and the agent's log says once when spans begin to be lost. Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
 `gen_ai.provider.name`, `gen_ai.request.model`, `gen_ai.response.model`, `server.address`, `server.port`, `process.pid`,
 `process.executable.name`, `outflow.feature`, `outflow.cost.nano_usd` and `outflow.cost.source`:
 

@@ -1,4 +1,4 @@
-//! What the exporters of `opentelemetry-otlp` send by. Enters: settings, and requests as the exporters make them. Leaves: the same requests
+//! What the exporters of `opentelemetry-otlp` sends by. Enters: settings, and requests as the exporters make them. Leaves: the same requests
 //! with the header fields of the settings and no others: the exporters add those of `OTEL_EXPORTER_OTLP_HEADERS` whatever the config says, and a
 //! token meant for others must not go along.
 

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use opentelemetry_proto::tonic::{
-    collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse},
+    collector::{
+        logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
+        trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
+    },
     common::v1::{KeyValue, any_value::Value},
     logs::v1::SeverityNumber,
 };
@@ -12,8 +15,10 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
+    Signal,
     collector::checked,
     encode::split_port,
+    export::Export as _,
     names,
     outcome::{ANSWER_BYTES_MAX, HttpAnswer, Outcome, Packing, of_answer, of_http, of_status},
     *,
@@ -323,7 +328,8 @@ fn a_success_is_read_to_the_end() {
             rejected_log_records,
             error_message: message.to_owned(),
         });
-        assert_eq!(of_answer(ExportLogsServiceResponse { partial_success }, &words()), expected, "{partial:?}");
+        let said = ExportLogsServiceRequest::partial(ExportLogsServiceResponse { partial_success });
+        assert_eq!(of_answer(&said, &words()), expected, "{partial:?}");
     }
 }
 
@@ -353,7 +359,7 @@ fn every_grpc_status_has_an_outcome() {
         (Code::FailedPrecondition, Packing::Plain, Kind::NotNow),
         (Code::AlreadyExists, Packing::Plain, Kind::NotNow),
     ] {
-        let outcome = of_status(&Status::new(code, "why"), packing, &words());
+        let outcome = of_status(Signal::Logs, &Status::new(code, "why"), packing, &words());
         assert_eq!(kind(&outcome), expected, "{code:?}");
         if let Outcome::NotNow { reason, .. } = outcome {
             assert!(reason.contains("http://127.0.0.1:4317") && reason.ends_with(": why"), "{reason}");
@@ -367,12 +373,19 @@ fn every_grpc_status_has_an_outcome() {
             Kind::TooLarge,
         ),
     ] {
-        assert_eq!(kind(&of_status(&Status::new(code, message), Packing::Plain, &words())), expected, "{message}");
+        assert_eq!(
+            kind(&of_status(Signal::Logs, &Status::new(code, message), Packing::Plain, &words())),
+            expected,
+            "{message}"
+        );
     }
     // The same words about an answer of theirs are no fault of our records.
     let ours =
         format!("Error, decoded message length too large: found 9 bytes, the limit is: {ANSWER_BYTES_MAX} bytes");
-    assert_eq!(kind(&of_status(&Status::new(Code::OutOfRange, ours), Packing::Plain, &words())), Kind::NotNow);
+    assert_eq!(
+        kind(&of_status(Signal::Logs, &Status::new(Code::OutOfRange, ours), Packing::Plain, &words())),
+        Kind::NotNow
+    );
 }
 
 #[test]
@@ -380,7 +393,9 @@ fn retry_info_is_kept_and_bounded() {
     for (asked_s, waited_s) in [(7, 7), (86_400, AFTER_MAX.as_secs())] {
         let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(asked_s)));
         let status = Status::with_error_details(Code::ResourceExhausted, "slow down", details);
-        let Outcome::NotNow { after, .. } = of_status(&status, Packing::Plain, &words()) else { panic!("{status:?}") };
+        let Outcome::NotNow { after, .. } = of_status(Signal::Logs, &status, Packing::Plain, &words()) else {
+            panic!("{status:?}")
+        };
         assert_eq!(after, Some(Duration::from_secs(waited_s)));
     }
 }
@@ -470,8 +485,28 @@ fn every_http_status_has_an_outcome() {
         (504, None, b"", Packing::Plain, Kind::NotNow),
     ] {
         let answer = HttpAnswer { status, content_type, retry_after: None, body };
-        assert_eq!(kind(&of_http(answer, packing, NOW, &words())), expected, "{status} {content_type:?}");
+        assert_eq!(
+            kind(&of_http::<ExportLogsServiceRequest>(answer, packing, NOW, &words())),
+            expected,
+            "{status} {content_type:?}"
+        );
     }
+}
+
+#[test]
+fn spans_are_counted_by_their_own_names() {
+    let partial_success = Some(ExportTracePartialSuccess { rejected_spans: 2, error_message: "full".to_owned() });
+    let protobuf = ExportTraceServiceResponse { partial_success }.encode_to_vec();
+    let json = br#"{"partialSuccess": {"rejectedSpans": "2", "errorMessage": "full"}}"#;
+    for (content_type, body) in [("application/x-protobuf", protobuf.as_slice()), ("application/json", json)] {
+        let answer = HttpAnswer { status: 200, content_type: Some(content_type), retry_after: None, body };
+        let outcome = of_http::<ExportTraceServiceRequest>(answer, Packing::Plain, NOW, &words());
+        assert_eq!(outcome, Outcome::Rejected { count: 2, detail: "full".to_owned() }, "{content_type}");
+    }
+    let nothing = HttpAnswer { status: 404, ..HttpAnswer::default() };
+    let outcome = of_http::<ExportTraceServiceRequest>(nothing, Packing::Plain, NOW, &words());
+    let Outcome::NotNow { reason, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("its traces pipeline"), "{reason}");
 }
 
 #[test]
@@ -486,7 +521,10 @@ fn retry_after_is_seconds_or_a_date() {
         ("-1", None),
     ] {
         let answer = HttpAnswer { status: 429, retry_after: Some(text), ..HttpAnswer::default() };
-        let Outcome::NotNow { after, .. } = of_http(answer, Packing::Plain, NOW, &words()) else { panic!("{text}") };
+        let Outcome::NotNow { after, .. } = of_http::<ExportLogsServiceRequest>(answer, Packing::Plain, NOW, &words())
+        else {
+            panic!("{text}")
+        };
         assert_eq!(after, wait_s.map(Duration::from_secs), "{text}");
     }
 }
@@ -494,10 +532,10 @@ fn retry_after_is_seconds_or_a_date() {
 #[test]
 fn a_token_is_never_said() {
     let said = format!("no such token: {SECRET}, that is FAKEfakeTOKEN1234");
-    let by_status = of_status(&Status::unauthenticated(&said), Packing::Plain, &words());
+    let by_status = of_status(Signal::Logs, &Status::unauthenticated(&said), Packing::Plain, &words());
     let answer =
         HttpAnswer { status: 401, content_type: Some("text/plain"), body: said.as_bytes(), ..HttpAnswer::default() };
-    let by_http = of_http(answer, Packing::Plain, NOW, &words());
+    let by_http = of_http::<ExportLogsServiceRequest>(answer, Packing::Plain, NOW, &words());
     for text in
         [format!("{by_status:?}"), format!("{by_http:?}"), format!("{:?}", settings()), format!("{:?}", words())]
     {

@@ -1,12 +1,12 @@
-//! A client span for each call, to a collector, by the exporter of `opentelemetry-otlp`. Enters: exchanges with their cost. Leaves: spans that hang
-//! below the span whose `traceparent` the request carried, each with the service that called as its resource. No prompt, answer or argument
-//! goes out, and nobody waits: what finds no room in the queue, or no collector, is dropped and counted. Findings do not depend on it.
+//! A client span for each call, to a collector. Enters: exchanges with their cost. Leaves: spans that hang below the span whose `traceparent` the
+//! request carried, each with the service that called as its resource. The exporter of `opentelemetry-otlp` is not used: it takes a partial
+//! success for a whole one. No prompt, answer or argument goes out, and no call waits: what finds no room in the queue, or no collector for
+//! [`PATIENCE`], is dropped, counted and told once. Findings do not depend on it.
 //!
 //! Bounds: [`QUEUE`] spans wait, [`BATCH`] go in one request.
 
 use std::{
-    collections::HashMap,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    sync::{Arc, atomic::AtomicBool},
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -15,27 +15,31 @@ use opentelemetry::{
     Array, InstrumentationScope, KeyValue, SpanId, StringValue, TraceFlags, TraceId, Value,
     trace::{SpanContext, SpanKind, Status, TraceState},
 };
-use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks},
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
 };
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime,
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
 
 use super::{
-    OtlpSettings, Protocol, SCOPE, Signal,
-    collector::checked,
-    encode::{UNKNOWN_SERVICE, split_port},
+    OtlpSettings, Signal,
+    collector::Collector,
+    encode::{is_one_resource, resource, scope, split_port},
     genai::failure,
-    grpc, http, names,
-    sdk::{OwnClient, failed, only},
+    names,
+    outcome::Outcome,
+    sdk::failed,
 };
 use crate::{
     exchange::{Cost, CostSource, Exchange, McpCall},
-    findings,
-    sinks::{ConnectError, Host, gen_ai},
-    sources::Origin,
+    findings::{self, Process},
+    sinks::{ConnectError, Host, Tell, gen_ai, voice::SideVoice},
     telemetry::{Metric, Metrics},
     units::Timestamp,
 };
@@ -46,13 +50,19 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// How long a span waits for others at most.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long spans are kept for a collector that does not take them, while the queue has room for those behind them.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// From one try to the next, when the collector asks for nothing; twice as long each time.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Finish reasons that are told of a call.
 const REASONS_MAX: usize = 16;
 
 /// Sends spans until it is shut down.
 #[derive(Debug)]
 pub struct OtlpTraces {
-    queue: SyncSender<Call>,
+    queue: mpsc::Sender<Call>,
+    /// Gone when no more waiting is wanted.
+    running: watch::Sender<()>,
     thread: JoinHandle<()>,
     counts: Counts,
     experimental_names: bool,
@@ -61,17 +71,8 @@ pub struct OtlpTraces {
 /// A span and whose it is.
 #[derive(Debug)]
 struct Call {
-    owner: Owner,
+    owner: Process,
     span: SpanData,
-}
-
-/// What makes a resource of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Owner {
-    service: String,
-    container: Option<String>,
-    pod: Option<String>,
-    kubernetes: Option<[String; 3]>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,22 +83,37 @@ struct Counts {
 
 impl Counts {
     fn add(&self, outcome: &str, spans: usize) {
-        self.metrics.add(Metric::SinkSpans, &[&self.sink, outcome], spans as u64);
+        if spans > 0 {
+            self.metrics.add(Metric::SinkSpans, &[&self.sink, outcome], spans as u64);
+        }
     }
 }
 
 impl OtlpTraces {
-    /// Starts the thread that sends. Must not be called inside a tokio runtime.
-    pub fn start(settings: &OtlpSettings, sink: &str, metrics: &Metrics, host: &Host) -> Result<Self, ConnectError> {
-        let (exporter, runtime) = exporter(settings)?;
-        let (queue, waiting) = sync_channel(QUEUE);
+    /// Starts the thread that sends. `tell` hears when spans begin to be dropped, and when they are sent again.
+    pub fn start(
+        settings: &OtlpSettings,
+        sink: &str,
+        metrics: &Metrics,
+        host: &Host,
+        tell: Tell,
+    ) -> Result<Self, ConnectError> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| failed("spans", settings, &error))?;
+        let collector = {
+            let _inside = runtime.enter();
+            Collector::new(settings, Signal::Traces, Arc::new(AtomicBool::new(false)))?
+        };
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (running, over) = watch::channel(());
         let counts = Counts { metrics: metrics.clone(), sink: sink.to_owned() };
-        let sender = Sender { exporter, runtime, host: host.clone(), counts: counts.clone() };
+        let voice = SideVoice::new(sink, "spans", tell);
+        let sender = Sender { collector, host: host.clone(), counts: counts.clone(), voice, refuses: false, over };
         let thread = std::thread::Builder::new()
             .name("outflow-spans".to_owned())
-            .spawn(move || sender.run(&waiting))
+            .spawn(move || runtime.block_on(sender.run(waiting)))
             .map_err(|error| failed("spans", settings, &error))?;
-        Ok(Self { queue, thread, counts, experimental_names: settings.experimental_names })
+        Ok(Self { queue, running, thread, counts, experimental_names: settings.experimental_names })
     }
 
     /// Hands a call over, when it is one that has a span.
@@ -106,140 +122,118 @@ impl OtlpTraces {
         if let Some(cost) = cost.filter(|_| self.experimental_names && exchange.mcp.is_none()) {
             span.attributes.extend(proposed(cost));
         }
-        match self.queue.try_send(Call { owner: Owner::of(&exchange.origin), span }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.counts.add("dropped", 1),
+        if self.queue.try_send(Call { owner: findings::process(&exchange.origin), span }).is_err() {
+            self.counts.add("dropped", 1);
         }
     }
 
     /// Sends what waits and ends; a collector that does not answer is waited for as long as one request may take.
     pub fn shutdown(self) {
-        drop(self.queue);
+        drop((self.queue, self.running));
         // That it panicked would have been told by the panic.
         let _ = self.thread.join();
     }
 }
 
-fn exporter(settings: &OtlpSettings) -> Result<(SpanExporter, Option<Runtime>), ConnectError> {
-    let headers = checked(settings)?;
-    let built = match settings.protocol {
-        Protocol::Grpc => {
-            let runtime = grpc::runtime("outflow-spans-io").map_err(|error| failed("spans", settings, &error))?;
-            let channel = {
-                let _inside = runtime.enter();
-                grpc::channel(settings)?
-            };
-            let exporter = SpanExporter::builder()
-                .with_tonic()
-                .with_channel(channel)
-                .with_interceptor(only(headers))
-                .with_timeout(settings.timeout)
-                .with_retry_policy(RetryPolicy::disabled())
-                .build();
-            exporter.map(|exporter| (exporter, Some(runtime)))
-        }
-        Protocol::Http => SpanExporter::builder()
-            .with_http()
-            .with_http_client(OwnClient::new("spans", settings, headers)?)
-            .with_headers(HashMap::new())
-            .with_endpoint(http::url(settings, Signal::Traces))
-            .with_timeout(settings.timeout)
-            .with_retry_policy(RetryPolicy::disabled())
-            .build()
-            .map(|exporter| (exporter, None)),
-    };
-    built.map_err(|error| failed("spans", settings, &error))
-}
-
 struct Sender {
-    exporter: SpanExporter,
-    /// gRPC's connection lives here; HTTP's client has a thread of its own.
-    runtime: Option<Runtime>,
+    collector: Collector,
     host: Host,
     counts: Counts,
+    voice: SideVoice,
+    /// The collector refused some, and it was said.
+    refuses: bool,
+    /// Closed when the agent ends.
+    over: watch::Receiver<()>,
 }
 
 impl Sender {
-    fn run(mut self, waiting: &Receiver<Call>) {
-        while let Ok(first) = waiting.recv() {
-            let until = crate::clock::instant() + LINGER;
+    async fn run(mut self, mut waiting: mpsc::Receiver<Call>) {
+        while let Some(first) = waiting.recv().await {
             let mut batch = vec![first];
-            let mut is_over = false;
-            while batch.len() < BATCH {
-                match waiting.recv_timeout(until.saturating_duration_since(crate::clock::instant())) {
-                    Ok(call) => batch.push(call),
-                    Err(RecvTimeoutError::Timeout) => break,
-                    Err(RecvTimeoutError::Disconnected) => {
-                        is_over = true;
-                        break;
-                    }
+            let filling = async {
+                while batch.len() < BATCH
+                    && let Some(call) = waiting.recv().await
+                {
+                    batch.push(call);
                 }
-            }
-            let is_sent = self.send(batch);
-            if is_over && !is_sent {
+            };
+            // Late or not, what came is in the batch.
+            let _ = timeout(LINGER, filling).await;
+            let spans = batch.len();
+            let is_sent = self.deliver(&request(batch, &self.host), spans).await;
+            if waiting.is_closed() && !is_sent {
                 break;
             }
         }
         // Each of the rest would wait for a collector that does not answer.
-        self.counts.add("dropped", waiting.try_iter().count());
-        let _ = self.exporter.shutdown();
-        if let Some(runtime) = self.runtime {
-            runtime.shutdown_background();
+        self.counts.add("dropped", waiting.len());
+    }
+
+    /// Sends a request until the collector has read it; false when it did not in time.
+    async fn deliver(&mut self, request: &ExportTraceServiceRequest, spans: usize) -> bool {
+        let patience = sleep(PATIENCE);
+        tokio::pin!(patience);
+        let mut pause = PAUSE;
+        loop {
+            let (reason, after) = match self.collector.export(|| request.clone()).await {
+                Outcome::Taken => {
+                    self.counts.add("sent", spans);
+                    self.voice.goes_on();
+                    return true;
+                }
+                Outcome::Rejected { count, detail } => {
+                    return self.refused(usize::try_from(count).unwrap_or(spans), spans, &detail);
+                }
+                Outcome::Invalid(detail) | Outcome::TooLarge(detail) => return self.refused(spans, spans, &detail),
+                Outcome::Compressed | Outcome::Suspect => {
+                    ("takes nothing compressed, and says so of what is not".to_owned(), None)
+                }
+                Outcome::NotNow { reason, after } => (reason, after),
+                Outcome::Broken(reason) => (reason, None),
+            };
+            let again = tokio::select! {
+                () = sleep(after.unwrap_or(pause)) => true,
+                () = &mut patience => false,
+                // Its sender is only ever dropped.
+                _ = self.over.changed() => false,
+            };
+            if !again {
+                self.counts.add("dropped", spans);
+                self.voice.fails(&reason);
+                return false;
+            }
+            pause *= 2;
         }
     }
 
-    /// One request for each owner, for the exporter knows one resource at a time. False when the collector did not take one.
-    fn send(&mut self, batch: Vec<Call>) -> bool {
-        let mut groups: Vec<(Owner, Vec<SpanData>)> = Vec::new();
-        for Call { owner, span } in batch {
-            match groups.iter_mut().find(|(other, _)| *other == owner) {
-                Some((_, group)) => group.push(span),
-                None => groups.push((owner, vec![span])),
-            }
+    /// So many of these were read and not taken. The collector lives.
+    fn refused(&mut self, refused: usize, spans: usize, detail: &str) -> bool {
+        let refused = refused.min(spans);
+        self.counts.add("refused", refused);
+        self.counts.add("sent", spans - refused);
+        if refused > 0 && !self.refuses {
+            self.refuses = true;
+            self.voice.fails(&format!("the collector refuses some of them: {detail}"));
         }
-        let mut all = true;
-        for (owner, spans) in groups {
-            let count = spans.len();
-            self.exporter.set_resource(&owner.resource(&self.host));
-            let exported = self.exporter.export(spans);
-            let result = match &self.runtime {
-                Some(runtime) => runtime.block_on(exported),
-                // The client of HTTP waits by itself, and must not do so inside a runtime.
-                None => futures_executor::block_on(exported),
-            };
-            self.counts.add(if result.is_ok() { "sent" } else { "dropped" }, count);
-            all &= result.is_ok();
-        }
-        all
+        true
     }
 }
 
-impl Owner {
-    fn of(origin: &Origin) -> Self {
-        let kubernetes = origin
-            .kubernetes
-            .as_ref()
-            .map(|of| [of.namespace.to_string(), of.pod.to_string(), of.container.to_string()]);
-        let (container, pod) = (origin.container.clone(), origin.pod.clone());
-        Self { service: origin.service.clone(), container, pod, kubernetes }
-    }
-
-    fn resource(&self, host: &Host) -> Resource {
-        let service = if self.service.is_empty() { UNKNOWN_SERVICE } else { &self.service };
-        let mut fields = vec![KeyValue::new(names::SERVICE, service.to_owned())];
-        fields.extend(names::of_host(host).map(|(name, value)| KeyValue::new(name, value.to_owned())));
-        let mut some = |name, value: Option<&String>| {
-            fields.extend(value.map(|value| KeyValue::new(name, value.clone())));
-        };
-        some(names::CONTAINER, self.container.as_ref());
-        some(names::POD, self.pod.as_ref());
-        if let Some([namespace, pod, container]) = &self.kubernetes {
-            some(names::NAMESPACE, Some(namespace));
-            some(names::POD_NAME, Some(pod));
-            some(names::CONTAINER_NAME, Some(container));
+/// All spans as one request, in their order within each resource.
+fn request(batch: Vec<Call>, host: &Host) -> ExportTraceServiceRequest {
+    let mut groups: Vec<(Process, Vec<Span>)> = Vec::new();
+    for Call { owner, span } in batch {
+        match groups.iter_mut().find(|(other, _)| is_one_resource(other, &owner)) {
+            Some((_, group)) => group.push(span.into()),
+            None => groups.push((owner, vec![span.into()])),
         }
-        Resource::builder_empty().with_attributes(fields).build()
     }
+    let resource_spans = groups.into_iter().map(|(owner, spans)| ResourceSpans {
+        resource: Some(resource(&owner, host)),
+        scope_spans: vec![ScopeSpans { scope: Some(scope()), spans, schema_url: names::SCHEMA_URL.to_owned() }],
+        schema_url: String::new(),
+    });
+    ExportTraceServiceRequest { resource_spans: resource_spans.collect() }
 }
 
 /// Where a span hangs.
@@ -310,10 +304,8 @@ fn span(exchange: &Exchange, cost: Option<&Cost>) -> Option<SpanData> {
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: SpanLinks::default(),
-        instrumentation_scope: InstrumentationScope::builder(SCOPE)
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url(names::SCHEMA_URL)
-            .build(),
+        // The request has it.
+        instrumentation_scope: InstrumentationScope::default(),
     })
 }
 

@@ -3,7 +3,10 @@
 
 mod cluster;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use outflow::{
     clock,
@@ -56,10 +59,13 @@ fn totals(broker: &Broker, topic: &str) -> Totals {
         .collect()
 }
 
+/// Rule and service: findings, occurrences, hosts, and the place among all.
+type Leaks = BTreeMap<(String, String), [u64; 4]>;
+
 /// Seen by hosts in turn, with a second revision on every third of them.
-fn leaks(broker: &Broker, topic: &str) -> BTreeMap<(String, String), [u64; 3]> {
+fn leaks(broker: &Broker, topic: &str) -> Leaks {
     let kinds: Vec<Finding> = samples::kinds().into_iter().map(|(_, finding)| finding).collect();
-    let (mut messages, mut expected) = (Vec::new(), BTreeMap::<(String, String), [u64; 3]>::new());
+    let (mut messages, mut expected) = (Vec::new(), Leaks::new());
     let mut known = BTreeSet::new();
     for (number, finding) in kinds.iter().enumerate() {
         for host in 0..=number % 3 {
@@ -72,7 +78,7 @@ fn leaks(broker: &Broker, topic: &str) -> BTreeMap<(String, String), [u64; 3]> {
             let event: Value = serde_json::from_str(&messages.last().unwrap().1).unwrap();
             if event["class_uid"] == 2006 && known.insert((finding.finding_id.clone(), host)) {
                 let service = event["actor"]["app_name"].as_str().unwrap_or_default().to_owned();
-                let [findings, occurrences, hosts] = expected.entry((finding.rule.id.clone(), service)).or_default();
+                let [findings, occurrences, hosts, _] = expected.entry((finding.rule.id.clone(), service)).or_default();
                 (*findings, *occurrences) = (*findings + 1, *occurrences + finding.count);
                 *hosts = (*hosts).max(host as u64 + 1);
             }
@@ -80,6 +86,14 @@ fn leaks(broker: &Broker, topic: &str) -> BTreeMap<(String, String), [u64; 3]> {
     }
     messages.push((None, "no JSON".to_owned()));
     produce(broker, topic, &messages);
+    let mut order: Vec<_> = expected
+        .iter()
+        .map(|(key, [findings, occurrences, ..])| (Reverse((*occurrences, *findings)), key.clone()))
+        .collect();
+    order.sort();
+    for (place, (_, key)) in (1..).zip(order) {
+        expected.get_mut(&key).unwrap()[3] = place;
+    }
     expected
 }
 
@@ -97,12 +111,17 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
         make_topic(&broker, &topic(name), 1);
     }
     let mut cluster = Cluster::start(folder.path(), std::path::Path::new(&jars));
+    let mut expected_leaks = leaks(&broker, &topic("fleet-found"));
+    // One rule is behind the last place.
+    let last = expected_leaks.len() as u64;
+    expected_leaks.retain(|_, [.., place]| *place < last);
     let variables = [
         ("BROKERS", broker.address().to_owned()),
         ("USAGE_TOPIC", topic("fleet-usage")),
         ("STATE_TOPIC", topic("fleet-state")),
         ("FINDINGS_TOPIC", topic("fleet-found")),
         ("LEAKS_TOPIC", topic("fleet-leaks")),
+        ("TOP_LEAKS", expected_leaks.len().to_string()),
         ("ROLLOUTS_TOPIC", topic("fleet-rollouts")),
     ];
 
@@ -132,7 +151,6 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
     for job in ["budgets.sql", "rollouts.sql", "leaks.sql"] {
         println!("{job}: {}", cluster.submit(job, &variables));
     }
-    let expected_leaks = leaks(&broker, &topic("fleet-found"));
     send(0, 30_000);
     let calls = |totals: &Totals| {
         totals
@@ -193,8 +211,8 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
     }
     let read = || top_leaks(&broker, &topic("fleet-leaks"));
     cluster.until("all leaks", LIMIT_S, || read() == expected_leaks);
-    for ((rule, service), [findings, occurrences, hosts]) in &expected_leaks {
-        println!("leak: {rule} in {service:?}: {findings} findings, {occurrences} occurrences, {hosts} hosts");
+    for ((rule, service), [findings, occurrences, hosts, place]) in &expected_leaks {
+        println!("leak {place}: {rule} in {service:?}: {findings} findings, {occurrences} occurrences, {hosts} hosts");
     }
     judged(&broker, &cluster);
 }
@@ -305,10 +323,10 @@ fn rollouts(broker: &Broker, topic: &str) -> Rollouts {
     newest(broker, topic).into_values().map(of).collect()
 }
 
-fn top_leaks(broker: &Broker, topic: &str) -> BTreeMap<(String, String), [u64; 3]> {
+fn top_leaks(broker: &Broker, topic: &str) -> Leaks {
     let of = |value: Value| {
         let text = |field: &str| value[field].as_str().unwrap().to_owned();
-        let figures = ["findings", "occurrences", "hosts"].map(|field| value[field].as_u64().unwrap());
+        let figures = ["findings", "occurrences", "hosts", "place"].map(|field| value[field].as_u64().unwrap());
         ((text("rule"), text("service")), figures)
     };
     newest(broker, topic).into_values().map(of).collect()

@@ -1,0 +1,167 @@
+//! Fields that OCSF recommends. Enters: events of every kind. Nothing leaves: what no event of a class has is known, with the reason.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde::Deserialize;
+
+use super::ask;
+
+/// Fields of OCSF that are recommended, with the object they are in, and that no event of some class has; and why.
+const UNKNOWN: [(&str, &[&str]); 8] = [
+    (
+        "a finding is about one call, process or log; its other parties are none",
+        &[
+            "database",
+            "databucket",
+            "evidences.actor",
+            "evidences.connection_info",
+            "evidences.container",
+            "evidences.database",
+            "evidences.databucket",
+            "evidences.device",
+            "evidences.email",
+            "evidences.file",
+            "evidences.http_request",
+            "evidences.http_response",
+            "evidences.ja4_fingerprint_list",
+            "evidences.job",
+            "evidences.query",
+            "evidences.reg_key",
+            "evidences.reg_value",
+            "evidences.resources",
+            "evidences.script",
+            "evidences.src_endpoint",
+            "evidences.tls",
+            "evidences.url",
+            "evidences.user",
+            "evidences.win_service",
+            "resources",
+            "src_endpoint.container",
+            "src_endpoint.instance_uid",
+            "src_endpoint.interface_name",
+            "src_endpoint.interface_uid",
+            "src_endpoint.name",
+            "src_endpoint.namespace_pid",
+            "src_endpoint.owner",
+            "src_endpoint.svc_name",
+            "src_endpoint.type_id",
+            "table",
+        ],
+    ),
+    (
+        "a tap on a library of TLS sees no addresses, and a vendor's name stands in `hostname`",
+        &[
+            "dst_endpoint.container",
+            "dst_endpoint.instance_uid",
+            "dst_endpoint.interface_name",
+            "dst_endpoint.interface_uid",
+            "dst_endpoint.name",
+            "dst_endpoint.namespace_pid",
+            "dst_endpoint.owner",
+            "dst_endpoint.type_id",
+            "dst_endpoint.uid",
+            "src_endpoint.ip",
+            "src_endpoint.port",
+        ],
+    ),
+    ("it may hold secrets", &["api.request", "api.response", "process.cmd_line"]),
+    (
+        "the agent keeps of a process, container and host what names it, and asks nobody for more",
+        &[
+            "account.name",
+            "actor.user",
+            "container.hash",
+            "container.image",
+            "container.size",
+            "device.instance_uid",
+            "device.interface_name",
+            "device.interface_uid",
+            "device.namespace_pid",
+            "device.owner",
+            "device.vendor_name",
+            "file.hashes",
+            "process.cpid",
+            "process.created_time",
+            "process.file",
+            "process.namespace_pid",
+            "process.parent_process",
+            "process.uid",
+            "process.user",
+            "reporter.ip",
+            "reporter.uid",
+            "resources.hostname",
+            "resources.ip",
+            "resources.owner",
+            "resources.uid",
+            "service.uid",
+            "service.version",
+        ],
+    ),
+    (
+        "it stands elsewhere in the event: the classification at the finding, the path of a log at its file, the times in UTC",
+        &[
+            "data_classifications.confidentiality_id",
+            "data_classifications.status",
+            "data_classifications.status_id",
+            "data_security.confidentiality_id",
+            "data_security.policy",
+            "file.data_classifications",
+            "metadata.log_name",
+            "metadata.original_time",
+            "product.data_classifications",
+            "timezone_offset",
+        ],
+    ),
+    (
+        "who works on the finding sets it",
+        &["metadata.tenant_uid", "product.uid", "status_code", "status_detail", "status_id"],
+    ),
+    (
+        "observations are numbers, each with its own words",
+        &[
+            "anomalies.observation_type",
+            "anomalies.observed_pattern",
+            "baselines.observation_type",
+            "baselines.observed_pattern",
+            "observations.count",
+            "observations.timespan",
+        ],
+    ),
+    (
+        "no sample has it, though findings may",
+        &["container.name", "device.container", "dst_endpoint.ip", "dst_endpoint.port"],
+    ),
+];
+
+/// Recommended fields that some event has, and that some event lacks.
+#[derive(Default, Deserialize)]
+struct Recommended {
+    holds: BTreeSet<String>,
+    lacks: BTreeSet<String>,
+}
+
+/// The name of a field and of the object that it is in; without that of the class.
+fn short(path: &str) -> &str {
+    let ends: Vec<usize> = path.rmatch_indices('.').map(|(at, _)| at + 1).collect();
+    // `class.field` is a field of the event itself.
+    let from = if ends.len() > 1 { ends.get(1) } else { ends.first() };
+    path.get(from.copied().unwrap_or_default()..).unwrap_or_default()
+}
+
+/// Every recommended field is in some event of each class, but for what nobody here can know.
+pub(super) fn are_there(python: &Path, events: &[String]) {
+    let mut all = Recommended::default();
+    for each in ask::<Recommended>(python, &["recommended"], events) {
+        all.holds.extend(each.holds);
+        all.lacks.extend(each.lacks);
+    }
+    assert!(all.holds.len() > 50, "{:?}", all.holds);
+    let never: BTreeSet<&str> = all.lacks.difference(&all.holds).map(|path| short(path)).collect();
+    let unknown: BTreeSet<&str> = UNKNOWN.iter().flat_map(|(_, fields)| fields.iter().copied()).collect();
+    let new: Vec<_> = never.difference(&unknown).collect();
+    let sent: Vec<_> = unknown.difference(&never).collect();
+    assert!(
+        new.is_empty() && sent.is_empty(),
+        "no event has {new:?}, and some have {sent:?}, which are said to be unknown"
+    );
+}
