@@ -94,6 +94,8 @@ fn a_message_has_the_fields_of_the_finding_and_the_whole_record() {
     assert_eq!(messages("facility = \"authpriv\"\n").encode(&record).unwrap(), text.as_bytes());
     let ocsf = String::from_utf8(messages("format = \"ocsf\"\n").encode(&record).unwrap()).unwrap();
     assert!(serde_json::from_str::<serde_json::Value>(parsed(&ocsf).msg).unwrap()["class_uid"].is_number());
+    let ecs = String::from_utf8(messages("format = \"ecs\"\n").encode(&record).unwrap()).unwrap();
+    assert!(serde_json::from_str::<serde_json::Value>(parsed(&ecs).msg).unwrap()["ecs"]["version"].is_string());
 }
 
 #[test]

@@ -242,6 +242,27 @@ fn each_record_is_a_signed_request_and_what_fails_is_sent_again() {
 }
 
 #[test]
+fn a_body_is_in_the_format_that_was_asked_for() {
+    for (format, pointer) in [("native", "/finding_id"), ("ocsf", "/class_uid"), ("ecs", "/ecs/version")] {
+        for body in ["one", "array", "lines"] {
+            let place = Place::new();
+            find(&place, 2);
+            let server = Server::new(&[]);
+            let (sinks, _) = start(&place, &server.sink(&format!("format = \"{format}\"\nbody = \"{body}\"\n")));
+            drained(&place, &sinks);
+            sinks.finish(LIMIT).unwrap();
+            let bodies = server.asked();
+            let values = bodies.iter().flat_map(|asked| serde_json::Deserializer::from_str(&asked.body).into_iter());
+            let values: Vec<serde_json::Value> = values.map(Result::unwrap).collect();
+            let records =
+                values.iter().flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice));
+            let held: Vec<bool> = records.map(|record| record.pointer(pointer).is_some()).collect();
+            assert_eq!(held, [true, true], "{format} {body}: {values:?}");
+        }
+    }
+}
+
+#[test]
 fn a_batch_is_an_array_or_lines_and_only_what_is_at_fault_is_given_up() {
     // It takes at most four records at a time, and never the one of model-5.
     let rule: Rule = |body| match body.matches("\"record_id\"").count() {
