@@ -185,12 +185,11 @@ pub struct OtlpSink {
     /// How the collector is spoken to; each way has a port of its own. Without it and its variable, `grpc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<OtlpProtocol>,
-    /// How requests are compressed. A collector that does not know it is sent plain ones from then on. Metrics and spans are not compressed. Without it and its variable, `gzip`.
+    /// How requests are compressed. A collector that does not know it is sent plain ones from then on. Metrics are not compressed. Without it and its variable, `gzip`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<OtlpCompression>,
     /// Headers of each request, by their names in lower case. `authorization`, keys, tokens and cookies must be read from a file or a
-    /// variable; for findings they are read whenever a connection is made, also after the collector refused them, for metrics and spans when
-    /// the agent starts. `{}` sends none, whatever the environment says.
+    /// variable; they are read whenever a connection is made, also after the collector refused them, but for metrics: when the agent starts. `{}` sends none, whatever the environment says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<BTreeMap<String, Setting>>,
     /// How long one request may take; what is not answered then is sent again. Without it and its variable, `10s`.
@@ -212,7 +211,8 @@ pub struct OtlpSink {
     #[serde(default = "metrics_interval")]
     pub metrics_interval: Period<SECOND, HOUR>,
     /// Whether each call that the tap sees is sent as a span too, without its text, below the span that the request names (`traceparent`).
-    /// Names of their attributes are those of conventions that are still in development. Spans are sent once and not kept.
+    /// Names of their attributes are those of conventions that are still in development. Spans are not kept: what a collector
+    /// does not take within a minute is dropped.
     #[serde(default)]
     pub traces: bool,
     /// Whether names go out too that are only proposed to the conventions for generative AI: `gen_ai.security.*` of findings,

@@ -22,10 +22,10 @@ use super::{
 use crate::{clock, store::StoreError};
 
 /// First pause after a failure.
-const PAUSE_MIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
 
 /// Longest one.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A receiver that asks for more is asked again all the same.
 const AFTER_MAX: Duration = Duration::from_mins(5);
@@ -319,7 +319,7 @@ async fn ended(wanted: &mut watch::Receiver<Wanted>, is_idle: impl Fn() -> bool)
 }
 
 /// Growing pauses, each longer by chance, up to twice as long, so that many agents do not come back at the same moment.
-fn pauses() -> ExponentialBackoff {
+pub(super) fn pauses() -> ExponentialBackoff {
     ExponentialBuilder::new()
         .with_min_delay(PAUSE_MIN)
         .with_max_delay(PAUSE_MAX / 2)

@@ -1,9 +1,12 @@
 //! What a sink says of itself. Enters: what happened to it. Leaves: notices for people, once a change, and figures. It never repeats what
 //! is known already: a receiver that is down for an hour is one notice.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use super::{receiver::Refused, stats::SinkStats};
@@ -99,6 +102,8 @@ pub(super) struct SideVoice {
     sink: Arc<str>,
     what: &'static str,
     fails: AtomicBool,
+    /// What was said once, as it begins.
+    said: Mutex<Vec<String>>,
     tell: Tell,
 }
 
@@ -106,15 +111,29 @@ pub(super) struct SideVoice {
 impl SideVoice {
     /// `what`: "spans", "metrics".
     pub(super) fn new(sink: &str, what: &'static str, tell: Tell) -> Self {
-        Self { sink: sink.into(), what, fails: AtomicBool::new(false), tell }
+        Self { sink: sink.into(), what, fails: AtomicBool::new(false), said: Mutex::default(), tell }
     }
 
     /// Some were not taken; said when those before them were.
     pub(super) fn fails(&self, reason: &str) {
         if !self.fails.swap(true, Relaxed) {
-            let (sink, what, reason) = (self.sink.to_string(), self.what, reason.to_owned());
-            (self.tell)(SinkNotice::Drops { sink, what, reason });
+            self.drops(reason);
         }
+    }
+
+    /// Some are lost and others are not: said once for each reason, up to its colon.
+    pub(super) fn once(&self, reason: &str) {
+        let begin = reason.split(':').next().unwrap_or_default().to_owned();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !said.contains(&begin) {
+            said.push(begin);
+            self.drops(reason);
+        }
+    }
+
+    fn drops(&self, reason: &str) {
+        let (sink, what, reason) = (self.sink.to_string(), self.what, reason.to_owned());
+        (self.tell)(SinkNotice::Drops { sink, what, reason });
     }
 
     /// They were taken; said when those before them were not.
@@ -122,5 +141,12 @@ impl SideVoice {
         if self.fails.swap(false, Relaxed) {
             (self.tell)(SinkNotice::Sends { sink: self.sink.to_string(), what: self.what });
         }
+    }
+}
+
+#[cfg(feature = "otlp")]
+impl fmt::Debug for SideVoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SideVoice").field("sink", &self.sink).field("what", &self.what).finish_non_exhaustive()
     }
 }

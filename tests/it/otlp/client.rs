@@ -8,7 +8,7 @@ use std::{
 use outflow::{
     findings::{Activity, Finding},
     sinks::{
-        Answer, Host, Receiver as _, Record, SinkNotice, Tell,
+        Answer, ConnectError, Host, Receiver as _, Record, SinkNotice, Tell,
         otlp::{Compression, OtlpReceiver, OtlpSettings, Protocol},
     },
 };
@@ -39,6 +39,12 @@ pub(super) fn settings(endpoint: String, protocol: Protocol) -> OtlpSettings {
 
 pub(super) fn host() -> Host {
     crate::ocsf::host()
+}
+
+/// Settings that stay as they are.
+pub(super) fn fixed(settings: &OtlpSettings) -> impl Fn() -> Result<OtlpSettings, ConnectError> + Send + 'static {
+    let settings = settings.clone();
+    move || Ok(settings.clone())
 }
 
 /// Notices that nobody hears.

@@ -1,6 +1,12 @@
 //! Spans as a collector gets them: a real one, field by field, over both transports, and none at all.
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
 use outflow::{
+    clock,
     exchange::{Api, Cost, CostSource, Exchange, McpCall, Usage},
     sinks::{
         SinkNotice,
@@ -14,10 +20,15 @@ use testbed::{
     fake_collector::{Behaviour, FakeCollector},
 };
 
-use super::client::{BOTH, LIMIT, heard, host, settings, to_nobody};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::client::{BOTH, LIMIT, fixed, heard, host, settings, to_nobody};
 
 /// Seconds until what was taken must be printed.
 const PRINTED_S: u64 = 120;
+/// What a collector asks to be left alone for.
+const WAIT: Duration = Duration::from_secs(3);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
@@ -86,7 +97,7 @@ fn a_real_collector_has_the_span_of_each_call() {
         let model = format!("gpt-4o-by-{protocol:?}");
         let metrics = Metrics::new();
         let to = OtlpSettings { experimental_names, ..settings(endpoint.to_owned(), protocol) };
-        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), to_nobody()).unwrap();
+        let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), to_nobody()).unwrap();
         traces.exchange(&call(&model), Some(&cost));
         traces.exchange(&tool_call(&model), None);
         traces.shutdown();
@@ -210,7 +221,7 @@ fn without_a_collector_spans_are_dropped_and_counted() {
         let metrics = Metrics::new();
         let (tell, told) = heard();
         let nobody = settings(format!("http://{address}"), protocol);
-        let traces = OtlpTraces::start(&nobody, "otlp", &metrics, &host(), tell).unwrap();
+        let traces = OtlpTraces::start(fixed(&nobody), "otlp", &metrics, &host(), tell).unwrap();
         for _ in 0..3 {
             traces.exchange(&call("gpt-4o"), None);
         }
@@ -231,7 +242,7 @@ fn what_the_collector_cannot_unpack_goes_out_as_it_is() {
                 collector.rules(|rules| rules.compressed = reads);
                 let metrics = Metrics::new();
                 let to = OtlpSettings { compression, ..settings(collector.endpoint(), protocol) };
-                let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), to_nobody()).unwrap();
+                let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), to_nobody()).unwrap();
                 traces.exchange(&call("first"), None);
                 assert!(collector.wait(1, 0, LIMIT));
                 traces.exchange(&call("second"), None);
@@ -255,7 +266,7 @@ fn what_the_collector_refuses_is_counted_and_told_once() {
         let metrics = Metrics::new();
         let (tell, told) = heard();
         let to = settings(collector.endpoint(), protocol);
-        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), tell).unwrap();
+        let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), tell).unwrap();
         for model in ["good", "bad-1", "bad-2"] {
             traces.exchange(&call(model), None);
         }
@@ -274,18 +285,82 @@ fn what_the_collector_refuses_is_counted_and_told_once() {
 fn a_collector_that_says_later_is_asked_again() {
     for (protocol, wire) in BOTH {
         let collector = FakeCollector::start(wire).unwrap();
-        // UNAVAILABLE, and 503 over HTTP.
+        // UNAVAILABLE, and 503 over HTTP; then with a wait.
         collector.then(Behaviour::Status { code: 14, message: "starting", details: Vec::new() });
+        let wait = ErrorDetails::with_retry_info(Some(WAIT));
+        collector.then(match protocol {
+            Protocol::Grpc => {
+                let status = Status::with_error_details(Code::Unavailable, "busy", wait);
+                Behaviour::Status { code: 14, message: "busy", details: status.details().to_vec() }
+            }
+            Protocol::Http => {
+                let headers = vec![("retry-after", WAIT.as_secs().to_string())];
+                Behaviour::Http { status: 503, headers, body: Vec::new() }
+            }
+        });
         collector.then(Behaviour::Close);
         let metrics = Metrics::new();
         let (tell, told) = heard();
         let to = settings(collector.endpoint(), protocol);
-        let traces = OtlpTraces::start(&to, "otlp", &metrics, &host(), tell).unwrap();
+        let begun = clock::instant();
+        let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), tell).unwrap();
+        traces.exchange(&call("gpt-4o"), None);
+        assert!(collector.wait(1, 0, LIMIT), "{protocol:?}");
+        assert!(clock::instant().duration_since(begun) >= WAIT, "{protocol:?}: it asked to be left alone");
+        traces.shutdown();
+        assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (1, 0), "{protocol:?}");
+        assert_eq!(collector.asked().len(), 4, "{protocol:?}");
+        assert_eq!(told.iter().count(), 0, "nothing was lost");
+    }
+}
+
+#[test]
+fn a_new_token_is_read_after_the_old_one_was_refused() {
+    for (protocol, wire) in BOTH {
+        let collector = FakeCollector::start(wire).unwrap();
+        // UNAUTHENTICATED, and 401 over HTTP.
+        collector.then(match protocol {
+            Protocol::Grpc => Behaviour::Status { code: 16, message: "who are you", details: Vec::new() },
+            Protocol::Http => Behaviour::Http { status: 401, headers: Vec::new(), body: Vec::new() },
+        });
+        let asked = AtomicU64::new(0);
+        let to = settings(collector.endpoint(), protocol);
+        let tokens = move || {
+            let number = asked.fetch_add(1, Relaxed);
+            Ok(OtlpSettings { headers: vec![("authorization".into(), format!("Bearer FAKE{number}"))], ..to.clone() })
+        };
+        let metrics = Metrics::new();
+        let traces = OtlpTraces::start(tokens, "otlp", &metrics, &host(), to_nobody()).unwrap();
         traces.exchange(&call("gpt-4o"), None);
         assert!(collector.wait(1, 0, LIMIT), "{protocol:?}");
         traces.shutdown();
-        assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (1, 0), "{protocol:?}");
-        assert_eq!(collector.asked().len(), 3, "{protocol:?}");
-        assert_eq!(told.iter().count(), 0, "nothing was lost");
+        let sent: Vec<_> =
+            collector.asked().iter().map(|asked| asked.header("authorization").unwrap().to_owned()).collect();
+        let [first, second] = &sent[..] else { panic!("{sent:?}") };
+        assert_ne!(first, second, "{protocol:?}");
+    }
+}
+
+#[test]
+fn what_finds_no_room_is_counted_and_told_once_and_the_end_is_not_held_up() {
+    for (protocol, wire) in BOTH {
+        let collector = FakeCollector::start(wire).unwrap();
+        collector.then(Behaviour::Silent);
+        let metrics = Metrics::new();
+        let (tell, told) = heard();
+        // The end is ten seconds away at most.
+        let to = OtlpSettings { timeout: Duration::from_mins(5), ..settings(collector.endpoint(), protocol) };
+        let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), tell).unwrap();
+        for _ in 0..9_000 {
+            traces.exchange(&call("gpt-4o"), None);
+        }
+        let lost = sent(&metrics, "dropped");
+        // A request of 512 may have left the queue of 8,192.
+        assert!((9_000 - 8_192 - 512..=9_000 - 8_192).contains(&lost), "{lost}");
+        traces.shutdown();
+        assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (0, 9_000), "{protocol:?}");
+        let told: Vec<SinkNotice> = told.iter().collect();
+        let [SinkNotice::Drops { reason, .. }] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(reason, "they come faster than the collector takes them");
     }
 }

@@ -12,7 +12,7 @@ use outflow::{
 use testbed::fake_collector::{Certificates, FakeCollector, Wire};
 
 use super::{
-    client::{BOTH, Client, LIMIT, batch, host, settings, to_nobody},
+    client::{BOTH, Client, LIMIT, batch, fixed, host, settings, to_nobody},
     traces::call,
 };
 
@@ -126,7 +126,7 @@ fn metrics_and_spans_go_the_same_way() {
         let nobody = OtlpSettings { cert_file: None, key_file: None, ..known.clone() };
         for (settings, is_known) in [(nobody, false), (known, true)] {
             let registry = Metrics::new();
-            let traces = OtlpTraces::start(&settings, "otlp", &registry, &host(), to_nobody()).unwrap();
+            let traces = OtlpTraces::start(fixed(&settings), "otlp", &registry, &host(), to_nobody()).unwrap();
             traces.exchange(&call("gpt-4o"), None);
             traces.shutdown();
             let sent = registry.get(Metric::SinkSpans, &["otlp", "sent"]);

@@ -447,7 +447,7 @@ fn sink_notice(notice: SinkNotice) {
             notice!("sink {sink} waits, findings stay in the store: {reason}");
         }
         SinkNotice::GoesOn { sink } => notice!("sink {sink} delivers again"),
-        SinkNotice::Drops { sink, what, reason } => notice!("sink {sink} does not send its {what}: {reason}"),
+        SinkNotice::Drops { sink, what, reason } => notice!("sink {sink} loses {what}: {reason}"),
         SinkNotice::Sends { sink, what } => notice!("sink {sink} sends its {what} again"),
         SinkNotice::DeadLetter { sink, record_id, reason } => {
             notice!("sink {sink} will never deliver {record_id}: {reason}");

@@ -42,8 +42,9 @@ impl Meters {
                     ("metrics", meter.map(Meter::Metrics))
                 });
                 let traces = sink.traces.then(|| {
-                    let traces = settings(Signal::Traces)
-                        .and_then(|settings| OtlpTraces::start(&settings, name, metrics, host, Arc::clone(tell)));
+                    let of_sink = sink.clone();
+                    let settings = move || OtlpSettings::read(&of_sink, Signal::Traces, &variable);
+                    let traces = OtlpTraces::start(settings, name, metrics, host, Arc::clone(tell));
                     ("spans", traces.map(Meter::Traces))
                 });
                 for (what, meter) in meter.into_iter().chain(traces) {

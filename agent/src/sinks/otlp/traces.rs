@@ -39,7 +39,11 @@ use super::{
 use crate::{
     exchange::{Cost, CostSource, Exchange, McpCall},
     findings::{self, Process},
-    sinks::{ConnectError, Host, Tell, gen_ai, voice::SideVoice},
+    sinks::{
+        ConnectError, Host, Tell, gen_ai,
+        pump::{PAUSE_MAX, PAUSE_MIN, pauses},
+        voice::SideVoice,
+    },
     telemetry::{Metric, Metrics},
     units::Timestamp,
 };
@@ -52,8 +56,8 @@ const BATCH: usize = 512;
 const LINGER: Duration = Duration::from_secs(1);
 /// How long spans are kept for a collector that does not take them, while the queue has room for those behind them.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// From one try to the next, when the collector asks for nothing; twice as long each time.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long the end takes at most; less when a request may take less.
+const END: Duration = Duration::from_secs(10);
 /// Finish reasons that are told of a call.
 const REASONS_MAX: usize = 16;
 
@@ -75,10 +79,12 @@ struct Call {
     span: SpanData,
 }
 
+/// Counts, and says what people should know.
 #[derive(Clone, Debug)]
 struct Counts {
     metrics: Metrics,
     sink: String,
+    voice: Arc<SideVoice>,
 }
 
 impl Counts {
@@ -90,30 +96,40 @@ impl Counts {
 }
 
 impl OtlpTraces {
-    /// Starts the thread that sends. `tell` hears when spans begin to be dropped, and when they are sent again.
+    /// Starts the thread that sends. The settings are asked for whenever a connection is made: a header may be read from a file that changes. `tell`
+    /// hears when spans begin to be lost, and when they are sent again.
     pub fn start(
-        settings: &OtlpSettings,
+        settings: impl Fn() -> Result<OtlpSettings, ConnectError> + Send + 'static,
         sink: &str,
         metrics: &Metrics,
         host: &Host,
         tell: Tell,
     ) -> Result<Self, ConnectError> {
+        let first = settings()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| failed("spans", settings, &error))?;
+        let runtime = runtime.map_err(|error| failed("spans", &first, &error))?;
         let collector = {
             let _inside = runtime.enter();
-            Collector::new(settings, Signal::Traces, Arc::new(AtomicBool::new(false)))?
+            connected(&first)?
         };
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (running, over) = watch::channel(());
-        let counts = Counts { metrics: metrics.clone(), sink: sink.to_owned() };
-        let voice = SideVoice::new(sink, "spans", tell);
-        let sender = Sender { collector, host: host.clone(), counts: counts.clone(), voice, refuses: false, over };
+        let voice = Arc::new(SideVoice::new(sink, "spans", tell));
+        let counts = Counts { metrics: metrics.clone(), sink: sink.to_owned(), voice };
+        let sender = Sender {
+            settings: Box::new(settings),
+            collector: Some(collector),
+            host: host.clone(),
+            counts: counts.clone(),
+            over,
+            in_hand: 0,
+        };
+        let end = END.min(first.timeout);
         let thread = std::thread::Builder::new()
             .name("outflow-spans".to_owned())
-            .spawn(move || runtime.block_on(sender.run(waiting)))
-            .map_err(|error| failed("spans", settings, &error))?;
-        Ok(Self { queue, running, thread, counts, experimental_names: settings.experimental_names })
+            .spawn(move || runtime.block_on(sender.run(waiting, end)))
+            .map_err(|error| failed("spans", &first, &error))?;
+        Ok(Self { queue, running, thread, counts, experimental_names: first.experimental_names })
     }
 
     /// Hands a call over, when it is one that has a span.
@@ -124,10 +140,11 @@ impl OtlpTraces {
         }
         if self.queue.try_send(Call { owner: findings::process(&exchange.origin), span }).is_err() {
             self.counts.add("dropped", 1);
+            self.counts.voice.once("they come faster than the collector takes them");
         }
     }
 
-    /// Sends what waits and ends; a collector that does not answer is waited for as long as one request may take.
+    /// Sends what waits and ends, in the time that one request may take, and in ten seconds at most; what is left then is dropped.
     pub fn shutdown(self) {
         drop((self.queue, self.running));
         // That it panicked would have been told by the panic.
@@ -135,19 +152,38 @@ impl OtlpTraces {
     }
 }
 
+fn connected(settings: &OtlpSettings) -> Result<Collector, ConnectError> {
+    Collector::new(settings, Signal::Traces, Arc::new(AtomicBool::new(false)))
+}
+
 struct Sender {
-    collector: Collector,
+    settings: Box<dyn Fn() -> Result<OtlpSettings, ConnectError> + Send>,
+    /// `None` when another connection is to be made.
+    collector: Option<Collector>,
     host: Host,
     counts: Counts,
-    voice: SideVoice,
-    /// The collector refused some, and it was said.
-    refuses: bool,
     /// Closed when the agent ends.
     over: watch::Receiver<()>,
+    /// Spans that are neither in the queue nor counted.
+    in_hand: usize,
 }
 
 impl Sender {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Call>) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Call>, end: Duration) {
+        let mut over = self.over.clone();
+        let late = async {
+            // Its sender is only ever dropped.
+            let _ = over.changed().await;
+            sleep(end).await;
+        };
+        tokio::select! {
+            () = self.send_all(&mut waiting) => {}
+            () = late => {}
+        }
+        self.counts.add("dropped", self.in_hand + waiting.len());
+    }
+
+    async fn send_all(&mut self, waiting: &mut mpsc::Receiver<Call>) {
         while let Some(first) = waiting.recv().await {
             let mut batch = vec![first];
             let filling = async {
@@ -159,63 +195,79 @@ impl Sender {
             };
             // Late or not, what came is in the batch.
             let _ = timeout(LINGER, filling).await;
-            let spans = batch.len();
-            let is_sent = self.deliver(&request(batch, &self.host), spans).await;
-            if waiting.is_closed() && !is_sent {
+            self.in_hand = batch.len();
+            let is_read = self.deliver(&request(batch, &self.host)).await;
+            // Each of the rest would wait for a collector that does not answer.
+            if waiting.is_closed() && !is_read {
                 break;
             }
         }
-        // Each of the rest would wait for a collector that does not answer.
-        self.counts.add("dropped", waiting.len());
     }
 
     /// Sends a request until the collector has read it; false when it did not in time.
-    async fn deliver(&mut self, request: &ExportTraceServiceRequest, spans: usize) -> bool {
+    async fn deliver(&mut self, request: &ExportTraceServiceRequest) -> bool {
         let patience = sleep(PATIENCE);
         tokio::pin!(patience);
-        let mut pause = PAUSE;
+        let mut pauses = pauses();
         loop {
-            let (reason, after) = match self.collector.export(|| request.clone()).await {
+            let (reason, after) = match self.ask(request).await {
                 Outcome::Taken => {
-                    self.counts.add("sent", spans);
-                    self.voice.goes_on();
+                    self.settle(0, "");
                     return true;
                 }
                 Outcome::Rejected { count, detail } => {
-                    return self.refused(usize::try_from(count).unwrap_or(spans), spans, &detail);
+                    self.settle(usize::try_from(count).unwrap_or(usize::MAX), &detail);
+                    return true;
                 }
-                Outcome::Invalid(detail) | Outcome::TooLarge(detail) => return self.refused(spans, spans, &detail),
+                Outcome::Invalid(detail) | Outcome::TooLarge(detail) => {
+                    self.settle(self.in_hand, &detail);
+                    return true;
+                }
                 Outcome::Compressed | Outcome::Suspect => {
                     ("takes nothing compressed, and says so of what is not".to_owned(), None)
                 }
                 Outcome::NotNow { reason, after } => (reason, after),
-                Outcome::Broken(reason) => (reason, None),
+                Outcome::Broken(reason) => {
+                    self.collector = None;
+                    (reason, None)
+                }
             };
+            let pause = pauses.next().unwrap_or(PAUSE_MAX);
             let again = tokio::select! {
-                () = sleep(after.unwrap_or(pause)) => true,
+                () = sleep(after.map_or(pause, |after| after.max(PAUSE_MIN))) => true,
                 () = &mut patience => false,
-                // Its sender is only ever dropped.
                 _ = self.over.changed() => false,
             };
             if !again {
-                self.counts.add("dropped", spans);
-                self.voice.fails(&reason);
+                self.counts.add("dropped", std::mem::take(&mut self.in_hand));
+                self.counts.voice.fails(&reason);
                 return false;
             }
-            pause *= 2;
         }
     }
 
-    /// So many of these were read and not taken. The collector lives.
-    fn refused(&mut self, refused: usize, spans: usize, detail: &str) -> bool {
+    /// Asks once, over a new connection when the last one is no good any more.
+    async fn ask(&mut self, request: &ExportTraceServiceRequest) -> Outcome {
+        let collector = match &self.collector {
+            Some(collector) => collector,
+            None => match (self.settings)().and_then(|settings| connected(&settings)) {
+                Ok(collector) => self.collector.insert(collector),
+                Err(error) => return Outcome::not_now(error.to_string()),
+            },
+        };
+        collector.export(|| request.clone()).await
+    }
+
+    /// The collector has read them, and so many of them it will not take.
+    fn settle(&mut self, refused: usize, detail: &str) {
+        let spans = std::mem::take(&mut self.in_hand);
         let refused = refused.min(spans);
         self.counts.add("refused", refused);
         self.counts.add("sent", spans - refused);
-        if refused > 0 && !self.refuses {
-            self.refuses = true;
-            self.voice.fails(&format!("the collector refuses some of them: {detail}"));
+        self.counts.voice.goes_on();
+        if refused > 0 {
+            self.counts.voice.once(&format!("the collector refuses some of them: {detail}"));
         }
-        true
     }
 }
 

@@ -2,6 +2,7 @@
 //! jars. Leaves: jobs that run. Both processes are gone with it.
 
 use std::{
+    fmt::Debug,
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -120,7 +121,18 @@ impl Cluster {
         ended.success().unwrap().lines().last().unwrap_or_default().to_owned()
     }
 
+    /// Waits until a topic says what it must, and shows what it says when it does not.
+    pub(super) fn becomes<T: PartialEq + Debug>(&self, what: &str, seconds: u64, read: impl Fn() -> T, expected: &T) {
+        if self.is_in_time(what, seconds, || read() == *expected).is_err() {
+            assert_eq!(read(), *expected, "{what}, after {seconds} s");
+        }
+    }
+
     pub(super) fn until(&self, what: &str, seconds: u64, is_so: impl Fn() -> bool) {
+        self.is_in_time(what, seconds, is_so).unwrap();
+    }
+
+    fn is_in_time(&self, what: &str, seconds: u64, is_so: impl Fn() -> bool) -> anyhow::Result<()> {
         let reached = Deadline::after(seconds).until(what, || Ok(is_so().then_some(())));
         if reached.is_err() {
             for file in fs::read_dir(&self.folder).unwrap().flatten().filter(|file| file.path().is_file()) {
@@ -129,7 +141,7 @@ impl Cluster {
                 println!("{}:\n{}", file.path().display(), end.into_iter().rev().collect::<Vec<_>>().join("\n"));
             }
         }
-        reached.unwrap();
+        reached
     }
 }
 

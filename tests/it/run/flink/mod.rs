@@ -172,14 +172,13 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
         all.retain(|(_, owner, _), _| owner != REPLAYED);
         all
     };
-    cluster.until("all totals of models", LIMIT_S, || made_up() == expected_totals(&records));
-    let found = made_up();
-    assert_eq!(found, expected_totals(&records));
+    let found = expected_totals(&records);
+    cluster.becomes("all totals of models", LIMIT_S, made_up, &found);
     let of_agents = || {
         let all = totals(&broker, &topic("fleet-state")).into_iter().filter(|((_, owner, _), _)| owner == REPLAYED);
         all.fold((0, 0), |(spent, calls), (_, (more, of))| (spent + more, calls + of))
     };
-    cluster.until("the totals of the agents", LIMIT_S, || of_agents() == replayed);
+    cluster.becomes("the totals of the agents", LIMIT_S, of_agents, &replayed);
     println!("three agents: {} calls, {} nano-USD", replayed.1, replayed.0);
     // From a host whose clock is half an hour ahead, on each partition: that says nothing of how far the job is.
     let ahead = clock::now().0 / 1_000_000 + HOUR_MS / 2;
@@ -205,12 +204,12 @@ fn the_jobs_are_exact_also_when_a_task_manager_is_killed() {
         all.retain(|(asked, _), _| asked != REPLAYED);
         all
     };
-    cluster.until("all roll-outs", LIMIT_S, || read() == expected);
+    cluster.becomes("all roll-outs", LIMIT_S, read, &expected);
     for ((asked, answered), [hosts, calls]) in &expected {
         println!("roll-out: {asked} answered by {answered}: {hosts} hosts, {calls} calls");
     }
     let read = || top_leaks(&broker, &topic("fleet-leaks"));
-    cluster.until("all leaks", LIMIT_S, || read() == expected_leaks);
+    cluster.becomes("all leaks", LIMIT_S, read, &expected_leaks);
     for ((rule, service), [findings, occurrences, hosts, place]) in &expected_leaks {
         println!("leak {place}: {rule} in {service:?}: {findings} findings, {occurrences} occurrences, {hosts} hosts");
     }
