@@ -70,6 +70,36 @@ struct Part {
     /// When everything before this offset is counted, everything that was there at that time is.
     target: Option<(u64, Timestamp)>,
     as_of: Timestamp,
+    /// There is nothing to count before this offset but what is counted: the marks of transactions have offsets too, and are shown to nobody.
+    empty_to: u64,
+    /// What was counted at the last beat.
+    beat_at: u64,
+    /// The end of the partition is asked for, for the target that there is now.
+    asks_for_end: bool,
+}
+
+impl Part {
+    fn new(tally: Tally, as_of: Timestamp) -> Self {
+        Self { tally, target: None, as_of, empty_to: 0, beat_at: 0, asks_for_end: false }
+    }
+
+    fn next_offset(&self) -> u64 {
+        self.tally.next_offset().max(self.empty_to)
+    }
+
+    /// Nothing was read in a whole beat, and the target is not reached.
+    fn is_stuck(&mut self) -> bool {
+        let next = self.tally.next_offset();
+        std::mem::replace(&mut self.beat_at, next) == next
+            && self.target.is_some_and(|(offset, _)| self.next_offset() < offset)
+    }
+
+    /// The end was reached that was asked for when the target was known already.
+    fn ends(&mut self) {
+        if let Some((offset, _)) = self.target.filter(|_| self.asks_for_end) {
+            self.empty_to = offset;
+        }
+    }
 }
 
 struct Counting {
@@ -147,7 +177,11 @@ impl Group {
         let counting = Arc::new(Mutex::new(counting));
         let context = Context { listener: Listener::default(), counting: Arc::clone(&counting) };
         // Partitions change hands as a whole, as `rebalance` takes them; a topic that comes later is to be found soon.
-        let more = [("partition.assignment.strategy", "range"), ("topic.metadata.refresh.interval.ms", "5000")];
+        let more = [
+            ("partition.assignment.strategy", "range"),
+            ("topic.metadata.refresh.interval.ms", "5000"),
+            ("enable.partition.eof", "true"),
+        ];
         let consumer: BaseConsumer<Context> = consumer_config(&fleet, &more)?
             .create_with_context(context)
             .map_err(|error| FleetError::Settings(settings::refused(&error).0))?;
@@ -164,6 +198,9 @@ impl Group {
                 Some(Ok(message)) => {
                     let (part, offset) = (message.partition(), u64::try_from(message.offset()).unwrap_or(0));
                     lock(&self.counting).take(part, offset, message.payload());
+                }
+                Some(Err(KafkaError::PartitionEOF(part))) => {
+                    lock(&self.counting).parts.get_mut(&part).into_iter().for_each(Part::ends);
                 }
                 // Another member has our `group.instance.id`.
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
@@ -198,9 +235,17 @@ impl Group {
         let mut counting = lock(&self.counting);
         let topic = self.fleet.usage_topic.as_str();
         for (number, part) in &mut counting.parts {
+            let is_stuck = part.is_stuck();
             if part.target.is_some() {
+                // Read from here once more, the partition has another end, which is told. What stands before the target is marks of
+                // transactions, or it comes first.
+                if is_stuck && !part.asks_for_end {
+                    let next = Offset::Offset(i64::try_from(part.tally.next_offset()).unwrap_or(i64::MAX));
+                    part.asks_for_end = self.consumer.seek(topic, *number, next, PATIENCE).is_ok();
+                }
                 continue;
             }
+            part.asks_for_end = false;
             let asked = clock::now();
             // Brokers that do not answer: the totals grow old, and agents see it.
             let Ok((_, high)) = self.consumer.fetch_watermarks(topic, *number, PATIENCE) else { break };
@@ -257,7 +302,7 @@ impl Counting {
             }
             let start = Offset::Offset(i64::try_from(start).unwrap_or(i64::MAX));
             starts.add_partition_offset(topic, *number, start).map_err(failed(what()))?;
-            self.parts.insert(*number, Part { tally, target: None, as_of: Timestamp(as_of) });
+            self.parts.insert(*number, Part::new(tally, Timestamp(as_of)));
         }
         (self.tell)(GroupNotice::Counts(numbers));
         Ok(starts)
@@ -279,7 +324,7 @@ impl Counting {
         }
         let (mut changes, mut progress) = (Vec::new(), Vec::new());
         for part in self.parts.values_mut() {
-            if let Some((_, at)) = part.target.filter(|(offset, _)| part.tally.next_offset() >= *offset) {
+            if let Some((_, at)) = part.target.filter(|(offset, _)| part.next_offset() >= *offset) {
                 (part.as_of, part.target) = (at, None);
             }
             changes.push(part.tally.changes(now));

@@ -1,12 +1,13 @@
 //! Budgets that hosts have together, with a real broker: agents that only together cross one, totals that grow stale and fresh again, and who adds
 //! them up killed while it does.
 
-use std::{fs, io::Write as _, process::Command};
+use std::{collections::BTreeMap, fs, io::Write as _, process::Command};
 
 use outflow::{
     clock,
     detectors::budget::Unit,
     findings::{Activity, Finding, fleet_stale_id},
+    fleet::StateRecord,
     sinks::usage::UsageRecord,
     store::{Filter, StoreReader},
 };
@@ -16,7 +17,7 @@ use testbed::Broker;
 use super::{
     agent::Agent,
     place::Place,
-    used::{make_topic, oracle, produce, told, usage},
+    used::{make_topic, oracle, produce, produce_in_a_transaction, told, usage},
 };
 
 pub(super) fn broker(folder: &tempfile::TempDir) -> Option<Broker> {
@@ -254,6 +255,42 @@ fn who_adds_up_is_killed_again_and_again_and_the_totals_are_exact() {
     let said = last.terminate();
     assert!(said.iter().any(|line| line.contains("outflow: 0 calls counted")), "{said:?}");
     stage.are_exact();
+}
+
+#[test]
+fn a_partition_that_ends_with_a_transaction_is_no_older_than_the_others() {
+    let Some(mut stage) = Stage::set("") else { return };
+    stage.send(300);
+    let record = serde_json::to_string(&stage.records[300]).unwrap();
+    produce_in_a_transaction(&stage.broker, &stage.topic, &[(stage.records[300].feature.clone(), record)]);
+    stage.sent += 1;
+    let mut member = stage.member();
+    member.until("all counted", |_| stage.counted() >= stage.sent as u64);
+    // Nothing comes any more, and progress goes on, once for what was there and once more.
+    for _ in 0..2 {
+        let then = clock::now().0 / 1_000_000;
+        member.until("what is known of each partition is of now", |_| as_of(&stage).values().all(|at| *at > then));
+    }
+    assert_eq!(as_of(&stage).len(), 3);
+    let record = serde_json::to_string(&stage.records[301]).unwrap();
+    produce_in_a_transaction(&stage.broker, &stage.topic, &[(stage.records[301].feature.clone(), record)]);
+    stage.sent += 1;
+    member.until("the last one counted", |_| stage.counted() >= stage.sent as u64);
+    stage.are_exact();
+    member.terminate();
+}
+
+/// Of when what is known of each partition is, milliseconds.
+fn as_of(stage: &Stage) -> BTreeMap<i32, u64> {
+    let mut newest = BTreeMap::new();
+    for message in stage.broker.consume(&stage.broker.topic("fleet-state")).unwrap() {
+        if let Ok(StateRecord::Progress(progress)) =
+            StateRecord::read(message.key.as_deref(), message.payload.as_deref())
+        {
+            newest.insert(progress.part, progress.as_of_ms);
+        }
+    }
+    newest
 }
 
 #[test]

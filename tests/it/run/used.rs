@@ -1,7 +1,10 @@
 //! Made-up records of what hosts used: a stream of them, what `outflow fleet` or Flink makes of it, and what it must make. Enters: a broker. Leaves:
 //! sums.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use outflow::{
     detectors::budget::Unit,
@@ -13,7 +16,7 @@ use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    producer::{FutureProducer, FutureRecord},
+    producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _},
 };
 use testbed::Broker;
 
@@ -54,6 +57,9 @@ pub(super) fn usage(id: u64, now: Timestamp) -> UsageRecord {
     }
 }
 
+/// How long a broker may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn client(broker: &Broker) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker.address()).set("partitioner", "murmur2_random").set("acks", "all");
@@ -84,6 +90,19 @@ pub(super) fn produce_at(broker: &Broker, topic: &str, messages: &[(Option<Strin
             delivery.await.unwrap().map_err(|(error, _)| error).unwrap();
         }
     });
+}
+
+/// Likewise, all in one transaction, behind which there is a mark that has an offset.
+pub(super) fn produce_in_a_transaction(broker: &Broker, topic: &str, messages: &[(Option<String>, String)]) {
+    let producer: BaseProducer = client(broker).set("transactional.id", topic).create().unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    producer.begin_transaction().unwrap();
+    for (key, value) in messages {
+        let mut record = BaseRecord::to(topic).payload(value);
+        record.key = key.as_ref();
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.commit_transaction(PATIENCE).unwrap();
 }
 
 /// Budget, unit, feature: spent and calls.

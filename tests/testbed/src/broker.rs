@@ -24,6 +24,8 @@ const END_LIMIT_S: i64 = 30;
 #[derive(Debug)]
 pub struct Broker {
     address: String,
+    /// In the names of topics on a broker that is not ours. The standard library has no other source of chance.
+    chance: u64,
     /// None when it is not ours.
     server: Option<Server>,
 }
@@ -41,13 +43,14 @@ struct Server {
 impl Broker {
     /// Starts one with its data in `dir`, and waits until it answers; or takes the one that OUTFLOW_TEST_KAFKA names.
     pub fn start(dir: &Path) -> Result<Self> {
+        let chance = RandomState::new().hash_one(std::process::id());
         if let Some(address) = peers::other_brokers() {
             ensure!(kcat::answers(&address), "the brokers {address} do not answer");
-            return Ok(Self { address, server: None });
+            return Ok(Self { address, chance, server: None });
         }
         let port = Port::take()?;
         let server = Server { job: None, lives: 0, dir: dir.to_owned(), port };
-        let mut broker = Self { address: server.port.address(), server: Some(server) };
+        let mut broker = Self { address: server.port.address(), chance, server: Some(server) };
         broker.start_again()?;
         Ok(broker)
     }
@@ -75,8 +78,7 @@ impl Broker {
         if self.is_ours() {
             return name.to_owned();
         }
-        // The standard library's only source of chance.
-        format!("outflow-test-{name}-{:016x}", RandomState::new().hash_one(std::process::id()))
+        format!("outflow-test-{name}-{:016x}", self.chance)
     }
 
     /// SIGTERM; comes back when it has ended.
