@@ -199,6 +199,12 @@ impl Stream for Record {
 
     fn record(row: OutboxRow, _store_id: &str) -> Result<Option<Self>, Refused> {
         let record_id = row.record_id();
+        if !row.is_as_written() {
+            // Half of the receivers may have it as it was.
+            let detail =
+                "its payload is no longer what was written: `outflow verify` looks at the whole store".to_owned();
+            return Err(Refused { seq: row.seq, record_id, reason: "damaged", detail });
+        }
         let Some(payload) = row.payload else { return Ok(None) };
         match serde_json::from_str::<Finding>(&payload) {
             Ok(finding) => {

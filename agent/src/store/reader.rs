@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, params
 use super::{
     DeadLetter, StoreError, UsageRow,
     apply::{int, rank},
-    chain::Head,
+    chain::{Head, payload_hash},
     file, schema,
     schema::{Found, has_id, has_id_prefix},
 };
@@ -73,9 +73,16 @@ pub struct OutboxRow {
     pub activity: String,
     /// The finding as it was then, JSON; `None` when it was erased.
     pub payload: Option<String>,
+    /// SHA-256 of the payload as it was written.
+    pub payload_hash: Vec<u8>,
 }
 
 impl OutboxRow {
+    /// The payload is the one that was written, or was erased.
+    pub fn is_as_written(&self) -> bool {
+        self.payload.as_deref().is_none_or(|payload| payload_hash(payload)[..] == self.payload_hash)
+    }
+
     /// Finding id and revision.
     pub fn record_id(&self) -> String {
         record_id(&self.finding_id, self.revision)
@@ -282,7 +289,7 @@ impl StoreReader {
     }
 
     fn revisions(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<Revision>, StoreError> {
-        let read = |OutboxRow { seq, finding_id, revision, activity, payload }| {
+        let read = |OutboxRow { seq, finding_id, revision, activity, payload, .. }| {
             let finding = payload.map(|payload| self.finding_of(&payload)).transpose()?;
             Ok(Revision { seq, finding_id, revision, activity, finding })
         };
@@ -290,7 +297,8 @@ impl StoreReader {
     }
 
     fn rows(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<OutboxRow>, StoreError> {
-        let sql = format!("SELECT seq, finding_id, revision, activity, payload FROM outbox WHERE {which}");
+        let sql =
+            format!("SELECT seq, finding_id, revision, activity, payload, payload_hash FROM outbox WHERE {which}");
         self.all(&sql, values, |row| {
             Ok(OutboxRow {
                 seq: row.get(0)?,
@@ -298,6 +306,7 @@ impl StoreReader {
                 revision: row.get(2)?,
                 activity: row.get(3)?,
                 payload: row.get(4)?,
+                payload_hash: row.get(5)?,
             })
         })
     }

@@ -114,6 +114,22 @@ fn a_line_in_ocsf_is_an_event() {
 }
 
 #[test]
+fn what_is_no_longer_what_was_written_goes_to_nobody() {
+    let (place, folder) = (Place::new(), Folder::new());
+    place.find((0..3).map(|number| format!("model-{number}")));
+    let ids = place.record_ids();
+    let db = rusqlite::Connection::open(place.path()).unwrap();
+    // Still JSON, and still a finding.
+    let change = "UPDATE outbox SET payload = replace(payload, 'model-1', 'model-9') WHERE seq = 2";
+    db.execute_batch(&format!("DROP TRIGGER outbox_keeps; DROP TRIGGER outbox_stays; {change}")).unwrap();
+    start(&place, &format!("[[sinks.file]]\npath = {:?}\n", folder.path())).finish(LIMIT).unwrap();
+    assert_eq!(record_ids(&folder.path()), [&ids[0], &ids[2]].map(String::as_str));
+    let letters = place.reader().dead_letters(10).unwrap();
+    let [(_, letter)] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!((letter.record_id.as_str(), letter.reason.as_str()), (ids[1].as_str(), "damaged"));
+}
+
+#[test]
 fn a_full_file_is_rotated_and_the_oldest_go() {
     let folder = Folder::new();
     let mut log = Log::new(folder.settings());
