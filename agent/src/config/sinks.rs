@@ -319,9 +319,9 @@ pub enum PartitionBy {
     /// The finding's id: a compacted topic keeps the last state of each.
     #[default]
     Finding,
-    /// The host's machine id, else its name: all of one host in order.
+    /// The host's machine id, else its name: all of one host in order. A compacted topic would keep one finding of each host.
     Host,
-    /// The feature, else the service, else the finding's id: all of one feature in one place.
+    /// The feature, else the service, else the finding's id: all of one feature in one place; not for a compacted topic either.
     Feature,
 }
 

@@ -95,7 +95,9 @@ enum Says {
     /// Takes all but the first of the batch.
     Refuse,
     NotNow,
-    /// The same, although it has it.
+    /// Not before so long has passed.
+    Later(Duration),
+    /// The same as `NotNow`, although it has it.
     NotNowButHas,
     Broken,
 }
@@ -173,6 +175,7 @@ impl Receiver for Fake {
                 Says::NotNow | Says::NotNowButHas => {
                     Answer::NotNow { reason: "busy".to_owned(), after: Some(Duration::ZERO) }
                 }
+                Says::Later(wait) => Answer::NotNow { reason: "busy".to_owned(), after: Some(wait) },
                 Says::Broken => Answer::Broken { reason: "hung up".to_owned() },
             }
         })
@@ -285,6 +288,21 @@ fn what_a_receiver_says_it_has_is_not_sent_again() {
         assert_eq!(has, place.record_ids()[sent_from..], "{account:?}");
         assert_eq!(place.reader().cursor("fake").unwrap(), 10);
     }
+}
+
+#[test]
+fn a_receiver_is_left_alone_for_as_long_as_it_asks() {
+    // Longer than any first pause of ours.
+    let wait = Duration::from_secs(2);
+    let (place, fake) = (Place::new(), Fake::default());
+    place.find(keys(0..3));
+    fake.lock().says.extend([Says::Later(wait)]);
+    let begun = clock::instant();
+    let sinks = start(&place, &fake, silent());
+    drained(&place, &sinks);
+    assert!(clock::instant().duration_since(begun) >= wait);
+    sinks.finish(LIMIT).unwrap();
+    assert_eq!(fake.lock().has.len(), 3);
 }
 
 /// Else a kill between two batches would pass what was refused with the first, and nobody would ever hear of it.

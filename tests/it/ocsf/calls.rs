@@ -16,7 +16,7 @@ use outflow::{
 };
 use serde_json::Value;
 
-use super::{errors, host, page::replace, python};
+use super::{errors, host, page::replace, python, recommended};
 use crate::schema::exchange;
 
 const RECORD_ID: &str = "0123456789abcdef-17";
@@ -135,6 +135,8 @@ fn calls_of_every_kind_are_valid_events() {
             assert!(errors.is_empty(), "{name}: {errors:#?} in {event}");
         }
     }
+    let events: Vec<_> = samples.iter().map(|(_, call)| encode_call(call, RECORD_ID, &hosts[0]).unwrap()).collect();
+    recommended::are_there(&python, &events, recommended::UNKNOWN_OF_CALLS);
     // The check itself.
     let good = event(&find("success"));
     let with = |pointer: &str, name: &str, value: Value| {

@@ -153,7 +153,7 @@ fn findings_of_every_kind_are_valid_events() {
         }
     }
     refuses_what_is_wrong(&python, &samples);
-    recommended::are_there(&python, &events(&hosts[0]));
+    recommended::are_there(&python, &events(&hosts[0]), recommended::UNKNOWN);
 }
 
 /// The check itself: each of these must be found, at the place where it is wrong.

@@ -531,6 +531,30 @@ fn what_is_too_large_is_trimmed_and_says_so_or_goes_to_the_dead_letters() {
 }
 
 #[test]
+fn what_the_broker_refuses_of_a_record_alone_goes_to_the_dead_letters() {
+    for (error, reason) in [
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD, "invalid"),
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "too_large"),
+    ] {
+        let (cluster, place) = (Cluster::new(), Place::new());
+        place.find(["refused".to_owned()]);
+        // As a batch, and alone; the dead letter itself is taken.
+        cluster.mock.request_errors(RDKafkaApiKey::Produce, &[error; 2]);
+        let sinks = cluster.start(&place, &format!("dead_letter_topic = \"{CALLS}\"\n"));
+        drained(&place, &sinks);
+        place.find(["taken".to_owned()]);
+        sinks.finish(LIMIT).unwrap();
+        let letters = place.reader().dead_letters(10).unwrap();
+        let [(_, letter)] = &letters[..] else { panic!("{letters:?}") };
+        assert_eq!((letter.seq, letter.reason.as_str()), (1, reason));
+        let dead = cluster.consume_of(CALLS, 1);
+        let header = |name: &str| dead[0].headers[&format!("outflow_dead_letter_{name}")].as_str();
+        assert_eq!((header("reason"), header("record")), (reason, letter.record_id.as_str()));
+        assert_eq!(cluster.consume(1)[0].id, place.record_ids()[1]);
+    }
+}
+
+#[test]
 fn a_record_is_given_up_only_when_the_dead_letters_have_it() {
     let (cluster, place) = (Cluster::new(), Place::new());
     let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;

@@ -133,6 +133,7 @@ pub(super) fn of_status(signal: Signal, status: &Status, packing: Packing, words
         Code::Internal if status.message().starts_with("protocol error: ") => {
             Outcome::not_now(words.foreign(GRPC, status.message()))
         }
+        Code::NotFound => later("has nothing here (NOT_FOUND): check `endpoint` and `protocol`"),
         Code::Unavailable => later("is unavailable"),
         Code::ResourceExhausted => later("has no room"),
         code => later(&format!("answers {code:?}")),
@@ -195,6 +196,7 @@ pub(super) fn of_http<R: Export>(answer: HttpAnswer<'_>, packing: Packing, now: 
             "has nothing at this path (404): check `endpoint`, and that its {} pipeline is on",
             R::SIGNAL.name()
         )),
+        415 => later("takes no protobuf (415): check `endpoint` and `protocol`"),
         429 => later("has no room (429)"),
         502..=504 => later(&format!("is unavailable ({status})")),
         _ => later(&format!("answers {status}")),
