@@ -18,7 +18,8 @@ pub struct Attribution {
     /// Where a call says which feature of its service it is for; the first place that holds a name counts. `"header:x-feature"`
     /// is a header of the request, `"baggage:feature"` a member of its W3C baggage, `"metadata:feature"` a member of the
     /// `metadata` of its body, `"user"` the end user that the program names to the vendor, and `"prompt"` gives calls with the
-    /// same beginning of the system prompt one name. A call that says nothing has no feature.
+    /// same beginning of the system prompt one name. A call that says nothing has no feature. Of a call
+    /// that a log tells of it is the attribute `outflow.feature`.
     pub feature: Vec<FeatureSource>,
 }
 

@@ -161,7 +161,7 @@ impl Session {
     pub fn complete(&self, exchange: &mut Exchange) {
         let Known { prices, attribution, .. } = self.known();
         prices.complete(exchange);
-        exchange.feature = attribution.feature(exchange);
+        exchange.feature = attribution.feature(exchange).or_else(|| exchange.feature.take());
         let caller = exchange.headers.caller_key.as_ref().map(|key| self.maker.caller(key));
         exchange.caller = caller.map(|print| print.value.into());
     }

@@ -46,7 +46,7 @@ impl Attribution {
         Self { places: sources.into_iter().map(with_path).collect() }
     }
 
-    /// The feature of a call. What its record says (`outflow.feature`) comes before all else.
+    /// The feature of a call. What its record says (`outflow.feature`) comes before all else. A log may say it too: see [`super::logged`].
     pub fn feature(&self, exchange: &Exchange) -> Option<Arc<str>> {
         if let Some(feature) = exchange.origin.feature.as_deref() {
             return Some(feature.into());

@@ -196,6 +196,7 @@ impl LoggedCalls {
             exchange.error = facts.error;
             exchange.reported_cost = facts.reported_cost;
             exchange.headers.request_id.clone_from(&around.request_id);
+            exchange.feature = around.feature.as_deref().map(Into::into);
             exchange
         })
     }
@@ -221,6 +222,7 @@ impl LoggedCalls {
         exchange.response_id =
             name(members, &RESPONSE_IDS).or_else(|| name(members, &["id"]).filter(|id| is_response_id(id)));
         exchange.headers.request_id.clone_from(&around.request_id);
+        exchange.feature = around.feature.as_deref().map(Into::into);
         exchange.finish_reasons = finish_reasons(members);
         exchange.usage = usage;
         exchange.error = error;
@@ -308,6 +310,8 @@ struct Around {
     /// What was asked for, where the answer stands beside the request.
     model: Option<String>,
     request_id: Option<String>,
+    /// What the call is for, by our own name for it: no convention has one.
+    feature: Option<String>,
 }
 
 impl Around {
@@ -323,6 +327,7 @@ impl Around {
             host: host.or_else(|| self.host.clone()),
             model: asked.or_else(|| name(members, &REQUEST_MODELS[..2])).or_else(|| self.model.clone()),
             request_id: name(members, &REQUEST_IDS).or_else(|| self.request_id.clone()),
+            feature: name(members, &["outflow.feature"]).or_else(|| self.feature.clone()),
         }
     }
 }

@@ -233,7 +233,7 @@ fn an_http_collector_can_make_us_wait() {
         (http(200, &[("content-type", "text/html")], b"<html>"), "not answer as an OTLP/HTTP receiver", None),
         (http(200, &[PROTOBUF], b"\xff\xff\xff\xff"), "not answer as an OTLP/HTTP receiver", None),
         (http(200, &[PROTOBUF], &long), "more than an answer holds", None),
-        (http(415, &[], b""), "answers 415", None),
+        (http(415, &[], b""), "takes no protobuf (415)", None),
     ] {
         check_waits(Protocol::Http, Wire::Http, &behaviour, says, after_s.map(Duration::from_secs));
     }

@@ -69,7 +69,7 @@ impl Host {
         self.calls += 1;
         let line = format!(
             "{{\"gen_ai.provider.name\":\"openai\",\"gen_ai.request.model\":\"{model}\",\"gen_ai.response.model\":\"{model}\",\
-             \"gen_ai.response.id\":\"chatcmpl-{host}-{}\",\"gen_ai.usage.input_tokens\":{tokens},\"gen_ai.usage.output_tokens\":0}}\n",
+             \"gen_ai.response.id\":\"chatcmpl-{host}-{}\",\"outflow.feature\":\"search\",\"gen_ai.usage.input_tokens\":{tokens},\"gen_ai.usage.output_tokens\":0}}\n",
             self.calls
         );
         self.log.write_all(line.as_bytes()).unwrap();
@@ -103,7 +103,7 @@ impl Host {
 fn agents_that_only_together_cross_a_budget_both_tell_and_stale_totals_stop_counting() {
     let folder = tempfile::tempdir().unwrap();
     let Some(broker) = broker(&folder) else { return };
-    let budget = "[[budget]]\nname = \"together\"\nservice = \"shop\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
+    let budget = "[[budget]]\nname = \"together\"\nfeature = \"*\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
     let config = fleet(&broker, "4s", SAME_MEMBER, budget);
     let (mut one, mut other) = (Host::new(&config), Host::new(&config));
     let member = Agent::command("fleet", &one.place.config(), &[]);
@@ -158,7 +158,7 @@ fn agents_that_only_together_cross_a_budget_both_tell_and_stale_totals_stop_coun
 fn an_agent_that_never_hears_of_totals_says_so_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some(broker) = broker(&folder) else { return };
-    let budget = "[[budget]]\nname = \"together\"\nservice = \"shop\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
+    let budget = "[[budget]]\nname = \"together\"\nfeature = \"*\"\nlimit_tokens = 1000\nwarn_at_percent = [100]\n";
     let mut host = Host::new(&fleet(&broker, "2s", "", budget));
     let mut agent = host.place.start();
     host.calls(1, 1000);

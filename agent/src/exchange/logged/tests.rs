@@ -88,6 +88,11 @@ fn what_libraries_and_gateways_log_is_read() {
     assert_eq!(calls(&litellm.to_string())[0].started_at, Timestamp(AT.0 + 3_600_500_000_000));
     assert_eq!(calls(&message.to_string())[0].usage.cache_read_tokens, Some(40));
     assert_eq!(calls(&beside.to_string())[0].headers.request_id.as_deref(), Some("req_9"));
+    let mut with_feature = otel.clone();
+    with_feature["attributes"]["outflow.feature"] = "search".into();
+    assert_eq!(calls(&with_feature.to_string())[0].feature.as_deref(), Some("search"));
+    let around = json!({"outflow.feature": "search", "response": body});
+    assert_eq!(calls(&around.to_string())[0].feature.as_deref(), Some("search"));
     assert_eq!(calls(&body.to_string())[0].started_at, AT);
     assert_eq!(calls(&body.to_string())[0].host, "api.openai.com", "the vendor's usual one");
     let named = json!({"model": "gpt-4o", "api_base": "https://Gate.example.com/v1", "usage": {"prompt_tokens": 1}});
