@@ -7,13 +7,20 @@ use outflow::{
     findings::Finding,
     store::{Filter, StoreReader},
 };
-use testbed::Agent;
+use testbed::{
+    Agent,
+    fake_collector::{FakeCollector, Signals, Wire},
+};
 
 use crate::{
     leaks::probed,
     split::{capabilities, in_group},
     support::{CLIENT_TIMEOUT_S, bench, bpf_or_skip, outflow},
 };
+
+/// The span that the client's calls hang below.
+const TRACE: u128 = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c;
+const PARENT: u64 = 0xb7ad_6b71_6920_3331;
 
 /// linux/capability.h.
 const DAC_READ_SEARCH: u64 = 1 << 2;
@@ -43,12 +50,15 @@ fn a_service_taps_follows_budgets_and_ends() {
     let bench = bench("run");
     let (state, log) = (bench.dir().join("state"), bench.dir().join("app.log"));
     let config = bench.dir().join("outflow.toml");
+    let collector = FakeCollector::start(Wire::Http).unwrap();
     let text = format!(
         "[state]\ndirectory = {state:?}\n[tap]\nenabled = true\nscope = \"cgroup\"\ncgroups = [{:?}]\n[logs]\n[[logs.files]]\n\
          globs = [\"{}*\"]\nservice = \"shop\"\n[admin]\nlisten = \"off\"\n\
-         [[budget]]\nservice = \"raw_*\"\nlimit_usd = \"0.0001\"\nwindow = \"1d\"\n",
+         [[budget]]\nservice = \"raw_*\"\nlimit_usd = \"0.0001\"\nwindow = \"1d\"\n\
+         [[sinks.otlp]]\nendpoint = {:?}\nprotocol = \"http\"\ntraces = true\n",
         bench.cgroup.path(),
         log.display(),
+        collector.endpoint(),
     );
     fs::write(&config, text).unwrap();
     fs::write(&log, "refund for maria.keller@outflow-demo-shop.com\n").unwrap();
@@ -59,7 +69,9 @@ fn a_service_taps_follows_budgets_and_ends() {
     let stop = bench.dir().join("stop");
     let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let (ready, go) = (path(&meeting.ready_path), path(&meeting.go_path));
-    let arguments = ["--ready", &ready, "--go", &go, "--stop", &path(&stop), "--requests", "20000"];
+    let traceparent = format!("00-{TRACE:032x}-{PARENT:016x}-01");
+    let arguments =
+        ["--ready", &ready, "--go", &go, "--stop", &path(&stop), "--requests", "20000", "--traceparent", &traceparent];
     let client = bench.start(&in_group(&bench, bench.client("raw_client.py", &arguments)), "client").unwrap();
     meeting.wait_ready(CLIENT_TIMEOUT_S).unwrap();
     let tapping = agent.says("outflow: tapping", TALK_LIMIT_S).unwrap();
@@ -94,4 +106,28 @@ fn a_service_taps_follows_budgets_and_ends() {
     assert_eq!(emails.iter().filter(|finding| finding.rule.id == "pii.email").count(), 2);
     let usage = reader.usage(0).unwrap();
     assert!(usage.iter().any(|row| row.service == "raw_client.py" && row.calls > 0), "{usage:?}");
+    spans_hang_below_the_callers(&collector);
+}
+
+/// What the collector got of the calls.
+fn spans_hang_below_the_callers(collector: &FakeCollector) {
+    let mut spans = 0;
+    for asked in collector.asked() {
+        let Signals::Traces(request) = asked.request else { continue };
+        for of_service in request.resource_spans {
+            let resource = format!("{:?}", of_service.resource);
+            assert!(resource.contains("raw_client.py"), "{resource}");
+            for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                assert_eq!(span.trace_id, TRACE.to_be_bytes(), "{span:?}");
+                assert_eq!(span.parent_span_id, PARENT.to_be_bytes(), "{span:?}");
+                assert!(span.name.starts_with("chat gpt-"), "{span:?}");
+                assert!(
+                    span.end_time_unix_nano >= span.start_time_unix_nano && span.start_time_unix_nano > 0,
+                    "{span:?}"
+                );
+                spans += 1;
+            }
+        }
+    }
+    assert!(spans > 0, "no span of any call");
 }

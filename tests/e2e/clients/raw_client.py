@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1000)
     parser.add_argument("--canary", default="canary-raw")
     parser.add_argument("--answer-size", type=int)
+    parser.add_argument("--traceparent", help="the span that the calls hang below")
     parser.add_argument("--ready")
     parser.add_argument("--go")
     parser.add_argument("--stop")
@@ -63,6 +64,8 @@ def main() -> None:
     headers = {"content-type": "application/json", "authorization": f"Bearer {common.API_KEY}"}
     if args.answer_size is not None:
         headers["x-fixture"] = f"size={args.answer_size}"
+    if args.traceparent:
+        headers["traceparent"] = args.traceparent
     received = 0
     requests = 0
     while requests < args.requests and not (args.stop and os.path.exists(args.stop)):
