@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value as Sent};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Sent};
 use outflow::{
     sinks::{
         Answer, Record,
@@ -60,30 +60,45 @@ fn received(collector: &Collector, wanted: &BTreeSet<String>) -> Vec<Received> {
     records
 }
 
-/// Attributes as the collector prints them. It prints lists in a way of its own, so of those only the names are compared.
-fn printed(attributes: &[KeyValue]) -> Attributes {
-    let value = |attribute: &KeyValue| match attribute.value.as_ref().and_then(|value| value.value.clone()).unwrap() {
+/// A value as the collector prints it.
+fn value(value: Option<&AnyValue>) -> Value {
+    match value.and_then(|value| value.value.clone()).unwrap() {
         Sent::StringValue(text) => Value::Text(text),
         Sent::IntValue(number) => Value::Int(number),
         Sent::BoolValue(value) => Value::Bool(value),
         Sent::DoubleValue(number) => Value::Double(number),
-        _ => Value::Other(String::new()),
-    };
-    attributes.iter().map(|attribute| (attribute.key.clone(), value(attribute))).collect()
+        list => Value::Other(shown(&list)),
+    }
 }
 
-fn without_lists(attributes: &Attributes) -> Attributes {
-    let plain = |value: &Value| match value {
-        Value::Other(_) => Value::Other(String::new()),
-        value => value.clone(),
-    };
-    attributes.iter().map(|(key, value)| (key.clone(), plain(value))).collect()
+/// Likewise, within a list.
+fn shown(value: &Sent) -> String {
+    let inner = |value: &Option<AnyValue>| shown(value.as_ref().and_then(|value| value.value.as_ref()).unwrap());
+    match value {
+        Sent::StringValue(text) => format!("Str({text})"),
+        Sent::IntValue(number) => format!("Int({number})"),
+        Sent::BoolValue(value) => format!("Bool({value})"),
+        Sent::DoubleValue(number) => format!("Double({number})"),
+        Sent::ArrayValue(list) => {
+            let all: Vec<_> = list.values.iter().map(|value| inner(&Some(value.clone()))).collect();
+            format!("Slice({})", all.join(", "))
+        }
+        Sent::KvlistValue(map) => {
+            let all: Vec<_> = map.values.iter().map(|pair| format!("{}:{}", pair.key, inner(&pair.value))).collect();
+            format!("Map({})", all.join(", "))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn printed(attributes: &[KeyValue]) -> Attributes {
+    attributes.iter().map(|attribute| (attribute.key.clone(), value(attribute.value.as_ref()))).collect()
 }
 
 /// What was sent, as the collector would print it.
-fn expected(sent: &[Record]) -> BTreeMap<String, Received> {
+fn expected(sent: &[Record], experimental_names: bool) -> BTreeMap<String, Received> {
     let mut all = BTreeMap::new();
-    for group in request(sent, &host(), false).resource_logs {
+    for group in request(sent, &host(), experimental_names).resource_logs {
         let resource = printed(&group.resource.unwrap().attributes);
         for scope in group.scope_logs {
             let from = scope.scope.unwrap();
@@ -92,6 +107,7 @@ fn expected(sent: &[Record]) -> BTreeMap<String, Received> {
                 let record = Received {
                     resource: resource.clone(),
                     scope: format!("{} {}", from.name, from.version),
+                    schema_url: "https://opentelemetry.io/schemas/gen-ai/1.42.0".to_owned(),
                     time_ns: log.time_unix_nano,
                     observed_time_ns: log.observed_time_unix_nano,
                     severity_text: log.severity_text,
@@ -118,17 +134,21 @@ fn it_receives_what_was_sent() {
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             let sent = batch(first..first + 200);
             first += 200;
-            let settings = OtlpSettings { compression, ..settings(endpoint(&collector, protocol), protocol) };
+            let experimental_names = protocol == Protocol::Http;
+            let settings =
+                OtlpSettings { compression, experimental_names, ..settings(endpoint(&collector, protocol), protocol) };
             let answer = Client::new(settings).send(&sent);
             assert!(matches!(&answer, Answer::Taken(refused) if refused.is_empty()), "{protocol:?} {compression:?}");
             if !collector.is_ours() {
                 continue;
             }
-            let expected = expected(&sent);
+            let expected = expected(&sent, experimental_names);
+            let has_proposed =
+                |record: &Received| record.attributes.keys().any(|name| name.starts_with("gen_ai.security."));
+            assert_eq!(expected.values().any(has_proposed), experimental_names);
             let received = received(&collector, &expected.keys().cloned().collect());
             assert_eq!(received.len(), 200, "{protocol:?} {compression:?}");
-            for mut record in received {
-                record.attributes = without_lists(&record.attributes);
+            for record in received {
                 assert_eq!(record, expected[id(&record)], "{protocol:?} {compression:?}");
             }
         }
@@ -279,5 +299,6 @@ fn of_a_call(collector: &Collector, model: &str) {
         let resource = ["service.name", "host.name", "cloud.provider"].map(of);
         assert_eq!(resource, [Some("outflow"), Some("node-17"), Some("aws")], "{}", metric.name);
         assert_eq!(metric.scope, format!("outflow {}", env!("CARGO_PKG_VERSION")));
+        assert_eq!(metric.schema_url, "https://opentelemetry.io/schemas/gen-ai/1.42.0");
     }
 }

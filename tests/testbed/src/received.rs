@@ -54,6 +54,8 @@ pub struct Record {
     pub resource: Attributes,
     /// Name and version of the instrumentation scope.
     pub scope: String,
+    /// The schema of the scope's names.
+    pub schema_url: String,
     /// When it happened.
     pub time_ns: u64,
     /// When it was seen.
@@ -77,6 +79,8 @@ pub struct Metric {
     pub resource: Attributes,
     /// Name and version of the instrumentation scope.
     pub scope: String,
+    /// The schema of the scope's names.
+    pub schema_url: String,
     /// Its name.
     pub name: String,
     /// Its unit.
@@ -174,6 +178,13 @@ struct Place {
     is_span: bool,
     owner: Owner,
     open: Option<Open>,
+}
+
+impl Place {
+    /// What is known of all that stands in the scope.
+    fn scope(&self) -> (Attributes, String, String) {
+        (self.resource.clone(), self.scope.clone(), self.schema_url.clone())
+    }
 }
 
 /// How lines of the format begin, beside attributes (`     -> `). A line that begins otherwise belongs to the text before it.
@@ -283,11 +294,12 @@ impl Received {
         match name {
             "ResourceLog" | "ResourceMetrics" | "ResourceSpans" => *place = Place::default(),
             "ScopeLogs" | "ScopeMetrics" | "ScopeSpans" => place.scope.clear(),
-            "ScopeSpans SchemaURL" => value.clone_into(&mut place.schema_url),
+            "ScopeLogs SchemaURL" | "ScopeMetrics SchemaURL" | "ScopeSpans SchemaURL" => {
+                value.clone_into(&mut place.schema_url)
+            }
             "Attributes:" if place.is_span => place.owner = Owner::Span,
             "Span" => {
-                let (resource, scope) = (place.resource.clone(), place.scope.clone());
-                let schema_url = place.schema_url.clone();
+                let (resource, scope, schema_url) = place.scope();
                 self.spans.push(Span { resource, scope, schema_url, ..Span::default() });
                 place.is_span = true;
             }
@@ -295,12 +307,12 @@ impl Received {
             "Attributes:" => place.owner = Owner::Record,
             "Data point attributes:" => place.owner = Owner::Point,
             "LogRecord" => {
-                let (resource, scope) = (place.resource.clone(), place.scope.clone());
-                place.record = Some(Record { resource, scope, ..Record::default() });
+                let (resource, scope, schema_url) = place.scope();
+                place.record = Some(Record { resource, scope, schema_url, ..Record::default() });
             }
             "Metric" => {
-                let (resource, scope) = (place.resource.clone(), place.scope.clone());
-                self.metrics.push(Metric { resource, scope, ..Metric::default() });
+                let (resource, scope, schema_url) = place.scope();
+                self.metrics.push(Metric { resource, scope, schema_url, ..Metric::default() });
             }
             "NumberDataPoints" | "HistogramDataPoints" | "ExponentialHistogramDataPoints" | "SummaryDataPoints" => {
                 if let Some(metric) = self.metrics.last_mut() {

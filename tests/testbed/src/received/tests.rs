@@ -8,7 +8,8 @@ Resource SchemaURL: \nResource attributes:
      -> service.name: Str(outflow)
      -> n: Int(7)
 ScopeLogs #0
-ScopeLogs SchemaURL: \nInstrumentationScope outflow.findings 0.1.0
+ScopeLogs SchemaURL: https://example.com/1.0.0
+InstrumentationScope outflow.findings 0.1.0
 LogRecord #0
 ObservedTimestamp: 1700000000000000001
 Timestamp: 1700000000000000000
@@ -131,9 +132,11 @@ fn records_are_read_with_all_that_they_carry() {
     let resource: Attributes =
         [("service.name".to_owned(), text("outflow")), ("n".to_owned(), Value::Int(7))].into_iter().collect();
     let scope = "outflow.findings 0.1.0".to_owned();
+    let schema_url = "https://example.com/1.0.0".to_owned();
     let first = Record {
         resource: resource.clone(),
         scope: scope.clone(),
+        schema_url: schema_url.clone(),
         time_ns: 1_700_000_000_000_000_000,
         observed_time_ns: 1_700_000_000_000_000_001,
         severity_text: "WARN".to_owned(),
@@ -142,7 +145,7 @@ fn records_are_read_with_all_that_they_carry() {
         body: Some(text("line one\nline: two")),
         attributes: attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
     };
-    let second = Record { resource, scope, time_ns: 5, ..Record::default() };
+    let second = Record { resource, scope, schema_url, time_ns: 5, ..Record::default() };
     assert_eq!(received.records, [first, second]);
     assert!(received.metrics.is_empty());
 }
