@@ -36,6 +36,10 @@ const FAULTS: [u64; 2] = [Fault::ALL.len() as u64, 60];
 /// Seconds that something stands still in the long form, besides what is waited for: longer than the sink's time-outs.
 const STILL_S: [u64; 2] = [0, 4];
 
+/// What the config bounds the store's log and the store by, bytes. A batch that begins below the bound may end beyond.
+const WAL_BYTES: u64 = 1 << 20;
+const STORE_BYTES: u64 = 256 << 20;
+
 /// Most memory that an agent may have taken, KiB. The bounds of queues and tables that the config names add up to less.
 const PEAK_KIB: u64 = 512 * 1024;
 
@@ -85,6 +89,8 @@ struct World {
     repeated: u64,
     dice: Dice,
     peak_kib: u64,
+    /// Most that the store's file and its log had, bytes.
+    peak_store: [u64; 2],
     is_long: bool,
     /// The broker has each record once.
     is_once: bool,
@@ -122,7 +128,7 @@ impl World {
         }
         let life = Some(start(&place, clock.as_mut()));
         let (log, dice) = (Log::new(&place.logs()), Dice::new());
-        let (repeated, peak_kib) = (0, 0);
+        let (repeated, peak_kib, peak_store) = (0, 0, [0; 2]);
         Some(Self {
             life,
             place,
@@ -133,6 +139,7 @@ impl World {
             repeated,
             dice,
             peak_kib,
+            peak_store,
             is_long,
             is_once,
             disk,
@@ -186,6 +193,10 @@ impl World {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
         self.peak_kib = self.peak_kib.max(kib);
+        let store = self.place.store();
+        for (peak, file) in self.peak_store.iter_mut().zip([store.clone(), store.with_extension("db-wal")]) {
+            *peak = (*peak).max(fs::metadata(file).map_or(0, |file| file.len()));
+        }
     }
 
     fn fault(&mut self, fault: Fault) {

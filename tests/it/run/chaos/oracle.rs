@@ -14,7 +14,7 @@ use outflow::{
 use testbed::fake_collector::Taken;
 
 use super::{
-    PEAK_KIB, World,
+    PEAK_KIB, STORE_BYTES, WAL_BYTES, World,
     receivers::{self, REJECTED},
 };
 use crate::run::{collector::dead_letters, place::Place};
@@ -32,6 +32,8 @@ struct Received {
 
 pub(super) fn check(mut world: World) {
     let (is_once, said) = (world.is_once, world.end());
+    let [file, log] = world.peak_store;
+    assert!(file <= STORE_BYTES && log > 0 && log <= 2 * WAL_BYTES, "a store of {file} bytes, its log {log}");
     assert!(world.peak_kib < PEAK_KIB, "an agent took {} KiB", world.peak_kib);
     assert!(!said.iter().any(|line| line.contains("panicked")), "{said:#?}");
     let expected = records(&world);
@@ -86,7 +88,8 @@ pub(super) fn check(mut world: World) {
         check_repeats(sink, &received);
         check_order(sink, &received);
     }
-    println!("{} lines, {} again, peak {} KiB", world.log.written.len(), world.repeated, world.peak_kib);
+    let (lines, [file, log]) = (world.log.written.len(), world.peak_store);
+    println!("{lines} lines, {} again, peak {} KiB, store {file} bytes, its log {log}", world.repeated, world.peak_kib);
 }
 
 /// What is wrong with a sink, with where the records were in the outbox, as far as they still are.

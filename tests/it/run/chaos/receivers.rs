@@ -9,6 +9,7 @@ use testbed::{
     fake_collector::{Behaviour, FakeCollector, Taken, Wire},
 };
 
+use super::{STORE_BYTES, WAL_BYTES};
 use crate::run::place::Place;
 
 /// Names of the sinks.
@@ -76,7 +77,7 @@ pub(super) fn file(place: &Place) -> PathBuf {
 pub(super) fn config(broker: &Broker, topic: &str, is_once: bool, otlp: &[Otlp; 2], place: &Place) -> String {
     let brokers: Vec<_> = broker.address().split(',').collect();
     let mut text = format!(
-        "[store]\nupdate_interval = \"1s\"\nwal_bytes = \"1 MiB\"\n\
+        "[store]\nupdate_interval = \"1s\"\nwal_bytes = \"{WAL_BYTES} B\"\nmax_bytes = \"{STORE_BYTES} B\"\n\
          [[sinks.kafka]]\nname = \"kafka\"\nbrokers = {brokers:?}\ntopic = {topic:?}\nexactly_once = {is_once}\n\
          settings = {{ \"socket.timeout.ms\" = 2000, \"request.timeout.ms\" = 1500 }}\n\
          [[sinks.file]]\nname = \"file\"\npath = \"{}\"\n",
