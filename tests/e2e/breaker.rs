@@ -17,11 +17,11 @@ use outflow::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-use testbed::{Agent, Cgroup, client};
+use testbed::{Agent, Broker, Cgroup, Job, client};
 
 use crate::{
     split::in_group,
-    support::{CLIENT_TIMEOUT_S, bench, bpf_or_skip, outflow},
+    support::{CLIENT_TIMEOUT_S, bench, bpf_or_skip, broker_or_skip, outflow},
 };
 
 /// How long an agent may take to say something, in seconds.
@@ -354,4 +354,73 @@ fn an_exhausted_budget_stops_the_client_that_spent_it_until_it_is_reset() {
     fs::write(&stop, "").unwrap();
     spender.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
     agent.terminate(CLIENT_TIMEOUT_S).unwrap();
+}
+
+#[test]
+fn what_another_host_spent_of_a_fleet_budget_stops_the_client_here() {
+    if !bpf_or_skip() || !broker_or_skip() {
+        return;
+    }
+    let (bench, server, beside) = (bench("breaker-fleet"), Server::start(), Cgroup::create("breaker-fleet").unwrap());
+    let folder = |name: &str| {
+        let path = bench.dir().join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    };
+    let broker = Broker::start(&folder("broker")).unwrap();
+    let brokers: Vec<_> = broker.address().split(',').collect();
+    let (usage, state) = (broker.topic("breaker-usage"), broker.topic("breaker-state"));
+    let fleet = format!(
+        "[fleet]\nbrokers = {brokers:?}\nusage_topic = {usage:?}\nstate_topic = {state:?}\n\
+         [[sinks.kafka]]\nbrokers = {brokers:?}\ntopic = {:?}\nusage_topic = {usage:?}\n\
+         [admin]\nlisten = \"off\"\n\
+         [[budget]]\nname = \"fleet\"\nservice = \"raw_*\"\nlimit_usd = \"1\"\nwindow = \"31d\"\nfleet = true\n",
+        broker.topic("breaker-found"),
+    );
+    let write = |name: &str, budget: &str, more: &str| {
+        let config = bench.dir().join(format!("{name}.toml"));
+        let text =
+            format!("[state]\ndirectory = {:?}\n{fleet}{budget}{more}", bench.dir().join(format!("state-{name}")));
+        fs::write(&config, text).unwrap();
+        config
+    };
+    let group = bench.cgroup.path();
+    let here = write(
+        "here",
+        &format!("enforce = true\ncgroups = [{:?}]\n", beside.path()),
+        &format!("[tap]\nenabled = true\nscope = \"cgroup\"\ncgroups = [{group:?}]\n[breaker]\n"),
+    );
+    // The other host taps nothing: its log tells of calls, as one of the same service.
+    let log = bench.dir().join("other.log");
+    fs::write(&log, "").unwrap();
+    let there =
+        write("there", "", &format!("[logs]\n[[logs.files]]\nglobs = [{log:?}]\nservice = \"raw_client.py\"\n"));
+    let start = |config: &Path, label| {
+        let agent = Agent::start(outflow(), config, bench.dir(), label).unwrap();
+        agent.says("outflow: ready", TALK_LIMIT_S).unwrap();
+        agent
+    };
+    let mut command = Command::new(outflow());
+    command.arg("fleet").arg("--config").arg(&there);
+    let member = Job::start(command, bench.dir(), "member").unwrap();
+    let (agent, other) = (start(&here, "here"), start(&there, "there"));
+    let mut bystander = Client::start(&server, &beside);
+    bystander.works(&format!("open vendor {OPENAI}"));
+
+    // A few calls, far below the limit.
+    let client = bench.client("raw_client.py", &["--requests", "20"]);
+    bench.start(&in_group(&bench, client), "spender").unwrap().wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
+    bystander.works("ask vendor");
+    let line = "{\"gen_ai.provider.name\":\"openai\",\"gen_ai.request.model\":\"gpt-4o\",\"gen_ai.response.model\":\"gpt-4o\",\
+                \"gen_ai.response.id\":\"chatcmpl-there\",\"gen_ai.usage.input_tokens\":4000000,\"gen_ai.usage.output_tokens\":0}\n";
+    fs::write(&log, line).unwrap();
+    agent.says("outflow: budget fleet is exhausted", TALK_LIMIT_S).unwrap();
+    bystander.waits(&format!("open new {OPENAI}"));
+    bystander.works(&format!("open other {OTHER}"));
+    let (_, shown) = budget(&here, &["list", "--format", "text"]);
+    assert!(shown.contains("budget fleet: EXHAUSTED since"), "{shown}");
+    agent.terminate(CLIENT_TIMEOUT_S).unwrap();
+    other.terminate(CLIENT_TIMEOUT_S).unwrap();
+    member.terminate().unwrap();
+    member.wait(CLIENT_TIMEOUT_S).unwrap().success().unwrap();
 }

@@ -14,6 +14,7 @@ mod receivers;
 use std::{collections::BTreeSet, fs};
 
 use outflow::{clock, store::Filter, units::Timestamp};
+use rustix::process::Signal;
 use testbed::{Broker, Deadline, fake_collector::Behaviour};
 
 use self::{
@@ -173,6 +174,20 @@ impl World {
         agent.until("everything delivered", |_| receivers::delivered(place, sinks));
     }
 
+    /// The agent stands still, and the broker has all that there is: revisions are cut at times of their own.
+    fn stand_still_with_everything_delivered(&mut self) {
+        loop {
+            self.until_delivered(&["kafka"]);
+            let (agent, place) = self.living();
+            agent.signal(Signal::STOP);
+            agent.until("it to stand still", |agent| agent.stands_still());
+            if receivers::delivered(place, &["kafka"]) {
+                return;
+            }
+            agent.signal(Signal::CONT);
+        }
+    }
+
     /// An agent that is killed before that leaves its last request to the system, and the broker takes it minutes later, behind newer ones
     /// (docs/SINKS.md says so): librdkafka sets no TCP_USER_TIMEOUT. Transactions fence it.
     fn until_nothing_under_way(&mut self) {
@@ -234,8 +249,9 @@ impl World {
             }
             Fault::StopBroker => {
                 // This one confirms what comes while it ends, and forgets it: seen as 44 records that the cursor had passed with the broker gone.
-                self.until_delivered(&["kafka"]);
+                self.stand_still_with_everything_delivered();
                 self.broker.terminate().unwrap();
+                self.living().0.signal(Signal::CONT);
                 self.write();
                 self.until_stored();
                 self.hold();
