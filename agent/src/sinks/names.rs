@@ -1,6 +1,6 @@
 //! All names of OpenTelemetry's that sinks use, in one table. Enters: nothing. Leaves: names, and what each says, for encoders and for
 //! `docs/OTLP.md`. Names of the semantic conventions are used where there is one that is not about to change; the rest is `outflow.*`, and ours.
-//! The conventions for generative AI are in development (they moved to a repository of their own with 1.42), so those of findings stand here alone; those of metrics are in `genai.rs`, those of spans in `traces.rs`.
+//! The conventions for generative AI are in development (they moved to a repository of their own with 1.42), so those of metrics, which have units and buckets of their own, are in `genai.rs`.
 
 use super::Host;
 

@@ -1,5 +1,5 @@
-//! What the three signals have in common: a request, a service that takes it, and an answer that may say "all but so many". Enters and leaves:
-//! messages of OTLP. It talks to nobody by itself.
+//! What logs and spans have in common, which we send ourselves: a request, a service that takes it, and an answer that may say "all but so many".
+//! Enters and leaves: messages of OTLP. It talks to nobody by itself.
 
 use opentelemetry_proto::tonic::collector::{
     logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse, logs_service_client::LogsServiceClient},
