@@ -45,6 +45,12 @@ impl Way {
         values.get(values.len() / 2).copied().unwrap_or_default()
     }
 
+    /// The slowest and the fastest run.
+    fn range_s(&self) -> (f64, f64) {
+        let all = self.runs.iter().map(|run| run.wall_s);
+        all.fold((0.0, f64::INFINITY), |(most, least), each| (each.max(most), each.min(least)))
+    }
+
     fn wall_s(&self) -> f64 {
         self.median(|run| run.wall_s)
     }
@@ -61,9 +67,12 @@ pub(crate) fn compare(findings: usize, ways: &[Way]) {
         let below = if share < GATE { format!(", BELOW the gate of {GATE}") } else { String::new() };
         MISSED.fetch_add(usize::from(share < GATE), Relaxed);
         let cpu_s = way.median(|run| run.cpu_s);
+        let (slowest, fastest) = way.range_s();
         println!(
-            "{:8.0} findings/s  {share:.2}  {cpu_s:.2} s of CPU, {:5.1} µs a finding  {}{below}",
+            "{:8.0} findings/s ({:.0} to {:.0})  {share:.2}  {cpu_s:.2} s of CPU, {:5.1} µs a finding  {}{below}",
             findings as f64 / way.wall_s(),
+            findings as f64 / slowest,
+            findings as f64 / fastest,
             cpu_s * 1e6 / findings as f64,
             way.name,
         );
