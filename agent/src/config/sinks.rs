@@ -212,7 +212,7 @@ pub struct OtlpSink {
     pub metrics_interval: Period<SECOND, HOUR>,
     /// Whether each call that the tap sees is sent as a span too, without its text, below the span that the request names (`traceparent`).
     /// Names of their attributes are those of conventions that are still in development. Spans are not kept: what a collector
-    /// does not take within a minute is dropped.
+    /// does not take within six times `timeout` is dropped.
     #[serde(default)]
     pub traces: bool,
     /// Whether names go out too that are only proposed to the conventions for generative AI: `gen_ai.security.*` of findings,

@@ -58,8 +58,14 @@ impl Attribution {
                 said(exchange, path, name)
             }
         });
-        named.filter(|name| (1..=MAX_FEATURE_BYTES).contains(&name.len())).map(Into::into)
+        named.as_deref().and_then(feature_name)
     }
+}
+
+/// The name of a feature that a text is, if it is one.
+pub(super) fn feature_name(text: &str) -> Option<Arc<str>> {
+    let name = text.trim();
+    (1..=MAX_FEATURE_BYTES).contains(&name.len()).then(|| name.into())
 }
 
 impl Default for Attribution {

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use self::hints::{Hints, MODEL};
 use super::{
     Api, Exchange, Usage,
+    attribution::feature_name,
     facts::{Facts, MAX_NAME_BYTES, error_code},
     gemini, shapes, usage,
 };
@@ -196,7 +197,7 @@ impl LoggedCalls {
             exchange.error = facts.error;
             exchange.reported_cost = facts.reported_cost;
             exchange.headers.request_id.clone_from(&around.request_id);
-            exchange.feature = around.feature.as_deref().map(Into::into);
+            exchange.feature.clone_from(&around.feature);
             exchange
         })
     }
@@ -222,7 +223,7 @@ impl LoggedCalls {
         exchange.response_id =
             name(members, &RESPONSE_IDS).or_else(|| name(members, &["id"]).filter(|id| is_response_id(id)));
         exchange.headers.request_id.clone_from(&around.request_id);
-        exchange.feature = around.feature.as_deref().map(Into::into);
+        exchange.feature.clone_from(&around.feature);
         exchange.finish_reasons = finish_reasons(members);
         exchange.usage = usage;
         exchange.error = error;
@@ -311,7 +312,7 @@ struct Around {
     model: Option<String>,
     request_id: Option<String>,
     /// What the call is for, by our own name for it: no convention has one.
-    feature: Option<String>,
+    feature: Option<Arc<str>>,
 }
 
 impl Around {
@@ -327,7 +328,7 @@ impl Around {
             host: host.or_else(|| self.host.clone()),
             model: asked.or_else(|| name(members, &REQUEST_MODELS[..2])).or_else(|| self.model.clone()),
             request_id: name(members, &REQUEST_IDS).or_else(|| self.request_id.clone()),
-            feature: name(members, &["outflow.feature"]).or_else(|| self.feature.clone()),
+            feature: feature(members).or_else(|| self.feature.clone()),
         }
     }
 }
@@ -376,6 +377,15 @@ const USAGES: [&[&str]; 10] = [
 fn name(members: &Map<String, Value>, keys: &[&str]) -> Option<String> {
     let text = |key: &&str| members.get(*key)?.as_str().filter(|text| (1..=MAX_NAME_BYTES).contains(&text.len()));
     keys.iter().find_map(text).map(str::to_owned)
+}
+
+/// As a tap would have it of a header; of OTLP's attributes, a name of digits is a number by now.
+fn feature(members: &Map<String, Value>) -> Option<Arc<str>> {
+    match members.get("outflow.feature")? {
+        Value::String(text) => feature_name(text),
+        Value::Number(number) => feature_name(&number.to_string()),
+        _ => None,
+    }
 }
 
 /// The members of an object together with its attributes: OpenTelemetry's are an object, or a list of `{"key", "value"}` as OTLP has it.

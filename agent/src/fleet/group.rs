@@ -72,15 +72,17 @@ struct Part {
     as_of: Timestamp,
     /// There is nothing to count before this offset but what is counted: the marks of transactions have offsets too, and are shown to nobody.
     empty_to: u64,
-    /// What was counted at the last beat.
+    /// The next offset that is read. What is counted may lie ahead: reading begins before it, so that repeats are known.
+    read_to: u64,
+    /// Where reading was at the last beat.
     beat_at: u64,
     /// The end of the partition is asked for, for the target that there is now.
     asks_for_end: bool,
 }
 
 impl Part {
-    fn new(tally: Tally, as_of: Timestamp) -> Self {
-        Self { tally, target: None, as_of, empty_to: 0, beat_at: 0, asks_for_end: false }
+    fn new(tally: Tally, as_of: Timestamp, start: u64) -> Self {
+        Self { tally, target: None, as_of, empty_to: 0, read_to: start, beat_at: 0, asks_for_end: false }
     }
 
     fn next_offset(&self) -> u64 {
@@ -89,8 +91,7 @@ impl Part {
 
     /// Nothing was read in a whole beat, and the target is not reached.
     fn is_stuck(&mut self) -> bool {
-        let next = self.tally.next_offset();
-        std::mem::replace(&mut self.beat_at, next) == next
+        std::mem::replace(&mut self.beat_at, self.read_to) == self.read_to
             && self.target.is_some_and(|(offset, _)| self.next_offset() < offset)
     }
 
@@ -240,7 +241,7 @@ impl Group {
                 // Read from here once more, the partition has another end, which is told. What stands before the target is marks of
                 // transactions, or it comes first.
                 if is_stuck && !part.asks_for_end {
-                    let next = Offset::Offset(i64::try_from(part.tally.next_offset()).unwrap_or(i64::MAX));
+                    let next = Offset::Offset(i64::try_from(part.read_to).unwrap_or(i64::MAX));
                     part.asks_for_end = self.consumer.seek(topic, *number, next, PATIENCE).is_ok();
                 }
                 continue;
@@ -268,6 +269,7 @@ impl Group {
 impl Counting {
     fn take(&mut self, part: i32, offset: u64, payload: Option<&[u8]>) {
         if let Some(part) = self.parts.get_mut(&part) {
+            part.read_to = offset.saturating_add(1);
             part.tally.take(offset, payload, &self.budgets, clock::now());
         }
     }
@@ -300,9 +302,9 @@ impl Counting {
             if let Some(oddity) = oddity {
                 (self.tell)(GroupNotice::Odd(*number, oddity));
             }
-            let start = Offset::Offset(i64::try_from(start).unwrap_or(i64::MAX));
-            starts.add_partition_offset(topic, *number, start).map_err(failed(what()))?;
-            self.parts.insert(*number, Part::new(tally, Timestamp(as_of)));
+            let first = Offset::Offset(i64::try_from(start).unwrap_or(i64::MAX));
+            starts.add_partition_offset(topic, *number, first).map_err(failed(what()))?;
+            self.parts.insert(*number, Part::new(tally, Timestamp(as_of), start));
         }
         (self.tell)(GroupNotice::Counts(numbers));
         Ok(starts)
@@ -386,5 +388,32 @@ impl State {
 
     fn of(&mut self, part: i32) -> Vec<Total> {
         self.totals.extract_if(|identity, _| identity.part == part).map(|(_, total)| total).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_stuck_when_nothing_is_read_and_not_while_what_is_counted_is_read_again() {
+        let progress: Progress = serde_json::from_value(serde_json::json!({
+            "schema_version": 1, "event_name": "outflow.fleet.progress", "part": 0, "as_of_ms": 0, "next_offset": 1000,
+        }))
+        .unwrap();
+        let mut part = Part::new(Tally::restore(0, Vec::new(), Some(&progress)), Timestamp(0), 500);
+        part.target = Some((1001, Timestamp(7)));
+        assert!(!part.is_stuck(), "the first beat has none before it");
+        part.read_to = 700;
+        assert!(!part.is_stuck());
+        assert!(part.is_stuck(), "a whole beat without a record");
+        // It is read on from there, so nothing of what is read again is passed over.
+        assert_eq!((part.read_to, part.next_offset()), (700, 1000));
+        part.ends();
+        assert_eq!(part.next_offset(), 1000, "nobody asked for the end");
+        part.asks_for_end = true;
+        part.ends();
+        assert_eq!(part.next_offset(), 1001);
+        assert!(!part.is_stuck(), "the target is reached");
     }
 }

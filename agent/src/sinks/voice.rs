@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -98,55 +98,49 @@ impl Voice {
 
 /// The voice of what a sink sends besides findings.
 #[cfg(feature = "otlp")]
+#[derive(Debug)]
 pub(super) struct SideVoice {
     sink: Arc<str>,
     what: &'static str,
     fails: AtomicBool,
-    /// What was said once, as it begins.
-    said: Mutex<Vec<String>>,
-    tell: Tell,
+    tell: Told,
+}
+
+/// Who is told, which nothing shows.
+#[cfg(feature = "otlp")]
+struct Told(Tell);
+
+#[cfg(feature = "otlp")]
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 #[cfg(feature = "otlp")]
 impl SideVoice {
     /// `what`: "spans", "metrics".
     pub(super) fn new(sink: &str, what: &'static str, tell: Tell) -> Self {
-        Self { sink: sink.into(), what, fails: AtomicBool::new(false), said: Mutex::default(), tell }
+        Self { sink: sink.into(), what, fails: AtomicBool::new(false), tell: Told(tell) }
     }
 
-    /// Some were not taken; said when those before them were.
+    /// None is taken; said when those before were.
     pub(super) fn fails(&self, reason: &str) {
-        if !self.fails.swap(true, Relaxed) {
-            self.drops(reason);
-        }
+        self.once(&self.fails, reason);
     }
 
-    /// Some are lost and others are not: said once for each reason, up to its colon.
-    pub(super) fn once(&self, reason: &str) {
-        let begin = reason.split(':').next().unwrap_or_default().to_owned();
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if !said.contains(&begin) {
-            said.push(begin);
-            self.drops(reason);
+    /// Some are lost, and others are not: said the first time, which the caller keeps.
+    pub(super) fn once(&self, is_said: &AtomicBool, reason: &str) {
+        if !is_said.swap(true, Relaxed) {
+            let (sink, what, reason) = (self.sink.to_string(), self.what, reason.to_owned());
+            (self.tell.0)(SinkNotice::Drops { sink, what, reason });
         }
-    }
-
-    fn drops(&self, reason: &str) {
-        let (sink, what, reason) = (self.sink.to_string(), self.what, reason.to_owned());
-        (self.tell)(SinkNotice::Drops { sink, what, reason });
     }
 
     /// They were taken; said when those before them were not.
     pub(super) fn goes_on(&self) {
         if self.fails.swap(false, Relaxed) {
-            (self.tell)(SinkNotice::Sends { sink: self.sink.to_string(), what: self.what });
+            (self.tell.0)(SinkNotice::Sends { sink: self.sink.to_string(), what: self.what });
         }
-    }
-}
-
-#[cfg(feature = "otlp")]
-impl fmt::Debug for SideVoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SideVoice").field("sink", &self.sink).field("what", &self.what).finish_non_exhaustive()
     }
 }

@@ -233,7 +233,8 @@ fn short(path: &str) -> &str {
     path.get(from.copied().unwrap_or_default()..).unwrap_or_default()
 }
 
-/// Every recommended field is in some event of each class, but for what nobody here can know.
+/// Every recommended field is in some event of each class, but for what nobody here can know. What is not known of one class is not asked of the
+/// others either: their names are listed without the class.
 pub(super) fn are_there(python: &Path, events: &[String], unknown: &[Unknown]) {
     let mut all = Recommended::default();
     for each in ask::<Recommended>(python, &["recommended"], events) {

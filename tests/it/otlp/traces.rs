@@ -277,7 +277,7 @@ fn what_the_collector_refuses_is_counted_and_told_once() {
         assert_eq!(counted, [1, 3, 0], "{protocol:?}");
         let told: Vec<SinkNotice> = told.iter().collect();
         let [SinkNotice::Drops { what: "spans", reason, .. }] = told.as_slice() else { panic!("{told:?}") };
-        assert_eq!(reason, "the collector refuses some of them: not this one");
+        assert_eq!(reason, "the collector refuses spans: not this one");
     }
 }
 
@@ -360,7 +360,49 @@ fn what_finds_no_room_is_counted_and_told_once_and_the_end_is_not_held_up() {
         traces.shutdown();
         assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (0, 9_000), "{protocol:?}");
         let told: Vec<SinkNotice> = told.iter().collect();
-        let [SinkNotice::Drops { reason, .. }] = told.as_slice() else { panic!("{told:?}") };
-        assert_eq!(reason, "they come faster than the collector takes them");
+        let [SinkNotice::Drops { reason, .. }, SinkNotice::Drops { reason: last, .. }] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert_eq!(reason, "there is no room for more: the collector takes them too slowly, or not at all");
+        assert_eq!(last, "the collector had not taken all of them at the end");
+    }
+}
+
+#[test]
+fn a_collector_that_was_away_too_long_has_the_later_ones_and_what_it_refuses_is_told() {
+    for (protocol, wire) in BOTH {
+        // Ours, and nobody listens until then.
+        let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+        reserved.set_reuseaddr(true).unwrap();
+        reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = reserved.local_addr().unwrap();
+        let metrics = Metrics::new();
+        let (tell, told) = heard();
+        let to =
+            OtlpSettings { timeout: Duration::from_millis(300), ..settings(format!("http://{address}"), protocol) };
+        let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), tell).unwrap();
+        traces.exchange(&call("too-early"), None);
+        let first = told.recv_timeout(LIMIT);
+        assert!(
+            matches!(&first, Ok(SinkNotice::Drops { reason, .. }) if reason.starts_with("cannot reach")),
+            "{first:?}"
+        );
+        assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (0, 1), "{protocol:?}");
+        drop(reserved);
+        let collector = FakeCollector::start_at(address, wire, None).unwrap();
+        collector.rules(|rules| rules.invalid = Box::new(|name| name.contains("bad")));
+        // Alone in its request, for all of one are refused: it is no sign that spans are taken again.
+        traces.exchange(&call("bad"), None);
+        let second = told.recv_timeout(LIMIT);
+        assert!(
+            matches!(&second, Ok(SinkNotice::Drops { reason, .. }) if reason.starts_with("the collector refuses spans: ")),
+            "{second:?}"
+        );
+        traces.exchange(&call("good"), None);
+        let third = told.recv_timeout(LIMIT);
+        assert!(matches!(&third, Ok(SinkNotice::Sends { what: "spans", .. })), "{third:?}");
+        traces.shutdown();
+        let counted = ["sent", "refused", "dropped"].map(|outcome| sent(&metrics, outcome));
+        assert_eq!((counted, told.iter().count()), ([1, 1, 1], 0), "{protocol:?}");
     }
 }

@@ -14,7 +14,7 @@ const FACT_BYTES_MAX: usize = 1024;
 /// Longest remedy, bytes.
 const REMEDY_BYTES_MAX: usize = 1024;
 
-/// Without addresses of documents, long facts and the end of a long remedy.
+/// What a topic's bound leaves of a finding: without addresses of documents, long facts and the end of a long remedy.
 pub fn trimmed(finding: &Finding) -> Finding {
     let mut short = finding.clone();
     let mut lacks: Vec<Value> = Vec::new();

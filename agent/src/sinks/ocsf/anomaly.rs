@@ -6,9 +6,18 @@ use serde_json::Value;
 
 use crate::{findings::Finding, sinks::names};
 
-/// A pair of facts that a rule compares: the rule (`output.*` stands for all that begin so), whose number or name it is and which, how it was and
-/// how it usually is, and the fact that says in how many calls the usual was seen.
-struct Comparison(&'static str, Of, &'static str, Shown, Shown, Option<&'static str>);
+/// A pair of facts that a rule compares.
+struct Comparison {
+    /// `output.*` stands for all rules that begin so.
+    rule: &'static str,
+    target: Of,
+    /// Which number or name it is about.
+    parameter: &'static str,
+    seen: Shown,
+    usual: Shown,
+    /// The fact that says in how many calls the usual was seen.
+    calls: Option<&'static str>,
+}
 
 /// Whose number it is.
 #[derive(Clone, Copy)]
@@ -38,26 +47,37 @@ const MODEL: Of = Named("model.requested", "model");
 const TOOL: Of = Named("tool.name", "tool");
 const INDEX: Of = Named("retrieval.index", "index");
 
+const fn comparison(
+    rule: &'static str,
+    target: Of,
+    parameter: &'static str,
+    seen: Shown,
+    usual: Shown,
+    calls: Option<&'static str>,
+) -> Comparison {
+    Comparison { rule, target, parameter, seen, usual, calls }
+}
+
 /// The rules that compare. Of several rows of one rule, the first is used whose facts the finding has.
 #[rustfmt::skip]
 const COMPARISONS: [Comparison; 17] = [
-    Comparison("model.resolved_changed", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
-    Comparison("model.flapping", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
-    Comparison("cost.burn_rate", Service, "spend in a window of the budget, nano-USD", Plain("budget.projected_nano_usd"), Plain("budget.limit_nano_usd"), None),
-    Comparison("cost.burn_rate", Service, "tokens in a window of the budget", Plain("budget.projected_tokens"), Plain("budget.limit_tokens"), None),
-    Comparison("cost.rate_shift", Service, "spend in an hour, nano-USD", Plain("cost.hour_nano_usd"), Plain("cost.usual_hour_nano_usd"), None),
-    Comparison("cost.rate_shift", Service, "spend, nano-USD", Plain("cost.spent_nano_usd"), Plain("cost.usual_nano_usd"), None),
-    Comparison("cost.creep", Service, "weighted tokens of a call", Plain("cost.weighted_tokens"), Plain("cost.usual_weighted_tokens"), None),
-    Comparison("cost.request_outlier", Service, "cost of a call, nano-USD", Plain("cost.request_nano_usd"), Plain("cost.median_nano_usd"), None),
-    Comparison("output.*", Service, "answers of that kind", Pair("output.recent"), Pair("output.baseline"), None),
-    Comparison("agent.runaway", Service, "turns of a conversation", Plain("agent.turns"), Plain("agent.usual_turns"), None),
-    Comparison("agent.runaway", Service, names::INPUT_TOKENS, Plain("agent.input_tokens"), Plain("agent.input_tokens_before"), None),
-    Comparison("tool.slow", TOOL, "time of a call (p95), ms", Plain("tool.p95_ms"), Plain("tool.usual_p95_ms"), None),
-    Comparison("tool.errors", TOOL, "calls that failed", Share("tool.failures", "tool.calls"), Percent("tool.usual_failures_percent"), None),
-    Comparison("vendor.slow", Named("vendor.id", "vendor"), "latency, ms", Plain("vendor.latency_ms"), Plain("vendor.latency_usual_ms"), Some("vendor.baseline_calls")),
-    Comparison("retrieval.empty", INDEX, "searches that found nothing", Share("retrieval.searches_empty", "retrieval.searches"), Percent("retrieval.usual_empty_percent"), None),
-    Comparison("retrieval.old_documents", INDEX, "age of the newest document, days", Plain("retrieval.document_age_days"), Plain("retrieval.usual_document_age_days"), None),
-    Comparison("retrieval.chunks_changed", MODEL, "size of a chunk, bytes", Plain("retrieval.chunk_bytes"), Plain("retrieval.usual_chunk_bytes"), None),
+    comparison("model.resolved_changed", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
+    comparison("model.flapping", MODEL, names::RESPONSE_MODEL, Plain("model.resolved"), Plain("model.resolved_before"), Some("model.calls_before")),
+    comparison("cost.burn_rate", Service, "spend in a window of the budget, nano-USD", Plain("budget.projected_nano_usd"), Plain("budget.limit_nano_usd"), None),
+    comparison("cost.burn_rate", Service, "tokens in a window of the budget", Plain("budget.projected_tokens"), Plain("budget.limit_tokens"), None),
+    comparison("cost.rate_shift", Service, "spend in an hour, nano-USD", Plain("cost.hour_nano_usd"), Plain("cost.usual_hour_nano_usd"), None),
+    comparison("cost.rate_shift", Service, "spend, nano-USD", Plain("cost.spent_nano_usd"), Plain("cost.usual_nano_usd"), None),
+    comparison("cost.creep", Service, "weighted tokens of a call", Plain("cost.weighted_tokens"), Plain("cost.usual_weighted_tokens"), None),
+    comparison("cost.request_outlier", Service, "cost of a call, nano-USD", Plain("cost.request_nano_usd"), Plain("cost.median_nano_usd"), None),
+    comparison("output.*", Service, "answers of that kind", Pair("output.recent"), Pair("output.baseline"), None),
+    comparison("agent.runaway", Service, "turns of a conversation", Plain("agent.turns"), Plain("agent.usual_turns"), None),
+    comparison("agent.runaway", Service, names::INPUT_TOKENS, Plain("agent.input_tokens"), Plain("agent.input_tokens_before"), None),
+    comparison("tool.slow", TOOL, "time of a call (p95), ms", Plain("tool.p95_ms"), Plain("tool.usual_p95_ms"), None),
+    comparison("tool.errors", TOOL, "calls that failed", Share("tool.failures", "tool.calls"), Percent("tool.usual_failures_percent"), None),
+    comparison("vendor.slow", Named("vendor.id", "vendor"), "latency, ms", Plain("vendor.latency_ms"), Plain("vendor.latency_usual_ms"), Some("vendor.baseline_calls")),
+    comparison("retrieval.empty", INDEX, "searches that found nothing", Share("retrieval.searches_empty", "retrieval.searches"), Percent("retrieval.usual_empty_percent"), None),
+    comparison("retrieval.old_documents", INDEX, "age of the newest document, days", Plain("retrieval.document_age_days"), Plain("retrieval.usual_document_age_days"), None),
+    comparison("retrieval.chunks_changed", MODEL, "size of a chunk, bytes", Plain("retrieval.chunk_bytes"), Plain("retrieval.usual_chunk_bytes"), None),
 ];
 
 #[derive(Debug, Serialize)]
@@ -127,21 +147,23 @@ impl Shown {
 
 impl Comparison {
     fn is_of(&self, rule: &str) -> bool {
-        self.0.strip_suffix('*').map_or(self.0 == rule, |family| rule.starts_with(family))
+        self.rule.strip_suffix('*').map_or(self.rule == rule, |family| rule.starts_with(family))
     }
 
     fn analysis<'a>(&self, finding: &'a Finding) -> Option<Analysis<'a>> {
-        let &Self(_, target, observation_parameter, seen, usual, calls) = self;
-        let target = match target {
+        let target = match self.target {
             Service => Target { name: &finding.process.service, r#type: "service" },
             Named(name, r#type) => Target { name: fact(finding, name)?.as_str()?, r#type },
         };
-        let calls = calls.and_then(|name| fact(finding, name)).and_then(Value::as_u64);
-        let observed = |value, count| Observed { observation_parameter, observations: [Observation { value, count }] };
+        let calls = self.calls.and_then(|name| fact(finding, name)).and_then(Value::as_u64);
+        let observed = |value, count| Observed {
+            observation_parameter: self.parameter,
+            observations: [Observation { value, count }],
+        };
         Some(Analysis {
             targets: [target],
-            anomalies: [observed(seen.of(finding)?, None)],
-            baselines: [observed(usual.of(finding)?, calls)],
+            anomalies: [observed(self.seen.of(finding)?, None)],
+            baselines: [observed(self.usual.of(finding)?, calls)],
         })
     }
 }

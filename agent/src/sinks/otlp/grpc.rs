@@ -32,9 +32,9 @@ pub(super) struct Grpc {
     headers: MetadataMap,
 }
 
-/// What moves the bytes of the SDK's exporters, whose own threads only wait.
-pub(super) fn runtime(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
+/// What moves the bytes of the SDK's exporter, whose own thread only waits.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("outflow-metrics").enable_all().build()
 }
 
 /// A channel to the endpoint. Needs a tokio runtime around it. What the other side's system has not acknowledged by the time that a request may

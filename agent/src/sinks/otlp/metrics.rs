@@ -128,7 +128,7 @@ impl PushMetricExporter for Telling {
 
 fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExporter, Runtime), ConnectError> {
     // The SDK's thread only waits; whoever moves the bytes must run meanwhile.
-    let runtime = grpc::runtime("outflow-metrics").map_err(|error| failed("metrics", settings, &error))?;
+    let runtime = grpc::runtime().map_err(|error| failed("metrics", settings, &error))?;
     let channel = {
         let _inside = runtime.enter();
         grpc::channel(settings)?
@@ -146,7 +146,7 @@ fn over_grpc(settings: &OtlpSettings, headers: HeaderMap) -> Result<(MetricExpor
 }
 
 fn over_http(settings: &OtlpSettings, headers: HeaderMap) -> Result<MetricExporter, ConnectError> {
-    let client = OwnClient::new("metrics", settings, headers)?;
+    let client = OwnClient::new(settings, headers)?;
     MetricExporter::builder()
         .with_http()
         .with_http_client(client)

@@ -1,10 +1,11 @@
-//! Findings and metrics to an OpenTelemetry collector, over gRPC or HTTP. Enters: records of the outbox, and the agent's own counts.
-//! Leaves: log records, each with an answer to the one who keeps them, and metrics. The SDK's way of sending logs is not used: it drops what
-//! does not fit its queue, and says Ok (measured; docs/OTLP.md). It never holds matched text, and no error or log of it shows a header's value.
+//! Findings, spans and metrics to an OpenTelemetry collector, over gRPC or HTTP. Enters: records of the outbox, calls, and the agent's own counts.
+//! Leaves: log records, each with an answer to the one who keeps them; spans, which are dropped and counted where a collector does not take them in
+//! time; and metrics. The SDK's way of sending logs is not used: it drops what does not fit its queue, and says Ok (measured; docs/OTLP.md). It never
+//! holds matched text, and no error or log of it shows a header's value.
 //!
 //! ```text
-//! Record ─ encode ─► LogRecord ─ group by service ─► request ─┬─ grpc ─┐
-//!                                                              └─ http ─┴─► answer ─ outcome ─► taken, refused, not now
+//! Record ─ encode ─► LogRecord ─┐                                       ┌─ grpc ─┐
+//! Exchange ─ traces ─► Span ────┴─ group by service ─► request (export) ─┴─ http ─┴─► answer ─ outcome ─► taken, refused, not now
 //! ```
 
 mod collector;

@@ -37,7 +37,7 @@ pub(super) enum Outcome {
         /// Why.
         detail: String,
     },
-    /// One of the records at least is at fault.
+    /// One of the records, or spans, at least is at fault.
     Invalid(String),
     /// Fewer records at a time may pass.
     TooLarge(String),
@@ -84,7 +84,7 @@ pub(super) fn of_answer(partial: &Partial, words: &Words) -> Outcome {
         // A message without rejected records is a warning.
         Ok(0) => Outcome::Taken,
         Ok(count) => Outcome::Rejected { count, detail: words.quoted(&partial.message) },
-        Err(_) => Outcome::not_now(format!("{} says that it rejected fewer than no records", words.endpoint())),
+        Err(_) => Outcome::not_now(format!("{} says that it rejected fewer than none", words.endpoint())),
     }
 }
 

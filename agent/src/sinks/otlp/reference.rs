@@ -122,9 +122,10 @@ With `traces = true` each call to a model, and each of MCP, that the tap sees is
 request carries, and has none when that one's trace is not recorded (flag 0); without one it is the root of a trace of its own. Its name is
 the operation and the model, or MCP's method and the tool. The resource is that of findings: the service that called. No prompt, answer or
 argument is in it. What a collector's answer leads to
-stands above, but for this: nothing is kept in the store, and nothing is sent in halves. A request of 512 spans at most is tried again for a
-minute, as late as the collector asks, and dropped then; 8,192 spans wait meanwhile, and what finds no room is dropped. Those that it refuses are
-given up. `outflow_sink_spans_total` counts all of it, and the agent's log says once when spans begin to be lost. Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
+stands above, but for this: nothing is kept in the store, and nothing is sent in halves. A request of 512 spans at most is tried again for six
+times `timeout` (a minute, by default), as late as the collector asks, and dropped then; 8,192 spans wait meanwhile, and what finds no room is dropped. Those that it refuses are
+given up. `outflow_sink_spans_total` counts all of it, and the agent's log says when spans begin to be lost, and why.
+Besides `gen_ai.operation.name` (`execute_tool` for a tool of MCP),
 `gen_ai.provider.name`, `gen_ai.request.model`, `gen_ai.response.model`, `server.address`, `server.port`, `process.pid`,
 `process.executable.name`, `outflow.feature`, `outflow.cost.nano_usd` and `outflow.cost.source`:
 

@@ -1,5 +1,5 @@
-//! What the exporters of `opentelemetry-otlp` sends by. Enters: settings, and requests as the exporters make them. Leaves: the same requests
-//! with the header fields of the settings and no others: the exporters add those of `OTEL_EXPORTER_OTLP_HEADERS` whatever the config says, and a
+//! What the exporter of `opentelemetry-otlp` sends by. Enters: settings, and requests as it makes them. Leaves: the same requests
+//! with the header fields of the settings and no others: it adds those of `OTEL_EXPORTER_OTLP_HEADERS` whatever the config says, and a
 //! token meant for others must not go along.
 
 use std::pin::Pin;
@@ -30,12 +30,11 @@ pub(super) fn only(
 pub(super) struct OwnClient(Client);
 
 impl OwnClient {
-    /// `what` is sent, for the error.
-    pub(super) fn new(what: &str, settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
+    pub(super) fn new(settings: &OtlpSettings, headers: HeaderMap) -> Result<Self, ConnectError> {
         let client = ClientBuilder::from(http::client(settings, headers)?)
             .timeout(settings.timeout)
             .build()
-            .map_err(|error| failed(what, settings, &error.without_url()))?;
+            .map_err(|error| failed("metrics", settings, &error.without_url()))?;
         Ok(Self(client))
     }
 }

@@ -319,10 +319,7 @@ fn a_success_is_read_to_the_end() {
         (Some((0, "")), Outcome::Taken),
         (Some((0, "a warning")), Outcome::Taken),
         (Some((3, "b\u{7}ad")), Outcome::Rejected { count: 3, detail: "b ad".into() }),
-        (
-            Some((-1, "")),
-            Outcome::not_now("http://127.0.0.1:4317 says that it rejected fewer than no records".to_owned()),
-        ),
+        (Some((-1, "")), Outcome::not_now("http://127.0.0.1:4317 says that it rejected fewer than none".to_owned())),
     ] {
         let partial_success = partial.map(|(rejected_log_records, message): (i64, &str)| ExportLogsPartialSuccess {
             rejected_log_records,

@@ -1,7 +1,7 @@
 //! A client span for each call, to a collector. Enters: exchanges with their cost. Leaves: spans that hang below the span whose `traceparent` the
 //! request carried, each with the service that called as its resource. The exporter of `opentelemetry-otlp` is not used: it takes a partial
 //! success for a whole one. No prompt, answer or argument goes out, and no call waits: what finds no room in the queue, or no collector for
-//! [`PATIENCE`], is dropped, counted and told once. Findings do not depend on it.
+//! [`PATIENCE`] tries' time, is dropped, counted and told once. Findings do not depend on it.
 //!
 //! Bounds: [`QUEUE`] spans wait, [`BATCH`] go in one request.
 
@@ -54,8 +54,9 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// How long a span waits for others at most.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long spans are kept for a collector that does not take them, while the queue has room for those behind them.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long spans are kept for a collector that does not take them, in times of one request (a minute, by default), while the queue has room for
+/// those behind them.
+const PATIENCE: u32 = 6;
 /// How long the end takes at most; less when a request may take less.
 const END: Duration = Duration::from_secs(10);
 /// Finish reasons that are told of a call.
@@ -85,6 +86,8 @@ struct Counts {
     metrics: Metrics,
     sink: String,
     voice: Arc<SideVoice>,
+    /// It was said that some found no room.
+    is_full_said: Arc<AtomicBool>,
 }
 
 impl Counts {
@@ -115,7 +118,7 @@ impl OtlpTraces {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (running, over) = watch::channel(());
         let voice = Arc::new(SideVoice::new(sink, "spans", tell));
-        let counts = Counts { metrics: metrics.clone(), sink: sink.to_owned(), voice };
+        let counts = Counts { metrics: metrics.clone(), sink: sink.to_owned(), voice, is_full_said: Arc::default() };
         let sender = Sender {
             settings: Box::new(settings),
             collector: Some(collector),
@@ -123,11 +126,17 @@ impl OtlpTraces {
             counts: counts.clone(),
             over,
             in_hand: 0,
+            patience: first.timeout.saturating_mul(PATIENCE),
+            is_refusal_said: AtomicBool::new(false),
         };
         let end = END.min(first.timeout);
         let thread = std::thread::Builder::new()
             .name("outflow-spans".to_owned())
-            .spawn(move || runtime.block_on(sender.run(waiting, end)))
+            .spawn(move || {
+                runtime.block_on(sender.run(waiting, end));
+                // A name that is looked up is not waited for.
+                runtime.shutdown_background();
+            })
             .map_err(|error| failed("spans", &first, &error))?;
         Ok(Self { queue, running, thread, counts, experimental_names: first.experimental_names })
     }
@@ -140,7 +149,8 @@ impl OtlpTraces {
         }
         if self.queue.try_send(Call { owner: findings::process(&exchange.origin), span }).is_err() {
             self.counts.add("dropped", 1);
-            self.counts.voice.once("they come faster than the collector takes them");
+            let reason = "there is no room for more: the collector takes them too slowly, or not at all";
+            self.counts.voice.once(&self.counts.is_full_said, reason);
         }
     }
 
@@ -166,6 +176,9 @@ struct Sender {
     over: watch::Receiver<()>,
     /// Spans that are neither in the queue nor counted.
     in_hand: usize,
+    patience: Duration,
+    /// It was said that the collector refuses some.
+    is_refusal_said: AtomicBool,
 }
 
 impl Sender {
@@ -180,7 +193,11 @@ impl Sender {
             () = self.send_all(&mut waiting) => {}
             () = late => {}
         }
-        self.counts.add("dropped", self.in_hand + waiting.len());
+        let left = self.in_hand + waiting.len();
+        self.counts.add("dropped", left);
+        if left > 0 {
+            self.counts.voice.fails("the collector had not taken all of them at the end");
+        }
     }
 
     async fn send_all(&mut self, waiting: &mut mpsc::Receiver<Call>) {
@@ -206,7 +223,7 @@ impl Sender {
 
     /// Sends a request until the collector has read it; false when it did not in time.
     async fn deliver(&mut self, request: &ExportTraceServiceRequest) -> bool {
-        let patience = sleep(PATIENCE);
+        let patience = sleep(self.patience);
         tokio::pin!(patience);
         let mut pauses = pauses();
         loop {
@@ -264,9 +281,12 @@ impl Sender {
         let refused = refused.min(spans);
         self.counts.add("refused", refused);
         self.counts.add("sent", spans - refused);
-        self.counts.voice.goes_on();
+        if refused < spans {
+            self.counts.voice.goes_on();
+        }
         if refused > 0 {
-            self.counts.voice.once(&format!("the collector refuses some of them: {detail}"));
+            let reason = format!("the collector refuses spans: {detail}");
+            self.counts.voice.once(&self.is_refusal_said, &reason);
         }
     }
 }
