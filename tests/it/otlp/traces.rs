@@ -379,7 +379,7 @@ fn a_collector_that_was_away_too_long_has_the_later_ones_and_what_it_refuses_is_
         let metrics = Metrics::new();
         let (tell, told) = heard();
         let to =
-            OtlpSettings { timeout: Duration::from_millis(300), ..settings(format!("http://{address}"), protocol) };
+            OtlpSettings { timeout: Duration::from_secs(1), ..settings(format!("http://{address}"), protocol) };
         let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), tell).unwrap();
         traces.exchange(&call("too-early"), None);
         let first = told.recv_timeout(LIMIT);

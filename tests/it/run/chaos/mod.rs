@@ -37,8 +37,10 @@ const FAULTS: [u64; 2] = [Fault::ALL.len() as u64, 60];
 /// Seconds that something stands still in the long form, besides what is waited for: longer than the sink's time-outs.
 const STILL_S: [u64; 2] = [0, 4];
 
-/// What the config bounds the store's log and the store by, bytes. A batch that begins below the bound may end beyond.
+/// What the config bounds the store's log and the store by, bytes.
 const WAL_BYTES: u64 = 1 << 20;
+/// A commit that begins below the bound may end beyond it: what a commit holds of a burst.
+const COMMIT_BYTES: u64 = 16 << 20;
 const STORE_BYTES: u64 = 256 << 20;
 
 /// Most memory that an agent may have taken, KiB. The bounds of queues and tables that the config names add up to less.
