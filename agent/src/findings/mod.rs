@@ -52,11 +52,9 @@ pub use self::{
     unseen::UNKNOWN_TLS_STACK,
 };
 
-pub(crate) use self::{
-    absorb::record_id,
-    maker::Identity,
-    parties::{UsageNames, process},
-};
+#[cfg(feature = "otlp")]
+pub(crate) use self::parties::process;
+pub(crate) use self::{absorb::record_id, maker::Identity, parties::UsageNames};
 
 /// Longest text that a peer or a program may put into one field of a finding, in characters.
 const MAX_FIELD_CHARS: usize = 256;

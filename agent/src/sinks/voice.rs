@@ -1,13 +1,7 @@
 //! What a sink says of itself. Enters: what happened to it. Leaves: notices for people, once a change, and figures. It never repeats what
 //! is known already: a receiver that is down for an hour is one notice.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::sync::Arc;
 
 use super::{receiver::Refused, stats::SinkStats};
 
@@ -93,54 +87,5 @@ impl Voice {
     pub(super) fn refused(&self, refused: &Refused) {
         let (record_id, reason) = (refused.record_id.clone(), refused.detail.clone());
         (self.tell)(SinkNotice::DeadLetter { sink: self.sink.to_string(), record_id, reason });
-    }
-}
-
-/// The voice of what a sink sends besides findings.
-#[cfg(feature = "otlp")]
-#[derive(Debug)]
-pub(super) struct SideVoice {
-    sink: Arc<str>,
-    what: &'static str,
-    fails: AtomicBool,
-    tell: Told,
-}
-
-/// Who is told, which nothing shows.
-#[cfg(feature = "otlp")]
-struct Told(Tell);
-
-#[cfg(feature = "otlp")]
-impl fmt::Debug for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Told")
-    }
-}
-
-#[cfg(feature = "otlp")]
-impl SideVoice {
-    /// `what`: "spans", "metrics".
-    pub(super) fn new(sink: &str, what: &'static str, tell: Tell) -> Self {
-        Self { sink: sink.into(), what, fails: AtomicBool::new(false), tell: Told(tell) }
-    }
-
-    /// None is taken; said when those before were.
-    pub(super) fn fails(&self, reason: &str) {
-        self.once(&self.fails, reason);
-    }
-
-    /// Some are lost, and others are not: said the first time, which the caller keeps.
-    pub(super) fn once(&self, is_said: &AtomicBool, reason: &str) {
-        if !is_said.swap(true, Relaxed) {
-            let (sink, what, reason) = (self.sink.to_string(), self.what, reason.to_owned());
-            (self.tell.0)(SinkNotice::Drops { sink, what, reason });
-        }
-    }
-
-    /// They were taken; said when those before them were not.
-    pub(super) fn goes_on(&self) {
-        if self.fails.swap(false, Relaxed) {
-            (self.tell.0)(SinkNotice::Sends { sink: self.sink.to_string(), what: self.what });
-        }
     }
 }

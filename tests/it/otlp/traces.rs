@@ -360,11 +360,11 @@ fn what_finds_no_room_is_counted_and_told_once_and_the_end_is_not_held_up() {
         traces.shutdown();
         assert_eq!((sent(&metrics, "sent"), sent(&metrics, "dropped")), (0, 9_000), "{protocol:?}");
         let told: Vec<SinkNotice> = told.iter().collect();
-        let [SinkNotice::Drops { reason, .. }, SinkNotice::Drops { reason: last, .. }] = told.as_slice() else {
+        let [SinkNotice::Drops { reason, .. }, SinkNotice::Drops { reason: ended, .. }] = told.as_slice() else {
             panic!("{told:?}")
         };
         assert_eq!(reason, "there is no room for more: the collector takes them too slowly, or not at all");
-        assert_eq!(last, "the collector had not taken all of them at the end");
+        assert_eq!(ended, "the collector had not taken all of them at the end");
     }
 }
 
@@ -378,8 +378,7 @@ fn a_collector_that_was_away_too_long_has_the_later_ones_and_what_it_refuses_is_
         let address = reserved.local_addr().unwrap();
         let metrics = Metrics::new();
         let (tell, told) = heard();
-        let to =
-            OtlpSettings { timeout: Duration::from_secs(1), ..settings(format!("http://{address}"), protocol) };
+        let to = OtlpSettings { timeout: Duration::from_secs(1), ..settings(format!("http://{address}"), protocol) };
         let traces = OtlpTraces::start(fixed(&to), "otlp", &metrics, &host(), tell).unwrap();
         traces.exchange(&call("too-early"), None);
         let first = told.recv_timeout(LIMIT);

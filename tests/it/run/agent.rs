@@ -2,7 +2,6 @@
 //! how it ends. Whatever happens to the test, it is gone afterwards.
 
 use std::{
-    fs,
     io::{self, BufRead as _, BufReader, PipeReader, PipeWriter, Write as _},
     net::SocketAddr,
     path::Path,
@@ -145,17 +144,6 @@ impl Agent {
     /// Sends a signal.
     pub(super) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
-    }
-
-    /// All of its threads are stopped by a signal.
-    pub(super) fn stands_still(&self) -> bool {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid().as_raw_nonzero())).unwrap();
-        // proc_pid_stat(5): the state stands behind the name, which is in brackets.
-        let state = |task: fs::DirEntry| {
-            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
-        };
-        tasks.flatten().all(|task| state(task) == Some('T'))
     }
 
     /// kill -9. Nothing of it runs any more when this comes back.

@@ -295,7 +295,7 @@ impl Received {
             "ResourceLog" | "ResourceMetrics" | "ResourceSpans" => *place = Place::default(),
             "ScopeLogs" | "ScopeMetrics" | "ScopeSpans" => place.scope.clear(),
             "ScopeLogs SchemaURL" | "ScopeMetrics SchemaURL" | "ScopeSpans SchemaURL" => {
-                value.clone_into(&mut place.schema_url)
+                value.clone_into(&mut place.schema_url);
             }
             "Attributes:" if place.is_span => place.owner = Owner::Span,
             "Span" => {

@@ -27,7 +27,7 @@ use crate::{
     config::{self, Config, JournalSince, Journald, Size},
     detectors::{budget::BudgetWatch, request_limit::RequestLimits},
     engine::{Durable, KnownCalls, LiveRules, LogWorkers, LoggedSession, Rules, Session, Workers},
-    sinks::{Host, Silences, SinkNotice, Sinks, Tell},
+    sinks::{Host, Silences, SinkNotice, Sinks},
     sources::{
         journal::{self, Journal, JournalNotice, JournalSettings, Since},
         log::{CutLimits, Messages},
@@ -103,17 +103,16 @@ impl Agent {
 
         let host = Host::find(&config.sinks);
         let silences = KeptSilences::read(folder)?;
-        let say: Tell = Arc::new(sink_notice);
         let sinks = Sinks::start_with(
             &config.sinks,
             Silences::new(silences.with(&config.silence)),
             &store,
             &host,
-            Arc::clone(&say),
+            Arc::new(sink_notice),
         )?;
         store.keep(retention(&config, &sinks))?;
         store.say(Arc::clone(&rules.now().policy));
-        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host, &say));
+        let meters = Arc::new(Meters::start(&config.sinks, &figures.metrics(), &host, sink_notice));
 
         let durable = Durable::new(Arc::clone(&store), WhenFull::Fail, config.store.update_interval.nanos());
         let sink = Counted::new(Box::new(durable), figures.metrics(), Arc::clone(&meters));

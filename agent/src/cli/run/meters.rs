@@ -11,7 +11,7 @@ use crate::{
     config,
     exchange::{Cost, Exchange},
     sinks::{
-        Host, Tell,
+        Host, SinkNotice,
         otlp::{OtlpMetrics, OtlpSettings, OtlpTraces, Signal, variable},
     },
     telemetry::Metrics,
@@ -28,7 +28,7 @@ enum Meter {
 
 impl Meters {
     /// Starts them. Where one cannot be started, everything else goes on without it: findings matter more.
-    pub(super) fn start(sinks: &config::Sinks, metrics: &Metrics, host: &Host, tell: &Tell) -> Self {
+    pub(super) fn start(sinks: &config::Sinks, metrics: &Metrics, host: &Host, tell: fn(SinkNotice)) -> Self {
         let start = || {
             let mut started = Vec::new();
             for sink in &sinks.otlp {
@@ -37,14 +37,14 @@ impl Meters {
                 let meter = sink.metrics.then(|| {
                     let interval = sink.metrics_interval.get();
                     let meter = settings(Signal::Metrics).and_then(|settings| {
-                        OtlpMetrics::start(&settings, name, interval, metrics, host, Arc::clone(tell))
+                        OtlpMetrics::start(&settings, name, interval, metrics, host, Arc::new(tell))
                     });
                     ("metrics", meter.map(Meter::Metrics))
                 });
                 let traces = sink.traces.then(|| {
                     let of_sink = sink.clone();
                     let settings = move || OtlpSettings::read(&of_sink, Signal::Traces, &variable);
-                    let traces = OtlpTraces::start(settings, name, metrics, host, Arc::clone(tell));
+                    let traces = OtlpTraces::start(settings, name, metrics, host, Arc::new(tell));
                     ("spans", traces.map(Meter::Traces))
                 });
                 for (what, meter) in meter.into_iter().chain(traces) {

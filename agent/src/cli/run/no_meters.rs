@@ -3,7 +3,7 @@
 use crate::{
     config,
     exchange::{Cost, Exchange},
-    sinks::Host,
+    sinks::{Host, SinkNotice},
     telemetry::Metrics,
 };
 
@@ -11,7 +11,7 @@ use crate::{
 pub(super) struct Meters;
 
 impl Meters {
-    pub(super) fn start(_: &config::Sinks, _: &Metrics, _: &Host) -> Self {
+    pub(super) fn start(_: &config::Sinks, _: &Metrics, _: &Host, _: fn(SinkNotice)) -> Self {
         Self
     }
 

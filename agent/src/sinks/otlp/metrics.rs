@@ -26,12 +26,13 @@ use super::{
     genai::{GenAi, SERIES_MAX},
     grpc, http, names,
     sdk::{OwnClient, failed, only},
+    voice::SideVoice,
     words::Words,
 };
 use crate::{
     clock,
     exchange::{Cost, Exchange},
-    sinks::{ConnectError, Host, Tell, voice::SideVoice},
+    sinks::{ConnectError, Host, Tell},
     telemetry::{Kind, Metric, Metrics, Unit},
     units::hex,
 };

@@ -23,6 +23,7 @@ mod sdk;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod voice;
 
 use std::{fmt, path::PathBuf, time::Duration};
 

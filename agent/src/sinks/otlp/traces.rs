@@ -35,6 +35,7 @@ use super::{
     names,
     outcome::Outcome,
     sdk::failed,
+    voice::SideVoice,
 };
 use crate::{
     exchange::{Cost, CostSource, Exchange, McpCall},
@@ -42,7 +43,6 @@ use crate::{
     sinks::{
         ConnectError, Host, Tell, gen_ai,
         pump::{PAUSE_MAX, PAUSE_MIN, pauses},
-        voice::SideVoice,
     },
     telemetry::{Metric, Metrics},
     units::Timestamp,

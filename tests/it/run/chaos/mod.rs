@@ -103,6 +103,17 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
+/// All of its threads are stopped by a signal.
+fn stands_still(agent: &Agent) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", agent.pid().as_raw_nonzero())).unwrap();
+    // proc_pid_stat(5): the state stands behind the name, which is in brackets.
+    let state = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    };
+    tasks.flatten().all(|task| state(task) == Some('T'))
+}
+
 impl World {
     /// None when there can be no broker.
     fn new(is_long: bool, is_once: bool, network: Option<Network>) -> Option<Self> {
@@ -182,7 +193,7 @@ impl World {
             self.until_delivered(&["kafka"]);
             let (agent, place) = self.living();
             agent.signal(Signal::STOP);
-            agent.until("it to stand still", |agent| agent.stands_still());
+            agent.until("it to stand still", |agent| stands_still(agent));
             if receivers::delivered(place, &["kafka"]) {
                 return;
             }

@@ -33,7 +33,10 @@ struct Received {
 pub(super) fn check(mut world: World) {
     let (is_once, said) = (world.is_once, world.end());
     let [file, log] = world.peak_store;
-    assert!(file <= STORE_BYTES && log > 0 && log <= WAL_BYTES + COMMIT_BYTES, "a store of {file} bytes, its log {log}");
+    assert!(
+        file <= STORE_BYTES && log > 0 && log <= WAL_BYTES + COMMIT_BYTES,
+        "a store of {file} bytes, its log {log}"
+    );
     assert!(world.peak_kib < PEAK_KIB, "an agent took {} KiB", world.peak_kib);
     assert!(!said.iter().any(|line| line.contains("panicked")), "{said:#?}");
     let expected = records(&world);
