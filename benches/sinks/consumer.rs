@@ -10,7 +10,7 @@ use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     message::{OwnedHeaders, OwnedMessage},
-    producer::{FutureProducer, FutureRecord},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord},
 };
 
 use crate::figures::now_ns;
@@ -18,8 +18,8 @@ use crate::figures::now_ns;
 /// Longest that a message may take.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The sink's own settings of librdkafka (agent/src/sinks/kafka/settings.rs), but for how long a record waits for others.
-pub(crate) fn producer(brokers: &str, linger_ms: &str) -> Result<FutureProducer> {
+/// The sink's own settings of librdkafka (agent/src/sinks/kafka/settings.rs), but for these.
+pub(crate) fn producer(brokers: &str, others: &[(&str, &str)]) -> Result<FutureProducer> {
     let mut config = ClientConfig::new();
     for (name, value) in [
         ("bootstrap.servers", brokers),
@@ -27,12 +27,15 @@ pub(crate) fn producer(brokers: &str, linger_ms: &str) -> Result<FutureProducer>
         ("enable.idempotence", "true"),
         ("client.id", "bare"),
         ("compression.type", "zstd"),
-        ("linger.ms", linger_ms),
+        ("linger.ms", "10"),
         ("message.timeout.ms", "60000"),
         ("partitioner", "murmur2_random"),
         ("socket.keepalive.enable", "true"),
-    ] {
-        config.set(name, value);
+    ]
+    .iter()
+    .chain(others)
+    {
+        config.set(*name, *value);
     }
     Ok(config.create()?)
 }
@@ -66,16 +69,22 @@ impl Ready {
 /// Sends all, and comes back when the broker has confirmed all.
 pub(crate) fn send(producer: &FutureProducer, topic: &str, messages: Vec<Ready>) -> Result<()> {
     let mut under_way = Vec::with_capacity(messages.len());
-    for Ready { key, payload, headers, time_ms } in messages {
-        let record = FutureRecord::to(topic).key(&key).payload(&payload).headers(headers);
-        let record = FutureRecord { timestamp: time_ms, ..record };
-        under_way.push(producer.send_result(record).map_err(|(error, _)| error)?);
+    for message in messages {
+        under_way.push(hand_over(producer, topic, message)?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     for delivered in runtime.block_on(join_all(under_way)) {
         delivered?.map_err(|(error, _)| error)?;
     }
     Ok(())
+}
+
+/// Gives one to the client.
+pub(crate) fn hand_over(producer: &FutureProducer, topic: &str, message: Ready) -> Result<DeliveryFuture> {
+    let Ready { key, payload, headers, time_ms } = message;
+    let record = FutureRecord::to(topic).key(&key).payload(&payload).headers(headers);
+    let record = FutureRecord { timestamp: time_ms, ..record };
+    Ok(producer.send_result(record).map_err(|(error, _)| error)?)
 }
 
 /// A topic with one partition, from its beginning.
@@ -86,7 +95,7 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// Makes the topic by writing a first message, and reads it: whatever comes next is what is measured.
     pub(crate) fn of_new(brokers: &str, topic: &str) -> Result<Self> {
-        send(&producer(brokers, "0")?, topic, vec![Ready::small("the first")])?;
+        send(&producer(brokers, &[("linger.ms", "0")])?, topic, vec![Ready::small("the first")])?;
         let mut config = ClientConfig::new();
         for (name, value) in [
             ("bootstrap.servers", brokers),

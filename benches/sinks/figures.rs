@@ -3,6 +3,7 @@
 use std::{
     fs,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result};
@@ -12,19 +13,29 @@ use rustix::time::{ClockId, clock_gettime};
 /// Gates and targets that were missed so far: the benchmark goes on, and fails at its end.
 pub(crate) static MISSED: AtomicUsize = AtomicUsize::new(0);
 
-/// One run: how long it took, and what this process spent for it.
+/// One run: how long a finding took, and what this process spent for it.
 #[derive(Clone, Copy)]
 pub(crate) struct Run {
-    pub(crate) wall_s: f64,
-    pub(crate) cpu_s: f64,
+    wall_us: f64,
+    cpu_us: f64,
 }
 
-impl Run {
-    /// Runs something once.
-    pub(crate) fn of(work: impl FnOnce() -> Result<()>) -> Result<Self> {
-        let (start, cpu) = (clock::instant(), cpu_seconds());
-        work()?;
-        Ok(Self { wall_s: start.elapsed().as_secs_f64(), cpu_s: cpu_seconds() - cpu })
+/// A run under way.
+pub(crate) struct Clock {
+    start: Instant,
+    cpu_s: f64,
+}
+
+impl Clock {
+    /// Its beginning.
+    pub(crate) fn start() -> Self {
+        Self { start: clock::instant(), cpu_s: cpu_seconds() }
+    }
+
+    /// Its end, with so many findings since the beginning.
+    pub(crate) fn stop(self, findings: usize) -> Run {
+        let (wall_s, cpu_s) = (self.start.elapsed().as_secs_f64(), cpu_seconds() - self.cpu_s);
+        Run { wall_us: wall_s * 1e6 / findings as f64, cpu_us: cpu_s * 1e6 / findings as f64 }
     }
 }
 
@@ -46,13 +57,13 @@ impl Way {
     }
 
     /// The slowest and the fastest run.
-    fn range_s(&self) -> (f64, f64) {
-        let all = self.runs.iter().map(|run| run.wall_s);
+    fn range_us(&self) -> (f64, f64) {
+        let all = self.runs.iter().map(|run| run.wall_us);
         all.fold((0.0, f64::INFINITY), |(most, least), each| (each.max(most), each.min(least)))
     }
 
-    fn wall_s(&self) -> f64 {
-        self.median(|run| run.wall_s)
+    fn wall_us(&self) -> f64 {
+        self.median(|run| run.wall_us)
     }
 }
 
@@ -60,20 +71,19 @@ impl Way {
 const GATE: f64 = 0.8;
 
 /// A line for each way; the first one is what the others are compared to.
-pub(crate) fn compare(findings: usize, ways: &[Way]) {
-    let Some(bare) = ways.first().map(Way::wall_s) else { return };
+pub(crate) fn compare(ways: &[Way]) {
+    let Some(bare) = ways.first().map(Way::wall_us) else { return };
     for way in ways {
-        let share = bare / way.wall_s();
+        let share = bare / way.wall_us();
         let below = if share < GATE { format!(", BELOW the gate of {GATE}") } else { String::new() };
         MISSED.fetch_add(usize::from(share < GATE), Relaxed);
-        let cpu_s = way.median(|run| run.cpu_s);
-        let (slowest, fastest) = way.range_s();
+        let (slowest, fastest) = way.range_us();
         println!(
-            "{:8.0} findings/s ({:.0} to {:.0})  {share:.2}  {cpu_s:.2} s of CPU, {:5.1} µs a finding  {}{below}",
-            findings as f64 / way.wall_s(),
-            findings as f64 / slowest,
-            findings as f64 / fastest,
-            cpu_s * 1e6 / findings as f64,
+            "{:8.0} findings/s ({:.0} to {:.0})  {share:.2}  {:5.1} µs of CPU a finding  {}{below}",
+            1e6 / way.wall_us(),
+            1e6 / slowest,
+            1e6 / fastest,
+            way.median(|run| run.cpu_us),
             way.name,
         );
     }

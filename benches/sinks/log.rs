@@ -36,7 +36,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     for linger_ms in ["0", "10"] {
         let topic = broker.topic(&format!("bench-bare-{linger_ms}"));
         let consumer = Consumer::of_new(broker.address(), &topic)?;
-        let producer = producer(broker.address(), linger_ms)?;
+        let producer = producer(broker.address(), &[("linger.ms", linger_ms)])?;
         let mut taken_ns = Vec::new();
         for number in 0..settings.lines {
             let start_ns = now_ns();

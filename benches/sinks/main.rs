@@ -3,7 +3,7 @@
 //! write to a consumer, and memory while nobody takes anything. It taps one client that it starts itself, in a control group of its own.
 //!
 //! `cargo xtask bench sinks`, or some parts: `cargo xtask bench sinks kafka otlp log tls memory`. Environment: `OUTFLOW_BENCH_DIR` names the
-//! folder to write in (default: the system's temporary one), `OUTFLOW_BENCH_FINDINGS` how many findings a measurement has (default 20,000),
+//! folder to write in (default: the system's temporary one), `OUTFLOW_BENCH_FINDINGS` how many findings a measurement has (default 20,000; Kafka: three times as many),
 //! `OUTFLOW_BENCH_LINES` how many lines and calls are timed (default 300).
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 

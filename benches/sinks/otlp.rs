@@ -19,7 +19,7 @@ use tonic::codec::CompressionEncoding;
 
 use crate::{
     Settings,
-    figures::{Run, Way, compare},
+    figures::{Clock, Way, compare},
     place::Place,
 };
 
@@ -51,19 +51,20 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
                 _ => http(endpoint, compression == "gzip", &requests),
             };
             let deliver = |round: usize| {
-                place.deliver(&format!(
+                let config = format!(
                     "[[sinks.otlp]]\nname = \"{protocol}-{compression}-{round}\"\nendpoint = \"{endpoint}\"\n\
                      protocol = \"{protocol}\"\ncompression = \"{compression}\"\nmetrics = false\n"
-                ))
+                );
+                place.deliver(&config, 0)
             };
             let library = if protocol == "grpc" { "tonic" } else { "reqwest" };
             let name = format!("bare {library}, {compression}, requests made beforehand");
             let mut ways = [Way::new(&name), Way::new("outflow, from the store")];
             for round in 1..=ROUNDS {
-                ways[0].runs.push(bare()?);
+                ways[0].runs.push(bare()?.stop(place.findings));
                 ways[1].runs.push(deliver(round)?);
             }
-            compare(place.findings, &ways);
+            compare(&ways);
         }
     }
     Ok(())
@@ -98,54 +99,51 @@ impl Drop for Cores {
 }
 
 /// tonic writes and compresses the messages.
-fn grpc(endpoint: &str, compress: bool, requests: Vec<ExportLogsServiceRequest>) -> Result<Run> {
+fn grpc(endpoint: &str, compress: bool, requests: Vec<ExportLogsServiceRequest>) -> Result<Clock> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Run::of(|| {
-        runtime.block_on(async {
-            let mut client = LogsServiceClient::connect(endpoint.to_owned()).await?;
-            if compress {
-                client = client.send_compressed(CompressionEncoding::Gzip);
+    let clock = Clock::start();
+    runtime.block_on(async {
+        let mut client = LogsServiceClient::connect(endpoint.to_owned()).await?;
+        if compress {
+            client = client.send_compressed(CompressionEncoding::Gzip);
+        }
+        let sending = stream::iter(requests).map(|request| {
+            let mut client = client.clone();
+            async move {
+                let answer = client.export(request).await?.into_inner();
+                ensure!(answer.partial_success.is_none_or(|partial| partial.rejected_log_records == 0), "rejected");
+                anyhow::Ok(())
             }
-            let sending = stream::iter(requests).map(|request| {
-                let mut client = client.clone();
-                async move {
-                    let answer = client.export(request).await?.into_inner();
-                    ensure!(answer.partial_success.is_none_or(|partial| partial.rejected_log_records == 0), "rejected");
-                    Ok(())
-                }
-            });
-            sending.buffered(BATCHES).try_collect().await
-        })
-    })
+        });
+        sending.buffered(BATCHES).try_collect::<()>().await
+    })?;
+    Ok(clock)
 }
 
 /// The bodies are there beforehand; reqwest does not compress, so the loop does.
-fn http(endpoint: &str, compress: bool, requests: &[ExportLogsServiceRequest]) -> Result<Run> {
+fn http(endpoint: &str, compress: bool, requests: &[ExportLogsServiceRequest]) -> Result<Clock> {
     let bodies: Vec<Vec<u8>> = requests.iter().map(prost::Message::encode_to_vec).collect();
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Run::of(|| {
-        runtime.block_on(async {
-            let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build()?;
-            let sending = stream::iter(bodies).map(|body| {
-                let post = client.post(format!("{endpoint}/v1/logs")).header("content-type", "application/x-protobuf");
-                async move {
-                    let post = if compress {
-                        post.header("content-encoding", "gzip").body(gzip(&body)?)
-                    } else {
-                        post.body(body)
-                    };
-                    let answer = post.send().await?.error_for_status()?;
-                    answer.bytes().await?;
-                    Ok(())
-                }
-            });
-            sending.buffered(BATCHES).try_collect().await
-        })
-    })
+    let clock = Clock::start();
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build()?;
+        let sending = stream::iter(bodies).map(|body| {
+            let post = client.post(format!("{endpoint}/v1/logs")).header("content-type", "application/x-protobuf");
+            async move {
+                let post =
+                    if compress { post.header("content-encoding", "gzip").body(gzip(&body)?) } else { post.body(body) };
+                let answer = post.send().await?.error_for_status()?;
+                answer.bytes().await?;
+                anyhow::Ok(())
+            }
+        });
+        sending.buffered(BATCHES).try_collect::<()>().await
+    })?;
+    Ok(clock)
 }
 
 fn gzip(body: &[u8]) -> Result<Vec<u8>> {

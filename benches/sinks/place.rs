@@ -18,7 +18,7 @@ use outflow::{
 };
 use tempfile::TempDir;
 
-use crate::figures::Run;
+use crate::figures::{Clock, Run};
 
 /// Longest that one run may take.
 const LIMIT: Duration = Duration::from_mins(5);
@@ -60,22 +60,23 @@ impl Place {
         self.dir.path()
     }
 
-    /// Delivers everything through the one sink of this config, under a name that has no cursor yet.
-    pub(crate) fn deliver(&self, config: &str) -> Result<Run> {
+    /// Delivers everything through the one sink of this config, under a name that has no cursor yet. The clock starts when `warm` findings are
+    /// there: so connections are made before.
+    pub(crate) fn deliver(&self, config: &str, warm: usize) -> Result<Run> {
         let config = Config::parse("bench", config)?.sinks;
-        let mut sinks = None;
-        let run = Run::of(|| {
-            let sinks = sinks.insert(Sinks::start(&config, &self.store, &self.host, Arc::new(|_| {}))?);
-            let (_, stats) = sinks.stats().next().context("the config has a sink")?;
-            let until = clock::instant() + LIMIT;
-            while stats.pending_records() > 0 {
-                ensure!(clock::instant() < until && !sinks.has_ended(), "not delivered: {stats:?}");
-                sleep(LOOK);
-            }
-            Ok(())
-        })?;
-        let sinks = sinks.context("it was started")?;
+        let mut started = (warm == 0).then(|| (Clock::start(), 0));
+        let sinks = Sinks::start(&config, &self.store, &self.host, Arc::new(|_| {}))?;
         let (_, stats) = sinks.stats().next().context("the config has a sink")?;
+        let until = clock::instant() + LIMIT;
+        while stats.pending_records() > 0 {
+            ensure!(clock::instant() < until && !sinks.has_ended(), "not delivered: {stats:?}");
+            if started.is_none() && stats.sent() >= warm as u64 {
+                started = Some((Clock::start(), usize::try_from(stats.sent())?));
+            }
+            sleep(LOOK);
+        }
+        let (clock, before) = started.context("all was there at once: more findings are needed")?;
+        let run = clock.stop(self.findings - before);
         let is_clean = stats.sent() == self.findings as u64 && stats.failures() == 0;
         ensure!(is_clean, "a run with failures is no measurement: {stats:?}");
         sinks.finish(LIMIT)?;
