@@ -2,11 +2,12 @@
 //! the same messages (read back from the topic: same bytes, keys, headers) to the same topic with the same settings, with as many under way,
 //! in turns; and both in transactions. What a producer needs to begin (half a second: its id) is not measured.
 
-use std::time::Duration;
+use std::{ffi::OsStr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, stream};
 use rdkafka::producer::Producer as _;
+use tempfile::TempDir;
 use testbed::Broker;
 
 use crate::{
@@ -37,39 +38,60 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         return Ok(());
     }
     let place = Place::fill(&settings.folder, settings.findings * LENGTH)?;
-    let broker = Broker::start(place.dir())?;
     println!("{} findings a run, medians of {ROUNDS}; folder {}", place.findings, settings.folder.display());
+    let warm = place.findings / WARM;
     for format in ["ocsf", "native"] {
-        let topic = broker.topic(&format!("bench-{format}"));
-        let config = |round: usize, once: bool| {
-            format!(
-                "[[sinks.kafka]]\nname = \"{format}-{round}-{once}\"\nbrokers = [\"{}\"]\ntopic = \"{topic}\"\nformat = \"{format}\"\n\
-                 exactly_once = {once}\n",
-                broker.address(),
-            )
-        };
-        let consumer = Consumer::of_new(broker.address(), &topic)?;
         // Once before it counts; and so there are messages to send again.
-        place.deliver(&config(0, false), 0)?;
-        let messages: Vec<Ready> = consumer.take(place.findings)?.iter().map(Ready::again).collect();
-        drop(consumer);
-        let warm = place.findings / WARM;
+        let messages = {
+            let stage = Stage::new(&place)?;
+            let consumer = Consumer::of_new(stage.broker.address(), &stage.topic)?;
+            place.deliver(&stage.config(format, false), 0)?;
+            consumer.take(place.findings)?.iter().map(Ready::again).collect::<Vec<_>>()
+        };
         for once in [false, true] {
             let how = if once { ", in transactions" } else { "" };
             let mut ways = [
                 Way::new(&format!("bare rdkafka, {format}{how}, messages made beforehand")),
                 Way::new(&format!("outflow, from the store{how}")),
             ];
-            for round in 1..=ROUNDS {
-                let again = messages.clone();
+            for _ in 0..ROUNDS {
+                let (stage, again) = (Stage::new(&place)?, messages.clone());
                 let bare = if once { transactions } else { bare };
-                ways[0].runs.push(bare(broker.address(), &topic, again, warm)?);
-                ways[1].runs.push(place.deliver(&config(round, once), warm)?);
+                ways[0].runs.push(bare(stage.broker.address(), &stage.topic, again, warm)?);
+                drop(stage);
+                let stage = Stage::new(&place)?;
+                ways[1].runs.push(place.deliver(&stage.config(format, once), warm)?);
             }
             compare(&ways);
         }
     }
     Ok(())
+}
+
+/// A broker for one run: noida-db writes all that it has to the disk every now and then, so one that has much takes a core of those who send.
+struct Stage {
+    broker: Broker,
+    topic: String,
+    /// Of the sink: nothing was delivered under it yet.
+    name: String,
+    _dir: TempDir,
+}
+
+impl Stage {
+    fn new(place: &Place) -> Result<Self> {
+        let dir = TempDir::new_in(place.dir())?;
+        let broker = Broker::start(dir.path())?;
+        let topic = broker.topic("bench");
+        let name = dir.path().file_name().and_then(OsStr::to_str).context("a folder has a name")?.to_owned();
+        Ok(Self { broker, topic, name, _dir: dir })
+    }
+
+    fn config(&self, format: &str, once: bool) -> String {
+        let (Self { topic, name, .. }, address) = (self, self.broker.address());
+        format!(
+            "[[sinks.kafka]]\nname = \"{name}\"\nbrokers = [\"{address}\"]\ntopic = \"{topic}\"\nformat = \"{format}\"\nexactly_once = {once}\n"
+        )
+    }
 }
 
 /// Sends all; the clock starts when `warm` of them are there.
