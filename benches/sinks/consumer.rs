@@ -9,7 +9,7 @@ use outflow::clock;
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
-    message::{OwnedHeaders, OwnedMessage},
+    message::{Headers as _, OwnedHeaders, OwnedMessage},
     producer::{DeliveryFuture, FutureProducer, FutureRecord},
 };
 
@@ -43,10 +43,17 @@ pub(crate) fn producer(brokers: &str, others: &[(&str, &str)]) -> Result<FutureP
 /// What a message is made of, all of it there beforehand.
 #[derive(Clone)]
 pub(crate) struct Ready {
-    key: Vec<u8>,
-    payload: Vec<u8>,
-    headers: OwnedHeaders,
-    time_ms: Option<i64>,
+    pub(crate) key: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) headers: OwnedHeaders,
+    pub(crate) time_ms: Option<i64>,
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.key, &self.payload, self.time_ms) == (&other.key, &other.payload, other.time_ms)
+            && self.headers.iter().eq(other.headers.iter())
+    }
 }
 
 impl Ready {
@@ -66,17 +73,21 @@ impl Ready {
     }
 }
 
-/// Sends all, and comes back when the broker has confirmed all.
-pub(crate) fn send(producer: &FutureProducer, topic: &str, messages: Vec<Ready>) -> Result<()> {
-    let mut under_way = Vec::with_capacity(messages.len());
-    for message in messages {
-        under_way.push(hand_over(producer, topic, message)?);
-    }
+/// Sends all, and comes back when the broker has confirmed all. How many they were.
+pub(crate) fn send(
+    producer: &FutureProducer,
+    topic: &str,
+    messages: impl IntoIterator<Item = Result<Ready>>,
+) -> Result<usize> {
+    let under_way =
+        messages.into_iter().map(|message| hand_over(producer, topic, message?)).collect::<Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    for delivered in runtime.block_on(join_all(under_way)) {
+    let delivered = runtime.block_on(join_all(under_way));
+    let count = delivered.len();
+    for delivered in delivered {
         delivered?.map_err(|(error, _)| error)?;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Gives one to the client.
@@ -95,7 +106,7 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// Makes the topic by writing a first message, and reads it: whatever comes next is what is measured.
     pub(crate) fn of_new(brokers: &str, topic: &str) -> Result<Self> {
-        send(&producer(brokers, &[("linger.ms", "0")])?, topic, vec![Ready::small("the first")])?;
+        send(&producer(brokers, &[("linger.ms", "0")])?, topic, [Ok(Ready::small("the first"))])?;
         let mut config = ClientConfig::new();
         for (name, value) in [
             ("bootstrap.servers", brokers),

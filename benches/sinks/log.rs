@@ -40,7 +40,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
         let mut taken_ns = Vec::new();
         for number in 0..settings.lines {
             let start_ns = now_ns();
-            send(&producer, &topic, vec![Ready::small(&number.to_string())])?;
+            send(&producer, &topic, [Ok(Ready::small(&number.to_string()))])?;
             taken_ns.push(consumer.next()?.0 - start_ns);
         }
         delays(&format!("bare rdkafka, linger.ms {linger_ms}, one message at a time"), taken_ns);

@@ -16,6 +16,7 @@ use outflow::{
     store::{Batch, Limits, Store},
     units::{Severity, Timestamp},
 };
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use crate::figures::{Clock, Run};
@@ -25,6 +26,9 @@ const LIMIT: Duration = Duration::from_mins(5);
 
 /// Pause between two looks at a count; what is measured is no finer.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// The store in its folder.
+const FILE: &str = "bench.db";
 
 /// Findings of one batch, when the store is filled.
 const BATCH: usize = 500;
@@ -41,7 +45,7 @@ impl Place {
     /// Makes the findings and stores them.
     pub(crate) fn fill(folder: &Path, findings: usize) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("outflow-bench").tempdir_in(folder)?;
-        let store = Arc::new(Store::open(&dir.path().join("bench.db"), Limits::default())?);
+        let store = Arc::new(Store::open(&dir.path().join(FILE), Limits::default())?);
         let maker = Maker::new(FingerprintKey::new([7; 32]));
         let made: Vec<Finding> = (0..findings).map(|number| finding(&maker, number)).collect();
         for chunk in made.chunks(BATCH) {
@@ -81,6 +85,17 @@ impl Place {
         ensure!(is_clean, "a run with failures is no measurement: {stats:?}");
         sinks.finish(LIMIT)?;
         Ok(run)
+    }
+
+    /// The payloads of all rows, as anybody can read them.
+    pub(crate) fn rows<T>(
+        &self,
+        work: impl FnOnce(&mut dyn Iterator<Item = Result<String>>) -> Result<T>,
+    ) -> Result<T> {
+        let db = Connection::open_with_flags(self.dir.path().join(FILE), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut select = db.prepare("SELECT payload FROM outbox ORDER BY seq")?;
+        let rows = select.query_map([], |row| row.get(0))?;
+        work(&mut rows.map(|row| Ok(row?)))
     }
 
     /// All that a sink would be handed.

@@ -18,6 +18,8 @@ mod objects;
 mod tests;
 mod unmapped;
 
+use serde::{Serialize, ser::Error as _};
+
 pub(super) use self::objects::Endpoint;
 use super::Host;
 use crate::findings::{Call, Finding};
@@ -25,14 +27,23 @@ use crate::findings::{Call, Finding};
 /// The version of OCSF that events follow.
 pub const OCSF_VERSION: &str = "1.8.0";
 
+/// Room for most events: text that grows is copied each time.
+const EVENT_BYTES: usize = 4096;
+
 /// A finding of this host as one OCSF event, one line of JSON. An error: the finding's times are no times, so it was not made here.
 pub fn encode(finding: &Finding, host: &Host) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&event::Event::new(finding, host)?)
+    json(&event::Event::new(finding, host)?)
 }
 
 /// A call that this host saw as one OCSF event, one line of JSON. `record_id` names it among all.
 pub fn encode_call(call: &Call, record_id: &str, host: &Host) -> Result<String, serde_json::Error> {
-    serde_json::to_string(&call::CallEvent::new(call, record_id, host))
+    json(&call::CallEvent::new(call, record_id, host))
+}
+
+fn json(event: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut json = Vec::with_capacity(EVENT_BYTES);
+    serde_json::to_writer(&mut json, event)?;
+    String::from_utf8(json).map_err(serde_json::Error::custom)
 }
 
 /// The number of a finding's class: 2003, 2004 or 2006.
