@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, ToSql, config::DbConfig, params};
 
 use super::{
     DeadLetter, StoreError, UsageRow,
@@ -97,6 +97,8 @@ fn look(path: &Path, address: &Path) -> Result<(Connection, Found), StoreError> 
     flags.set(OpenFlags::SQLITE_OPEN_URI, address != path);
     let db = Connection::open_with_flags(address, flags).map_err(failed)?;
     db.busy_timeout(std::time::Duration::from_millis(BUSY_MS)).map_err(failed)?;
+    // As the writer has it: a plan does not depend on values, so a statement is planned once.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     let found = schema::look(&db, path)?;
     Ok((db, found))
 }

@@ -144,7 +144,7 @@ impl Message<'_> {
 }
 
 /// What can be a message.
-pub(in crate::sinks) trait Outgoing: 'static {
+pub(in crate::sinks) trait Outgoing: Send + Sync + 'static {
     /// Its place in the stream.
     fn seq(&self) -> u64;
 

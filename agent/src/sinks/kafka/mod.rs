@@ -19,6 +19,7 @@ mod message;
 mod once;
 #[cfg(test)]
 mod once_tests;
+mod packer;
 pub(crate) mod settings;
 mod statistics;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use self::{
     link::{Denial, Link, Sent},
     message::Outgoing,
     once::Ledger,
+    packer::{Packed, Packer},
 };
 pub use self::{settings::refusal, trim::trimmed};
 
@@ -53,15 +55,22 @@ pub(super) struct Kafka {
     voice: Voice,
     /// Of its transactions, when it writes in such.
     identity: Option<String>,
-    link: Option<Arc<Link>>,
-    ledger: Option<Arc<Ledger>>,
+    open: Option<(Arc<Link>, Way)>,
+}
+
+/// How batches go.
+enum Way {
+    /// Several at a time, record by record.
+    Packed(Packer),
+    /// One after the other, each a transaction.
+    Once(Arc<Ledger>),
 }
 
 impl Kafka {
     /// `stream` is what the store calls it, in the store of this id.
     pub(super) fn new(writer: Writer, (store_id, stream): (&str, &str), voice: Voice) -> Self {
         let identity = writer.sink.exactly_once.then(|| once::identity(store_id, stream));
-        Self { writer, voice, identity, link: None, ledger: None }
+        Self { writer, voice, identity, open: None }
     }
 }
 
@@ -103,75 +112,78 @@ impl<T: Outgoing> Receiver<T> for Kafka {
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         // What the old one still holds is sent again by the new one.
-        (self.link, self.ledger) = (None, None);
-        let link = Link::new(self.writer.clone(), self.voice.clone(), self.identity.as_deref())?;
-        if let Some(identity) = self.identity.clone() {
-            self.ledger = Some(Arc::new(Ledger::open(&link, identity).await?));
-        }
-        self.link = Some(Arc::new(link));
+        self.open = None;
+        let link = Arc::new(Link::new(self.writer.clone(), self.voice.clone(), self.identity.as_deref())?);
+        let way = match self.identity.clone() {
+            Some(identity) => Way::Once(Arc::new(Ledger::open(&link, identity).await?)),
+            None => Way::Packed(Packer::start()?),
+        };
+        self.open = Some((link, way));
         Ok(())
     }
 
     fn account(&self) -> Account {
-        match &self.ledger {
-            None => Account::None,
-            Some(ledger) => ledger.has_until.map_or(Account::Empty, Account::Until),
+        match &self.open {
+            Some((_, Way::Once(ledger))) => ledger.has_until.map_or(Account::Empty, Account::Until),
+            _ => Account::None,
         }
     }
 
     fn send(&mut self, batch: &Arc<[T]>) -> Answering {
-        let Some(link) = self.link.clone() else {
-            return Box::pin(async { Answer::Broken { reason: "there is no producer".to_owned() } });
-        };
-        if let Some(ledger) = self.ledger.clone() {
-            let batch = Arc::clone(batch);
-            return Box::pin(async move { ledger.deliver(&link, &batch).await });
-        }
-        let mut verdict = Verdict::default();
-        let mut under_way = Vec::with_capacity(batch.len());
-        for (index, record) in batch.iter().enumerate() {
-            match link.produce(record) {
-                Ok(delivery) => under_way.push((index, delivery)),
-                Err(denial) => verdict.add(record, denial),
-            }
-            // Nothing behind it may overtake it.
-            if verdict.denied.is_some() {
-                break;
-            }
-        }
         let batch = Arc::clone(batch);
-        Box::pin(async move {
-            let deliveries = under_way
-                .into_iter()
-                .map(async |(index, delivery)| (index, link.delivered(delivery, Sent::Together).await));
-            let mut suspects = Vec::new();
-            for (index, denial) in link.patiently(join_all(deliveries)).await {
-                match (denial, batch.get(index)) {
-                    (Some(Denial::Suspect), Some(record)) => suspects.push(record),
-                    (Some(denial), Some(record)) => verdict.add(record, denial),
-                    _ => {}
-                }
+        match &mut self.open {
+            None => Box::pin(async { Answer::Broken { reason: "there is no producer".to_owned() } }),
+            Some((link, Way::Once(ledger))) => {
+                let (link, ledger) = (Arc::clone(link), Arc::clone(ledger));
+                Box::pin(async move { ledger.deliver(&link, &batch).await })
             }
-            for record in suspects {
-                if verdict.denied.is_none()
-                    && let Some(denial) = link.alone(record).await
-                {
-                    verdict.add(record, denial);
-                }
+            Some((link, Way::Packed(packer))) => {
+                let link = Arc::clone(link);
+                let (packed, turn) = packer.pack(&link, &batch);
+                Box::pin(async move {
+                    let answer = match packed.await {
+                        Ok(packed) => answered(&link, &batch, packed).await,
+                        Err(_) => Answer::Broken { reason: "the thread that makes messages is gone".to_owned() },
+                    };
+                    drop(turn);
+                    answer
+                })
             }
-            if verdict.denied.is_none() && verdict.refused.len() < batch.len() {
-                link.works();
-            }
-            // A record is given up only when the topic of dead letters has it, where there is one.
-            let given_up = if verdict.denied.is_none() { verdict.refused.as_slice() } else { &[] };
-            for refused in given_up {
-                let record = batch.iter().find(|record| record.seq() == refused.seq);
-                if let Some(denied) = link.bury(record, refused).await {
-                    verdict.denied = Some(denied);
-                    break;
-                }
-            }
-            verdict.denied.unwrap_or(Answer::Taken(verdict.refused))
-        })
+        }
     }
+}
+
+/// What became of a batch without transactions.
+async fn answered<T: Outgoing>(link: &Link, batch: &[T], packed: Packed) -> Answer {
+    let Packed { under_way, mut verdict } = packed;
+    let deliveries =
+        under_way.into_iter().map(async |(index, delivery)| (index, link.delivered(delivery, Sent::Together).await));
+    let mut suspects = Vec::new();
+    for (index, denial) in link.patiently(join_all(deliveries)).await {
+        match (denial, batch.get(index)) {
+            (Some(Denial::Suspect), Some(record)) => suspects.push(record),
+            (Some(denial), Some(record)) => verdict.add(record, denial),
+            _ => {}
+        }
+    }
+    for record in suspects {
+        if verdict.denied.is_none()
+            && let Some(denial) = link.alone(record).await
+        {
+            verdict.add(record, denial);
+        }
+    }
+    if verdict.denied.is_none() && verdict.refused.len() < batch.len() {
+        link.works();
+    }
+    // A record is given up only when the topic of dead letters has it, where there is one.
+    let given_up = if verdict.denied.is_none() { verdict.refused.as_slice() } else { &[] };
+    for refused in given_up {
+        let record = batch.iter().find(|record| record.seq() == refused.seq);
+        if let Some(denied) = link.bury(record, refused).await {
+            verdict.denied = Some(denied);
+            break;
+        }
+    }
+    verdict.denied.unwrap_or(Answer::Taken(verdict.refused))
 }

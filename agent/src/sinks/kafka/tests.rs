@@ -13,15 +13,17 @@ use rdkafka::{
     producer::DefaultProducerContext,
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
+use tokio::sync::watch;
 
 use super::*;
 use crate::{
     clock,
     config::{self, Config, RecordFormat},
     exchange::{Cost, CostSource, sample},
-    findings::{Call, Category},
+    findings::{Activity, Call, Category},
     sinks::{
-        Host, SinkNotice, Sinks,
+        Host, Record, SinkNotice, Sinks,
+        stats::SinkStats,
         tests::{Place, drained},
         usage::UsageRecord,
     },
@@ -90,9 +92,16 @@ impl Cluster {
         let ends = |partition| consumer.fetch_watermarks(topic, partition, LIMIT).unwrap().1.cast_unsigned();
         let until = clock::instant() + LIMIT;
         let mut got = Vec::new();
-        while got.len() < count || got.len() < (0..PARTITIONS).map(ends).sum::<u64>() as usize {
-            assert!(clock::instant() < until, "{} of {count} messages", got.len());
-            let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+        loop {
+            let Some(polled) = consumer.poll(Duration::from_millis(100)) else {
+                // Not with each message: the question waits behind a fetch that waits for news.
+                if got.len() >= count && got.len() >= (0..PARTITIONS).map(ends).sum::<u64>() as usize {
+                    return got;
+                }
+                assert!(clock::instant() < until, "{} of {count} messages", got.len());
+                continue;
+            };
+            let Ok(message) = polled else { continue };
             let headers = message.headers().unwrap().iter();
             let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
             let headers: BTreeMap<_, _> = headers.map(|header| (header.key.to_owned(), text(header.value))).collect();
@@ -105,7 +114,6 @@ impl Cluster {
                 time_ms: message.timestamp().to_millis(),
             });
         }
-        got
     }
 }
 
@@ -589,4 +597,39 @@ fn librdkafka_tells_how_it_is() {
     assert!(is_so, "{:?}", figures());
     drained(&place, &sinks);
     sinks.finish(LIMIT).unwrap();
+}
+
+#[tokio::test]
+async fn what_a_full_queue_refuses_is_overtaken_by_nothing() {
+    let (cluster, place) = (Cluster::new(), Place::new());
+    place.find(keys(20));
+    let rows = place.reader().outbox_rows_after(0, 20).unwrap();
+    let records: Vec<Record> = rows
+        .into_iter()
+        .map(|row| {
+            let (seq, record_id, payload) = (row.seq, row.record_id(), row.payload.unwrap());
+            Record {
+                seq,
+                record_id,
+                activity: Activity::Create,
+                finding: serde_json::from_str(&payload).unwrap(),
+                payload,
+            }
+        })
+        .collect();
+    // Nothing goes before the queue is full.
+    let sink =
+        cluster.config("settings = { \"queue.buffering.max.messages\" = 10, \"linger.ms\" = 50 }\n").kafka.remove(0);
+    let voice = Voice::new("kafka", Arc::new(SinkStats::new(watch::channel(0).1)), Arc::new(|_| {}));
+    let mut kafka = Kafka::new(Writer::new(sink, host(), What::Findings), ("store", "kafka"), voice);
+    Receiver::<Record>::connect(&mut kafka).await.unwrap();
+    let (all, few): (Arc<[Record]>, Arc<[Record]>) = (records.clone().into(), records[..5].into());
+    let refused = |answer: &Answer| matches!(answer, Answer::NotNow { .. });
+    let (first, second) = (kafka.send(&all), kafka.send(&few));
+    assert!(refused(&first.await));
+    // There is room now, but the second one was refused as well, and nobody knows yet.
+    let third = kafka.send(&few);
+    assert!(refused(&second.await));
+    assert!(refused(&third.await));
+    assert_eq!(kafka.send(&few).await, Answer::Taken(Vec::new()));
 }
