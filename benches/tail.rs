@@ -1,7 +1,7 @@
 //! Speed of following logs, of the real program: `outflow run` over a folder in memory. Enters: lines made here, one e-mail address in
 //! 16 KB. Leaves: time to ready, memory idle and loaded, the delay from a written line to its stored finding, and megabytes (10^6
 //! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, or one beside idle ones, in turns with the bare
-//! scanner on the same blocks and as many threads; and beside `tail -F | rg` and rsyslog's imfile; and what 9,000 files cost that nobody writes to.
+//! scanner on the same blocks and as many threads; and beside `tail -F | rg` and rsyslog's imfile; and what 10,000 files cost that nobody writes to.
 //!
 //! Speeds and ratios are medians of the rounds, but for the first one of each agent, in which the machine gives it memory; each ratio is to the bare scanner before and after it; in brackets the ratio of the best round to
 //! the best of the bare scanner. Both differ by 0.1 from run to run where other guests use the machine. Each line is of an agent of its own.
@@ -19,6 +19,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
+    sync::{Mutex, PoisonError},
     thread::{available_parallelism, sleep},
     time::{Duration, Instant},
 };
@@ -26,6 +27,7 @@ use std::{
 use outflow::{
     clock,
     detectors::scan::{Backend, LogLines, RuleSet, Scanner},
+    findings::Finding,
     rules::RuleSource,
     sources::{
         Checkpoint,
@@ -44,8 +46,13 @@ const LOOK: Duration = Duration::from_micros(500);
 const GLANCE: Duration = Duration::from_millis(20);
 /// Rounds of each agent before those that count (with them a thousand files are no more than `max_files`): memory that a guest touches for the first time is given to it by its host, at the guest's cost.
 const UNMEASURED_ROUNDS: usize = 1;
-/// Files that nobody writes to.
-const IDLE_FILES: usize = 9000;
+/// Files that nobody writes to: as many as are followed at most (agent/src/sources/tail/mod.rs), and fewer beside others.
+const IDLE_FILES: usize = 10_000;
+const BESIDE_FILES: usize = 9000;
+/// How fast lines come while it is measured how long each takes, and for how long, seconds.
+const PACE_MB: usize = 50;
+const PRESSED_S: usize = 4;
+const WRITES_A_SECOND: usize = 200;
 
 /// The program and what it follows.
 struct Agent {
@@ -145,6 +152,7 @@ fn main() -> Result<()> {
     let agent = Agent::start()?;
     println!("ready after {:.2} s, {}", agent.ready.as_secs_f64(), memory(agent.pid())?);
     delays(&agent.store, &agent.logs.path().join("slow.log"), lines)?;
+    pressed(&agent)?;
     drop(agent);
     let bare = Bare::new()?;
     for corpus in CORPORA {
@@ -170,7 +178,7 @@ fn main() -> Result<()> {
 fn measure(text: &str, shape: &Shape, bare: &Bare, rounds: usize) -> Result<Vec<f64>> {
     let agent = Agent::start()?;
     if shape.is_beside_idle {
-        nobody_writes_to(&agent)?;
+        nobody_writes_to(&agent, BESIDE_FILES)?;
     }
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let file_lines = lines.len().div_ceil(shape.files);
@@ -259,7 +267,7 @@ impl Bare {
 
 /// What they cost, watched for so many seconds.
 fn idle(agent: &Agent, seconds: u64) -> Result<()> {
-    nobody_writes_to(agent)?;
+    nobody_writes_to(agent, IDLE_FILES)?;
     // They were just written, and what was held of them is told by then.
     sleep(Duration::from_secs(seconds));
     let cpu = cpu_seconds_of(agent.pid())?;
@@ -270,13 +278,13 @@ fn idle(agent: &Agent, seconds: u64) -> Result<()> {
 }
 
 /// Files of one line each, read to their ends.
-fn nobody_writes_to(agent: &Agent) -> Result<()> {
-    for number in 0..IDLE_FILES {
+fn nobody_writes_to(agent: &Agent, files: usize) -> Result<()> {
+    for number in 0..files {
         fs::write(agent.logs.path().join(format!("idle-{number}.log")), format!("nothing new {number}\n"))?;
     }
     wait(clock::instant(), GLANCE, || {
         let read = |checkpoint: &Checkpoint| place(checkpoint).is_some_and(|(_, offset)| offset > 0);
-        Ok(agent.store.checkpoints("tail/")?.iter().filter(|checkpoint| read(checkpoint)).count() == IDLE_FILES)
+        Ok(agent.store.checkpoints("tail/")?.iter().filter(|checkpoint| read(checkpoint)).count() == files)
     })
 }
 
@@ -377,15 +385,70 @@ fn delays(store: &StoreReader, path: &Path, lines: usize) -> Result<()> {
         wait(start, LOOK, || Ok(store.count(&Filter::default())? > before + number as u64))?;
         delays.push(start.elapsed());
     }
-    delays.sort_unstable();
-    let at = |share: usize| delays.get((delays.len() * share / 100).min(delays.len() - 1)).copied().unwrap_or_default();
-    println!(
-        "write to stored finding, {lines} lines: p50 {:.1} ms, p90 {:.1}, p99 {:.1}",
-        at(50).as_secs_f64() * 1e3,
-        at(90).as_secs_f64() * 1e3,
-        at(99).as_secs_f64() * 1e3
-    );
+    percentiles(&format!("{lines} lines"), delays);
     Ok(())
+}
+
+/// How long until a finding is stored while lines come at [`PACE_MB`], from before the write that brings its line. Every leak is a new one.
+fn pressed(agent: &Agent) -> Result<()> {
+    let (path, text) =
+        (agent.logs.path().join("pressed.log"), written(PACE_MB * PRESSED_S * 1_000_000, 16_000, usize::MAX));
+    let leaks = text.lines().filter(|line| line.starts_with("WARN")).count();
+    // So many writes a second, each of whole lines.
+    let bytes = PACE_MB * 1_000_000 / WRITES_A_SECOND;
+    let mut chunks: Vec<String> = vec![String::new()];
+    for line in text.split_inclusive('\n') {
+        if chunks.last().is_some_and(|chunk| chunk.len() >= bytes) {
+            chunks.push(String::with_capacity(bytes + line.len()));
+        }
+        chunks.last_mut().ok_or("there is a first one")?.push_str(line);
+    }
+    let (head, written_at) = (agent.store.head()?, Mutex::new(Vec::new()));
+    let mut delays = Vec::with_capacity(leaks);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+            let (begun, mut line) = (clock::instant(), 0);
+            for (number, chunk) in chunks.iter().enumerate() {
+                let due =
+                    begun + Duration::from_secs(1) * u32::try_from(number).unwrap_or(u32::MAX) / WRITES_A_SECOND as u32;
+                sleep(due.saturating_duration_since(clock::instant()));
+                line += chunk.lines().count() as u64;
+                written_at.lock().unwrap_or_else(PoisonError::into_inner).push((line, clock::instant()));
+                file.write_all(chunk.as_bytes())?;
+            }
+            Ok(())
+        });
+        let mut seen = head;
+        wait(clock::instant(), LOOK, || {
+            let rows = agent.store.outbox_rows_after(seen, 10_000)?;
+            let now = clock::instant();
+            seen = rows.last().map_or(seen, |row| row.seq);
+            let written_at = written_at.lock().unwrap_or_else(PoisonError::into_inner);
+            for payload in rows.into_iter().filter_map(|row| row.payload) {
+                let finding: Finding = serde_json::from_str(&payload)?;
+                let line =
+                    finding.location.and_then(|location| location.line).ok_or("a finding of a log has a line")?;
+                let chunk = written_at.partition_point(|(last, _)| *last < line);
+                let (_, at) = written_at.get(chunk).ok_or("a line that nobody wrote")?;
+                delays.push(now - *at);
+            }
+            Ok(delays.len() == leaks)
+        })?;
+        writer.join().map_err(|_| "the writer panicked")??;
+        Ok::<(), Box<dyn Error>>(())
+    })?;
+    percentiles(&format!("{leaks} leaks at {PACE_MB} MB a second"), delays);
+    Ok(())
+}
+
+fn percentiles(what: &str, mut delays: Vec<Duration>) {
+    delays.sort_unstable();
+    let at = |share: usize| {
+        let place = (delays.len() * share / 100).min(delays.len().saturating_sub(1));
+        delays.get(place).copied().unwrap_or_default().as_secs_f64() * 1e3
+    };
+    println!("write to stored finding, {what}: p50 {:.1} ms, p90 {:.1}, p99 {:.1}", at(50), at(90), at(99));
 }
 
 /// Files turn up under the pattern. Gives CPU seconds, seconds and megabytes until all is stored.
@@ -422,7 +485,7 @@ fn place(checkpoint: &Checkpoint) -> Option<(String, u64)> {
     Some((record.get("path")?.as_str()?.to_owned(), record.get("position")?.get("offset")?.as_u64()?))
 }
 
-fn wait(start: Instant, pause: Duration, done: impl Fn() -> Result<bool>) -> Result<()> {
+fn wait(start: Instant, pause: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
     while !done()? {
         if start.elapsed() > Duration::from_mins(5) {
             return Err("not stored after five minutes".into());
