@@ -133,12 +133,12 @@ pub mod exit {
     pub const PERMISSION: u8 = 4;
 }
 
-/// Runs the command line and says how to exit. `trim` gives free memory back to the system.
-pub fn main(trim: fn()) -> ExitCode {
+/// Runs the command line and says how to exit.
+pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         #[cfg(feature = "tap")]
         Command::Tap(args) => tap::run(&args),
-        Command::Run(args) => run::run(&args, trim),
+        Command::Run(args) => run::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Findings(args) => findings::run(&args),

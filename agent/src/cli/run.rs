@@ -63,8 +63,8 @@ pub struct Args {
     config: PathBuf,
 }
 
-/// Runs the command. `trim` gives free memory back to the system.
-pub fn run(args: &Args, trim: fn()) -> anyhow::Result<ExitCode> {
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = match Config::load(&args.config) {
         Ok(config) => effective(config),
         Err(error) => return Ok(refused(&error)),
@@ -73,7 +73,7 @@ pub fn run(args: &Args, trim: fn()) -> anyhow::Result<ExitCode> {
         let file = args.config.display();
         bail!("{file} watches nothing: name log files in [[logs.files]], or enable the [tap]; see docs/CONFIG.md");
     }
-    let result = start(args, config, trim).or_else(|error| {
+    let result = start(args, config).or_else(|error| {
         notice!("{error:#}");
         Ok(ExitCode::from(if is_permission(&error) { exit::PERMISSION } else { exit::USAGE }))
     });
@@ -88,7 +88,7 @@ fn is_permission(error: &anyhow::Error) -> bool {
 }
 
 /// No thread may be there before the rights are given up, and no byte of others be read.
-fn start(args: &Args, config: Config, trim: fn()) -> anyhow::Result<ExitCode> {
+fn start(args: &Args, config: Config) -> anyhow::Result<ExitCode> {
     // Other people's plaintext will be in this memory: no core dump. Where it is not allowed, things are as they were.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     raise_file_limit();
@@ -100,7 +100,7 @@ fn start(args: &Args, config: Config, trim: fn()) -> anyhow::Result<ExitCode> {
     let enforcement = Enforcement::attach(&config)?;
     privileges::drop_to(&Keep { read_logs: config.logs.are_followed(), user })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    let result = runtime.block_on(serve(args, config, &folder, (attachers, enforcement), trim));
+    let result = runtime.block_on(serve(args, config, &folder, (attachers, enforcement)));
     // A drain that does not end must not keep the program.
     runtime.shutdown_background();
     result
@@ -111,7 +111,6 @@ async fn serve(
     config: Config,
     folder: &Path,
     (attachers, enforcement): (Attachers, Enforcement),
-    trim: fn(),
 ) -> anyhow::Result<ExitCode> {
     // Before anything starts, so that no signal meets the default action.
     let mut signals = Signals::new()?;
@@ -139,7 +138,7 @@ async fn serve(
             }
             _ = signals.hang_up.recv() => {
                 reload(&mut agent, args);
-                trim();
+                give_memory_back();
             }
             _ = signals.terminate.recv() => break None,
             _ = signals.interrupt.recv() => break None,
@@ -149,8 +148,7 @@ async fn serve(
         }
         if !ready && agent.is_up() {
             ready = true;
-            // What it took to read the rules.
-            trim();
+            give_memory_back();
             notice!("ready");
         }
         next = clock::instant() + if ready { TICK } else { STARTING_TICK };
@@ -188,6 +186,12 @@ fn reload(agent: &mut Agent, args: &Args) {
         }
         Err(error) => notice!("kept the old config: {error:#}"),
     }
+}
+
+/// What it took to read the rules.
+fn give_memory_back() {
+    #[cfg(feature = "tap")]
+    crate::sources::tap::give_memory_back();
 }
 
 /// Makes the state folder for whoever will use it, or looks whether it is theirs.

@@ -139,10 +139,10 @@ impl<T: Outgoing> Receiver<T> for Kafka {
             }
             Some((link, Way::Packed(packer))) => {
                 let link = Arc::clone(link);
-                let (packed, turn) = packer.pack(&link, &batch);
+                let (handed, turn) = packer.pack(&link, &batch);
                 Box::pin(async move {
-                    let answer = match packed.await {
-                        Ok(packed) => answered(&link, &batch, packed).await,
+                    let answer = match handed.await {
+                        Ok(handed) => answered(&link, &batch, handed).await,
                         Err(_) => Answer::Broken { reason: "the thread that makes messages is gone".to_owned() },
                     };
                     drop(turn);

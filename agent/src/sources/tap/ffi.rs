@@ -1,5 +1,5 @@
 //! One of the two files of this crate that hold `unsafe` (the other: `exchange/lanes/x86.rs`): promises that the types of others cannot make for themselves, and the few
-//! commands of bpf(2) that aya has no words for. Enters: wire types, descriptor owners, programs and probe sites. Leaves: the same,
+//! commands of bpf(2) that aya has no words for, and one of the allocator. Enters: wire types, descriptor owners, programs and probe sites. Leaves: the same,
 //! usable from safe code, and owned descriptors. Never keeps a pointer past a call.
 #![expect(
     unsafe_code,
@@ -32,6 +32,13 @@ pub(super) struct Value(pub Conn);
 unsafe impl aya::Pod for Key {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Value {}
+
+/// Gives free memory back to the system, where the program allocates with mimalloc. That does so by itself, but not while its threads have nothing
+/// to do: what reading the rules took stays with an agent that waits.
+pub(crate) fn give_memory_back() {
+    // SAFETY: it takes no pointer and touches free memory alone, and any thread may call it at any time (mimalloc.h).
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
 
 /// Lends the descriptor of an owner that gives it only as a number.
 pub(super) fn borrow(owner: &impl AsRawFd) -> BorrowedFd<'_> {

@@ -41,6 +41,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::ffi::give_memory_back;
 pub use self::{
     attach::inspected,
     kernel::{KernelError, Settings},
