@@ -1,5 +1,5 @@
 //! Speed of following logs, of the real program: `outflow run` over a folder in memory. Enters: lines made here, one e-mail address in
-//! 16 KB. Leaves: time to ready, memory idle and loaded, the delay from a written line to its stored finding, and megabytes (10^6
+//! 16 KB. Leaves: time to ready, memory idle and loaded, the delay from a written line to its stored finding, of single lines and at 50 MB a second, and megabytes (10^6
 //! bytes) a second from a file that turns up to its stored end, or a thousand files, or one that a container runtime wrapped, or one beside idle ones, in turns with the bare
 //! scanner on the same blocks and as many threads; and beside `tail -F | rg` and rsyslog's imfile; and what 10,000 files cost that nobody writes to.
 //!
@@ -392,7 +392,7 @@ fn delays(store: &StoreReader, path: &Path, lines: usize) -> Result<()> {
     Ok(())
 }
 
-/// How long until a finding is stored while lines come at [`PACE_MB`], from before the write that brings its line. Every leak is a new one.
+/// How long until a finding is stored while lines come at [`PACE_MB`], from the moment at which its line is due. Every leak is a new one.
 fn pressed(agent: &Agent) -> Result<()> {
     let (path, text) =
         (agent.logs.path().join("pressed.log"), written(PACE_MB * PRESSED_S * 1_000_000, 16_000, usize::MAX));
@@ -417,7 +417,8 @@ fn pressed(agent: &Agent) -> Result<()> {
                     begun + Duration::from_secs(1) * u32::try_from(number).unwrap_or(u32::MAX) / WRITES_A_SECOND as u32;
                 sleep(due.saturating_duration_since(clock::instant()));
                 line += chunk.lines().count() as u64;
-                written_at.lock().unwrap_or_else(PoisonError::into_inner).push((line, clock::instant()));
+                // Not when it is written: who writes late would hide how late it is stored.
+                written_at.lock().unwrap_or_else(PoisonError::into_inner).push((line, due));
                 file.write_all(chunk.as_bytes())?;
             }
             Ok(())
@@ -436,7 +437,7 @@ fn pressed(agent: &Agent) -> Result<()> {
                 let (_, at) = written_at.get(chunk).ok_or("a line that nobody wrote")?;
                 delays.push(now - *at);
             }
-            Ok(delays.len() == leaks)
+            Ok(delays.len() >= leaks)
         })?;
         writer.join().map_err(|_| "the writer panicked")??;
         Ok::<(), Box<dyn Error>>(())

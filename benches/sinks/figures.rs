@@ -70,13 +70,14 @@ impl Way {
 /// What the sink is to have of the bare loop's speed at least.
 const GATE: f64 = 0.8;
 
-/// A line for each way; the first one is what the others are compared to.
-pub(crate) fn compare(ways: &[Way]) {
+/// A line for each way; the first one is what the others are compared to. Those `beside` have no gate.
+pub(crate) fn compare(ways: &[Way], beside: &[Way]) {
     let Some(bare) = ways.first().map(Way::wall_us) else { return };
-    for way in ways {
+    for (index, way) in ways.iter().chain(beside).enumerate() {
         let share = bare / way.wall_us();
-        let below = if share < GATE { format!(", BELOW the gate of {GATE}") } else { String::new() };
-        MISSED.fetch_add(usize::from(share < GATE), Relaxed);
+        let is_below = index < ways.len() && share < GATE;
+        let below = if is_below { format!(", BELOW the gate of {GATE}") } else { String::new() };
+        MISSED.fetch_add(usize::from(is_below), Relaxed);
         let (slowest, fastest) = way.range_us();
         println!(
             "{:8.0} findings/s ({:.0} to {:.0})  {share:.2}  {:5.1} µs of CPU a finding  {}{below}",

@@ -136,10 +136,7 @@ async fn serve(
                 control::answer(stream, &agent.answer(ask)).await;
                 continue;
             }
-            _ = signals.hang_up.recv() => {
-                reload(&mut agent, args);
-                give_memory_back();
-            }
+            _ = signals.hang_up.recv() => reload(&mut agent, args),
             _ = signals.terminate.recv() => break None,
             _ = signals.interrupt.recv() => break None,
         }
@@ -188,7 +185,7 @@ fn reload(agent: &mut Agent, args: &Args) {
     }
 }
 
-/// What it took to read the rules.
+/// What it took to read the rules. Only with the tap: what it calls is `unsafe`, which stands in files of the tap alone.
 fn give_memory_back() {
     #[cfg(feature = "tap")]
     crate::sources::tap::give_memory_back();

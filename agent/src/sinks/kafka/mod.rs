@@ -2,9 +2,10 @@
 //! Retries within a minute are librdkafka's, later ones the store's. It holds no secret longer than it takes to make a client.
 //!
 //! A message is keyed by its finding's id, so that revisions of a finding stay in order and a compacted topic keeps the last one; one about a call
-//! by what the money is spent on. Each stream has a producer of its own: a topic that nobody may write holds up no other.
+//! by what the money is spent on. Each stream has a producer of its own: a topic that nobody may write holds up no other. Messages are made by the
+//! [`packer`]'s thread, in transactions by the sink's own.
 
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 
 use futures_util::future::join_all;
 
@@ -45,6 +46,9 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Batches under way, so that a round trip to the broker holds nothing up.
 const BATCHES: usize = 48;
 
+/// A message with its headers and librdkafka's own fields is at most about so many times what the outbox counts.
+const LARGER: usize = 4;
+
 /// The same of a transaction, of which there is one at a time: it is a few round trips to several brokers.
 const TRANSACTION_RECORDS: usize = 1000;
 const TRANSACTION_BYTES: usize = 4 << 20;
@@ -55,13 +59,14 @@ pub(super) struct Kafka {
     voice: Voice,
     /// Of its transactions, when it writes in such.
     identity: Option<String>,
-    open: Option<(Arc<Link>, Way)>,
+    /// Who hands over ends before what it hands over to.
+    open: Option<(Way, Arc<Link>)>,
 }
 
 /// How batches go.
 enum Way {
-    /// Several at a time, record by record.
-    Packed(Packer),
+    /// Several under way at a time.
+    Streamed(Packer),
     /// One after the other, each a transaction.
     Once(Arc<Ledger>),
 }
@@ -107,24 +112,37 @@ impl<T: Outgoing> Receiver<T> for Kafka {
         if self.identity.is_some() {
             return Appetite { batch_records: TRANSACTION_RECORDS, batch_bytes: TRANSACTION_BYTES, batches: 1 };
         }
-        Appetite { batch_records: BATCH_RECORDS, batch_bytes: BATCH_BYTES, batches: BATCHES }
+        // A batch goes in whole, or comes again.
+        let most = |name: &str| self.writer.sink.settings.get(name)?.value().ok()?.parse::<usize>().ok();
+        let records = most("queue.buffering.max.messages").unwrap_or(BATCH_RECORDS);
+        let bytes =
+            most("queue.buffering.max.kbytes").map_or(BATCH_BYTES, |kbytes| kbytes.saturating_mul(1024) / LARGER);
+        Appetite {
+            batch_records: records.clamp(1, BATCH_RECORDS),
+            batch_bytes: bytes.clamp(1, BATCH_BYTES),
+            batches: BATCHES,
+        }
     }
 
     async fn connect(&mut self) -> Result<(), ConnectError> {
         // What the old one still holds is sent again by the new one.
-        self.open = None;
+        if let Some((Way::Streamed(mut packer), _)) = self.open.take()
+            && let Err(panic) = packer.end()
+        {
+            resume_unwind(panic);
+        }
         let link = Arc::new(Link::new(self.writer.clone(), self.voice.clone(), self.identity.as_deref())?);
         let way = match self.identity.clone() {
             Some(identity) => Way::Once(Arc::new(Ledger::open(&link, identity).await?)),
-            None => Way::Packed(Packer::start()?),
+            None => Way::Streamed(Packer::start()?),
         };
-        self.open = Some((link, way));
+        self.open = Some((way, link));
         Ok(())
     }
 
     fn account(&self) -> Account {
         match &self.open {
-            Some((_, Way::Once(ledger))) => ledger.has_until.map_or(Account::Empty, Account::Until),
+            Some((Way::Once(ledger), _)) => ledger.has_until.map_or(Account::Empty, Account::Until),
             _ => Account::None,
         }
     }
@@ -133,19 +151,19 @@ impl<T: Outgoing> Receiver<T> for Kafka {
         let batch = Arc::clone(batch);
         match &mut self.open {
             None => Box::pin(async { Answer::Broken { reason: "there is no producer".to_owned() } }),
-            Some((link, Way::Once(ledger))) => {
+            Some((Way::Once(ledger), link)) => {
                 let (link, ledger) = (Arc::clone(link), Arc::clone(ledger));
                 Box::pin(async move { ledger.deliver(&link, &batch).await })
             }
-            Some((link, Way::Packed(packer))) => {
+            Some((Way::Streamed(packer), link)) => {
                 let link = Arc::clone(link);
-                let (handed, turn) = packer.pack(&link, &batch);
+                let (handed, overlap) = packer.pack(&link, &batch);
                 Box::pin(async move {
                     let answer = match handed.await {
                         Ok(handed) => answered(&link, &batch, handed).await,
                         Err(_) => Answer::Broken { reason: "the thread that makes messages is gone".to_owned() },
                     };
-                    drop(turn);
+                    drop(overlap);
                     answer
                 })
             }

@@ -2,23 +2,15 @@
 //! each, in the order in which they came. It waits for no broker.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc,
-    },
-    thread,
+    sync::{Arc, OnceLock, mpsc},
+    thread::{self, JoinHandle},
 };
 
 use rdkafka::producer::DeliveryFuture;
 use tokio::sync::oneshot;
 
-use super::{
-    Verdict,
-    link::{Denial, Link},
-    message::Outgoing,
-};
-use crate::sinks::ConnectError;
+use super::{BATCHES, Verdict, link::Link, message::Outgoing};
+use crate::sinks::{Answer, ConnectError};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -31,70 +23,102 @@ pub(super) struct Packed {
     pub(super) verdict: Verdict,
 }
 
-/// The thread.
+/// Whoever hands batches to the thread. With it the thread ends.
 #[derive(Debug)]
 pub(super) struct Packer {
-    jobs: mpsc::Sender<Job>,
-    /// Held by batches that are not answered for.
-    turn: Arc<Turn>,
+    jobs: Option<mpsc::SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    overlap: Arc<Overlap>,
 }
 
-/// Batches up to the one that is answered for while none other is.
+/// Batches that overlap in time: it is over when none of them is unanswered.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// One of them was not taken: nothing behind it may overtake it.
-    is_stopped: AtomicBool,
+pub(super) struct Overlap {
+    /// What one of them was answered that was not taken: nothing behind it may overtake it.
+    stopped: OnceLock<Answer>,
 }
 
 impl Packer {
-    /// It ends when this is dropped and what was handed over is done.
     pub(super) fn start() -> Result<Self, ConnectError> {
-        let (jobs, waiting) = mpsc::channel::<Job>();
-        thread::Builder::new()
+        let (jobs, waiting) = mpsc::sync_channel::<Job>(BATCHES);
+        let thread = thread::Builder::new()
             .name("kafka-packer".to_owned())
             .spawn(move || waiting.into_iter().for_each(|job| job()))
             .map_err(|error| ConnectError(format!("no thread can be started: {error}")))?;
-        Ok(Self { jobs, turn: Arc::default() })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), overlap: Arc::default() })
     }
 
-    /// Hands a batch over. An error of the receiver: the thread is gone. The turn is to be kept until the batch is answered for.
+    /// Hands a batch over. An error of the receiver: the thread is gone. The overlap is to be held until the batch is answered for.
     pub(super) fn pack<T: Outgoing>(
         &mut self,
         link: &Arc<Link>,
         batch: &Arc<[T]>,
-    ) -> (oneshot::Receiver<Packed>, Arc<Turn>) {
+    ) -> (oneshot::Receiver<Packed>, Arc<Overlap>) {
         let (answer, packed) = oneshot::channel();
-        if Arc::get_mut(&mut self.turn).is_some() {
-            self.turn = Arc::default();
+        // Nobody else holds it.
+        if Arc::get_mut(&mut self.overlap).is_some() {
+            self.overlap = Arc::default();
         }
-        let (link, batch, turn) = (Arc::clone(link), Arc::clone(batch), Arc::clone(&self.turn));
-        // When the thread is gone so is the job, and its answer with it.
-        let _ = self.jobs.send(Box::new(move || {
-            let packed = pack(&link, &batch, &turn);
-            // Before anybody can know: the next one may be of another turn.
-            drop(turn);
+        let (link, batch, overlap) = (Arc::clone(link), Arc::clone(batch), Arc::clone(&self.overlap));
+        let job = move || {
+            // Who waited for it gave up: it is handed over again, perhaps to another producer.
+            if answer.is_closed() {
+                return;
+            }
+            let packed = pack(&link, &batch, &overlap);
+            // Before anybody can know: the next batch may belong to another one.
+            drop(overlap);
             let _ = answer.send(packed);
-        }));
-        (packed, Arc::clone(&self.turn))
+        };
+        if let Some(jobs) = &self.jobs {
+            // When the thread is gone so is the job, and its answer with it.
+            let _ = jobs.send(Box::new(job));
+        }
+        (packed, Arc::clone(&self.overlap))
+    }
+
+    /// Ends the thread, behind what it is at. An error: it panicked.
+    pub(super) fn end(&mut self) -> thread::Result<()> {
+        self.jobs = None;
+        self.thread.take().map_or(Ok(()), JoinHandle::join)
     }
 }
 
-fn pack<T: Outgoing>(link: &Link, batch: &[T], turn: &Turn) -> Packed {
+impl Drop for Packer {
+    /// So that nothing is handed to a producer behind whose back another one begins.
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+fn pack<T: Outgoing>(link: &Link, batch: &[T], overlap: &Overlap) -> Packed {
     let mut packed = Packed { under_way: Vec::with_capacity(batch.len()), ..Packed::default() };
+    if let Some(stopped) = overlap.stopped.get() {
+        packed.verdict.denied = Some(stopped.clone());
+        return packed;
+    }
     for (index, record) in batch.iter().enumerate() {
-        let handed = if turn.is_stopped.load(Relaxed) {
-            Err(Denial::NotNow { reason: "a record before it was not taken".to_owned(), after: None })
-        } else {
-            link.produce(record)
-        };
-        match handed {
+        match link.produce(record) {
             Ok(delivery) => packed.under_way.push((index, delivery)),
             Err(denial) => packed.verdict.add(record, denial),
         }
-        if packed.verdict.denied.is_some() {
-            turn.is_stopped.store(true, Relaxed);
+        if let Some(denied) = &packed.verdict.denied {
+            // There is one thread, so this is the first.
+            let _ = overlap.stopped.set(denied.clone());
             break;
         }
     }
     packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_found_at_the_end() {
+        let mut packer = Packer::start().unwrap();
+        packer.jobs.as_ref().unwrap().send(Box::new(|| panic!("a bug"))).unwrap();
+        assert!(packer.end().is_err());
+    }
 }

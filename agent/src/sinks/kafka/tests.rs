@@ -93,12 +93,12 @@ impl Cluster {
         let until = clock::instant() + LIMIT;
         let mut got = Vec::new();
         loop {
+            assert!(clock::instant() < until, "{} of {count} messages", got.len());
             let Some(polled) = consumer.poll(Duration::from_millis(100)) else {
                 // Not with each message: the question waits behind a fetch that waits for news.
                 if got.len() >= count && got.len() >= (0..PARTITIONS).map(ends).sum::<u64>() as usize {
                     return got;
                 }
-                assert!(clock::instant() < until, "{} of {count} messages", got.len());
                 continue;
             };
             let Ok(message) = polled else { continue };
@@ -632,4 +632,16 @@ async fn what_a_full_queue_refuses_is_overtaken_by_nothing() {
     assert!(refused(&second.await));
     assert!(refused(&third.await));
     assert_eq!(kafka.send(&few).await, Answer::Taken(Vec::new()));
+}
+
+#[test]
+fn a_queue_that_holds_less_than_a_batch_gets_smaller_ones() {
+    for room in ["queue.buffering.max.messages\" = 20", "queue.buffering.max.kbytes\" = 64"] {
+        let (cluster, place) = (Cluster::new(), Place::new());
+        place.find(keys(120));
+        let sinks = cluster.start(&place, &format!("settings = {{ \"{room}, \"linger.ms\" = 1 }}\n"));
+        drained(&place, &sinks);
+        sinks.finish(LIMIT).unwrap();
+        check(&place, &cluster.consume(120));
+    }
 }
