@@ -150,11 +150,8 @@ impl Ledger {
                 Err(denial) => return Err(denial),
             }
         }
-        // Nothing more comes: the last request need not wait for company. What comes of it the deliveries say.
-        let flushed = client.clone();
-        let flushing = spawn_blocking(move || flushed.flush(PATIENCE));
+        // Before the commit, which would wait for them too: its wait, as a flush beside this one, took 100 ms a transaction.
         let denials = link.patiently(join_all(deliveries)).await;
-        let _ = flushing.await;
         let denied = denials.into_iter().flatten().chain(excess).max_by_key(Denial::reach);
         let (client, group) = (client.clone(), Arc::clone(&self.group));
         let Some(topic) = topic.map(str::to_owned).filter(|_| denied.is_none()) else {
