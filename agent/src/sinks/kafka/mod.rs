@@ -46,12 +46,12 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Batches under way, so that a round trip to the broker holds nothing up.
 const BATCHES: usize = 48;
 
-/// A message with its headers and librdkafka's own fields is at most about so many times what the outbox counts.
-const LARGER: usize = 4;
-
 /// The same of a transaction, of which there is one at a time: it is a few round trips to several brokers.
 const TRANSACTION_RECORDS: usize = 1000;
 const TRANSACTION_BYTES: usize = 4 << 20;
+
+/// A message with its headers and librdkafka's own fields is at most about so many times what the outbox counts.
+const LARGER: usize = 4;
 
 /// A Kafka topic as a receiver.
 pub(super) struct Kafka {
