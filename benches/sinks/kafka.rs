@@ -93,6 +93,9 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
                 ways[2].runs.push(bare(&stage, &mut again.into_iter().map(Ok))?);
             }
             compare(&ways[..2], &ways[2..]);
+            // The gate as it was set, against the client alone.
+            ways.swap(0, 2);
+            compare(&ways[..2], &[]);
         }
     }
     Ok(())
